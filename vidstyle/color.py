@@ -1,0 +1,56 @@
+"""Colour tags between PyAV's numbers (ITU-T H.273) and swscale's, and what to assume where a file says nothing."""
+
+from __future__ import annotations
+
+from av.video.frame import VideoFrame
+from av.video.reformatter import Colorspace
+
+from vidstyle.frames import ColorTags
+
+LIMITED, FULL = 1, 2
+_UNSPECIFIED = 2
+_BT709, _BT470BG, _SMPTE170M, _BT2020 = 1, 5, 6, 9
+_PQ, _HLG = 16, 18
+_RGB = 0
+
+# H.273 matrix -> swscale's table of coefficients
+_SWSCALE = {_BT709: Colorspace.ITU709, 4: Colorspace.FCC, _BT470BG: Colorspace.ITU601, _SMPTE170M: Colorspace.ITU601}
+_SWSCALE |= {7: Colorspace.SMPTE240M, _BT2020: Colorspace.BT2020}
+
+
+def swscale_matrix(tags: ColorTags) -> Colorspace:
+    """swscale's name for the matrix of `tags`."""
+    return _SWSCALE[tags.matrix]
+
+
+def tags_of(frame: VideoFrame) -> ColorTags:
+    """The tags of a decoded frame; what is unspecified is taken by height, as players do (BT.709 from 720 lines on)."""
+    by_height = _BT709 if frame.height >= 720 else _SMPTE170M
+    matrix = int(frame.colorspace) if int(frame.colorspace) in _SWSCALE else by_height
+    full = int(frame.color_range) == FULL or (frame.format.name or "").startswith("yuvj")
+    primaries, transfer = int(frame.color_primaries), int(frame.color_trc)
+    return ColorTags(
+        matrix=matrix,
+        range=FULL if full else LIMITED,
+        primaries=matrix if primaries in (0, _UNSPECIFIED) else primaries,
+        transfer=_default_transfer(matrix) if transfer in (0, _UNSPECIFIED) else transfer,
+    )
+
+
+def output_tags(source: ColorTags | None, width: int, height: int) -> ColorTags:
+    """The tags to encode with: the source's, so that a player treats both alike."""
+    if source is None:
+        matrix = _BT709 if height >= 720 else _SMPTE170M
+        return ColorTags(matrix, LIMITED, matrix, _default_transfer(matrix))
+    if is_hdr(source):  # painted frames are plain 8-bit pictures
+        return ColorTags(_BT709, LIMITED, _BT709, _BT709)
+    return source
+
+
+def is_hdr(tags: ColorTags) -> bool:
+    """Whether the transfer is PQ or HLG."""
+    return tags.transfer in (_PQ, _HLG)
+
+
+def _default_transfer(matrix: int) -> int:
+    return _BT709 if matrix in (_BT709, _BT2020) else _SMPTE170M

@@ -1,0 +1,57 @@
+"""What travels through the pipeline: a frame with its own clock, and what is known of the video it belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.uint8]
+"""RGB, shape (H, W, 3), or (N, H, W, 3) for a batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One picture and when it is shown: `pts * time_base` seconds. `duration` is in ticks too, 0 if not known."""
+
+    pixels: Pixels
+    pts: int
+    time_base: Fraction
+    duration: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ColorTags:
+    """How YUV relates to RGB and RGB to light; the numbers are those of ITU-T H.273, range is 1 limited or 2 full."""
+
+    matrix: int
+    range: int
+    primaries: int
+    transfer: int
+
+
+@dataclass(frozen=True, slots=True)
+class VideoInfo:
+    """What a source says of its video. Everything except the size may be wrong in the file it was read from."""
+
+    width: int
+    height: int
+    time_base: Fraction = Fraction(1, 1)
+    frame_rate: Fraction | None = None
+    frame_count_estimate: int | None = None
+    duration_seconds: float | None = None
+    sample_aspect_ratio: Fraction | None = None
+    display_matrix: tuple[int, ...] | None = None
+    """3x3, row by row, as containers store it (16.16 fixed point, last column 2.30): rotation and mirroring at display."""
+    color: ColorTags | None = None
+
+
+def in_batches(frames: Iterable[Frame], size: int) -> Iterator[list[Frame]]:
+    """Lists of `size` consecutive frames; the last may be shorter."""
+    iterator = iter(frames)
+    while batch := list(islice(iterator, size)):
+        yield batch

@@ -1,0 +1,81 @@
+"""Frozen option dataclasses. Every default is written once, here; the command line reads it from the dataclass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+ProgressKind = Literal["auto", "json", "none"]
+Backend = Literal["auto", "onnx", "torch"]
+ColorOrder = Literal["rgb", "bgr"]
+
+
+@dataclass(frozen=True)
+class Trim:
+    """The part of a video to take, in seconds from its beginning; `end` None means to the end."""
+
+    start: float = 0.0
+    end: float | None = None
+
+
+@dataclass(frozen=True)
+class EncodeOptions:
+    """How video is encoded. `crf` and `preset` None mean the defaults of `codec` (see `sinks.video`)."""
+
+    codec: str = "h264"
+    crf: int | None = None
+    preset: str | None = None
+    pix_fmt: str = "yuv420p"
+
+
+@dataclass(frozen=True)
+class StyleOptions:
+    """Which net paints, and where."""
+
+    style: str = "mosaic"
+    device: str = "auto"
+    backend: Backend = "auto"
+    height: int | None = None
+    """Height at which the net works; the output keeps the input's size. None: the input's."""
+    model_color: ColorOrder = "rgb"
+    """Channel order of a foreign model."""
+
+
+@dataclass(frozen=True)
+class ConvertOptions:
+    """Everything about converting inputs, besides their names."""
+
+    style: StyleOptions = field(default_factory=StyleOptions)
+    encode: EncodeOptions = field(default_factory=EncodeOptions)
+    trim: Trim = field(default_factory=Trim)
+    batch_size: int = 1
+    overwrite: bool = False
+    skip_existing: bool = False
+    allow_network: bool = False
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """How a style is trained. Sizes in pixels, weights relative (see `vidstyle.studio.perceptual`)."""
+
+    architecture: str = "compact"
+    steps: int = 8000
+    identity_steps: int = 600
+    """Steps of reconstruction before style sets in; none when training goes on from another style."""
+    batch: int = 4
+    crop: int = 256
+    style_size: int = 512
+    """Short side of the painting: strokes in the video are as large as here."""
+    style_layers: tuple[tuple[str, float], ...] = (("relu1_1", 1.0), ("relu2_1", 1.0), ("relu3_1", 1.0), ("relu4_1", 1.0))
+    content_layers: tuple[str, ...] = ("relu3_1", "relu4_1")
+    content_weight: float = 0.06
+    tone_weight: float = 1.0
+    tone_size: int = 16
+    """Colours are held to the photograph's on the average over squares of this size: about one stroke."""
+    tv_weight: float = 0.05
+    learning_rate: float = 2e-3
+    frozen_fraction: float = 0.2
+    """The last part of the steps runs on shared, frozen norm statistics, as inference does."""
+    seed: int = 0
+    preview_every: int = 500
+    checkpoint_every: int = 250

@@ -1,0 +1,103 @@
+"""All concurrency lives here: `prefetch` runs one stage in a thread of its own, `run` joins source, stylizer and sink."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, closing
+from dataclasses import replace
+from queue import SimpleQueue
+from typing import TypeVar
+
+from vidstyle.frames import Frame, in_batches
+from vidstyle.stages import Sink, Source, Stylizer
+
+T = TypeVar("T")
+
+AHEAD = 2
+"""Batches that a stage may be ahead of the next one."""
+
+
+class _Failure:
+    """An exception on its way from the worker to the consumer."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
+_END = object()
+
+
+def prefetch(items: Iterator[T], depth: int) -> Generator[T, None, None]:
+    """Yield what `items` yields, computed up to `depth` ahead by a thread.
+
+    An exception in `items` is raised here, after the items before it. However this generator ends (exhausted, closed, or
+    the consumer failed and the `ExitStack` closes it), the thread is joined and `items` is closed, by the thread that ran it.
+    """
+    ready: SimpleQueue[object] = SimpleQueue()
+    free = threading.Semaphore(depth)
+    stop = threading.Event()
+
+    def work() -> None:
+        try:
+            while True:
+                free.acquire()
+                if stop.is_set():
+                    break
+                ready.put(next(items))
+        except StopIteration:
+            ready.put(_END)
+        except BaseException as error:  # carried over to the consumer, which raises it
+            ready.put(_Failure(error))
+        finally:
+            close = getattr(items, "close", None)
+            if close is not None:
+                close()
+
+    thread = threading.Thread(target=work, name="vidstyle-prefetch", daemon=True)
+    thread.start()
+    try:
+        while (item := ready.get()) is not _END:
+            if isinstance(item, _Failure):
+                raise item.error
+            free.release()
+            yield item  # type: ignore[misc]  # only T, _END and _Failure travel in the queue
+    finally:
+        stop.set()
+        free.release()
+        thread.join()
+
+
+def run(
+    source: Source,
+    stylizer: Stylizer,
+    sink: Sink,
+    batch_size: int = 1,
+    on_frame: Callable[[int], None] = lambda count: None,
+) -> int:
+    """Take every frame of `source` through `stylizer` into `sink`; returns how many there were.
+
+    Decoding, the net and encoding run side by side, each at most `AHEAD` batches ahead of the next, so memory does not
+    grow with the length of the video. `on_frame` is called with the running count. The sink is neither published nor
+    closed. An error in any stage is raised here, after all threads have ended.
+    """
+    count = 0
+    with ExitStack() as stack:
+
+        def staged(items: Iterator[T], depth: int) -> Iterator[T]:
+            return stack.enter_context(closing(prefetch(items, depth)))
+
+        decoded = staged(source.frames(), AHEAD * batch_size)
+        painted = staged(_paint(in_batches(decoded, batch_size), stylizer), AHEAD)
+        for batch in painted:
+            for frame in batch:
+                sink.write(frame)
+                count += 1
+                on_frame(count)
+    return count
+
+
+def _paint(batches: Iterator[list[Frame]], stylizer: Stylizer) -> Iterator[list[Frame]]:
+    for batch in batches:
+        pixels = stylizer.stylize([frame.pixels for frame in batch])
+        yield [replace(frame, pixels=painted) for frame, painted in zip(batch, pixels, strict=True)]

@@ -1,0 +1,42 @@
+"""A painted still picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+
+from vidstyle.errors import OutputError
+from vidstyle.frames import Frame
+from vidstyle.media import writing
+from vidstyle.sinks.publish import Unpublished
+
+JPEG_QUALITY = 95
+
+
+class ImageSink:
+    """Writes one frame in the format that the name's suffix tells."""
+
+    def __init__(self, path: Path, overwrite: bool = False) -> None:
+        if not cv2.haveImageWriter(path.name):
+            raise OutputError(f"expected a picture's suffix such as .jpg or .png for the output, got {path.name}")
+        self._file = Unpublished(path, overwrite)
+
+    def write(self, frame: Frame) -> None:
+        bgr = cv2.cvtColor(frame.pixels, cv2.COLOR_RGB2BGR)
+        done, data = cv2.imencode(self._file.target.suffix, bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+        if not done:
+            raise OutputError(f"could not encode {self._file.target}")
+        with writing(self._file.target):
+            self._file.path.write_bytes(data.tobytes())
+
+    def publish(self) -> None:
+        if self._file.path.stat().st_size == 0:
+            raise OutputError(f"expected one picture to write, got none: {self._file.target}")
+        self._file.publish()
+
+    def warnings(self) -> list[str]:
+        return []
+
+    def close(self) -> None:
+        self._file.discard()

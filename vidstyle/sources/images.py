@@ -1,0 +1,47 @@
+"""A still picture as a source of one frame."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from vidstyle.errors import InputError
+from vidstyle.frames import Frame, Pixels, VideoInfo
+from vidstyle.media import check_regular_file
+
+
+def read_image(path: Path) -> Pixels:
+    """RGB uint8 (H, W, 3), upright (EXIF orientation applied); raises `InputError` if `path` is no readable picture."""
+    check_regular_file(path)
+    try:
+        image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error as error:  # too large for OpenCV's limit, say
+        raise InputError(f"expected a picture, could not read {path} ({error.err})") from error
+    if image is None:
+        raise InputError(f"expected a picture, could not read {path}")
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+class ImageSource:
+    """One picture, decoded when opened."""
+
+    def __init__(self, path: Path) -> None:
+        self._pixels = read_image(path)
+        height, width = self._pixels.shape[:2]
+        self.info = VideoInfo(width, height, frame_count_estimate=1)
+
+    def frames(self) -> Iterator[Frame]:
+        yield Frame(self._pixels, 0, Fraction(1))
+
+    def warnings(self) -> list[str]:
+        return []
+
+    def damage(self) -> list[str]:
+        return []
+
+    def close(self) -> None:
+        pass

@@ -1,0 +1,161 @@
+"""Perceptual losses (Gatys et al. 2015, Johnson et al. 2016) on features of a VGG-19, from any of several weight files.
+
+Images are float RGB in [0, 1], shape (N, 3, H, W). Features are the ReLU outputs, shape (N, C, h, w), named `relu1_1` ...
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vidstyle.errors import StyleError
+
+VGG19_CONVS = ("1_1 1_2 2_1 2_2 3_1 3_2 3_3 3_4 4_1 4_2 4_3 4_4 5_1 5_2 5_3 5_4").split()
+_TORCHVISION_POSITIONS = (0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28, 30, 32, 34)
+_NORMALISED_POSITIONS = (2, 5, 9, 12, 16)
+
+Weights = Mapping[str, Tensor]
+Features = dict[str, Tensor]
+
+
+class Encoder(nn.Module):
+    """A VGG-19 cut after the last layer asked for. Frozen: gradients reach the image, never the weights.
+
+    `stem` is an affine map of the colours (3x3 matrix and offset) as a 1x1 convolution; it holds each weight file's own
+    preprocessing, so that all encoders take RGB in [0, 1].
+    """
+
+    def __init__(self, convs: Mapping[str, tuple[Tensor, Tensor]], stem: tuple[Tensor, Tensor], padding_mode: str) -> None:
+        super().__init__()
+        self.padding_mode = padding_mode
+        self.stem = _conv(*stem)
+        self.convs = nn.ModuleDict({name: _conv(*pair) for name, pair in convs.items()})
+        self.requires_grad_(False)
+
+    def forward(self, image: Tensor, layers: Iterable[str]) -> Features:
+        """Features of `image` (N, 3, H, W) at `layers` such as `relu3_1`; raises `StyleError` for a layer it lacks."""
+        wanted = set(layers)
+        missing = wanted - {f"relu{name}" for name in self.convs}
+        if missing:
+            raise StyleError(f"this encoder has no layer {', '.join(sorted(missing))}; it ends at relu{list(self.convs)[-1]}")
+        features: Features = {}
+        x = self.stem(image)
+        for name, conv in self.convs.items():
+            if name.endswith("_1") and name != "1_1":
+                x = F.max_pool2d(x, 2)
+            mode = "constant" if self.padding_mode == "zeros" else self.padding_mode
+            x = F.relu(conv(F.pad(x, (1, 1, 1, 1), mode=mode)))
+            if f"relu{name}" in wanted:
+                features[f"relu{name}"] = x
+                if len(features) == len(wanted):
+                    break
+        return features
+
+
+def _conv(weight: Tensor, bias: Tensor) -> nn.Conv2d:
+    conv = nn.Conv2d(weight.shape[1], weight.shape[0], weight.shape[2])
+    conv.weight.data, conv.bias.data = weight.float().contiguous(), bias.float().contiguous()  # type: ignore[union-attr]
+    return conv
+
+
+def load_encoder(path: Path) -> Encoder:
+    """An `Encoder` from a weight file; its kind is told from its keys.
+
+    Known: torchvision's `vgg19` state dict, Caffe's VGG-19 (`conv1_1.weight`, BGR 0..255), AdaIN's normalised VGG-19
+    (keys are positions, 1x1 preprocessing first), Collaborative Distillation's small VGG-19 (`conv11.weight`, CVPR 2020).
+    Raises `StyleError` for anything else. Files are read with `weights_only=True`: no code in them is run.
+    """
+    try:
+        state: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise StyleError(f"expected an encoder's weights, found no file: {path}") from None
+    except Exception as error:  # torch.load raises many kinds for a broken or unsafe file
+        raise StyleError(f"expected an encoder's weights (.pth, tensors only), could not read {path}: {_first_line(error)}") from error
+    if isinstance(state, Mapping) and isinstance(state.get("model"), Mapping):
+        state = state["model"]
+    if isinstance(state, Mapping):
+        for keys, stem, padding_mode in _formats(state):
+            if all(f"{key}.weight" in state and f"{key}.bias" in state for key in keys.values()):
+                return Encoder({n: (state[f"{k}.weight"], state[f"{k}.bias"]) for n, k in keys.items()}, stem, padding_mode)
+    raise StyleError(
+        f"expected a VGG-19 encoder (torchvision, Caffe, normalised or distilled keys), found something else: {path}"
+    )
+
+
+def _formats(state: Weights) -> Iterable[tuple[dict[str, str], tuple[Tensor, Tensor], str]]:
+    """(layer name -> key prefix, stem, padding) of every known format, to be tried against the keys of `state`."""
+    if "conv1_1.weight" in state:
+        means = torch.tensor([103.939, 116.779, 123.68])
+        stem = torch.eye(3).flip(0).mul(255.0).reshape(3, 3, 1, 1), -means  # RGB in [0, 1] -> BGR 0..255, minus the means
+        yield {n: f"conv{n}" for n in VGG19_CONVS if f"conv{n}.weight" in state}, stem, "zeros"
+    if "features.0.weight" in state:
+        std, mean = torch.tensor([0.229, 0.224, 0.225]), torch.tensor([0.485, 0.456, 0.406])
+        stem = torch.diag(1 / std).reshape(3, 3, 1, 1), -mean / std
+        yield {n: f"features.{i}" for n, i in zip(VGG19_CONVS, _TORCHVISION_POSITIONS, strict=True)}, stem, "zeros"
+    if "conv11.weight" in state and "conv0.weight" in state:
+        names = [n for n in VGG19_CONVS if f"conv{n.replace('_', '')}.weight" in state]
+        yield {n: f"conv{n.replace('_', '')}" for n in names}, (state["conv0.weight"], state["conv0.bias"]), "reflect"
+    if "16.weight" in state and "0.weight" in state:
+        yield (
+            {n: str(i) for n, i in zip(VGG19_CONVS, _NORMALISED_POSITIONS, strict=False)},
+            (state["0.weight"], state["0.bias"]),
+            "reflect",
+        )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
+def gram_matrix(features: Tensor) -> Tensor:
+    """G = F F^T / (h w) of features (N, C, h, w): shape (N, C, C). Gatys et al. 2015, eq. 3, per position."""
+    n, c, h, w = features.shape
+    flat = features.float().reshape(n, c, h * w)
+    return flat @ flat.transpose(1, 2) / (h * w)
+
+
+def style_loss(features: Features, target_grams: Features, weights: Mapping[str, float]) -> Tensor:
+    """Weighted mean over layers of the relative squared error of Gram matrices.
+
+    Departure from the paper: each layer's error is divided by the squared norm of the style's own Gram matrix, so that
+    weights mean the same for every encoder and painting. `target_grams` values have shape (1, C, C).
+    """
+    total = sum(weights.values())
+    terms = [
+        w / total * (gram_matrix(features[k]) - target_grams[k]).square().sum((1, 2)).mean() / target_grams[k].square().sum()
+        for k, w in weights.items()
+    ]
+    return torch.stack(terms).sum()
+
+
+def content_loss(features: Features, target: Features, layers: Iterable[str]) -> Tensor:
+    """Mean over layers of sum((F_out - F_in)^2) / sum(F_in^2). Gatys et al. 2015, eq. 1, made relative."""
+    terms = [(features[k].float() - target[k].float()).square().sum() / target[k].float().square().sum() for k in layers]
+    return torch.stack(terms).mean()
+
+
+def tone_loss(image: Tensor, target: Tensor, size: int) -> Tensor:
+    """Mean squared difference of the colours of `size` x `size` pixel averages.
+
+    Not in the papers: light stays light and red stays reddish, so that the content can be read, while within a stroke the
+    colour is the style's alone.
+    """
+    return (F.avg_pool2d(image, size) - F.avg_pool2d(target, size)).square().mean()
+
+
+def total_variation(image: Tensor) -> Tensor:
+    """Mean squared difference of neighbouring pixels (Mahendran and Vedaldi 2015, beta = 2)."""
+    return (image[..., 1:, :] - image[..., :-1, :]).square().mean() + (image[..., 1:] - image[..., :-1]).square().mean()
+
+
+def style_grams(encoder: Encoder, paintings: Iterable[Tensor], layers: Iterable[str]) -> Features:
+    """Gram matrices of one or several paintings (1, 3, H, W), averaged: a style made of all of them."""
+    layers = tuple(layers)
+    with torch.no_grad():
+        all_grams = [{k: gram_matrix(f) for k, f in encoder(p, layers).items()} for p in paintings]
+    return {k: torch.stack([g[k] for g in all_grams]).mean(0) for k in layers}

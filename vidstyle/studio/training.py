@@ -1,0 +1,320 @@
+"""Training of a style: photographs and a painting in, a style network out.
+
+A training lives in a folder: `checkpoint.pt` (everything needed to go on), `preview.png` (fixed photos above, painted
+below). Running the same training again goes on where the last checkpoint stood; step k sees the same crops either way.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vidstyle.errors import TrainingError
+from vidstyle.options import TrainOptions
+from vidstyle.pipeline import prefetch
+from vidstyle.studio.perceptual import Encoder, content_loss, style_grams, style_loss, tone_loss, total_variation
+from vidstyle.studio.transformer_net import ARCHITECTURES, MARGIN, MULTIPLE, freeze_statistics
+
+log = logging.getLogger(__name__)
+
+PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
+PREVIEW_PHOTOS = 5
+PREVIEW_SIZE = 320
+EMA_DECAY = 0.998
+WARM_UP = 100
+RANGE_WEIGHT = 1.0
+STATISTICS_BATCHES = 60
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a training stands; losses are means over the steps since the last report."""
+
+    step: int
+    steps: int
+    phase: str
+    losses: dict[str, float]
+    seconds_left: float
+
+
+def read_image(path: Path) -> np.ndarray:
+    """RGB uint8 (H, W, 3); raises `TrainingError` if it cannot be read."""
+    image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR) if path.is_file() and path.stat().st_size else None
+    if image is None:
+        raise TrainingError(f"expected a picture, could not read {path}")
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def fit_short_side(image: np.ndarray, size: int) -> np.ndarray:
+    """`image` scaled so that its short side is `size`."""
+    h, w = image.shape[:2]
+    scale = size / min(h, w)
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    return cv2.resize(image, (max(size, round(w * scale)), max(size, round(h * scale))), interpolation=how)
+
+
+def to_tensor(images: Sequence[np.ndarray]) -> Tensor:
+    """uint8 RGB (H, W, 3) each -> float (N, 3, H, W) in [0, 1]."""
+    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 255
+
+
+class PhotoCrops:
+    """Random square crops of the photographs in some folders, decoded as they are needed.
+
+    Raises `TrainingError` for a folder that is missing or holds no picture. A file that cannot be decoded is left out with
+    a warning; when none is left, that is an error.
+    """
+
+    def __init__(self, folders: Sequence[Path], options: TrainOptions) -> None:
+        self.options = options
+        self.files: list[Path] = []
+        for folder in folders:
+            if not folder.is_dir():
+                raise TrainingError(f"expected a folder of photographs, found none: {folder}")
+            found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in PHOTO_SUFFIXES and p.is_file())
+            if not found:
+                raise TrainingError(f"expected photographs ({', '.join(sorted(PHOTO_SUFFIXES))}) in {folder}, found none")
+            self.files += found
+        self.unreadable: set[Path] = set()
+        # The photos of the preview strip are spread over the folders and not trained on.
+        every = max(1, len(self.files) // PREVIEW_PHOTOS)
+        self.preview = self.files[every // 2 :: every][:PREVIEW_PHOTOS]
+        if len(self.files) > 2 * PREVIEW_PHOTOS:
+            self.files = [p for p in self.files if p not in self.preview]
+
+    def batches(self, first_step: int) -> Iterator[np.ndarray]:
+        """Batches uint8 (N, crop, crop, 3) from `first_step` on, without end."""
+        step = first_step
+        while True:
+            rng = np.random.default_rng((self.options.seed, step))
+            yield np.stack([self._crop(rng) for _ in range(self.options.batch)])
+            step += 1
+
+    def _crop(self, rng: np.random.Generator) -> np.ndarray:
+        size = self.options.crop
+        image = self._read(rng)
+        if min(image.shape[:2]) < size:
+            image = fit_short_side(image, size)
+        side = int(rng.integers(size, max(size, min(min(image.shape[:2]), 2 * size)) + 1))
+        y = int(rng.integers(image.shape[0] - side + 1))
+        x = int(rng.integers(image.shape[1] - side + 1))
+        crop = cv2.resize(image[y : y + side, x : x + side], (size, size), interpolation=cv2.INTER_AREA)
+        return crop[:, ::-1] if rng.random() < 0.5 else crop
+
+    def _read(self, rng: np.random.Generator) -> np.ndarray:
+        while len(self.unreadable) < len(self.files):
+            path = self.files[int(rng.integers(len(self.files)))]
+            if path in self.unreadable:
+                continue
+            try:
+                return read_image(path)
+            except TrainingError as error:
+                log.warning("left out: %s", error)
+                self.unreadable.add(path)
+        raise TrainingError(f"expected photographs, none of {len(self.files)} files could be read, such as {self.files[0]}")
+
+
+class Trainer:
+    """One training run. Iterate over `run()`; afterwards `net` is the trained one, in evaluation mode."""
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        paintings: Sequence[np.ndarray],
+        photos: PhotoCrops,
+        folder: Path,
+        options: TrainOptions,
+        start: nn.Module | None = None,
+    ) -> None:
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.options, self.photos, self.folder = options, photos, folder
+        self.identity_steps = 0 if start is not None else options.identity_steps
+        self.steps = self.identity_steps + options.steps
+        self.freeze_at = self.steps - int(options.frozen_fraction * options.steps)
+        torch.manual_seed(options.seed)
+        self.net = (start or ARCHITECTURES[options.architecture]()).to(self.device, memory_format=torch.channels_last)
+        self.average = {k: v.detach().clone() for k, v in self.net.state_dict().items()}
+        self.optimizer = torch.optim.Adam(self.net.parameters(), options.learning_rate)
+        self.encoder = encoder.to(self.device, memory_format=torch.channels_last)
+        self.step = 0
+        self.layers = {k for k, _ in options.style_layers} | set(options.content_layers)
+        with self._autocast():
+            pictures = [to_tensor([fit_short_side(p, options.style_size)]).to(self.device) for p in paintings]
+            self.grams = style_grams(self.encoder, pictures, [k for k, _ in options.style_layers])
+
+    def run(self) -> Iterator[Progress]:
+        """Train to the end, yielding every `Progress`. Raises `TrainingError` when a loss is not finite."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._resume()
+        batches = prefetch(self.photos.batches(self.step), depth=4)
+        sums: dict[str, float] = {}
+        count, began, first = 0, time.monotonic(), self.step
+        try:
+            while self.step < self.steps:
+                losses = self._train_step(torch.from_numpy(next(batches)))
+                for name, value in losses.items():
+                    if not math.isfinite(value):
+                        raise TrainingError(
+                            f"the {name} loss became {value} at step {self.step}; the checkpoint in {self.folder} is from before, "
+                            "try a smaller learning rate"
+                        )
+                    sums[name] = sums.get(name, 0.0) + value
+                self.step += 1
+                count += 1
+                last = self.step == self.steps
+                if self.step % self.options.checkpoint_every == 0 or last:
+                    self._save()
+                if self.step % self.options.preview_every == 0 or last:
+                    self._preview()
+                if count == 50 or last:
+                    left = (time.monotonic() - began) / (self.step - first) * (self.steps - self.step)
+                    yield Progress(self.step, self.steps, self._phase(), {k: v / count for k, v in sums.items()}, left)
+                    sums, count = {}, 0
+        finally:
+            batches.close()
+        self.net.load_state_dict(self.average)
+        self.net.eval()
+
+    def _phase(self) -> str:
+        return "identity" if self.step <= self.identity_steps else "style" if self.step <= self.freeze_at else "frozen"
+
+    def _train_step(self, batch: Tensor) -> dict[str, float]:
+        if self.step == self.freeze_at and self.options.frozen_fraction > 0:
+            self._collect_statistics()
+        self.net.train()
+        freeze_statistics(self.net, self.step >= self.freeze_at)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._learning_rate()
+        x = self._to_device(batch)
+        with self._autocast():
+            raw = self._paint(x)
+        raw = raw.float()
+        y = raw.clamp(0, 1)
+        losses = {"range": RANGE_WEIGHT * (raw - y).square().mean()}
+        if self.step < self.identity_steps:
+            losses["identity"] = (raw - x).abs().mean()
+        else:
+            y = raw + (y - raw).detach()  # the losses see what will be shown; gradients pass the clamp
+            losses |= self._style_losses(x, y)
+        loss = torch.stack(list(losses.values())).sum()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        values = {"loss": loss.item(), **{k: v.item() for k, v in losses.items()}}
+        if math.isfinite(values["loss"]):
+            nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
+            self.optimizer.step()
+            self._update_average()
+        return values
+
+    def _style_losses(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+        o = self.options
+        with self._autocast():
+            with torch.no_grad():
+                target = self.encoder(x, o.content_layers)
+            features = self.encoder(y, self.layers)
+        return {
+            "style": style_loss(features, self.grams, dict(o.style_layers)),
+            "content": o.content_weight * content_loss(features, target, o.content_layers),
+            "tone": o.tone_weight * tone_loss(y, x, o.tone_size),
+            "tv": o.tv_weight * total_variation(y),
+        }
+
+    def _paint(self, x: Tensor) -> Tensor:
+        y = self.net(F.pad(x, (MARGIN,) * 4, mode="replicate"))
+        return y[..., MARGIN:-MARGIN, MARGIN:-MARGIN]
+
+    def _learning_rate(self) -> float:
+        """Warm-up, then cosine; once for the identity, once for the style."""
+        first, last = (0, self.identity_steps) if self.step < self.identity_steps else (self.identity_steps, self.steps)
+        done = self.step - first
+        cosine = 0.5 * (1 + math.cos(math.pi * done / (last - first)))
+        return self.options.learning_rate * min(1.0, (done + 1) / WARM_UP) * (0.02 + 0.98 * cosine)
+
+    def _update_average(self) -> None:
+        decay = min(EMA_DECAY, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            for key, value in self.net.state_dict().items():
+                if value.is_floating_point():
+                    self.average[key].lerp_(value, 1 - decay)
+
+    def _collect_statistics(self) -> None:
+        """Take the averaged weights and measure their norm statistics over many photographs, to be frozen."""
+        self.net.load_state_dict(self.average)
+        self.net.train()
+        with torch.no_grad(), self._autocast():
+            for _, batch in zip(range(STATISTICS_BATCHES), self.photos.batches(1_000_000), strict=False):
+                self._paint(self._to_device(torch.from_numpy(batch)))
+        self.average = {k: v.detach().clone() for k, v in self.net.state_dict().items()}
+
+    def _to_device(self, batch: Tensor) -> Tensor:
+        x = batch.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float().div_(255)
+        return x.contiguous(memory_format=torch.channels_last)
+
+    def _autocast(self) -> torch.autocast:
+        """bfloat16 where the machine computes in it; elsewhere it would be slower than float32."""
+        fast = self.device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=fast)
+
+    def _fingerprint(self) -> dict[str, Any]:
+        return {**asdict(self.options), "grams": {k: float(g.square().sum()) for k, g in self.grams.items()}}
+
+    def _save(self) -> None:
+        state = {
+            "step": self.step,
+            "net": self.net.state_dict(),
+            "average": self.average,
+            "optimizer": self.optimizer.state_dict(),
+            "fingerprint": self._fingerprint(),
+        }
+        temporary = self.folder / f".checkpoint.{os.getpid()}.tmp"
+        torch.save(state, temporary)
+        os.replace(temporary, self.folder / "checkpoint.pt")
+
+    def _resume(self) -> None:
+        path = self.folder / "checkpoint.pt"
+        if not path.exists():
+            return
+        state: Mapping[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
+        if state["fingerprint"] != self._fingerprint():
+            raise TrainingError(f"expected to resume the same training, {path} is of another: other options; remove it to begin anew")
+        self.net.load_state_dict(state["net"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.average, self.step = dict(state["average"]), state["step"]
+        log.info("resuming at step %d of %d", self.step, self.steps)
+
+    def _preview(self) -> None:
+        """Write `preview.png`: fixed photographs above, the averaged net's pictures of them below."""
+        state = {k: v.detach().clone() for k, v in self.net.state_dict().items()}
+        self.net.load_state_dict(self.average)
+        columns = []
+        for path in self.photos.preview:
+            try:
+                photo = fit_short_side(read_image(path), PREVIEW_SIZE)
+            except TrainingError:
+                continue
+            y0, x0 = ((s - PREVIEW_SIZE) // 2 for s in photo.shape[:2])
+            photo = photo[y0 : y0 + PREVIEW_SIZE, x0 : x0 + PREVIEW_SIZE]
+            freeze_statistics(self.net, self.step > self.freeze_at)
+            with torch.no_grad():
+                y = self._paint(self._to_device(torch.from_numpy(photo.copy()[None])))
+            painted = (y[0].clamp(0, 1) * 255 + 0.5).byte().permute(1, 2, 0).cpu().numpy()
+            columns.append(np.concatenate([photo, painted]))
+        if columns:
+            strip = cv2.cvtColor(np.concatenate(columns, axis=1), cv2.COLOR_RGB2BGR)
+            cv2.imwrite(str(self.folder / "preview.png"), strip)
+        self.net.load_state_dict(state)
+
+
+assert PREVIEW_SIZE % MULTIPLE == 0 and MARGIN % MULTIPLE == 0
