@@ -27,11 +27,25 @@ import numpy as np
 
 # Palette, sRGB 0..255.
 PALETTE: dict[str, tuple[int, int, int]] = {
-    "midnight": (18, 24, 62), "ultramarine": (30, 50, 158), "cobalt": (38, 96, 200), "sky": (128, 192, 222),
-    "teal": (8, 108, 122), "turquoise": (34, 172, 182), "aqua": (142, 214, 204), "emerald": (18, 122, 82),
-    "leaf": (112, 166, 72), "ivory": (242, 232, 208), "sand": (226, 202, 158),
-    "gold": (236, 180, 48), "amber": (218, 134, 28), "terracotta": (200, 88, 50), "vermilion": (218, 62, 38),
-    "crimson": (160, 22, 50), "wine": (88, 16, 42), "violet": (78, 40, 128), "rose": (224, 132, 128),
+    "midnight": (18, 24, 62),
+    "ultramarine": (30, 50, 158),
+    "cobalt": (38, 96, 200),
+    "sky": (128, 192, 222),
+    "teal": (8, 108, 122),
+    "turquoise": (34, 172, 182),
+    "aqua": (142, 214, 204),
+    "emerald": (18, 122, 82),
+    "leaf": (112, 166, 72),
+    "ivory": (242, 232, 208),
+    "sand": (226, 202, 158),
+    "gold": (236, 180, 48),
+    "amber": (218, 134, 28),
+    "terracotta": (200, 88, 50),
+    "vermilion": (218, 62, 38),
+    "crimson": (160, 22, 50),
+    "wine": (88, 16, 42),
+    "violet": (78, 40, 128),
+    "rose": (224, 132, 128),
     "ink": (20, 18, 30),
 }
 JOINT_RGB = (26, 19, 16)
@@ -168,8 +182,9 @@ def spiral(canvas: Canvas, cx: float, cy: float, bands: Sequence[Band], turns: f
     return Form(radius < turns * climb, stream, angle, [bands], sweep=0.3)
 
 
-def petal(canvas: Canvas, centre: tuple[float, float], heading: float, span: tuple[float, float],
-          width: float, bands: Sequence[Band]) -> Form:
+def petal(
+    canvas: Canvas, centre: tuple[float, float], heading: float, span: tuple[float, float], width: float, bands: Sequence[Band]
+) -> Form:
     """A pointed leaf (two circles' intersection); its rows follow its outline inwards.
 
     It lies on the ray `heading` (radians) from `centre`, between the distances `span`, `width` across;
@@ -218,8 +233,7 @@ def river(canvas: Canvas, distance: np.ndarray, bands: Sequence[Band]) -> Form:
 
 def flower(canvas: Canvas, cx: float, cy: float, count: int, far: float, width: float) -> list[Form]:
     """A rosette: a dark disc with a bright rim, `count` petals reaching to `far`, and a golden heart."""
-    ground = [(3, "ink", "ink"), (4.5, "midnight", "ink"), (1, "turquoise", "turquoise"),
-              (1, "midnight", "midnight")]
+    ground = [(3, "ink", "ink"), (4.5, "midnight", "ink"), (1, "turquoise", "turquoise"), (1, "midnight", "midnight")]
     forms = [disc(canvas, cx, cy, [ground])]
     warm = [(1, "gold", "gold"), (3, "vermilion", "crimson")]
     pale = [(1, "ivory", "ivory"), (3, "terracotta", "amber")]
@@ -251,43 +265,117 @@ def scallops(canvas: Canvas) -> list[Form]:
 
 def big_wheel(canvas: Canvas) -> Form:
     """The large disc of the upper left, its rings changing colour from quarter to quarter."""
-    return disc(canvas, 0.31, 0.30, [
-        [(2, "gold", "gold"), (2, "crimson", "vermilion"), (3, "ivory", "sand"),
-         (2, "ultramarine", "cobalt"), (2, "amber", "gold"), (1, "ink", "ink")],
-        [(2, "gold", "gold"), (2, "turquoise", "aqua"), (3, "midnight", "ultramarine"),
-         (2, "vermilion", "terracotta"), (2, "ivory", "aqua"), (1, "ink", "ink")],
-        [(2, "gold", "gold"), (2, "violet", "ultramarine"), (3, "amber", "gold"),
-         (2, "emerald", "leaf"), (2, "vermilion", "rose"), (1, "ink", "ink")],
-        [(2, "gold", "gold"), (2, "ivory", "sand"), (3, "wine", "crimson"),
-         (2, "aqua", "turquoise"), (2, "midnight", "violet"), (1, "ink", "ink")],
-    ], turn=0.55)
+    return disc(
+        canvas,
+        0.31,
+        0.30,
+        [
+            [
+                (2, "gold", "gold"),
+                (2, "crimson", "vermilion"),
+                (3, "ivory", "sand"),
+                (2, "ultramarine", "cobalt"),
+                (2, "amber", "gold"),
+                (1, "ink", "ink"),
+            ],
+            [
+                (2, "gold", "gold"),
+                (2, "turquoise", "aqua"),
+                (3, "midnight", "ultramarine"),
+                (2, "vermilion", "terracotta"),
+                (2, "ivory", "aqua"),
+                (1, "ink", "ink"),
+            ],
+            [
+                (2, "gold", "gold"),
+                (2, "violet", "ultramarine"),
+                (3, "amber", "gold"),
+                (2, "emerald", "leaf"),
+                (2, "vermilion", "rose"),
+                (1, "ink", "ink"),
+            ],
+            [
+                (2, "gold", "gold"),
+                (2, "ivory", "sand"),
+                (3, "wine", "crimson"),
+                (2, "aqua", "turquoise"),
+                (2, "midnight", "violet"),
+                (1, "ink", "ink"),
+            ],
+        ],
+        turn=0.55,
+    )
 
 
 def small_wheel(canvas: Canvas) -> Form:
     """The small disc near the middle, in two halves of opposite colours."""
-    return disc(canvas, 0.615, 0.46, [
-        [(1, "ivory", "ivory"), (2, "cobalt", "ultramarine"), (1, "gold", "gold"),
-         (1, "ivory", "sand"), (1, "ink", "ink")],
-        [(1, "ivory", "ivory"), (2, "vermilion", "crimson"), (1, "sky", "aqua"),
-         (1, "midnight", "violet"), (1, "ink", "ink")],
-    ], turn=-0.5)
+    return disc(
+        canvas,
+        0.615,
+        0.46,
+        [
+            [(1, "ivory", "ivory"), (2, "cobalt", "ultramarine"), (1, "gold", "gold"), (1, "ivory", "sand"), (1, "ink", "ink")],
+            [
+                (1, "ivory", "ivory"),
+                (2, "vermilion", "crimson"),
+                (1, "sky", "aqua"),
+                (1, "midnight", "violet"),
+                (1, "ink", "ink"),
+            ],
+        ],
+        turn=-0.5,
+    )
 
 
 def compose(canvas: Canvas) -> list[Form]:
     """The picture's forms, back to front."""
     distance = curve_distance(canvas)
-    upper = arcs(canvas, 1.12, -0.22, np.ones(canvas.x.shape, bool), [
-        (3, "ultramarine", "cobalt"), (1, "ivory", "sand"), (4, "turquoise", "teal"),
-        (2, "midnight", "violet"), (3, "gold", "amber"), (1, "wine", "crimson"), (4, "sky", "ivory"),
-        (2, "cobalt", "ultramarine")])
-    lower = arcs(canvas, -0.18, 1.22, distance > 0, [
-        (3, "terracotta", "amber"), (1, "ivory", "ivory"), (3, "crimson", "wine"), (4, "emerald", "leaf"),
-        (1, "gold", "gold"), (3, "midnight", "ultramarine"), (3, "vermilion", "terracotta")])
-    ribbon = river(canvas, distance, [
-        (1, "ink", "midnight"), (2, "ivory", "aqua"), (2, "turquoise", "cobalt"), (1, "gold", "amber"),
-        (2, "crimson", "violet"), (1, "ink", "wine")])
-    swirl = spiral(canvas, 0.20, 0.83, [
-        (2, "ivory", "sand"), (2, "ultramarine", "midnight"), (1, "vermilion", "terracotta")], turns=1.6)
+    upper = arcs(
+        canvas,
+        1.12,
+        -0.22,
+        np.ones(canvas.x.shape, bool),
+        [
+            (3, "ultramarine", "cobalt"),
+            (1, "ivory", "sand"),
+            (4, "turquoise", "teal"),
+            (2, "midnight", "violet"),
+            (3, "gold", "amber"),
+            (1, "wine", "crimson"),
+            (4, "sky", "ivory"),
+            (2, "cobalt", "ultramarine"),
+        ],
+    )
+    lower = arcs(
+        canvas,
+        -0.18,
+        1.22,
+        distance > 0,
+        [
+            (3, "terracotta", "amber"),
+            (1, "ivory", "ivory"),
+            (3, "crimson", "wine"),
+            (4, "emerald", "leaf"),
+            (1, "gold", "gold"),
+            (3, "midnight", "ultramarine"),
+            (3, "vermilion", "terracotta"),
+        ],
+    )
+    ribbon = river(
+        canvas,
+        distance,
+        [
+            (1, "ink", "midnight"),
+            (2, "ivory", "aqua"),
+            (2, "turquoise", "cobalt"),
+            (1, "gold", "amber"),
+            (2, "crimson", "violet"),
+            (1, "ink", "wine"),
+        ],
+    )
+    swirl = spiral(
+        canvas, 0.20, 0.83, [(2, "ivory", "sand"), (2, "ultramarine", "midnight"), (1, "vermilion", "terracotta")], turns=1.6
+    )
     rosette = flower(canvas, 0.80, 0.235, 9, 0.165, 0.085)
     return [upper, lower, *scallops(canvas), ribbon, big_wheel(canvas), swirl, small_wheel(canvas), *rosette]
 
@@ -312,9 +400,7 @@ def build_scene(canvas: Canvas) -> Scene:
 # --------------------------------------------------------------------------------------------- layout
 
 
-def walk_contour(
-    points: np.ndarray, pitch: float, rng: np.random.Generator
-) -> list[tuple[float, float, float]]:
+def walk_contour(points: np.ndarray, pitch: float, rng: np.random.Generator) -> list[tuple[float, float, float]]:
     """Sites along one closed pixel chain (M, 2): (x, y, length in pitches), tiles of random length."""
     chain = points.astype(np.float64)
     # A pixel chain zigzags and so overstates its length; a moving average removes that.
@@ -405,8 +491,7 @@ def centroids(owner: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray, np
 
 def keep(sites: Sites, chosen: np.ndarray) -> Sites:
     """The sites at `chosen`, (N,) bool."""
-    return Sites(sites.x[chosen], sites.y[chosen], sites.region[chosen], sites.length[chosen],
-                 sites.tilt[chosen])
+    return Sites(sites.x[chosen], sites.y[chosen], sites.region[chosen], sites.length[chosen], sites.tilt[chosen])
 
 
 def fill_holes(scene: Scene, sites: Sites, nearest: np.ndarray) -> Sites:
@@ -423,9 +508,13 @@ def fill_holes(scene: Scene, sites: Sites, nearest: np.ndarray) -> Sites:
     if not added:
         return sites
     xs, ys = np.array(added).T
-    return Sites(np.append(sites.x, xs), np.append(sites.y, ys),
-                 np.append(sites.region, scene.region[ys, xs]),
-                 np.append(sites.length, np.ones(len(xs))), np.append(sites.tilt, np.zeros(len(xs))))
+    return Sites(
+        np.append(sites.x, xs),
+        np.append(sites.y, ys),
+        np.append(sites.region, scene.region[ys, xs]),
+        np.append(sites.length, np.ones(len(xs))),
+        np.append(sites.tilt, np.zeros(len(xs))),
+    )
 
 
 def relax(scene: Scene, sites: Sites) -> Sites:
@@ -527,8 +616,9 @@ def joint_gap(scene: Scene, owner: np.ndarray, nearest: np.ndarray, second: np.n
     return np.where(covered, np.minimum(gap, 2 * outline_distance(scene.region)), 0).astype(np.float32)
 
 
-def shade(pitch: float, gap: np.ndarray, edge: np.ndarray, owner: np.ndarray, sites: Sites,
-          rng: np.random.Generator) -> np.ndarray:
+def shade(
+    pitch: float, gap: np.ndarray, edge: np.ndarray, owner: np.ndarray, sites: Sites, rng: np.random.Generator
+) -> np.ndarray:
     """Relative brightness (H, W): bevel lit from the top left, and a faint glassy slope inside each tile.
 
     gap: second minus nearest distance, px; edge: the joint's threshold on it, px; both (H, W).

@@ -126,8 +126,9 @@ def dot(sheet: Sheet, x: float, y: float, r: float, colour: tuple[int, ...]) -> 
     cv2.circle(sheet, sub((x, y)).tolist(), int(r * SUB), colour, -1, cv2.LINE_AA, 4)
 
 
-def fill(px: Array, points: ArrayLike, c0: Array, c1: Array, axis: Sequence[float] = (0, 1),
-         rough: float = 0.1, alpha: float = 1.0) -> None:
+def fill(
+    px: Array, points: ArrayLike, c0: Array, c1: Array, axis: Sequence[float] = (0, 1), rough: float = 0.1, alpha: float = 1.0
+) -> None:
     """Polygon (n, 2) on layer ``px`` shaded from ``c0`` to ``c1`` along ``axis``, with surface grain."""
     pts = f32(points)
     lo = np.maximum(np.floor(pts.min(0)).astype(int) - 2, 0)
@@ -144,8 +145,7 @@ def fill(px: Array, points: ArrayLike, c0: Array, c1: Array, axis: Sequence[floa
     over(px[box], premultiply(colour, mask / np.float32(255) * alpha))
 
 
-def puff(sheet: Sheet, at: tuple[float, float], r: float, dark: Array, light: Array, rng: Rng,
-         side: float = 1.0) -> None:
+def puff(sheet: Sheet, at: tuple[float, float], r: float, dark: Array, light: Array, rng: Rng, side: float = 1.0) -> None:
     """Round tuft of foliage, lit from the right (``side`` 1) or the left (-1)."""
     for i in range(7):
         t = i / 6
@@ -208,9 +208,15 @@ def hills(seed: int, heights: Sequence[float], wood: tuple[Array, Array], haze: 
     for x, v in spots[np.argsort(spots[:, 1])]:
         y = top[int(x)] + 2 + v * (HORIZON + 8 - top[int(x)])
         shine = float(lit[int(min(y, CH - 1)), int(x)])
-        puff(sheet, (x, y), 3.5 + 4.5 * v, wood[0] * (0.65 + 0.3 * shine), mix(*wood, 0.25 + 0.8 * shine),
-             rng,
-             1 if x < SUN[0] + PAD else -1)
+        puff(
+            sheet,
+            (x, y),
+            3.5 + 4.5 * v,
+            wood[0] * (0.65 + 0.3 * shine),
+            mix(*wood, 0.25 + 0.8 * shine),
+            rng,
+            1 if x < SUN[0] + PAD else -1,
+        )
     over(layer, as_layer(sheet))
     glow = np.exp(-np.abs(xx - SUN[0] - PAD) / 260)
     veil = np.clip(haze + 0.30 * depth + 0.28 * glow, 0, 0.93)
@@ -231,21 +237,23 @@ def land_top(x: ArrayLike) -> Array:
 def house(px: Array, x: float, y: float, s: float, wall: Array, roof: Array) -> None:
     """House with its gable in shade on the left and its long wall lit from the right; ``s`` pixels wide."""
     g, w, h, p = 0.42 * s, 0.58 * s, 0.42 * s, 0.34 * s
-    fill(px, [(x - 0.5 * s, y + 3), (x + s * 0.2, y - 3), (x + s, y), (x + 0.3 * s, y + 6)],
-         rgb("25372f"), rgb("25372f"), alpha=0.55)
+    fill(
+        px,
+        [(x - 0.5 * s, y + 3), (x + s * 0.2, y - 3), (x + s, y), (x + 0.3 * s, y + 6)],
+        rgb("25372f"),
+        rgb("25372f"),
+        alpha=0.55,
+    )
     shade = mix(wall, SHADE, 0.62)
-    fill(px, [(x, y), (x, y - h), (x + g / 2, y - h - p), (x + g, y - h), (x + g, y)], shade * 1.1,
-         shade * 0.8)
-    fill(px, [(x + g, y), (x + g, y - h), (x + s, y - h * 0.96), (x + s, y - 2)], mix(wall, WARM, 0.4),
-         wall * 0.86)
+    fill(px, [(x, y), (x, y - h), (x + g / 2, y - h - p), (x + g, y - h), (x + g, y)], shade * 1.1, shade * 0.8)
+    fill(px, [(x + g, y), (x + g, y - h), (x + s, y - h * 0.96), (x + s, y - 2)], mix(wall, WARM, 0.4), wall * 0.86)
     eave, ridge = (x + g - 1.5, y - h + 2), (x + g / 2, y - h - p)
     far = np.array([w + 3, 1.5])
     quad: list[Any] = [ridge, np.add(ridge, far * 0.96), np.add(eave, far), eave]
     fill(px, quad, mix(roof, WARM, 0.32), roof * 0.78, rough=0.3)
     for t in (0.3, 0.55, 0.8):  # courses of tiles
         a = mix(ridge, eave, t)
-        fill(px, [a, a + far * 0.97, a + far * 0.97 + (0, 0.9), a + (0, 0.9)], roof * 0.55, roof * 0.6,
-             alpha=0.7)
+        fill(px, [a, a + far * 0.97, a + far * 0.97 + (0, 0.9), (*a, 0, 0.9)], roof * 0.55, roof * 0.6, alpha=0.7)
     verge = f32([(x - 2, y - h + 2), ridge, np.add(ridge, (0, 2.4)), (x - 1, y - h + 4)])
     fill(px, verge, roof * 0.6, roof * 0.5)
     cx, cy = x + g / 2 + 0.3 * w, y - h - p
@@ -253,7 +261,7 @@ def house(px: Array, x: float, y: float, s: float, wall: Array, roof: Array) -> 
     for wx, tint in ((x + g * 0.36, "ffcf7a"), (x + g + w * 0.2, "3f5468"), (x + g + w * 0.6, "55707f")):
         frame = np.array([(0, 0), (s * 0.11, 0), (s * 0.11, -s * 0.16), (0, -s * 0.16)])
         fill(px, frame * 1.3 + (wx - 1, y - h * 0.34 + 1), wall * 1.1, wall, rough=0)
-        fill(px, frame + (wx, y - h * 0.34), rgb(tint) * 1.1, rgb(tint) * 0.75, rough=0)
+        fill(px, (*frame, wx, y - h * 0.34), rgb(tint) * 1.1, rgb(tint) * 0.75, rough=0)
 
 
 def lighthouse(px: Array, x: float, y: float, h: float) -> None:
@@ -264,23 +272,18 @@ def lighthouse(px: Array, x: float, y: float, h: float) -> None:
         body = rgb("f4ead8") if i % 2 == 0 else rgb("c8402f")
         dark = mix(body, SHADE, 0.6)
         ya, yb = y - h * a, y - h * b
-        fill(px, [(x - wa, ya), (x - wb, yb), (x + wb * 0.35, yb), (x + wa * 0.35, ya)], dark, body, (1, 0),
-             0.06)
-        fill(px, [(x + wa * 0.3, ya), (x + wb * 0.3, yb), (x + wb, yb), (x + wa, ya)], body,
-             mix(body, WARM, 0.5),
-             (1, 0), 0.06)
+        fill(px, [(x - wa, ya), (x - wb, yb), (x + wb * 0.35, yb), (x + wa * 0.35, ya)], dark, body, (1, 0), 0.06)
+        fill(px, [(x + wa * 0.3, ya), (x + wb * 0.3, yb), (x + wb, yb), (x + wa, ya)], body, mix(body, WARM, 0.5), (1, 0), 0.06)
     top = y - h
-    fill(px, [(x - 12, top), (x - 12, top - 4), (x + 12, top - 4), (x + 12, top)], rgb("3b3846"),
-         rgb("8d7460"), (1, 0))
-    fill(px, [(x - 6, top - 4), (x - 6, top - 19), (x + 6, top - 19), (x + 6, top - 4)], rgb("ffdf8e"),
-         rgb("fff6d8"))
+    fill(px, [(x - 12, top), (x - 12, top - 4), (x + 12, top - 4), (x + 12, top)], rgb("3b3846"), rgb("8d7460"), (1, 0))
+    fill(px, [(x - 6, top - 4), (x - 6, top - 19), (x + 6, top - 19), (x + 6, top - 4)], rgb("ffdf8e"), rgb("fff6d8"))
     fill(px, [(x - 9, top - 18), (x, top - 30), (x + 9, top - 18)], rgb("7d2b2b"), rgb("d9603f"), (1, 0))
 
 
 def headland() -> Array:
     """Left shore (CH, LW, 4): meadow and cliff, wood, village and lighthouse."""
     rng = np.random.default_rng(21)
-    yy, xx = np.mgrid[0:CH, 0:LW].astype(np.float32)
+    yy, _xx = np.mgrid[0:CH, 0:LW].astype(np.float32)
     top = land_top(np.arange(LW)) + 8 * (fbm(rng, 2, LW, (2, 50), 4)[0] - 0.5)
     cliff = LAND_LINE - 26 + 40 * (fbm(rng, 2, LW, (2, 60), 4)[0] - 0.55)
     patch, strata = fbm(rng, CH, LW, (30, 70)), fbm(rng, CH, LW, (40, 14), 5, 0.6)
@@ -305,14 +308,15 @@ def headland() -> Array:
     for row, n in ((0.22, 5), (0.48, 6), (0.74, 7)):
         for x in np.linspace(40 + 60 * row, 330 + 230 * row, n) + rng.uniform(-9, 9, n):
             y = float(land_top(x)) + row * (LAND_LINE - 20 - float(land_top(x))) + rng.uniform(-4, 4)
-            house(px, x, y + 6, 38 + 22 * row + rng.uniform(-4, 6), rgb(rng.choice(walls)),
-                  rgb(rng.choice(roofs)))
+            house(px, x, y + 6, 38 + 22 * row + rng.uniform(-4, 6), rgb(rng.choice(walls)), rgb(rng.choice(roofs)))
         grove(26, (row + 0.08, row + 0.2), (0, 400 + 180 * row), 8)
     lighthouse(px, 612, float(land_top(612)) + 8, 128)
     grove(14, (0.1, 0.3), (560, 650), 6)
     for x, r in zip(rng.uniform(560, 735, 26), rng.uniform(4, 15, 26), strict=True):  # boulders at the tip
-        ring = [(x + r * 1.5 * np.cos(a) * k, LAND_LINE + 3 - max(0, r * np.sin(a)) * k)
-                for a, k in zip(np.linspace(0, 2 * np.pi, 11), rng.uniform(0.75, 1.1, 11), strict=True)]
+        ring = [
+            (x + r * 1.5 * np.cos(a) * k, LAND_LINE + 3 - max(0, r * np.sin(a)) * k)
+            for a, k in zip(np.linspace(0, 2 * np.pi, 11), rng.uniform(0.75, 1.1, 11), strict=True)
+        ]
         fill(px, ring, rgb("43394a"), rgb("d0a181"), (1, -0.6), 0.35)
     veil = 0.16 * px[..., 3:]
     px[..., :3] = px[..., :3] * 0.84 + mix(rgb("c3b7c4"), HAZE, 0.6) * veil
@@ -328,11 +332,17 @@ def curve(a: ArrayLike, b: ArrayLike, bow: ArrayLike, n: int = 24) -> Array:
     return f32(a) * (1 - t) + f32(b) * t + f32(bow) * np.sin(np.pi * t)
 
 
-def sail(px: Array, tack: Sequence[float], head: Sequence[float], clew: Sequence[float],
-         bow: float, dyes: tuple[str, str], stripes: int) -> None:
+def sail(
+    px: Array,
+    tack: Sequence[float],
+    head: Sequence[float],
+    clew: Sequence[float],
+    bow: float,
+    dyes: tuple[str, str],
+    stripes: int,
+) -> None:
     """Wind-filled striped sail; ``bow`` is how far the free edge bellies out, in pixels."""
-    outline = np.concatenate([curve(tack, head, (0, 0)), curve(head, clew, (bow, 0)),
-                              curve(clew, tack, (0, 9))])
+    outline = np.concatenate([curve(tack, head, (0, 0)), curve(head, clew, (bow, 0)), curve(clew, tack, (0, 9))])
     mask = np.zeros(px.shape[:2], np.uint8)
     poly(mask, outline, 255)
     yy, xx = np.mgrid[0 : px.shape[0], 0 : px.shape[1]].astype(np.float32)
@@ -347,7 +357,7 @@ def sail(px: Array, tack: Sequence[float], head: Sequence[float], clew: Sequence
     weave = 0.05 * grain()[: px.shape[0], : px.shape[1]]
     light = 0.50 + 0.52 * belly + 0.10 * v + 0.05 * np.sin(9 * u + 14 * v) + weave
     colour = mix(cloth * mix(rgb("8f7fae"), np.ones(3), np.clip(light, 0, 1)), WARM, 0.30 * belly**3)
-    seam = np.exp(-(((bend * stripes * 2) % 1 - 0.5) * 14) ** 2) * 0.14
+    seam = np.exp(-((((bend * stripes * 2) % 1 - 0.5) * 14) ** 2)) * 0.14
     over(px, premultiply(colour * (1 - seam[..., None]), mask / np.float32(255)))
 
 
@@ -369,17 +379,18 @@ def boat() -> Array:
     sail(px, (352, 322), (218, 74), (232, 320), -14, ("e0a23a", "fbeecb"), 4)
     sail(px, (208, 316), (208, 24), (50, 322), -30, ("cf3f2a", "f7e4c0"), 5)
     spar((214, 322), (44, 328), 3.2)
-    poly(flag := np.zeros((BOAT_SIZE, BOAT_SIZE, 4), np.uint8), curve((214, 14), (168, 20), (0, 5)).tolist()
-         + [(176, 27), (214, 30)], ink(rgb("e7b53c")))
+    poly(
+        flag := np.zeros((BOAT_SIZE, BOAT_SIZE, 4), np.uint8),
+        [*curve((214, 14), (168, 20), (0, 5)).tolist(), (176, 27), (214, 30)],
+        ink(rgb("e7b53c")),
+    )
     over(px, as_layer(flag))
     fill(px, [(150, 350), (154, 326), (204, 324), (208, 350)], rgb("e9d9bd") * 0.7, rgb("fff0d2"), (1, 0))
     for x, coat in ((98, "2f5f8f"), (124, "c9503a")):  # the crew
-        fill(px, curve((x - 8, 350), (x + 8, 350), (0, -27)), rgb(coat) * 0.6, mix(rgb(coat), WARM, 0.35),
-             (1, 0))
+        fill(px, curve((x - 8, 350), (x + 8, 350), (0, -27)), rgb(coat) * 0.6, mix(rgb(coat), WARM, 0.35), (1, 0))
         head = [(x + 1 + 5 * np.cos(a), 319 + 6 * np.sin(a)) for a in np.linspace(0, 6.3, 16)]
         fill(px, head, rgb("8a5a44"), rgb("f2c39a"), (1, 0))
-        fill(px, [(x - 6, 316), (x - 3, 311), (x + 5, 311), (x + 8, 316)], rgb("c99b4f"), rgb("f7dc8f"),
-             (1, 0))
+        fill(px, [(x - 6, 316), (x - 3, 311), (x + 5, 311), (x + 8, 316)], rgb("c99b4f"), rgb("f7dc8f"), (1, 0))
     sheer = curve((38, 332), (394, 316), (0, 19))
     keel = curve((352, 404), (78, 404), (0, 4))
 
@@ -389,8 +400,7 @@ def boat() -> Array:
     fill(px, strake(0, 1), rgb("7a3f2c"), rgb("3a2230"), rough=0.25)
     fill(px, strake(0, 0.36), rgb("b08f7c"), rgb("fff3dc"), (1, 0.0), 0.06)
     fill(px, strake(0.35, 0.45), rgb("1f5b66"), rgb("4fa3a0"), (1, 0))
-    fill(px, np.concatenate([sheer - (0, 3), sheer[::-1] + (0, 4)]), wood * 0.6, mix(wood, WARM, 0.55),
-         (1, 0), 0.2)
+    fill(px, np.concatenate([sheer - (0, 3), (*sheer[::-1], 0, 4)]), wood * 0.6, mix(wood, WARM, 0.55), (1, 0), 0.2)
     for t in (0.56, 0.68, 0.80):  # planks
         fill(px, strake(t, t + 0.018), dark * 0.6, dark, (1, 0), alpha=0.7)
     px *= (1 - smooth(BOAT_KEEL - 3, BOAT_KEEL + 1, np.arange(BOAT_SIZE)))[:, None, None]
@@ -415,8 +425,7 @@ def flower(sheet: Sheet, x: float, y: float, kind: int, rng: Rng) -> None:
     petals, r, tint = ((6, 5.5, rgb("d8372a")), (9, 3.2, rgb("f7efdf")))[kind]
     for a in np.linspace(0, 2 * np.pi, petals, endpoint=False) + rng.random():
         lit = mix(tint * 0.72, mix(tint, WARM, 0.3), 0.5 + 0.5 * np.cos(a + 0.8))
-        dot(sheet, x + r * 1.1 * np.cos(a), y + r * 0.8 * np.sin(a), r * (0.85 if kind == 0 else 0.6),
-            ink(lit))
+        dot(sheet, x + r * 1.1 * np.cos(a), y + r * 0.8 * np.sin(a), r * (0.85 if kind == 0 else 0.6), ink(lit))
     dot(sheet, x, y, r * 0.55, ink(rgb(("3a1c22", "e8ae33")[kind])))
 
 
@@ -435,8 +444,7 @@ def meadow() -> Array:
         tone = mix(rgb("24502e"), rgb("c8c24c"), np.clip(rng.beta(2, 2.6) * (1.25 - 0.55 * v), 0, 1))
         w = rng.uniform(1.4, 2.6)
         mid, tip = (x + lean * 0.3, y - h * 0.55), (x + lean, y - h)
-        poly(sheet, [(x - w, y), (mid[0] - w * 0.8, mid[1]), tip, (mid[0] + w * 0.8, mid[1]), (x + w, y)],
-             ink(tone))
+        poly(sheet, [(x - w, y), (mid[0] - w * 0.8, mid[1]), tip, (mid[0] + w * 0.8, mid[1]), (x + w, y)], ink(tone))
         if rng.random() < 0.060:
             kind = int(np.clip(np.floor((np.sin(x / 130) + 1) * 1.2 + rng.uniform(0, 1)), 0, 2))
             cv2.line(sheet, sub((x, y)).tolist(), sub(tip).tolist(), ink(rgb("4f7a37")), 2, cv2.LINE_AA, 4)
@@ -445,8 +453,9 @@ def meadow() -> Array:
     return layer
 
 
-def limb(px: Array, tips: list[tuple[float, float]], at: tuple[float, float], angle: float, length: float,
-         width: float, rng: Rng) -> None:
+def limb(
+    px: Array, tips: list[tuple[float, float]], at: tuple[float, float], angle: float, length: float, width: float, rng: Rng
+) -> None:
     """Draw a branch and its children on ``px``; collect where leaves grow (x, y) in ``tips``."""
     end = (at[0] + length * np.cos(angle), at[1] + length * np.sin(angle))
     line = curve(at, end, (0, -length * 0.08), 8)
@@ -460,8 +469,7 @@ def limb(px: Array, tips: list[tuple[float, float]], at: tuple[float, float], an
         return
     for spread in (-0.5, 0.1, 0.55):
         turn = angle + spread + rng.normal(0, 0.15)
-        limb(px, tips, end, turn, length * rng.uniform(0.62, 0.86), width * (0.62 if spread != 0.1 else 0.7),
-             rng)
+        limb(px, tips, end, turn, length * rng.uniform(0.62, 0.86), width * (0.62 if spread != 0.1 else 0.7), rng)
 
 
 def tree() -> list[Array]:
@@ -470,9 +478,14 @@ def tree() -> list[Array]:
     wood = np.zeros((CH, LW, 4), np.float32)
     tips: list[tuple[float, float]] = []
     x = PAD + 1236.0
-    fill(wood, np.concatenate([curve((x - 44, 720), (x - 16, 0), (12, 0)),
-                               curve((x + 22, 0), (x + 56, 720), (-14, 0))]),
-         rgb("b07a4e"), rgb("2d2029"), (1, 0), 0.45)
+    fill(
+        wood,
+        np.concatenate([curve((x - 44, 720), (x - 16, 0), (12, 0)), curve((x + 22, 0), (x + 56, 720), (-14, 0))]),
+        rgb("b07a4e"),
+        rgb("2d2029"),
+        (1, 0),
+        0.45,
+    )
     solid = wood[..., 3:].copy()
     for _ in range(420):  # bark: long furrows, darker away from the sun
         y, v = rng.uniform(0, 690), rng.uniform(-0.95, 0.95)
@@ -482,8 +495,14 @@ def tree() -> list[Array]:
         furrow = curve(a, (a[0] + 3 * v, y + rng.uniform(18, 60)), (rng.uniform(1, 3), 0), 8)
         fill(wood, furrow, tint, tint, alpha=0.5)
     wood *= solid
-    for y, angle, length, width in ((232, -2.6, 74, 7), (140, -2.85, 100, 10), (60, 3.0, 130, 10),
-                                    (190, -0.5, 80, 9), (20, 3.05, 110, 9), (40, -0.4, 80, 8)):
+    for y, angle, length, width in (
+        (232, -2.6, 74, 7),
+        (140, -2.85, 100, 10),
+        (60, 3.0, 130, 10),
+        (190, -0.5, 80, 9),
+        (20, 3.05, 110, 9),
+        (40, -0.4, 80, 8),
+    ):
         limb(wood, tips, (x + 6, y), angle, length, width, rng)
     layers = []
     for pale, per_tip in ((-0.08, 9), (0.10, 7)):
@@ -495,8 +514,7 @@ def tree() -> list[Array]:
                 long = size * np.array([np.cos(turn), np.sin(turn)])
                 wide = 0.32 * size * np.array([-np.sin(turn), np.cos(turn)])
                 sunny = np.clip(0.28 + pale + clump - dx / 60 + dy / 70 + rng.normal(0, 0.12), 0, 1)
-                tint = mix(mix(rgb("15352c"), rgb("4c7a34"), min(1, sunny * 2)), rgb("dcc552"),
-                           max(0, sunny * 2 - 1))
+                tint = mix(mix(rgb("15352c"), rgb("4c7a34"), min(1, sunny * 2)), rgb("dcc552"), max(0, sunny * 2 - 1))
                 c = np.array([tx + dx, ty + dy])
                 poly(sheet, [c - long, c - wide, c + long, c + wide], ink(tint))
         layers.append(as_layer(sheet))
@@ -538,17 +556,20 @@ class Water:
         """Water (ROWS, CW, 3) from the mirrored scene of the same shape."""
         sx, sz = self.slopes(t, pan)
         yy, xx = np.mgrid[0:ROWS, 0:CW].astype(np.float32)
-        bent = cv2.remap(mirror, xx + sx * (3 + 0.05 * self.row), yy + sz * (5 + 0.09 * self.row),
-                         cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+        bent = cv2.remap(
+            mirror,
+            xx + sx * (3 + 0.05 * self.row),
+            yy + sz * (5 + 0.09 * self.row),
+            cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_REFLECT,
+        )
         near = self.row / ROWS
-        deep = mix(mix(rgb("6f9fa6"), rgb("12506a"), near[:, 0])[:, None], rgb("2f8f94"),
-                   np.clip(sz * 0.9 + 0.25, 0, 1))
+        deep = mix(mix(rgb("6f9fa6"), rgb("12506a"), near[:, 0])[:, None], rgb("2f8f94"), np.clip(sz * 0.9 + 0.25, 0, 1))
         body = np.clip(0.12 + 0.44 * near + 0.40 * sz, 0.05, 0.95)
         colour = mix(bent * 0.97, deep, body)
         path = np.exp(-(((xx - sun_x) / (34 + 0.42 * self.row)) ** 2))
         spark = smooth(0.42 - 0.24 * path, 0.72 - 0.22 * path, -sz + 0.35 * sx)
-        colour = mix(colour, rgb("ffe9b4"),
-                     np.clip(path * 0.36 * (1 - near) + spark * (0.10 + 0.85 * path), 0, 0.95))
+        colour = mix(colour, rgb("ffe9b4"), np.clip(path * 0.36 * (1 - near) + spark * (0.10 + 0.85 * path), 0, 0.95))
         return mix(colour, HAZE, 0.45 * np.exp(-self.row / 14) * np.ones_like(xx))
 
 
@@ -557,8 +578,7 @@ def depth_at(row: ArrayLike) -> Array:
     return 0.5 + 0.5 * f32(row) / ROWS
 
 
-def place(dst: Array, layer: Array, pan: float, depth: float, mirror: float | None = None,
-          top: int = 0) -> None:
+def place(dst: Array, layer: Array, pan: float, depth: float, mirror: float | None = None, top: int = 0) -> None:
     """Composite ``layer`` at its pan offset, flipped about row ``mirror``; ``top`` is the row of dst[0]."""
     flip = (1, -top) if mirror is None else (-1, 2 * mirror - top)
     matrix = f32([[1, 0, -PAD - pan * depth], [0, *flip]])
@@ -569,8 +589,7 @@ def sway(layer: Array, weight: Array, t: float, pace: float) -> Array:
     """``layer`` bent by a travelling breeze; ``weight`` (h, w) is the reach in pixels."""
     yy, xx = np.mgrid[0 : layer.shape[0], 0 : layer.shape[1]].astype(np.float32)
     gust = np.sin(xx / 85 - pace * t) + 0.6 * np.sin(xx / 37 + yy / 50 - 1.7 * pace * t)
-    return cv2.remap(layer, xx + weight * gust, yy + 0.35 * weight * np.cos(yy / 60 + pace * t),
-                     cv2.INTER_LINEAR)
+    return cv2.remap(layer, xx + weight * gust, yy + 0.35 * weight * np.cos(yy / 60 + pace * t), cv2.INTER_LINEAR)
 
 
 def gull(dst: Array, x: float, y: float, s: float, phase: float) -> None:
@@ -584,10 +603,19 @@ def gull(dst: Array, x: float, y: float, s: float, phase: float) -> None:
         tip = (cx + sign * s, cy - s * (0.05 + 0.5 * np.sin(phase - 0.6)))
         knuckle, arm = (elbow[0], elbow[1] + 0.15 * s), (cx + 0.12 * s, cy + 0.1 * s)
         poly(sheet, [(cx - 0.12 * s, cy), elbow, tip, knuckle, arm], ink(rgb(tone)))
-        poly(sheet, f32([mix(elbow, tip, 0.6), tip, (elbow[0] + sign * 0.3 * s, elbow[1] + 0.12 * s)]),
-             ink(rgb("4a4a5c")))
-    cv2.ellipse(sheet, sub((cx, cy + 0.04 * s)).tolist(), sub((0.32 * s, 0.1 * s)).tolist(), -8, 0, 360,
-                ink(rgb("f6ead6")), -1, cv2.LINE_AA, 4)
+        poly(sheet, f32([mix(elbow, tip, 0.6), tip, (elbow[0] + sign * 0.3 * s, elbow[1] + 0.12 * s)]), ink(rgb("4a4a5c")))
+    cv2.ellipse(
+        sheet,
+        sub((cx, cy + 0.04 * s)).tolist(),
+        sub((0.32 * s, 0.1 * s)).tolist(),
+        -8,
+        0,
+        360,
+        ink(rgb("f6ead6")),
+        -1,
+        cv2.LINE_AA,
+        4,
+    )
     if ox >= 0 and oy >= 0 and ox + 2 * side <= dst.shape[1]:
         over(dst[oy : oy + 2 * side, ox : ox + 2 * side], as_layer(sheet))
 
@@ -619,14 +647,17 @@ def foam(dst: Array, texture: Array, boat_x: float, pan: float) -> None:
 
 def frames() -> Iterator[Sheet]:
     """Yield the clip's frames (HEIGHT, WIDTH, 3), RGB."""
-    far = hills(3, (150, 235, 190, 120, 150, 70, 45, 60, 130, 175, 120), (rgb("5b5f8c"), rgb("dcae9a")),
-                0.42, 0)
-    mid = hills(8, (120, 90, 150, 110, 80, 40, 18, 10, 26, 84, 120), (rgb("31526a"), rgb("b9a878")), 0.25,
-                3800)
+    far = hills(3, (150, 235, 190, 120, 150, 70, 45, 60, 130, 175, 120), (rgb("5b5f8c"), rgb("dcae9a")), 0.42, 0)
+    mid = hills(8, (120, 90, 150, 110, 80, 40, 18, 10, 26, 84, 120), (rgb("31526a"), rgb("b9a878")), 0.25, 3800)
     isle = hills(12, (0, 0, 0, 0, 0, 0, -14, -12, 18, 66, 92), (rgb("1f4442"), rgb("c2ae56")), 0.06, 2600)
     isle[ISLE_LINE:] = 0
-    backdrop = ((sky(), SUN_DEPTH, 0.0), (clouds(11, (46, 300), (70, 120), 0.50), 0.41, 5.0),
-                (clouds(4, (80, 190), (200, 105), 0.43), 0.42, 9.0), (far, 0.44, 0.0), (mid, 0.5, 0.0))
+    backdrop = (
+        (sky(), SUN_DEPTH, 0.0),
+        (clouds(11, (46, 300), (70, 120), 0.50), 0.41, 5.0),
+        (clouds(4, (80, 190), (200, 105), 0.43), 0.42, 9.0),
+        (far, 0.44, 0.0),
+        (mid, 0.5, 0.0),
+    )
     shores = ((isle, 0.52, ISLE_LINE), (headland(), float(depth_at(26)), LAND_LINE))
     ship, sea, grass, (leaves_back, wood, leaves_front) = boat(), Water(), meadow(), tree()
     froth = fbm(np.random.default_rng(6), CH, LW, (7, 22), 4, 0.6)
@@ -667,8 +698,7 @@ def tone(hertz: float, seconds: float, partials: Callable[[int], float], decay: 
     """Decaying note (n,) of harmonics weighted by ``partials``; higher ones die sooner, as on a string."""
     t = np.arange(int(seconds * RATE)) / RATE
     wave = np.minimum(1, t / 0.006)  # soft attack
-    ring = [partials(k) * np.sin(2 * np.pi * hertz * k * t) * np.exp(-t * decay * (0.6 + 0.4 * k))
-            for k in range(1, 7)]
+    ring = [partials(k) * np.sin(2 * np.pi * hertz * k * t) * np.exp(-t * decay * (0.6 + 0.4 * k)) for k in range(1, 7)]
     return f32(wave * np.sum(ring, 0))
 
 
@@ -678,8 +708,7 @@ def tune() -> Array:
     n = FRAMES * RATE // FPS
     t = np.arange(n) / RATE
     out = np.zeros((2, n + 4 * RATE))
-    melody = ((0.2, 74), (0.7, 78), (1.2, 81), (1.7, 86), (2.2, 83), (2.7, 81), (3.2, 78), (3.7, 76),
-              (4.2, 78), (4.7, 74))
+    melody = ((0.2, 74), (0.7, 78), (1.2, 81), (1.7, 86), (2.2, 83), (2.7, 81), (3.2, 78), (3.7, 76), (4.2, 78), (4.7, 74))
     for i, (start, note) in enumerate(melody):
         pluck = tone(440 * 2 ** ((note - 69) / 12), 3.5, lambda k: 0.16 / k**1.8, 1.7)
         at, side = int(start * RATE), 0.5 + 0.3 * np.sin(i * 1.9)
@@ -713,7 +742,8 @@ def encode(path: Path) -> None:
         audio = box.add_stream("aac", rate=RATE, layout="stereo", bit_rate=96_000)
         for picture in frames():
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(
-                format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG)
+                format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
+            )
             box.mux(video.encode(frame))
         box.mux(video.encode())
         sound = av.AudioFrame.from_ndarray(tune(), format="fltp", layout="stereo")

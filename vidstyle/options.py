@@ -49,6 +49,7 @@ class ConvertOptions:
     encode: EncodeOptions = field(default_factory=EncodeOptions)
     trim: Trim = field(default_factory=Trim)
     batch_size: int = 1
+    audio: bool = True
     overwrite: bool = False
     skip_existing: bool = False
     allow_network: bool = False
@@ -73,6 +74,7 @@ class TrainOptions:
     tone_size: int = 16
     """Colours are held to the photograph's on the average over squares of this size: about one stroke."""
     tv_weight: float = 0.05
+    border_weight: float = 0.5
     learning_rate: float = 2e-3
     frozen_fraction: float = 0.2
     """The last part of the steps runs on shared, frozen norm statistics, as inference does."""

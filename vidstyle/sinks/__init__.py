@@ -27,6 +27,7 @@ def open_video_sink(
     companion: str | None = None,
     trim: Trim = Trim(),
     shift_seconds: Fraction = Fraction(0),
+    audio: bool = True,
     overwrite: bool = False,
     allow_network: bool = False,
 ) -> Sink:
@@ -38,7 +39,7 @@ def open_video_sink(
     from vidstyle.sinks.copying import Companion
     from vidstyle.sinks.video import VideoSink
 
-    tracks = Companion(companion, trim, shift_seconds, allow_network) if companion is not None else None
+    tracks = Companion(companion, trim, shift_seconds, audio, allow_network) if companion is not None else None
     try:
         return VideoSink(path, info, encode, tracks, overwrite)
     except BaseException:

@@ -28,10 +28,11 @@ class Companion:
     Its packets are read just as far as the video has come, so that nothing piles up in memory however long the film is.
     """
 
-    def __init__(self, spec: str, trim: Trim, shift_seconds: Fraction, allow_network: bool) -> None:
+    def __init__(self, spec: str, trim: Trim, shift_seconds: Fraction, audio: bool, allow_network: bool) -> None:
         self._container = open_media(spec, allow_network)
         self._spec, self._trim, self._shift = spec, trim, shift_seconds
         self._start = Fraction(self._container.start_time or 0, av.time_base)
+        self._audio = self._container.streams.audio if audio else ()
         self._outputs: dict[int, Stream] = {}
         self._packets: Iterator[Packet[Stream]] = iter(())
         self._pending: Packet[Stream] | None = None
@@ -40,26 +41,26 @@ class Companion:
     def attach(self, output: OutputContainer, path: Path) -> None:
         """Add this input's audio streams, chapters and metadata to `output`, before its first packet."""
         output.metadata.update(_kept(self._container.metadata))
-        for stream in self._container.streams.audio:
+        for stream in self._audio:
             codec = stream.codec_context.codec.canonical_name if stream.codec_context else "unknown"
             try:
                 if codec not in output.supported_codecs:
                     raise ValueError(codec)
                 copy = output.add_stream_from_template(stream)
             except (av.error.FFmpegError, ValueError) as error:
+                other = ".mov" if output.format.name == "matroska" else ".mkv"
                 raise OutputError(
-                    f"a {path.suffix or output.format.name} file cannot hold the input's {codec} audio; "
-                    f"give an .mkv file with -o, it can"
+                    f"a {path.suffix} file cannot hold the input's {codec} audio; try an output that ends in {other} "
+                    "(-o), or leave it out with --no-audio"
                 ) from error
             copy.metadata.update(_kept(stream.metadata))
             copy.disposition = stream.disposition
             self._outputs[stream.index] = copy
         self._copy_chapters(output)
-        audio = [s for s in self._container.streams.audio if s.index in self._outputs]
-        if audio:
+        if self._audio:
             if self._trim.start:
                 self._container.seek(int((self._start + Fraction(self._trim.start)) * av.time_base))
-            self._packets = iter(self._container.demux(*audio))
+            self._packets = iter(self._container.demux(*self._audio))
 
     def _copy_chapters(self, output: OutputContainer) -> None:
         if self._trim != Trim():  # their times would be wrong
@@ -96,7 +97,7 @@ class Companion:
                 if packet.size == 0 or packet.dts is None or packet.pts is None:
                     continue
                 seconds = packet.pts * packet.time_base
-                if self._trim.start and seconds < begin or end is not None and seconds >= end:
+                if (self._trim.start and seconds < begin) or (end is not None and seconds >= end):
                     continue
                 ticks = round(self._shift / packet.time_base)
                 packet.pts -= ticks

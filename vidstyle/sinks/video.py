@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from dataclasses import dataclass
 from fractions import Fraction
@@ -28,7 +29,7 @@ from vidstyle.sinks.publish import Unpublished
 FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 """Suffixes that can be written, and the muxer's name."""
 
-_SPEED_PRESETS = tuple("ultrafast superfast veryfast faster fast medium slow slower veryslow placebo".split())
+_SPEED_PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo")
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,14 @@ def check_container(path: Path) -> str:
     return name
 
 
+def _muxer_options(muxer: str, time_base: Fraction) -> dict[str, str]:
+    if muxer not in ("mp4", "mov"):
+        return {}
+    # A late first frame is an edit in the movie's own clock: too coarse a clock would round its time.
+    ticks = min(max(time_base.denominator, 1000), 1_000_000)
+    return {"movflags": "+faststart", "movie_timescale": str(ticks)}
+
+
 class VideoSink:
     """Encodes frames with their own timestamps.
 
@@ -104,8 +113,9 @@ class VideoSink:
         self._container: OutputContainer | None = None
         try:
             with writing(path):
-                options = {"movflags": "+faststart"} if muxer in ("mp4", "mov") else {}
-                self._container = av.open(str(self._file.path), "w", format=muxer, container_options=options)
+                self._container = av.open(
+                    str(self._file.path), "w", format=muxer, container_options=_muxer_options(muxer, info.time_base)
+                )
                 self._stream = self._add_video(encoder, encode)
                 if companion is not None:
                     companion.attach(self._container, path)
@@ -191,7 +201,8 @@ class VideoSink:
         try:
             with open_media(str(self._file.path)) as container:
                 video = main_video(container)
-                assert video is not None and video.time_base is not None
+                assert video is not None
+                assert video.time_base is not None
                 counts: dict[int, int] = {}
                 times: list[int] = []
                 decoded = False
@@ -206,24 +217,27 @@ class VideoSink:
                 found = counts.pop(video.index, 0)
                 span = float((max(times) - min(times)) * video.time_base) if times else 0.0
         except (av.error.FFmpegError, OSError, ValueError, AssertionError) as error:
-            raise OutputError(f"the output could not be read back, nothing was published: {self._file.target} ({reason(error)})") from error
+            raise OutputError(
+                f"the output could not be read back, nothing was published: {self._file.target} ({reason(error)})"
+            ) from error
         if found != self._count or not decoded:
-            raise OutputError(f"expected {self._count} frames in the output, read back {found}; nothing was published: {self._file.target}")
+            raise OutputError(
+                f"expected {self._count} frames in the output, read back {found}; nothing was published: {self._file.target}"
+            )
         if abs(span - float(self._last_seconds - self._first_seconds)) > 0.05:
             raise OutputError(f"the output's timestamps came back wrong, nothing was published: {self._file.target}")
         audio = sorted(counts.values())
         if audio != [n for n in expected_audio if n]:
             raise OutputError(
-                f"expected {sum(expected_audio)} audio packets in the output, read back {sum(audio)}; nothing was published: {self._file.target}"
+                f"expected {sum(expected_audio)} audio packets in the output, read back {sum(audio)}; "
+                f"nothing was published: {self._file.target}"
             )
 
     def close(self) -> None:
         if self._container is not None:
             container, self._container = self._container, None
-            try:
+            with contextlib.suppress(av.error.FFmpegError, OSError, ValueError):  # it is about to be removed
                 container.close()
-            except (av.error.FFmpegError, OSError, ValueError):
-                pass  # it is about to be removed
         self._file.discard()
         if self._companion is not None:
             self._companion.close()

@@ -5,10 +5,10 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from fractions import Fraction
+from typing import Any, cast
 
 import av.error
 import numpy as np
-from av.container import InputContainer
 from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
@@ -16,7 +16,7 @@ from av.video.stream import VideoStream
 
 from vidstyle.color import is_hdr, swscale_matrix, tags_of
 from vidstyle.errors import InputError
-from vidstyle.frames import ColorTags, Frame, Pixels, VideoInfo
+from vidstyle.frames import Frame, Pixels, VideoInfo
 from vidstyle.media import main_video, open_media, reading
 from vidstyle.options import Trim
 
@@ -62,10 +62,8 @@ class VideoSource:
     def _video_stream(self) -> VideoStream:
         stream = main_video(self._container)
         if stream is None:
-            found = sorted({s.type for s in self._container.streams})
-            if "video" in found:
-                found = ["cover art only" if s == "video" else s for s in found]
-            raise InputError(f"expected a video stream, got {' and '.join(found) or 'none'}: {self._spec}")
+            found = sorted({"cover art" if s.type == "video" else str(s.type) for s in self._container.streams})
+            raise InputError(f"expected a video stream, got only {' and '.join(found) or 'an empty file'}: {self._spec}")
         if stream.width * stream.height > MAX_PIXELS:
             raise InputError(f"expected frames of at most {MAX_PIXELS} pixels, got {stream.width}x{stream.height}: {self._spec}")
         stream.thread_type = "AUTO"  # type: ignore[assignment]  # frame threads: 4-5x on one file
@@ -211,4 +209,4 @@ class VideoSource:
 
 def _display_matrix(frame: VideoFrame) -> tuple[int, ...] | None:
     data = frame.side_data.get("DISPLAYMATRIX")
-    return struct.unpack("9i", bytes(data)) if data is not None else None
+    return struct.unpack("9i", bytes(cast(Any, data))) if data is not None else None

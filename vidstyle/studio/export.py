@@ -13,6 +13,7 @@ import operator
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -54,13 +55,11 @@ def load_net(path: Path) -> tuple[nn.Module, dict[str, str]]:
         raise StyleError(f"expected a style that vidstyle trained, found no known architecture in {path}")
     net = make()
     tensors = {i.name: numpy_helper.to_array(i) for i in model.graph.initializer}
-    state = {k: v for k, v in net.state_dict().items()}
+    state = dict(net.state_dict())
     missing = [k for k in state if k not in tensors and not k.endswith("num_batches_tracked")]
     if missing:
         raise StyleError(f"expected the weights of a {facts['architecture']} net, {missing[0]} is missing in {path}")
-    net.load_state_dict(
-        {k: torch.from_numpy(tensors[k].astype(np.float32)) if k in tensors else v for k, v in state.items()}
-    )
+    net.load_state_dict({k: torch.from_numpy(tensors[k].astype(np.float32)) if k in tensors else v for k, v in state.items()})
     return net, facts
 
 
@@ -109,13 +108,8 @@ class _Graph:
             return self._conv(name, module, x)
         if isinstance(module, nn.InstanceNorm2d):
             parts = [
-                self._constant(f"{name}.{part}", tensor.detach().numpy().astype(np.float32))
-                for part, tensor in (
-                    ("weight", module.weight),
-                    ("bias", module.bias),
-                    ("running_mean", module.running_mean),
-                    ("running_var", module.running_var),
-                )
+                self._constant(f"{name}.{part}", getattr(module, part).detach().numpy().astype(np.float32))
+                for part in ("weight", "bias", "running_mean", "running_var")
             ]
             return self._op("BatchNormalization", x, *parts, epsilon=module.eps)
         if isinstance(module, nn.ReLU):
@@ -131,19 +125,19 @@ class _Graph:
     def _conv(self, name: str, conv: nn.Conv2d, x: str) -> str:
         weight = self._op("Cast", self._constant(f"{name}.weight", conv.weight.detach().half().numpy()), to=TensorProto.FLOAT)
         if name == self.first_conv:  # 0..255 in the file's graph, [0, 1] in the net
-            weight = self._op("Mul", weight, self._constant("in_scale", np.float32(1 / 255)))
+            weight = self._op("Mul", weight, self._constant("in_scale", np.array(1 / 255, np.float32)))
         parameters = [weight]
         if conv.bias is not None:
             parameters.append(self._constant(f"{name}.bias", conv.bias.detach().numpy().astype(np.float32)))
         if name == self.last_conv:
-            scale = self._constant("out_scale", np.float32(255))
-            half = self._constant("rounding", np.float32(0.5))  # Cast to uint8 truncates
+            scale = self._constant("out_scale", np.array(255, np.float32))
+            half = self._constant("rounding", np.array(0.5, np.float32))  # Cast to uint8 truncates
             parameters = [self._op("Mul", p, scale) for p in parameters]
             parameters[1] = self._op("Add", parameters[1], half)
-        shape = {"kernel_shape": conv.kernel_size, "strides": conv.stride, "pads": list(conv.padding) * 2}
+        shape: dict[str, Any] = {"kernel_shape": conv.kernel_size, "strides": conv.stride, "pads": list(conv.padding) * 2}
         x = self._op("Conv", x, *parameters, **shape)
         if name == self.last_conv:  # bytes from here on: pixel shuffle and transposition then move a quarter of the memory
-            low, high = self._constant("low", np.float32(0)), self._constant("high", np.float32(255))
+            low, high = self._constant("low", np.array(0, np.float32)), self._constant("high", np.array(255, np.float32))
             x = self._op("Cast", self._op("Clip", x, low, high), to=TensorProto.UINT8)
         return x
 
@@ -151,7 +145,7 @@ class _Graph:
         self.initializers.append(numpy_helper.from_array(np.asarray(array), name))
         return name
 
-    def _op(self, kind: str, *inputs: str, output: str = "", **attributes: object) -> str:
+    def _op(self, kind: str, *inputs: str, output: str = "", **attributes: Any) -> str:
         output = output or f"{kind.lower()}_{len(self.nodes)}"
         self.nodes.append(helper.make_node(kind, inputs, [output], **attributes))
         return output

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from vidstyle.errors import StyleError
 
-VGG19_CONVS = ("1_1 1_2 2_1 2_2 3_1 3_2 3_3 3_4 4_1 4_2 4_3 4_4 5_1 5_2 5_3 5_4").split()
+VGG19_CONVS = ["1_1", "1_2", "2_1", "2_2", "3_1", "3_2", "3_3", "3_4", "4_1", "4_2", "4_3", "4_4", "5_1", "5_2", "5_3", "5_4"]
 _TORCHVISION_POSITIONS = (0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28, 30, 32, 34)
 _NORMALISED_POSITIONS = (2, 5, 9, 12, 16)
 
@@ -75,7 +75,9 @@ def load_encoder(path: Path) -> Encoder:
     except FileNotFoundError:
         raise StyleError(f"expected an encoder's weights, found no file: {path}") from None
     except Exception as error:  # torch.load raises many kinds for a broken or unsafe file
-        raise StyleError(f"expected an encoder's weights (.pth, tensors only), could not read {path}: {_first_line(error)}") from error
+        raise StyleError(
+            f"expected an encoder's weights (.pth, tensors only), could not read {path}: {_first_line(error)}"
+        ) from error
     if isinstance(state, Mapping) and isinstance(state.get("model"), Mapping):
         state = state["model"]
     if isinstance(state, Mapping):

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import cv2
 import numpy as np
@@ -25,9 +25,11 @@ from vidstyle.errors import TrainingError
 from vidstyle.options import TrainOptions
 from vidstyle.pipeline import prefetch
 from vidstyle.studio.perceptual import Encoder, content_loss, style_grams, style_loss, tone_loss, total_variation
-from vidstyle.studio.transformer_net import ARCHITECTURES, MARGIN, MULTIPLE, freeze_statistics
+from vidstyle.studio.transformer_net import ARCHITECTURES, MARGIN, freeze_statistics
 
 log = logging.getLogger(__name__)
+
+M = TypeVar("M", bound=nn.Module)
 
 PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
 PREVIEW_PHOTOS = 5
@@ -35,6 +37,8 @@ PREVIEW_SIZE = 320
 EMA_DECAY = 0.998
 WARM_UP = 100
 RANGE_WEIGHT = 1.0
+CONTEXT = 32
+"""Pixels of photograph around each crop that the net sees and the losses do not: no border to learn tricks at."""
 STATISTICS_BATCHES = 60
 
 
@@ -95,7 +99,7 @@ class PhotoCrops:
             self.files = [p for p in self.files if p not in self.preview]
 
     def batches(self, first_step: int) -> Iterator[np.ndarray]:
-        """Batches uint8 (N, crop, crop, 3) from `first_step` on, without end."""
+        """Batches uint8 (N, S, S, 3), S = crop + 2 CONTEXT, from `first_step` on, without end."""
         step = first_step
         while True:
             rng = np.random.default_rng((self.options.seed, step))
@@ -103,7 +107,7 @@ class PhotoCrops:
             step += 1
 
     def _crop(self, rng: np.random.Generator) -> np.ndarray:
-        size = self.options.crop
+        size = self.options.crop + 2 * CONTEXT
         image = self._read(rng)
         if min(image.shape[:2]) < size:
             image = fit_short_side(image, size)
@@ -144,10 +148,10 @@ class Trainer:
         self.steps = self.identity_steps + options.steps
         self.freeze_at = self.steps - int(options.frozen_fraction * options.steps)
         torch.manual_seed(options.seed)
-        self.net = (start or ARCHITECTURES[options.architecture]()).to(self.device, memory_format=torch.channels_last)
+        self.net = _channels_last(start or ARCHITECTURES[options.architecture](), self.device)
         self.average = {k: v.detach().clone() for k, v in self.net.state_dict().items()}
         self.optimizer = torch.optim.Adam(self.net.parameters(), options.learning_rate)
-        self.encoder = encoder.to(self.device, memory_format=torch.channels_last)
+        self.encoder = _channels_last(encoder, self.device)
         self.step = 0
         self.layers = {k for k, _ in options.style_layers} | set(options.content_layers)
         with self._autocast():
@@ -167,7 +171,7 @@ class Trainer:
                 for name, value in losses.items():
                     if not math.isfinite(value):
                         raise TrainingError(
-                            f"the {name} loss became {value} at step {self.step}; the checkpoint in {self.folder} is from before, "
+                            f"the {name} loss became {value} at step {self.step}; the last checkpoint in {self.folder} is sound, "
                             "try a smaller learning rate"
                         )
                     sums[name] = sums.get(name, 0.0) + value
@@ -197,20 +201,24 @@ class Trainer:
         freeze_statistics(self.net, self.step >= self.freeze_at)
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate()
-        x = self._to_device(batch)
+        context = self._to_device(batch)
+        x = _crop(context, CONTEXT)
         with self._autocast():
-            raw = self._paint(x)
+            raw = _crop(self.net(context), CONTEXT)
+            padded = self._paint(x[:1])
         raw = raw.float()
         y = raw.clamp(0, 1)
         losses = {"range": RANGE_WEIGHT * (raw - y).square().mean()}
         if self.step < self.identity_steps:
             losses["identity"] = (raw - x).abs().mean()
         else:
+            # A mirrored margin, all that there is at a frame's border, must do as well as the scene itself.
+            losses["border"] = self.options.border_weight * (padded.float() - raw[:1].detach()).abs().mean()
             y = raw + (y - raw).detach()  # the losses see what will be shown; gradients pass the clamp
             losses |= self._style_losses(x, y)
         loss = torch.stack(list(losses.values())).sum()
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         values = {"loss": loss.item(), **{k: v.item() for k, v in losses.items()}}
         if math.isfinite(values["loss"]):
             nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
@@ -232,8 +240,8 @@ class Trainer:
         }
 
     def _paint(self, x: Tensor) -> Tensor:
-        y = self.net(F.pad(x, (MARGIN,) * 4, mode="replicate"))
-        return y[..., MARGIN:-MARGIN, MARGIN:-MARGIN]
+        """Pad, paint and crop, as at run time."""
+        return _crop(self.net(F.pad(x, (MARGIN,) * 4, mode="reflect")), MARGIN)
 
     def _learning_rate(self) -> float:
         """Warm-up, then cosine; once for the identity, once for the style."""
@@ -288,7 +296,9 @@ class Trainer:
             return
         state: Mapping[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
         if state["fingerprint"] != self._fingerprint():
-            raise TrainingError(f"expected to resume the same training, {path} is of another: other options; remove it to begin anew")
+            raise TrainingError(
+                f"expected to resume the same training, {path} is of another: other options; remove it to begin anew"
+            )
         self.net.load_state_dict(state["net"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.average, self.step = dict(state["average"]), state["step"]
@@ -317,4 +327,10 @@ class Trainer:
         self.net.load_state_dict(state)
 
 
-assert PREVIEW_SIZE % MULTIPLE == 0 and MARGIN % MULTIPLE == 0
+def _crop(x: Tensor, margin: int) -> Tensor:
+    return x[..., margin:-margin, margin:-margin]
+
+
+def _channels_last(module: M, device: torch.device) -> M:
+    """`module` on `device`, in the layout that convolutions are fastest in (torch's types do not know this form of `to`)."""
+    return cast(M, module.to(device=device, memory_format=torch.channels_last))  # type: ignore[call-overload]

@@ -3,7 +3,7 @@
 Both take and give float RGB in [0, 1], shape (N, 3, H, W); H and W divisible by `MULTIPLE`. The output is not clamped.
 
 Departures from the paper, in both: nearest-neighbour upsampling and a convolution instead of a strided transposed one
-(Odena et al. 2016, no checkerboard), zero padding (the caller adds a replicated margin, see `MARGIN`), a linear output.
+(Odena et al. 2016, no checkerboard), zero padding (the caller adds a mirrored margin, see `MARGIN`), a linear output.
 
 Normalisation is instance normalisation (Ulyanov et al. 2016) that also tracks its statistics. In `eval()` mode the tracked
 statistics are used, which makes the net a chain of convolutions once they are folded: several times faster in ONNX Runtime,
@@ -19,8 +19,8 @@ from torch import Tensor, nn
 MULTIPLE = 8
 """Height and width must be divisible by this."""
 
-MARGIN = 8
-"""Pixels of replicated border to add on every side and crop afterwards: zero padding then stays out of the picture."""
+MARGIN = 16
+"""Pixels of mirrored border to add on every side and crop afterwards: zero padding then stays out of the picture."""
 
 
 class ConvNorm(nn.Sequential):
@@ -39,16 +39,22 @@ class Residual(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.body = nn.Sequential(
-            ConvNorm(channels, channels, 3), ConvNorm(channels, channels, 3, relu=False)
-        )
+        self.body = nn.Sequential(ConvNorm(channels, channels, 3), ConvNorm(channels, channels, 3, relu=False))
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.body(x)
+        y: Tensor = x + self.body(x)
+        return y
 
 
 def _up() -> nn.Module:
     return nn.Upsample(scale_factor=2, mode="nearest")
+
+
+def _grey(conv: nn.Conv2d) -> nn.Conv2d:
+    """`conv`, set to begin with mid grey pictures."""
+    assert conv.bias is not None
+    nn.init.constant_(conv.bias, 0.5)
+    return conv
 
 
 class TransformerNet(nn.Module):
@@ -59,15 +65,15 @@ class TransformerNet(nn.Module):
         self.encode = nn.Sequential(ConvNorm(3, 32, 9), ConvNorm(32, 64, 3, 2), ConvNorm(64, 128, 3, 2))
         self.body = nn.Sequential(*(Residual(128) for _ in range(5)))
         self.decode = nn.Sequential(_up(), ConvNorm(128, 64, 3), _up(), ConvNorm(64, 32, 3))
-        self.paint = nn.Conv2d(32, 3, 9, padding=4)
-        nn.init.constant_(self.paint.bias, 0.5)  # start from mid grey
+        self.paint = _grey(nn.Conv2d(32, 3, 9, padding=4))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.paint(self.decode(self.body(self.encode(x))))
+        y: Tensor = self.paint(self.decode(self.body(self.encode(x))))
+        return y
 
 
 class CompactTransformerNet(nn.Module):
-    """The net that ships: 0.29 M weights, 9 k multiply-adds a pixel.
+    """The net that ships: 0.29 M weights, 8 k multiply-adds a pixel.
 
     Most of the work is done at an eighth of the size on 64 channels: as many multiply-adds as at a quarter on 32, with four
     times the weights and twice the reach, which large strokes need. A skip at a quarter of the size keeps small content
@@ -78,16 +84,14 @@ class CompactTransformerNet(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.encode = nn.Sequential(ConvNorm(3, 16, 5, 2), ConvNorm(16, 32, 3, 2), Residual(32))
-        self.deep = nn.Sequential(
-            ConvNorm(32, 64, 3, 2), *(Residual(64) for _ in range(3)), nn.Conv2d(64, 32, 1), _up()
-        )
+        self.deep = nn.Sequential(ConvNorm(32, 64, 3, 2), *(Residual(64) for _ in range(3)), nn.Conv2d(64, 32, 1), _up())
         self.decode = nn.Sequential(Residual(32), nn.Conv2d(32, 16, 1), _up(), ConvNorm(16, 16, 3))
-        self.paint = nn.Sequential(nn.Conv2d(16, 12, 3, padding=1), nn.PixelShuffle(2))
-        nn.init.constant_(self.paint[0].bias, 0.5)  # start from mid grey
+        self.paint = nn.Sequential(_grey(nn.Conv2d(16, 12, 3, padding=1)), nn.PixelShuffle(2))
 
     def forward(self, x: Tensor) -> Tensor:
         shallow = self.encode(x)
-        return self.paint(self.decode(shallow + self.deep(shallow)))
+        y: Tensor = self.paint(self.decode(shallow + self.deep(shallow)))
+        return y
 
 
 ARCHITECTURES: dict[str, Callable[[], nn.Module]] = {"full": TransformerNet, "compact": CompactTransformerNet}

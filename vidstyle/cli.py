@@ -1,0 +1,326 @@
+"""The command line: parse -> options -> one library call -> exit code."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import click
+
+import vidstyle
+from vidstyle.errors import (
+    EXIT_DAMAGE,
+    EXIT_DONE,
+    EXIT_FAILED,
+    EXIT_USAGE,
+    UsageError,
+    VidstyleError,
+)
+from vidstyle.options import ConvertOptions, EncodeOptions, StyleOptions, TrainOptions, Trim
+
+EXIT_INTERRUPTED = 130
+EXIT_TERMINATED = 143
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM, brought to the main thread the way Ctrl-C is, so that everything is cleaned up."""
+
+
+class _DefaultConvert(click.Group):
+    """A group whose first word may also be an input: `vidstyle in.mp4` is `vidstyle convert in.mp4`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands and args[0] not in ("--help", "-h", "--version"):
+            args = ["convert", *args]
+        return super().parse_args(ctx, args)
+
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        convert = self.commands["convert"]
+        with click.Context(convert, info_name=ctx.info_name) as inner:
+            convert.format_help(inner, formatter)
+        with formatter.section("Other commands"):
+            rows = [(n, c.get_short_help_str()) for n, c in sorted(self.commands.items()) if n != "convert"]
+            formatter.write_dl(rows)
+
+
+@click.group(cls=_DefaultConvert, context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=True)
+@click.version_option(vidstyle.__version__, prog_name="vidstyle")
+def cli() -> None:
+    """Turns videos into moving paintings."""
+
+
+class _Seconds(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.5
+    """Seconds, or [H:]M:S."""
+
+    name = "TIME"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            parts = [float(p) for p in str(value).split(":")]
+            if len(parts) > 3 or any(p < 0 for p in parts):
+                raise ValueError
+        except ValueError:
+            self.fail(f"expected seconds or H:M:S, got {value}", param, ctx)
+        seconds = 0.0
+        for part in parts:
+            seconds = seconds * 60 + part
+        return seconds
+
+
+SECONDS = _Seconds()
+
+
+@cli.command(hidden=True)
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT [INPUT ...]")
+@click.option("--style", default=StyleOptions.style, show_default=True, help="A style's name, or a model file.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="File, or folder for several inputs.")
+@click.option("--start", type=SECONDS, default=None, help="Begin here (seconds or H:M:S).")
+@click.option("--end", type=SECONDS, default=None, help="End here.")
+@click.option("--duration", type=SECONDS, default=None, help="Take this much.")
+@click.option("--sample", type=SECONDS, default=None, metavar="TIME", help="Only the first seconds, for trying out.")
+@click.option("--height", type=int, default=StyleOptions.height, help="Height at which the net works; the output keeps its size.")
+@click.option("--codec", default=EncodeOptions.codec, show_default=True, help="h264, hevc or av1.")
+@click.option("--crf", type=int, default=EncodeOptions.crf, help="Quality: smaller is better and larger. [default: the codec's]")
+@click.option("--preset", default=EncodeOptions.preset, help="The encoder's speed. [default: the codec's, veryfast for h264]")
+@click.option("--pix-fmt", default=EncodeOptions.pix_fmt, show_default=True, help="Pixel format of the output.")
+@click.option("--no-audio", is_flag=True, help="Leave the sound out.")
+@click.option("--device", default=StyleOptions.device, show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option("--backend", type=click.Choice(["auto", "onnx", "torch"]), default=StyleOptions.backend, show_default=True)
+@click.option(
+    "--model-color",
+    type=click.Choice(["rgb", "bgr"]),
+    default=StyleOptions.model_color,
+    show_default=True,
+    help="Channel order of a foreign model.",
+)
+@click.option(
+    "--batch-size",
+    type=click.IntRange(1, 64),
+    default=ConvertOptions.batch_size,
+    show_default=True,
+    help="Frames per run of the net.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
+@click.option("--skip-existing", is_flag=True, help="Leave inputs out whose output exists.")
+@click.option("--allow-network", is_flag=True, help="Open URLs.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@click.option("--progress", type=click.Choice(["auto", "json", "none"]), default="auto", show_default=True)
+@click.option("-q", "--quiet", is_flag=True, help="Errors only.")
+@click.option("-v", "--verbose", is_flag=True, help="More words.")
+def convert(
+    inputs: tuple[str, ...],
+    style: str,
+    output: Path | None,
+    dry_run: bool,
+    progress: str,
+    quiet: bool,
+    verbose: bool,
+    **given: Any,
+) -> int:
+    """Paint videos, pictures, or every video of a folder.
+
+    in.mp4 becomes in.STYLE.mp4 beside it: sound, timing and shape stay, nothing is overwritten.
+    """
+    from vidstyle.folder import plan, run_jobs
+    from vidstyle.progress import make_reporter
+    from vidstyle.sinks.video import find_encoder
+    from vidstyle.stylizers import load_stylizer
+
+    options = _convert_options(style, given)
+    reporter = make_reporter(progress, quiet)
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.ERROR if quiet else logging.WARNING, handlers=[_Handler(reporter)], force=True
+    )
+    code = EXIT_FAILED
+    try:
+        find_encoder(options.encode)
+        jobs = plan(inputs, style, output)
+        if dry_run:
+            code = _dry_run(jobs, options)
+            return code
+        stylizer = load_stylizer(options.style)
+        reporter.note(f"style {style}: {stylizer.describe()}")
+        outcomes = run_jobs(jobs, stylizer, options, reporter)
+        code = _exit_code(outcomes)
+        failed = [o for o in outcomes if o.error]
+        if failed and len(outcomes) > 1:
+            reporter.say(f"failed: {len(failed)} of {len(outcomes)}: {', '.join(o.job.spec for o in failed)}")
+        return code
+    except VidstyleError as error:
+        code = error.exit_code
+        reporter.say(f"error: {error}")
+        return code
+    except KeyboardInterrupt as stop:
+        code = EXIT_TERMINATED if isinstance(stop, _Terminated) else EXIT_INTERRUPTED
+        raise
+    finally:
+        reporter.close(code)
+
+
+class _Handler(logging.Handler):
+    """Log records go where progress goes, so that they do not cut through the bar."""
+
+    def __init__(self, reporter: Any) -> None:
+        super().__init__()
+        self._reporter = reporter
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._reporter.say(f"{record.levelname.lower()}: {record.getMessage()}")
+
+
+def _convert_options(style: str, given: dict[str, Any]) -> ConvertOptions:
+    def of(kind: type) -> dict[str, Any]:
+        return {f.name: given[f.name] for f in fields(kind) if f.name in given}  # type: ignore[arg-type]
+
+    start, end = given["start"] or 0.0, given["end"]
+    lengths = [x for x in (given["duration"], given["sample"]) if x is not None]
+    if len(lengths) + (end is not None) > 1:
+        raise UsageError("expected one of --end, --duration and --sample, got several")
+    if lengths:
+        end = start + lengths[0]
+    if end is not None and end <= start:
+        raise UsageError(f"expected an end after the start, got {start:g} to {end:g} s")
+    return ConvertOptions(
+        style=StyleOptions(style=style, **of(StyleOptions)),
+        encode=EncodeOptions(**of(EncodeOptions)),
+        trim=Trim(start, end),
+        audio=not given["no_audio"],
+        **{k: given[k] for k in ("batch_size", "overwrite", "skip_existing", "allow_network")},
+    )
+
+
+def _exit_code(outcomes: Sequence[Any]) -> int:
+    errors = [o.error for o in outcomes if o.error]
+    if not errors:
+        return EXIT_DAMAGE if any(o.result and o.result.damage for o in outcomes) else EXIT_DONE
+    if len(outcomes) == 1:
+        return int(errors[0].exit_code)
+    return EXIT_FAILED if len(errors) == len(outcomes) else EXIT_DAMAGE
+
+
+def _dry_run(jobs: Sequence[Any], options: ConvertOptions) -> int:
+    from vidstyle.convert import check_not_itself
+    from vidstyle.sinks import check_free
+    from vidstyle.sources import open_source
+    from vidstyle.stylizers.catalog import find_style
+
+    find_style(options.style.style)
+    errors = []
+    for job in jobs:
+        try:
+            check_not_itself(job.spec, job.output)
+            if job.output.parent.exists() and not options.skip_existing:
+                check_free(job.output, options.overwrite)
+            source = open_source(job.spec, options.trim, options.allow_network)
+            info = source.info
+            source.close()
+            frames = f"{info.frame_count_estimate or 'unknown'} frames"
+            rate = f" at {float(info.frame_rate):.2f} fps" if info.frame_rate else ""
+            click.echo(f"{job.spec} -> {job.output}: {info.width}x{info.height}, {frames}{rate}")
+        except VidstyleError as error:
+            errors.append(error)
+            click.echo(f"error: {error}", err=True)
+    if not errors:
+        return EXIT_DONE
+    return errors[0].exit_code if len(jobs) == 1 else EXIT_FAILED if len(errors) == len(jobs) else EXIT_DAMAGE
+
+
+@cli.command()
+def styles() -> int:
+    """List the styles that there are."""
+    from vidstyle.stylizers.catalog import all_styles
+
+    for name, (_, facts) in sorted(all_styles().items()):
+        click.echo(f"{name:16} {facts.get('title', '')} ({facts.get('painter', 'unknown')}; {facts.get('licence', 'unknown')})")
+    return EXIT_DONE
+
+
+@cli.command()
+@click.argument("paintings", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PAINTING [PAINTING ...]")
+@click.option("--name", required=True, help="The new style's name.")
+@click.option(
+    "--photos",
+    multiple=True,
+    required=True,
+    type=click.Path(path_type=Path),
+    help="A folder of photographs; several times for more.",
+)
+@click.option("--encoder", required=True, type=click.Path(path_type=Path), help="Weights of a VGG-19 (.pth).")
+@click.option("--from", "start", default=None, metavar="STYLE", help="Go on from this style's weights.")
+@click.option("--into", type=click.Path(path_type=Path), default=None, help="Folder for the style. [default: your own styles]")
+@click.option(
+    "--work", type=click.Path(path_type=Path), default=None, help="Folder for checkpoints and previews. [default: NAME.training]"
+)
+@click.option("--title", default="", help="The painting's title, for the catalogue.")
+@click.option("--painter", default="unknown", show_default=True)
+@click.option("--licence", default="unknown", show_default=True)
+@click.option("--architecture", type=click.Choice(["compact", "full"]), default=TrainOptions.architecture, show_default=True)
+@click.option("--steps", type=click.IntRange(1), default=TrainOptions.steps, show_default=True)
+@click.option("--identity-steps", type=click.IntRange(0), default=TrainOptions.identity_steps, show_default=True)
+@click.option("--batch", type=click.IntRange(1), default=TrainOptions.batch, show_default=True)
+@click.option("--crop", type=click.IntRange(64), default=TrainOptions.crop, show_default=True, help="Pixels; a multiple of 8.")
+@click.option(
+    "--style-size",
+    type=click.IntRange(64),
+    default=TrainOptions.style_size,
+    show_default=True,
+    help="Short side of the painting.",
+)
+@click.option("--style-weights", default=None, metavar="A,B,C,D", help="Weights of relu1_1, relu2_1, relu3_1, relu4_1.")
+@click.option("--content-weight", type=float, default=TrainOptions.content_weight, show_default=True)
+@click.option("--tone-weight", type=float, default=TrainOptions.tone_weight, show_default=True)
+@click.option("--tv-weight", type=float, default=TrainOptions.tv_weight, show_default=True)
+@click.option("--learning-rate", type=float, default=TrainOptions.learning_rate, show_default=True)
+@click.option("--frozen-fraction", type=click.FloatRange(0, 1), default=TrainOptions.frozen_fraction, show_default=True)
+@click.option("--seed", type=int, default=TrainOptions.seed, show_default=True)
+@click.option("--overwrite", is_flag=True, help="Replace a style of this name.")
+def train(**given: Any) -> int:
+    """Train a new style from a painting; run it again to resume."""
+    from vidstyle.studio import train_style
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
+    options = {f.name: given.pop(f.name) for f in fields(TrainOptions) if f.name in given}
+    weights = given.pop("style_weights")
+    if weights is not None:
+        names = [name for name, _ in TrainOptions.style_layers]
+        try:
+            numbers = [float(w) for w in weights.split(",")]
+            options["style_layers"] = tuple(zip(names, numbers, strict=True))
+        except ValueError:
+            raise UsageError(f"expected {len(names)} numbers for --style-weights, got {weights}") from None
+    style = train_style(options=TrainOptions(**options), command=_command(), **given)
+    click.echo(f"{style}: use it with --style {given['name']}")
+    return EXIT_DONE
+
+
+def _command() -> str:
+    """This command as it was given, for the model's metadata; folders are named by their last part."""
+    words = [Path(word).name if "/" in word else word for word in sys.argv[1:]]
+    return " ".join(["vidstyle", *words])
+
+
+def run_command_line(args: list[str]) -> int:
+    """Run the command line; returns the exit code. Whatever goes wrong is one sentence on stderr."""
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        code = cli.main(args, prog_name="vidstyle", standalone_mode=False)
+        return int(code or 0)
+    except click.ClickException as error:
+        error.show()
+        return EXIT_USAGE
+    except VidstyleError as error:
+        click.echo(f"error: {error}", err=True)
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort) as stop:
+        click.echo("interrupted; no unfinished output was kept", err=True)
+        return EXIT_TERMINATED if isinstance(stop, _Terminated) else EXIT_INTERRUPTED
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise _Terminated

@@ -1,0 +1,78 @@
+"""One input into one output: opens source and sink, runs the pipeline, publishes."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+
+from vidstyle.errors import InputError, UsageError
+from vidstyle.frames import VideoInfo
+from vidstyle.media import is_url
+from vidstyle.options import ConvertOptions
+from vidstyle.pipeline import run
+from vidstyle.sinks import check_free, open_image_sink, open_video_sink
+from vidstyle.sources import is_image, open_source
+from vidstyle.stages import Stylizer
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished conversion. `warnings` are worth knowing, `damage` is what the input lacked; a sentence each."""
+
+    output: Path
+    frames: int
+    seconds: float
+    warnings: list[str] = field(default_factory=list)
+    damage: list[str] = field(default_factory=list)
+
+
+def convert(
+    spec: str,
+    output: Path,
+    stylizer: Stylizer,
+    options: ConvertOptions = ConvertOptions(),
+    on_start: Callable[[VideoInfo], None] = lambda info: None,
+    on_frame: Callable[[int], None] = lambda count: None,
+) -> Result:
+    """Paint the video or picture `spec` with `stylizer` into `output`, which appears whole or not at all.
+
+    `on_start` gets the input's facts, `on_frame` the running count. Raises the kinds of `vidstyle.errors`.
+    """
+    began = time.monotonic()
+    check_not_itself(spec, output)
+    if not options.overwrite:
+        check_free(output, overwrite=False)
+    with ExitStack() as stack:
+        source = stack.enter_context(closing(open_source(spec, options.trim, options.allow_network)))
+        on_start(source.info)
+        if is_image(spec):
+            sink = open_image_sink(output, options.overwrite)
+        else:
+            sink = open_video_sink(
+                output,
+                source.info,
+                options.encode,
+                companion=spec,
+                trim=options.trim,
+                shift_seconds=getattr(source, "shift_seconds", Fraction(0)),
+                audio=options.audio,
+                overwrite=options.overwrite,
+                allow_network=options.allow_network,
+            )
+        stack.enter_context(closing(sink))
+        count = run(source, stylizer, sink, options.batch_size, on_frame)
+        if count == 0:
+            raise InputError(f"expected frames to paint, got none: {spec}")
+        sink.publish()
+        return Result(output, count, time.monotonic() - began, source.warnings() + sink.warnings(), source.damage())
+
+
+def check_not_itself(spec: str, output: Path) -> None:
+    """Raise `UsageError` if `output` is the input: writing it would destroy it."""
+    if not is_url(spec) and output.exists() and Path(spec).exists() and os.path.samefile(spec, output):
+        raise UsageError(f"the output is the input itself: {output}; choose another name with -o")

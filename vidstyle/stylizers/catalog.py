@@ -1,0 +1,84 @@
+"""The styles: data, not classes. `catalog.json` beside the models names each file, its sha256, its painting and licence."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from vidstyle.errors import StyleError
+
+MODEL_SUFFIXES = {".onnx", ".pth", ".pt", ".model"}
+
+
+def shipped_folder() -> Path:
+    """The models that came with vidstyle: inside the package when installed, at the top of a source tree."""
+    package = Path(__file__).resolve().parents[1]
+    installed = package / "models"
+    return installed if installed.is_dir() else package.parent / "models"
+
+
+def user_folder() -> Path:
+    """Where `vidstyle train` puts styles; the environment variable VIDSTYLE_STYLES names another folder."""
+    return Path(os.environ.get("VIDSTYLE_STYLES") or platformdirs.user_data_path("vidstyle") / "styles")
+
+
+def read_catalog(folder: Path) -> dict[str, dict[str, Any]]:
+    """Style name -> facts, of one folder; empty where there is no catalogue. Raises `StyleError` for a broken one."""
+    path = folder / "catalog.json"
+    try:
+        catalog = json.loads(path.read_text("utf-8"))
+        return dict(catalog["styles"])
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StyleError(f"expected a catalogue of styles, could not read {path} ({error})") from error
+
+
+def all_styles() -> dict[str, tuple[Path, dict[str, Any]]]:
+    """Style name -> (folder, facts). A user's style goes before a shipped one of the same name."""
+    found = {}
+    for folder in (shipped_folder(), user_folder()):
+        found.update({name: (folder, facts) for name, facts in read_catalog(folder).items()})
+    return found
+
+
+def find_style(name: str) -> Path:
+    """The model file of a style's name, or of a path. Raises `StyleError` if there is none or it was altered."""
+    path = Path(name)
+    if path.suffix.lower() in MODEL_SUFFIXES or os.sep in name:
+        if not path.is_file():
+            raise StyleError(f"expected a style model, found no file: {name}")
+        return path
+    styles = all_styles()
+    if name not in styles:
+        near = difflib.get_close_matches(name.lower(), styles, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(sorted(styles)) or 'none'}"
+        raise StyleError(f"unknown style '{name}'; {hint}")
+    folder, facts = styles[name]
+    path = folder / str(facts.get("file", ""))
+    if path.parent != folder or not path.is_file():
+        raise StyleError(f"expected the model of style '{name}', found no file: {path}")
+    if facts.get("sha256") != sha256(path):
+        raise StyleError(f"the model of style '{name}' is not the file that its catalogue names; install it anew: {path}")
+    return path
+
+
+def add_style(folder: Path, name: str, facts: Mapping[str, Any]) -> None:
+    """Enter a style in the catalogue of `folder` (its model is there already), or replace its entry."""
+    catalog = {"styles": {**read_catalog(folder), name: dict(facts)}}
+    temporary = folder / f".catalog.{os.getpid()}.tmp"
+    temporary.write_text(json.dumps(catalog, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    os.replace(temporary, folder / "catalog.json")
+
+
+def sha256(path: Path) -> str:
+    """Hexadecimal digest of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

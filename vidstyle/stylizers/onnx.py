@@ -1,0 +1,186 @@
+"""Style nets in ONNX Runtime: ours, and the common foreign kind."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnx
+import onnxruntime as ort
+
+from vidstyle.errors import DeviceError, StyleError
+from vidstyle.frames import Pixels
+from vidstyle.options import ColorOrder
+from vidstyle.stages import Stylizer
+from vidstyle.stylizers.padding import pad_to_multiple
+
+log = logging.getLogger(__name__)
+
+MAX_MODEL_BYTES = 512 << 20
+_FOREIGN_MULTIPLE = 4
+
+
+class OnnxStylizer:
+    """A net that `vidstyle train` made takes and gives uint8 (N, H, W, 3); H and W are padded here and cropped back.
+
+    A foreign one takes and gives float (N, 3, H, W) in 0..255; where its size is fixed, pictures are scaled to it and back.
+    """
+
+    def __init__(self, path: Path, device: str = "auto", model_color: ColorOrder = "rgb") -> None:
+        model = _checked_model(path)
+        self.session = _session(model, path, device)
+        facts = self.session.get_modelmeta().custom_metadata_map
+        self.facts = {k.removeprefix("vidstyle."): v for k, v in facts.items() if k.startswith("vidstyle.")}
+        self._input, self._output = self.session.get_inputs()[0].name, self.session.get_outputs()[0].name
+        self._engine: Stylizer | None = None
+        if self.facts:
+            try:
+                self._margin, self._multiple = int(self.facts["margin"]), int(self.facts["multiple"])
+            except (KeyError, ValueError):
+                raise StyleError(f"expected vidstyle's facts in the model, found them broken: {path}") from None
+            if self.session.get_inputs()[0].type != "tensor(uint8)":
+                raise StyleError(f"expected a model that takes uint8 pictures, got {self.session.get_inputs()[0].type}: {path}")
+        else:
+            self._engine = _Foreign(self.session, path, model_color)
+
+    def describe(self) -> str:
+        provider = self.session.get_providers()[0].removesuffix("ExecutionProvider")
+        return f"ONNX Runtime on {provider}"
+
+    def stylize(self, pictures: Sequence[Pixels]) -> Pixels:
+        if self._engine is not None:
+            return self._engine.stylize(pictures)
+        h, w = pictures[0].shape[:2]
+        batch = pad_to_multiple(pictures, self._margin, self._multiple)
+        painted = run_session(self.session, self._output, self._input, batch)
+        m = self._margin
+        return painted[:, m : m + h, m : m + w]
+
+
+class _Foreign:
+    """Float NCHW 0..255, any size or a fixed one; what fast-neural-style tools export."""
+
+    def __init__(self, session: ort.InferenceSession, path: Path, model_color: ColorOrder) -> None:
+        self._session, self._bgr = session, model_color == "bgr"
+        self._input, self._output = session.get_inputs()[0], session.get_outputs()[0]
+        shape = self._input.shape
+        if self._input.type != "tensor(float)" or len(shape) != 4 or (shape[1] not in (3, "3") and isinstance(shape[1], int)):
+            raise StyleError(
+                f"expected a model of float pictures (N, 3, H, W) in 0..255 or one that vidstyle trained, "
+                f"got {self._input.type} {shape}: {path}"
+            )
+        h, w = shape[2:]
+        self._size = (w, h) if isinstance(h, int) and isinstance(w, int) else None
+        self._one_by_one = isinstance(shape[0], int)
+        if self._size:
+            log.warning("the model works at %dx%d only: pictures are scaled to that and back", *self._size)
+
+    def stylize(self, pictures: Sequence[Pixels]) -> Pixels:
+        h, w = pictures[0].shape[:2]
+        if self._size:
+            batch = np.stack([cv2.resize(p, self._size, interpolation=cv2.INTER_AREA) for p in pictures])
+        else:
+            batch = pad_to_multiple(pictures, 0, _FOREIGN_MULTIPLE)
+        if self._bgr:
+            batch = batch[..., ::-1]
+        x = np.ascontiguousarray(batch.transpose(0, 3, 1, 2), np.float32)
+        parts = [x[i : i + 1] for i in range(len(x))] if self._one_by_one else [x]
+        y = np.concatenate([run_session(self._session, self._output.name, self._input.name, p) for p in parts])
+        if y.ndim != 4 or y.shape[1] != 3:
+            raise StyleError(f"expected pictures (N, 3, H, W) from the model, got {y.shape}")
+        painted = np.clip(y.transpose(0, 2, 3, 1) + 0.5, 0, 255).astype(np.uint8)
+        if self._bgr:
+            painted = painted[..., ::-1]
+        if self._size:
+            painted = np.stack([cv2.resize(p, (w, h), interpolation=cv2.INTER_CUBIC) for p in painted])
+        return painted[:, :h, :w]
+
+    def describe(self) -> str:
+        return "ONNX Runtime"
+
+
+def run_session(session: ort.InferenceSession, output: str, name: str, batch: np.ndarray) -> np.ndarray:
+    """One run; ONNX Runtime's exceptions become `StyleError`."""
+    try:
+        return np.asarray(session.run([output], {name: batch})[0])
+    except Exception as error:  # onnxruntime's kinds derive from Exception alone
+        raise StyleError(f"the model failed on pictures {batch.shape}: {_first_line(error)}") from error
+
+
+def _checked_model(path: Path) -> bytes:
+    """The bytes of a model that is safe to load: one file, standard operators. Raises `StyleError`."""
+    if path.stat().st_size > MAX_MODEL_BYTES:
+        raise StyleError(
+            f"expected a style model of at most {MAX_MODEL_BYTES >> 20} MiB, got {path.stat().st_size >> 20}: {path}"
+        )
+    data = path.read_bytes()
+    try:
+        model = onnx.load_model_from_string(data)
+    except Exception as error:  # protobuf's kinds
+        raise StyleError(f"expected an ONNX model, could not read {path}") from error
+    if not model.graph.node:
+        raise StyleError(f"expected an ONNX model, found no graph in {path}")
+    # External data would make ONNX Runtime open other files of the user's, by a name that the model chooses.
+    tensors = [*model.graph.initializer, *(a.t for n in model.graph.node for a in n.attribute if a.HasField("t"))]
+    if any(t.data_location == onnx.TensorProto.EXTERNAL for t in tensors):
+        raise StyleError(f"expected a model in one file, this one keeps data in others: {path}")
+    domains = {n.domain for n in model.graph.node} - {"", "ai.onnx"}
+    if domains:
+        raise StyleError(f"expected standard ONNX operators only, found the domain {sorted(domains)[0]}: {path}")
+    return data
+
+
+def _session(model: bytes, path: Path, device: str) -> ort.InferenceSession:
+    providers = _providers(device)
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = usable_cores()
+    # Spinning threads would take the cores from the decoder and the encoder.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        session = ort.InferenceSession(model, options, providers=providers)
+    except Exception as error:  # onnxruntime's kinds derive from Exception alone
+        raise StyleError(f"ONNX Runtime cannot load {path}: {_first_line(error)}") from error
+    if device.startswith("cuda") and session.get_providers()[0] != "CUDAExecutionProvider":
+        raise DeviceError(
+            f"expected to run on {device}, ONNX Runtime got no CUDA; try pip install 'vidstyle[cuda]' or --device cpu"
+        )
+    return session
+
+
+def _providers(device: str) -> list[str | tuple[str, dict[str, str]]]:
+    if device == "cpu":
+        return ["CPUExecutionProvider"]
+    available = "CUDAExecutionProvider" in ort.get_available_providers()
+    kind, _, index = device.partition(":")
+    if kind not in ("auto", "cuda") or (index and not index.isdigit()):
+        raise DeviceError(f"expected auto, cpu, cuda or cuda:N as the device, got {device}")
+    if kind == "cuda" and not available:
+        raise DeviceError(
+            f"expected to run on {device}, this ONNX Runtime has no CUDA; try pip install 'vidstyle[cuda]' or --device cpu"
+        )
+    if not available or (kind == "auto" and not _has_nvidia()):
+        return ["CPUExecutionProvider"]
+    if hasattr(ort, "preload_dlls"):
+        ort.preload_dlls()
+    cuda = ("CUDAExecutionProvider", {"device_id": index or "0", "cudnn_conv_algo_search": "HEURISTIC"})
+    return [cuda, "CPUExecutionProvider"]
+
+
+def _has_nvidia() -> bool:
+    """Whether an NVIDIA driver is loaded; asking CUDA without one only prints errors."""
+    return os.path.exists("/proc/driver/nvidia/version") or os.name == "nt"
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]

@@ -1,0 +1,131 @@
+"""Style nets in torch: our own files, and the TransformerNet of pytorch/examples (`.pth`, weights only)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vidstyle.errors import DeviceError, MissingExtraError, StyleError
+from vidstyle.frames import Pixels
+
+try:
+    import torch
+    import torch.nn.functional as F
+    from torch import Tensor, nn
+except ImportError as error:
+    raise MissingExtraError("the torch backend", "torch") from error
+
+from vidstyle.studio.export import load_net
+from vidstyle.studio.transformer_net import MARGIN, MULTIPLE
+from vidstyle.stylizers.padding import pad_to_multiple
+
+
+def load_torch_stylizer(path: Path, device: str) -> TorchStylizer:
+    """A stylizer for an .onnx that vidstyle trained, or a .pth of pytorch/examples; raises `StyleError`, `DeviceError`."""
+    if path.suffix.lower() == ".onnx":
+        net, _ = load_net(path)
+        return TorchStylizer(net, device, scale=255.0, margin=MARGIN, multiple=MULTIPLE)
+    return TorchStylizer(_load_examples_net(path), device, scale=1.0, margin=0, multiple=4)
+
+
+class TorchStylizer:
+    """Runs `net` (float RGB in 0..255 / `scale`, (N, 3, H, W)) in evaluation mode."""
+
+    def __init__(self, net: nn.Module, device: str, scale: float, margin: int, multiple: int) -> None:
+        self._device = _device(device)
+        self._net = net.eval().to(self._device)
+        self._scale, self._margin, self._multiple = scale, margin, multiple
+
+    def stylize(self, pictures: Sequence[Pixels]) -> Pixels:
+        h, w = pictures[0].shape[:2]
+        m = self._margin
+        with torch.inference_mode():
+            batch = torch.from_numpy(pad_to_multiple(pictures, m, self._multiple)).to(self._device)
+            x = batch.permute(0, 3, 1, 2).float() / self._scale
+            y = self._net(x)[..., m : m + h, m : m + w]
+            y = (y * self._scale + 0.5).clamp(0, 255).to(torch.uint8)
+        return np.asarray(y.permute(0, 2, 3, 1).contiguous().cpu().numpy())
+
+    def describe(self) -> str:
+        return f"torch on {self._device}"
+
+
+def _device(device: str) -> torch.device:
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise DeviceError(f"expected to run on {device}, this torch has no CUDA; try --device cpu")
+    try:
+        return torch.device(device)
+    except RuntimeError:
+        raise DeviceError(f"expected auto, cpu, cuda or cuda:N as the device, got {device}") from None
+
+
+class ExamplesTransformerNet(nn.Module):
+    """The net of pytorch/examples `fast_neural_style`, of any width; submodules are named as in its state dicts.
+
+    Reflection padding around every convolution, instance norm per picture, nearest upsampling, RGB 0..255 in and out.
+    """
+
+    def __init__(self, c: int) -> None:
+        super().__init__()
+        self.conv1, self.in1 = _Padded(3, c, 9), nn.InstanceNorm2d(c, affine=True)
+        self.conv2, self.in2 = _Padded(c, 2 * c, 3, 2), nn.InstanceNorm2d(2 * c, affine=True)
+        self.conv3, self.in3 = _Padded(2 * c, 4 * c, 3, 2), nn.InstanceNorm2d(4 * c, affine=True)
+        self.res1, self.res2, self.res3 = (_ExamplesResidual(4 * c) for _ in range(3))
+        self.res4, self.res5 = (_ExamplesResidual(4 * c) for _ in range(2))
+        self.deconv1, self.in4 = _Padded(4 * c, 2 * c, 3), nn.InstanceNorm2d(2 * c, affine=True)
+        self.deconv2, self.in5 = _Padded(2 * c, c, 3), nn.InstanceNorm2d(c, affine=True)
+        self.deconv3 = _Padded(c, 3, 9)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.in1(self.conv1(x)))
+        x = F.relu(self.in2(self.conv2(x)))
+        x = F.relu(self.in3(self.conv3(x)))
+        x = self.res5(self.res4(self.res3(self.res2(self.res1(x)))))
+        x = F.relu(self.in4(self.deconv1(F.interpolate(x, scale_factor=2, mode="nearest"))))
+        x = F.relu(self.in5(self.deconv2(F.interpolate(x, scale_factor=2, mode="nearest"))))
+        y: Tensor = self.deconv3(x)
+        return y
+
+
+class _Padded(nn.Module):
+    def __init__(self, c_in: int, c_out: int, kernel: int, stride: int = 1) -> None:
+        super().__init__()
+        self.reflection_pad = nn.ReflectionPad2d(kernel // 2)
+        self.conv2d = nn.Conv2d(c_in, c_out, kernel, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.conv2d(self.reflection_pad(x))
+        return y
+
+
+class _ExamplesResidual(nn.Module):
+    def __init__(self, c: int) -> None:
+        super().__init__()
+        self.conv1, self.in1 = _Padded(c, c, 3), nn.InstanceNorm2d(c, affine=True)
+        self.conv2, self.in2 = _Padded(c, c, 3), nn.InstanceNorm2d(c, affine=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = x + self.in2(self.conv2(F.relu(self.in1(self.conv1(x)))))
+        return y
+
+
+def _load_examples_net(path: Path) -> nn.Module:
+    try:
+        state: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch.load raises many kinds for a broken or unsafe file
+        raise StyleError(f"expected a .pth of tensors only, could not read {path}: {str(error).splitlines()[0]}") from error
+    if isinstance(state, Mapping) and "conv1.conv2d.weight" in state:
+        # Files of torch 0.4 and older carry running statistics that the net never used.
+        state = {k: v for k, v in state.items() if not k.endswith(("running_mean", "running_var", "num_batches_tracked"))}
+        net = ExamplesTransformerNet(state["conv1.conv2d.weight"].shape[0])
+        try:
+            net.load_state_dict(state)
+            return net
+        except RuntimeError:
+            pass
+    raise StyleError(f"expected the TransformerNet of pytorch/examples, found other weights: {path}")
