@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
-from vidstyle.errors import InputError, UsageError
+from vidstyle.errors import InputError, OutputExistsError
 from vidstyle.frames import VideoInfo
 from vidstyle.media import is_url
 from vidstyle.options import ConvertOptions
@@ -73,6 +73,6 @@ def convert(
 
 
 def check_not_itself(spec: str, output: Path) -> None:
-    """Raise `UsageError` if `output` is the input: writing it would destroy it."""
+    """Raise `OutputExistsError` if `output` is the input: writing it would destroy it."""
     if not is_url(spec) and output.exists() and Path(spec).exists() and os.path.samefile(spec, output):
-        raise UsageError(f"the output is the input itself: {output}; choose another name with -o")
+        raise OutputExistsError(f"the output is the input itself: {output}; choose another name with -o")

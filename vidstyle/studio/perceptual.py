@@ -34,7 +34,8 @@ class Encoder(nn.Module):
         super().__init__()
         self.padding_mode = padding_mode
         self.stem = _conv(*stem)
-        self.convs = nn.ModuleDict({name: _conv(*pair) for name, pair in convs.items()})
+        padding = 1 if padding_mode == "zeros" else 0
+        self.convs = nn.ModuleDict({name: _conv(*pair, padding) for name, pair in convs.items()})
         self.requires_grad_(False)
 
     def forward(self, image: Tensor, layers: Iterable[str]) -> Features:
@@ -48,8 +49,7 @@ class Encoder(nn.Module):
         for name, conv in self.convs.items():
             if name.endswith("_1") and name != "1_1":
                 x = F.max_pool2d(x, 2)
-            mode = "constant" if self.padding_mode == "zeros" else self.padding_mode
-            x = F.relu(conv(F.pad(x, (1, 1, 1, 1), mode=mode)))
+            x = F.relu(conv(x if self.padding_mode == "zeros" else F.pad(x, (1, 1, 1, 1), mode=self.padding_mode)))
             if f"relu{name}" in wanted:
                 features[f"relu{name}"] = x
                 if len(features) == len(wanted):
@@ -57,8 +57,8 @@ class Encoder(nn.Module):
         return features
 
 
-def _conv(weight: Tensor, bias: Tensor) -> nn.Conv2d:
-    conv = nn.Conv2d(weight.shape[1], weight.shape[0], weight.shape[2])
+def _conv(weight: Tensor, bias: Tensor, padding: int = 0) -> nn.Conv2d:
+    conv = nn.Conv2d(weight.shape[1], weight.shape[0], weight.shape[2], padding=padding)
     conv.weight.data, conv.bias.data = weight.float().contiguous(), bias.float().contiguous()  # type: ignore[union-attr]
     return conv
 

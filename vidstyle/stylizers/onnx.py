@@ -163,7 +163,9 @@ def _providers(device: str) -> list[str | tuple[str, dict[str, str]]]:
         raise DeviceError(
             f"expected to run on {device}, this ONNX Runtime has no CUDA; try pip install 'vidstyle[cuda]' or --device cpu"
         )
-    if not available or (kind == "auto" and not _has_nvidia()):
+    if kind == "cuda" and not _has_nvidia():
+        raise DeviceError(f"expected to run on {device}, found no NVIDIA driver; try --device cpu")
+    if not available or not _has_nvidia():
         return ["CPUExecutionProvider"]
     if hasattr(ort, "preload_dlls"):
         ort.preload_dlls()
