@@ -19,6 +19,7 @@ from vidstyle.stages import Stylizer
 from vidstyle.stylizers import load_stylizer
 
 _KEPT_SUFFIXES = {".mp4", ".m4v", ".mov", ".mkv"} | IMAGE_SUFFIXES
+_NEW_SUFFIXES = {".gif": ".mp4", ".3gp": ".mov", ".3g2": ".mov"}  # phones' AMR sound does not go into .mkv
 
 
 @dataclass(frozen=True)
@@ -76,12 +77,11 @@ def plan(inputs: Sequence[str], style: str, output: Path | None = None) -> list[
 
 
 def default_name(spec: str, label: str) -> str:
-    """`holiday.mp4` -> `holiday.mosaic.mp4`. A container that cannot be written becomes .mkv, GIF becomes .mp4."""
+    """`holiday.mp4` -> `holiday.mosaic.mp4`. A container that cannot be written becomes one that can."""
     path = Path(PurePosixPath(urlsplit(spec).path).name or "stream") if is_url(spec) else Path(spec)
     suffix = path.suffix.lower()
-    if suffix not in _KEPT_SUFFIXES:
-        return f"{path.stem}.{label}{'.mp4' if suffix == '.gif' else '.mkv'}"
-    return f"{path.stem}.{label}{path.suffix}"
+    kept = path.suffix if suffix in _KEPT_SUFFIXES else _NEW_SUFFIXES.get(suffix, ".mkv")
+    return f"{path.stem}.{label}{kept}"
 
 
 def _is_folder(name: str) -> bool:

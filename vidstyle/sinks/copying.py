@@ -44,8 +44,6 @@ class Companion:
         for stream in self._audio:
             codec = stream.codec_context.codec.canonical_name if stream.codec_context else "unknown"
             try:
-                if codec not in output.supported_codecs:
-                    raise ValueError(codec)
                 copy = output.add_stream_from_template(stream)
             except (av.error.FFmpegError, ValueError) as error:
                 other = ".mov" if output.format.name == "matroska" else ".mkv"

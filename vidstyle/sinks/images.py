@@ -24,7 +24,9 @@ class ImageSink:
 
     def write(self, frame: Frame) -> None:
         bgr = cv2.cvtColor(frame.pixels, cv2.COLOR_RGB2BGR)
-        done, data = cv2.imencode(self._file.target.suffix, bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+        suffix = self._file.target.suffix
+        quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY] if suffix.lower() in (".jpg", ".jpeg") else []
+        done, data = cv2.imencode(suffix, bgr, quality)
         if not done:
             raise OutputError(f"could not encode {self._file.target}")
         with writing(self._file.target):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -113,6 +114,7 @@ class VideoSink:
         self._container: OutputContainer | None = None
         try:
             with writing(path):
+                os.environ.setdefault("SVT_LOG", "1")  # the AV1 encoder's own log, which no option quiets: errors only
                 self._container = av.open(
                     str(self._file.path), "w", format=muxer, container_options=_muxer_options(muxer, info.time_base)
                 )
