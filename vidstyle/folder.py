@@ -19,7 +19,6 @@ from vidstyle.stages import Stylizer
 from vidstyle.stylizers import load_stylizer
 
 _KEPT_SUFFIXES = {".mp4", ".m4v", ".mov", ".mkv"} | IMAGE_SUFFIXES
-_NEW_SUFFIXES = {".gif": ".mp4", ".3gp": ".mov", ".3g2": ".mov"}  # phones' AMR sound does not go into .mkv
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ def default_name(spec: str, label: str) -> str:
     """`holiday.mp4` -> `holiday.mosaic.mp4`. A container that cannot be written becomes one that can."""
     path = Path(PurePosixPath(urlsplit(spec).path).name or "stream") if is_url(spec) else Path(spec)
     suffix = path.suffix.lower()
-    kept = path.suffix if suffix in _KEPT_SUFFIXES else _NEW_SUFFIXES.get(suffix, ".mkv")
+    kept = path.suffix if suffix in _KEPT_SUFFIXES else ".mp4" if suffix == ".gif" else ".mkv"
     return f"{path.stem}.{label}{kept}"
 
 

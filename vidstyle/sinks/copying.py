@@ -46,10 +46,9 @@ class Companion:
             try:
                 copy = output.add_stream_from_template(stream)
             except (av.error.FFmpegError, ValueError) as error:
-                other = ".mov" if output.format.name == "matroska" else ".mkv"
+                other = "" if output.format.name == "matroska" else "try an output that ends in .mkv (-o), or "
                 raise OutputError(
-                    f"a {path.suffix} file cannot hold the input's {codec} audio; try an output that ends in {other} "
-                    "(-o), or leave it out with --no-audio"
+                    f"a {path.suffix} file cannot hold the input's {codec} audio; {other}leave it out with --no-audio"
                 ) from error
             copy.metadata.update(_kept(stream.metadata))
             copy.disposition = stream.disposition
