@@ -184,15 +184,14 @@ def stages(clip: Path, stylizer: Stylizer, cores: int, folder: Path) -> dict[str
         return spent
 
     runs = [once() for _ in range(REPEATS)]
-    middle = {
-        stage: {k: round(statistics.median(r[stage][k] for r in runs), 3) for k in ("wall", "cpu")} for stage in runs[0]
-    }
+    middle = {stage: {k: round(statistics.median(r[stage][k] for r in runs), 3) for k in ("wall", "cpu")} for stage in runs[0]}
     ratios = [r["total"]["wall"] / (sum(r[s]["cpu"] for s in ("decode", "net", "encode")) / cores) for r in runs]
     return {"seconds": middle, "total_wall_over_cpu_share": round(statistics.median(ratios), 3)}
 
 
 def end_to_end(clip: Path, stylizers: dict[str, Stylizer], folder: Path) -> dict[str, float]:
     """Frames per second of whole conversions: decoding, net, encoding, verifying. Medians."""
+
     def fps(name: str) -> float:
         trim = Trim(end=float(CLIP_SECONDS[kind(name)]))
         output = folder / "end.mp4"

@@ -1,6 +1,6 @@
 """Draws the README's picture: frames of the sample clip above, painted below.
 
-    python tools/readme_picture.py [--style mosaic] [--output samples/mosaic.jpg]
+python tools/readme_picture.py [--style mosaic] [--output samples/mosaic.jpg]
 """
 
 from __future__ import annotations

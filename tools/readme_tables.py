@@ -1,4 +1,7 @@
-"""Writes the tables of README.md from the committed results; with --check, only tells whether they are up to date."""
+"""Writes the tables of README.md and all of models/README.md from committed results; --check only tells if they are current.
+
+python tools/readme_tables.py [--check]
+"""
 
 from __future__ import annotations
 
@@ -40,18 +43,47 @@ def speed_table(bench: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def models_page(styles: dict[str, dict[str, Any]]) -> str:
+    """models/README.md: every shipped style with where it comes from and how it was made."""
+    lines = [
+        "# Styles that ship",
+        "",
+        "Each is one ONNX file: uint8 RGB pictures of any size in and out. Its metadata holds these facts too. Commands are as given,",
+        "but for the folders of the files they name. Losses are means over the last 50 steps, weights included.",
+    ]
+    for name, facts in sorted(styles.items()):
+        size = (ROOT / "models" / facts["file"]).stat().st_size
+        lines += ["", f"## {name}", ""]
+        lines += [f"{facts['title']}; {facts['painter']}; licence {facts['licence']}.", ""]
+        lines += [
+            f"`{facts['file']}`, {size / 1000:.0f} kB, architecture {facts['architecture']}, sha256 `{facts['sha256']}`.",
+            "",
+        ]
+        for number, run in enumerate(facts["training"], 1):
+            losses = ", ".join(f"{k} {v:.4f}" for k, v in run["losses"].items())
+            lines += [f"{number}. `{run['command']}`", "", f"   {run['minutes']} minutes; {losses}", ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def pages() -> dict[Path, str]:
+    """Path -> text of everything that is generated."""
+    readme = ROOT / "README.md"
+    table = speed_table(json.loads((ROOT / "tools" / "results" / "bench.json").read_text("utf-8")))
+    pattern = re.compile(r"(<!-- speed -->\n).*?(<!-- /speed -->)", re.DOTALL)
+    text = pattern.sub(lambda m: f"{m[1]}{table}\n{m[2]}", readme.read_text("utf-8"))
+    catalog = json.loads((ROOT / "models" / "catalog.json").read_text("utf-8"))
+    return {readme: text, ROOT / "models" / "README.md": models_page(catalog["styles"])}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true")
     args = parser.parse_args()
-    readme = ROOT / "README.md"
-    before = readme.read_text("utf-8")
-    table = speed_table(json.loads((ROOT / "tools" / "results" / "bench.json").read_text("utf-8")))
-    pattern = re.compile(r"(<!-- speed -->\n).*?(\n<!-- /speed -->)", re.DOTALL)
-    after = pattern.sub(lambda m: m[1] + table + m[2], before)
-    if args.check and after != before:
-        raise SystemExit("README.md is not what the results say: run python tools/readme_tables.py")
-    readme.write_text(after, "utf-8")
+    for path, text in pages().items():
+        current = path.read_text("utf-8") if path.exists() else ""
+        if args.check and current != text:
+            raise SystemExit(f"{path.name} is not what the results say: run python tools/readme_tables.py")
+        path.write_text(text, "utf-8")
 
 
 if __name__ == "__main__":

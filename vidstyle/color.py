@@ -27,7 +27,7 @@ def tags_of(frame: VideoFrame) -> ColorTags:
     """The tags of a decoded frame; what is unspecified is taken by height, as players do (BT.709 from 720 lines on)."""
     by_height = _BT709 if frame.height >= 720 else _SMPTE170M
     matrix = int(frame.colorspace) if int(frame.colorspace) in _SWSCALE else by_height
-    full = int(frame.color_range) == FULL or (frame.format.name or "").startswith("yuvj")
+    full = int(frame.color_range) == FULL or frame.format.name.startswith("yuvj") or frame.format.is_rgb
     primaries, transfer = int(frame.color_primaries), int(frame.color_trc)
     return ColorTags(
         matrix=matrix,

@@ -101,7 +101,7 @@ def writing(path: Path) -> Iterator[None]:
         number = getattr(error, "errno", None)
         if number in _NO_SPACE:
             raise DiskError(f"no space left to write {path}") from error
-        if number in _NO_LEAVE and not getattr(error, "log", None):  # FFmpeg's muxers use EPERM for refusals of their own
+        if number in _NO_LEAVE and not isinstance(error, av.error.FFmpegError):  # whose muxers mean other things by EPERM
             raise DiskError(f"no permission to write {path}") from error
         if number in (errno.EIO, errno.ENODEV, errno.ENXIO, errno.ENOENT, errno.ENOTDIR):
             raise DiskError(f"could not write {path} ({reason(error)})") from error
@@ -110,6 +110,5 @@ def writing(path: Path) -> Iterator[None]:
 
 def reason(error: BaseException) -> str:
     """What `error` says, in one line."""
-    log = getattr(error, "log", None)  # av: (level, component, text)
-    text = (log[2] if log else None) or getattr(error, "strerror", None) or str(error) or type(error).__name__
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return str(text).splitlines()[0]

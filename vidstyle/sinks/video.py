@@ -206,18 +206,20 @@ class VideoSink:
                 assert video is not None
                 assert video.time_base is not None
                 counts: dict[int, int] = {}
-                times: list[int] = []
+                first = last = None
                 decoded = False
                 for packet in container.demux():
                     if packet.size == 0:
                         continue
                     counts[packet.stream.index] = counts.get(packet.stream.index, 0) + 1
                     if packet.stream is video:
-                        times.append(packet.pts if packet.pts is not None else 0)
+                        pts = packet.pts or 0
+                        first = pts if first is None else min(first, pts)
+                        last = pts if last is None else max(last, pts)
                         decoded = decoded or bool(packet.decode())
                 decoded = decoded or bool(video.decode(None))
                 found = counts.pop(video.index, 0)
-                span = float((max(times) - min(times)) * video.time_base) if times else 0.0
+                span = float(((last or 0) - (first or 0)) * video.time_base)
         except (av.error.FFmpegError, OSError, ValueError, AssertionError) as error:
             raise OutputError(
                 f"the output could not be read back, nothing was published: {self._file.target} ({reason(error)})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
 from collections.abc import Iterator
 from fractions import Fraction
@@ -52,8 +53,6 @@ class VideoSource:
                 self._first = next(self._decoded, None)
             if self._first is None:
                 raise InputError(f"expected a video, found no frame that can be decoded{self._where()}: {spec}")
-            self._color = tags_of(self._first)
-            self._hdr = is_hdr(self._color)
             self.info = self._describe(self._first)
         except BaseException:
             self.close()
@@ -75,7 +74,7 @@ class VideoSource:
     def _describe(self, frame: VideoFrame) -> VideoInfo:
         stream = self._stream
         rate = stream.average_rate or stream.guessed_rate
-        total = self._promised_seconds()
+        total = self._own_seconds() or self._all_seconds()
         begin = self._trim.start
         end = min(x for x in (self._trim.end, total, float("inf")) if x is not None)
         duration = max(0.0, end - begin) if end < float("inf") else None
@@ -91,13 +90,20 @@ class VideoSource:
             duration_seconds=duration,
             sample_aspect_ratio=stream.sample_aspect_ratio or None,
             display_matrix=_display_matrix(frame),
-            color=self._color,
+            color=None if frame.format.is_rgb else tags_of(frame),
         )
 
-    def _promised_seconds(self) -> float | None:
-        """How long the video is, by the file's header."""
+    def _own_seconds(self) -> float | None:
+        """How long the video is, by the file's header; None where only the length of all streams together is told."""
         if self._stream.duration:
             return float(self._stream.duration * self._time_base)
+        tag = self._stream.metadata.get("DURATION", "").split(":")  # Matroska
+        if len(tag) == 3:
+            with contextlib.suppress(ValueError):
+                return int(tag[0]) * 3600 + int(tag[1]) * 60 + float(tag[2])
+        return self._all_seconds() if len(self._container.streams) == 1 else None
+
+    def _all_seconds(self) -> float | None:
         return self._container.duration / av.time_base if self._container.duration else None
 
     def frames(self) -> Iterator[Frame]:
@@ -123,7 +129,7 @@ class VideoSource:
         return frame.pts
 
     def _pixels(self, frame: VideoFrame) -> Pixels:
-        color = tags_of(frame) if frame.colorspace else self._color
+        color = tags_of(frame)
         self._resized += (frame.width, frame.height) != (self.info.width, self.info.height)
         rgb = self._reformatter.reformat(
             frame,
@@ -170,7 +176,7 @@ class VideoSource:
 
     def warnings(self) -> list[str]:
         found = []
-        if self._hdr:
+        if self.info.color is not None and is_hdr(self.info.color):
             found.append("the input is HDR; it was read as standard range, colours will look flat")
         if self._untimed:
             found.append(f"{self._untimed} frames had no timestamp and were given one")
@@ -182,26 +188,12 @@ class VideoSource:
         found = []
         if self._damaged:
             found.append(f"{self._damaged} damaged packets or frames were left out")
-        promised = self._promised_seconds()
-        if promised is not None and self._trim.end is None:
-            missing = self._start + promised - self._end_seconds
-            if missing > max(TRUNCATED_SECONDS, 0.02 * promised) and not self._longer_elsewhere():
-                found.append(f"the input seems cut off: {missing:.1f} s of {promised:.1f} s are missing at the end")
+        own = self._own_seconds()
+        if own is not None and self._trim.end is None:
+            missing = self._start + own - self._end_seconds
+            if missing > max(TRUNCATED_SECONDS, 0.02 * own):
+                found.append(f"the input seems cut off: {missing:.1f} s of {own:.1f} s are missing at the end")
         return found
-
-    def _longer_elsewhere(self) -> bool:
-        """Whether the promised time may be that of another stream: only the container tells it, and there are others."""
-        return not self._stream.duration and len(self._container.streams) > 1 and not self._end_of_file_missing()
-
-    def _end_of_file_missing(self) -> bool:
-        """Whether demuxing ended well before the end that the video stream's own tag promises (Matroska)."""
-        tag = self._stream.metadata.get("DURATION", "")
-        try:
-            hours, minutes, seconds = tag.split(":")
-            own = int(hours) * 3600 + int(minutes) * 60 + float(seconds)
-        except ValueError:
-            return True
-        return own - (self._end_seconds - self._start) > TRUNCATED_SECONDS
 
     def close(self) -> None:
         self._container.close()
