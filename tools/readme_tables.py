@@ -48,8 +48,8 @@ def models_page(styles: dict[str, dict[str, Any]]) -> str:
     lines = [
         "# Styles that ship",
         "",
-        "Each is one ONNX file: uint8 RGB pictures of any size in and out. Its metadata holds these facts too. Commands are as given,",
-        "but for the folders of the files they name. Losses are means over the last 50 steps, weights included.",
+        "Each is one ONNX file: uint8 RGB pictures of any size in and out. Its metadata holds these facts too. Commands are",
+        "as given, but for the folders of the files they name. Losses are means over the last 50 steps, weights included.",
     ]
     for name, facts in sorted(styles.items()):
         size = (ROOT / "models" / facts["file"]).stat().st_size

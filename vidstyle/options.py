@@ -79,5 +79,4 @@ class TrainOptions:
     frozen_fraction: float = 0.2
     """The last part of the steps runs on shared, frozen norm statistics, as inference does."""
     seed: int = 0
-    preview_every: int = 500
     checkpoint_every: int = 250

@@ -34,6 +34,7 @@ M = TypeVar("M", bound=nn.Module)
 PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
 PREVIEW_PHOTOS = 5
 PREVIEW_SIZE = 320
+PREVIEW_SECONDS = 120.0
 EMA_DECAY = 0.998
 WARM_UP = 100
 RANGE_WEIGHT = 1.0
@@ -164,7 +165,8 @@ class Trainer:
         self._resume()
         batches = prefetch(self.photos.batches(self.step), depth=4)
         sums: dict[str, float] = {}
-        count, began, first = 0, time.monotonic(), self.step
+        count, first = 0, self.step
+        began = previewed = time.monotonic()
         try:
             while self.step < self.steps:
                 losses = self._train_step(torch.from_numpy(next(batches)))
@@ -180,8 +182,9 @@ class Trainer:
                 last = self.step == self.steps
                 if self.step % self.options.checkpoint_every == 0 or last:
                     self._save()
-                if self.step % self.options.preview_every == 0 or last:
+                if time.monotonic() - previewed > PREVIEW_SECONDS or last:
                     self._preview()
+                    previewed = time.monotonic()
                 if count == 50 or last:
                     left = (time.monotonic() - began) / (self.step - first) * (self.steps - self.step)
                     yield Progress(self.step, self.steps, self._phase(), {k: v / count for k, v in sums.items()}, left)
