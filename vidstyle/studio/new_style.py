@@ -14,7 +14,8 @@ from vidstyle.errors import DiskError, OutputExistsError, TrainingError
 from vidstyle.options import TrainOptions
 from vidstyle.studio.export import export_onnx, load_net
 from vidstyle.studio.perceptual import load_encoder
-from vidstyle.studio.training import PhotoCrops, Progress, Trainer, read_image
+from vidstyle.studio.photos import PhotoCrops, read_image
+from vidstyle.studio.training import Progress, Trainer
 from vidstyle.studio.transformer_net import MULTIPLE
 from vidstyle.stylizers.catalog import add_style, find_style, read_catalog, sha256, user_folder
 
