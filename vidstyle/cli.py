@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import logging
-import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import click
@@ -22,14 +20,11 @@ from vidstyle.errors import (
     UsageError,
     VidstyleError,
 )
+from vidstyle.interrupts import Interruptible, Signals, Terminated
 from vidstyle.options import ConvertOptions, EncodeOptions, StyleOptions, TrainOptions, Trim
 
 EXIT_INTERRUPTED = 130
 EXIT_TERMINATED = 143
-
-
-class _Terminated(KeyboardInterrupt):
-    """SIGTERM, brought to the main thread the way Ctrl-C is, so that everything is cleaned up."""
 
 
 class _DefaultConvert(click.Group):
@@ -113,7 +108,10 @@ SECONDS = _Seconds()
 @click.option("--progress", type=click.Choice(["auto", "json", "none"]), default="auto", show_default=True)
 @click.option("-q", "--quiet", is_flag=True, help="Errors only.")
 @click.option("-v", "--verbose", is_flag=True, help="More words.")
+@click.pass_obj
 def convert(
+    signals: Signals,
+    /,
     inputs: tuple[str, ...],
     style: str,
     output: Path | None,
@@ -146,7 +144,7 @@ def convert(
             return code
         stylizer = load_stylizer(options.style)
         reporter.note(f"style {style}: {stylizer.describe()}")
-        outcomes = run_jobs(jobs, stylizer, options, reporter)
+        outcomes = run_jobs(jobs, stylizer, options, Interruptible(reporter, signals))
         code = _exit_code(outcomes)
         failed = [o for o in outcomes if o.error]
         if failed and len(outcomes) > 1:
@@ -157,7 +155,7 @@ def convert(
         reporter.say(f"error: {error}")
         return code
     except KeyboardInterrupt as stop:
-        code = EXIT_TERMINATED if isinstance(stop, _Terminated) else EXIT_INTERRUPTED
+        code = EXIT_TERMINATED if isinstance(stop, Terminated) else EXIT_INTERRUPTED
         raise
     finally:
         reporter.close(code)
@@ -307,9 +305,8 @@ def _command() -> str:
 
 def run_command_line(args: list[str]) -> int:
     """Run the command line; returns the exit code. Whatever goes wrong is one sentence on stderr."""
-    signal.signal(signal.SIGTERM, _terminate)
     try:
-        code = cli.main(args, prog_name="vidstyle", standalone_mode=False)
+        code = cli.main(args, prog_name="vidstyle", standalone_mode=False, obj=Signals())
         return int(code or 0)
     except click.ClickException as error:
         error.show()
@@ -319,8 +316,5 @@ def run_command_line(args: list[str]) -> int:
         return error.exit_code
     except (KeyboardInterrupt, click.Abort) as stop:
         click.echo("interrupted; no unfinished output was kept", err=True)
-        return EXIT_TERMINATED if isinstance(stop, _Terminated) else EXIT_INTERRUPTED
-
-
-def _terminate(number: int, frame: FrameType | None) -> None:
-    raise _Terminated
+        first = stop.__cause__ or stop  # click turns KeyboardInterrupt into Abort
+        return EXIT_TERMINATED if isinstance(first, Terminated) else EXIT_INTERRUPTED

@@ -36,7 +36,7 @@ def prefetch(items: Iterator[T], depth: int) -> Generator[T, None, None]:
     """
     ready: SimpleQueue[object] = SimpleQueue()
     free = threading.Semaphore(depth)
-    stop = threading.Event()
+    stop, finished = threading.Event(), threading.Event()
 
     def work() -> None:
         try:
@@ -53,10 +53,15 @@ def prefetch(items: Iterator[T], depth: int) -> Generator[T, None, None]:
             close = getattr(items, "close", None)
             if close is not None:
                 close()
+            finished.set()
 
     thread = threading.Thread(target=work, name="vidstyle-prefetch", daemon=True)
-    thread.start()
     try:
+        try:
+            thread.start()
+        except RuntimeError:  # no more threads to be had
+            finished.set()
+            raise
         while (item := ready.get()) is not _END:
             if isinstance(item, _Failure):
                 raise item.error
@@ -65,7 +70,9 @@ def prefetch(items: Iterator[T], depth: int) -> Generator[T, None, None]:
     finally:
         stop.set()
         free.release()
-        thread.join()
+        finished.wait()  # before join, which fails if an interrupt came in the middle of start
+        if thread.ident is not None:
+            thread.join()
 
 
 def run(

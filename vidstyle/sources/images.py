@@ -18,6 +18,7 @@ def read_image(path: Path) -> Pixels:
     """RGB uint8 (H, W, 3), upright (EXIF orientation applied); raises `InputError` if `path` is no readable picture."""
     check_regular_file(path)
     try:
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what is wrong is said once, by us
         image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error as error:  # too large for OpenCV's limit, say
         raise InputError(f"expected a picture, could not read {path} ({error.err})") from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -125,13 +125,26 @@ def _checked_model(path: Path) -> bytes:
     if not model.graph.node:
         raise StyleError(f"expected an ONNX model, found no graph in {path}")
     # External data would make ONNX Runtime open other files of the user's, by a name that the model chooses.
-    tensors = [*model.graph.initializer, *(a.t for n in model.graph.node for a in n.attribute if a.HasField("t"))]
+    graphs = list(_graphs(model.graph))
+    nodes = [node for graph in graphs for node in graph.node] + [node for f in model.functions for node in f.node]
+    tensors = [t for graph in graphs for t in graph.initializer]
+    tensors += [t for node in nodes for a in node.attribute for t in (a.t, *a.tensors)]
     if any(t.data_location == onnx.TensorProto.EXTERNAL for t in tensors):
         raise StyleError(f"expected a model in one file, this one keeps data in others: {path}")
-    domains = {n.domain for n in model.graph.node} - {"", "ai.onnx"}
+    domains = {node.domain for node in nodes} - {"", "ai.onnx"}
     if domains:
         raise StyleError(f"expected standard ONNX operators only, found the domain {sorted(domains)[0]}: {path}")
     return data
+
+
+def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    """`graph` and all that its nodes hold, such as the branches of an If."""
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                if inner.node or inner.initializer:
+                    yield from _graphs(inner)
 
 
 def _session(model: bytes, path: Path, device: str) -> ort.InferenceSession:
