@@ -130,13 +130,13 @@ def convert(
     from vidstyle.sinks.video import find_encoder
     from vidstyle.stylizers import load_stylizer
 
-    options = _convert_options(style, given)
     reporter = make_reporter(progress, quiet)
     logging.basicConfig(
         level=logging.INFO if verbose else logging.ERROR if quiet else logging.WARNING, handlers=[_Handler(reporter)], force=True
     )
     code = EXIT_FAILED
     try:
+        options = _convert_options(style, given)
         find_encoder(options.encode)
         jobs = plan(inputs, style, output)
         if dry_run:

@@ -17,6 +17,7 @@ from vidstyle.options import ConvertOptions, StyleOptions
 from vidstyle.sources import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from vidstyle.stages import Stylizer
 from vidstyle.stylizers import load_stylizer
+from vidstyle.stylizers.catalog import all_styles
 
 _KEPT_SUFFIXES = {".mp4", ".m4v", ".mov", ".mkv"} | IMAGE_SUFFIXES
 
@@ -96,8 +97,8 @@ def _expand(name: str, label: str) -> list[str]:
     if not path.is_dir():
         return [name]
     videos = [p for p in sorted(path.iterdir()) if p.suffix.lower() in VIDEO_SUFFIXES and p.is_file() and p.name[0] != "."]
-    names = {p.name for p in videos}
-    made = {default_name(str(p), label) for p in videos} & names  # outputs of an earlier run are no inputs
+    # Outputs of an earlier run, in this style or another, are no inputs.
+    made = {default_name(str(p), style) for p in videos for style in (label, *all_styles())}
     found = [str(p) for p in videos if p.name not in made]
     if not found:
         raise InputError(f"expected a folder with videos, found none in {name}")

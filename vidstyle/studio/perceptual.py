@@ -17,7 +17,7 @@ from vidstyle.errors import StyleError
 
 VGG19_CONVS = ["1_1", "1_2", "2_1", "2_2", "3_1", "3_2", "3_3", "3_4", "4_1", "4_2", "4_3", "4_4", "5_1", "5_2", "5_3", "5_4"]
 _TORCHVISION_POSITIONS = (0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28, 30, 32, 34)
-_NORMALISED_POSITIONS = (2, 5, 9, 12, 16)
+_NORMALISED_POSITIONS = (2, 5, 9, 12, 16, 19, 22, 25, 29, 32, 35, 38, 42, 45, 48, 51)
 
 Weights = Mapping[str, Tensor]
 Features = dict[str, Tensor]
@@ -104,7 +104,7 @@ def _formats(state: Weights) -> Iterable[tuple[dict[str, str], tuple[Tensor, Ten
         yield {n: f"conv{n.replace('_', '')}" for n in names}, (state["conv0.weight"], state["conv0.bias"]), "reflect"
     if "16.weight" in state and "0.weight" in state:
         yield (
-            {n: str(i) for n, i in zip(VGG19_CONVS, _NORMALISED_POSITIONS, strict=False)},
+            {n: str(i) for n, i in zip(VGG19_CONVS, _NORMALISED_POSITIONS, strict=True) if f"{i}.weight" in state},
             (state["0.weight"], state["0.bias"]),
             "reflect",
         )

@@ -98,7 +98,7 @@ class Trainer:
                 for name, value in losses.items():
                     if not math.isfinite(value):
                         raise TrainingError(
-                            f"the {name} loss became {value} at step {self.step}; the last checkpoint in {self.folder} is sound, "
+                            f"the {name} became {value} at step {self.step}; the last checkpoint in {self.folder} is sound, "
                             "try a smaller learning rate"
                         )
                     sums[name] = sums.get(name, 0.0) + value
@@ -147,9 +147,11 @@ class Trainer:
         loss = torch.stack(list(losses.values())).sum()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
+        gradient = nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
         values = {"loss": loss.item(), **{k: v.item() for k, v in losses.items()}}
-        if math.isfinite(values["loss"]):
-            nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
+        if not math.isfinite(gradient.item()):
+            values["gradient"] = math.nan
+        elif math.isfinite(values["loss"]):
             self.optimizer.step()
             self._update_average()
         return values

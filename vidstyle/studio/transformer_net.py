@@ -20,7 +20,8 @@ MULTIPLE = 8
 """Height and width must be divisible by this."""
 
 MARGIN = 16
-"""Pixels of mirrored border to add on every side and crop afterwards: zero padding then stays out of the picture."""
+"""Pixels of mirrored border to add on every side and crop afterwards: zero padding then hardly shows, and training
+sees to the rest (its border loss)."""
 
 
 class ConvNorm(nn.Sequential):

@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 MAX_MODEL_BYTES = 512 << 20
 _FOREIGN_MULTIPLE = 4
+_FATAL = 4  # ONNX Runtime's log level
 
 
 class OnnxStylizer:
@@ -105,8 +106,10 @@ class _Foreign:
 
 def run_session(session: ort.InferenceSession, output: str, name: str, batch: np.ndarray) -> np.ndarray:
     """One run; ONNX Runtime's exceptions become `StyleError`."""
+    options = ort.RunOptions()
+    options.log_severity_level = _FATAL  # errors are raised; said once, by us
     try:
-        return np.asarray(session.run([output], {name: batch})[0])
+        return np.asarray(session.run([output], {name: batch}, options)[0])
     except Exception as error:  # onnxruntime's kinds derive from Exception alone
         raise StyleError(f"the model failed on pictures {batch.shape}: {_first_line(error)}") from error
 
@@ -150,7 +153,7 @@ def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
 def _session(model: bytes, path: Path, device: str) -> ort.InferenceSession:
     providers = _providers(device)
     options = ort.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = _FATAL
     options.intra_op_num_threads = usable_cores()
     # Spinning threads would take the cores from the decoder and the encoder.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")

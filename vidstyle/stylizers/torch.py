@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,9 @@ except ImportError as error:
 from vidstyle.studio.export import load_net
 from vidstyle.studio.transformer_net import MARGIN, MULTIPLE
 from vidstyle.stylizers.padding import pad_to_multiple
+
+MAX_BASE_CHANNELS = 256
+"""A file that claims a wider net is refused before memory is taken for it; the widest known has 32."""
 
 
 def load_torch_stylizer(path: Path, device: str) -> TorchStylizer:
@@ -122,10 +126,10 @@ def _load_examples_net(path: Path) -> nn.Module:
     if isinstance(state, Mapping) and "conv1.conv2d.weight" in state:
         # Files of torch 0.4 and older carry running statistics that the net never used.
         state = {k: v for k, v in state.items() if not k.endswith(("running_mean", "running_var", "num_batches_tracked"))}
-        net = ExamplesTransformerNet(state["conv1.conv2d.weight"].shape[0])
-        try:
-            net.load_state_dict(state)
-            return net
-        except RuntimeError:
-            pass
+        with contextlib.suppress(RuntimeError, IndexError, AttributeError, TypeError, ValueError):
+            channels = state["conv1.conv2d.weight"].shape[0]
+            if channels <= MAX_BASE_CHANNELS:
+                net = ExamplesTransformerNet(channels)
+                net.load_state_dict(state)
+                return net
     raise StyleError(f"expected the TransformerNet of pytorch/examples, found other weights: {path}")

@@ -1,0 +1,60 @@
+"""Styles with random weights, in a catalogue of their own: no test needs a trained model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from helpers import write_clip
+
+from vidstyle.studio.export import export_onnx
+from vidstyle.studio.transformer_net import ARCHITECTURES
+from vidstyle.stylizers.catalog import add_style, sha256
+
+# More threads only wait for one another on pictures this small, and badly so on a busy machine.
+torch.set_num_threads(1)
+
+
+def lively_net(architecture: str) -> torch.nn.Module:
+    """A net with random weights whose norm statistics fit them, so that its pictures are not flat."""
+    torch.manual_seed(3)
+    net = ARCHITECTURES[architecture]()
+    for module in net.modules():
+        if isinstance(module, torch.nn.InstanceNorm2d):
+            module.momentum = 1.0
+            torch.nn.init.normal_(module.weight, 1.0, 0.2)
+            torch.nn.init.normal_(module.bias, 0.0, 0.2)
+    net.train()
+    with torch.no_grad():
+        net(torch.rand(1, 3, 64, 64))
+    return net.eval()
+
+
+@pytest.fixture(scope="session")
+def nets() -> dict[str, torch.nn.Module]:
+    """Architecture -> a net."""
+    return {architecture: lively_net(architecture) for architecture in ARCHITECTURES}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def styles(tmp_path_factory: pytest.TempPathFactory, nets: dict[str, torch.nn.Module]) -> Iterator[Path]:
+    """A catalogue with the styles `tiny` (compact) and `slow` (full), which VIDSTYLE_STYLES names."""
+    folder = tmp_path_factory.mktemp("styles")
+    for name, architecture in (("tiny", "compact"), ("slow", "full")):
+        path = folder / f"{name}.onnx"
+        facts = {"title": name.title(), "painter": "Nobody", "licence": "CC0"}
+        export_onnx(nets[architecture], architecture, path, {"name": name, **facts})
+        add_style(folder, name, {"file": path.name, "sha256": sha256(path), **facts})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VIDSTYLE_STYLES", str(folder))
+        yield folder
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    """Half a second of video with sound, `in.mp4`, alone in its folder."""
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    return write_clip(folder / "in.mp4", sound=["eng"])

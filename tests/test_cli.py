@@ -1,0 +1,414 @@
+"""Conversions from the command line: what a person gets for a video."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+from helpers import (
+    events,
+    frames_of,
+    identity_model,
+    languages_of,
+    listing,
+    messages,
+    moving_bar,
+    noise,
+    paint,
+    rgb_of,
+    run_cli,
+    sound_of,
+    times_of,
+    write_clip,
+    write_sound,
+)
+
+MILLISECOND = Fraction(1, 1000)
+UNEVEN = [0, 1, 2, 5, 6, 11, 12, 13, 20, 22]
+
+
+def test_output_is_named_after_the_style_and_lies_beside_the_input(clip: Path) -> None:
+    paint(clip)
+    assert listing(clip.parent) == ["in.mp4", "in.tiny.mp4"]
+
+
+def test_the_picture_is_painted(clip: Path) -> None:
+    paint(clip, "--crf", 4)
+    before, after = rgb_of(clip).astype(int), rgb_of(clip.with_name("in.tiny.mp4")).astype(int)
+    assert before.shape == after.shape
+    assert np.abs(before - after).mean() > 10
+
+
+def test_the_frames_come_in_order(tmp_path: Path) -> None:
+    def brighter(index: int, width: int, height: int) -> np.ndarray:
+        return np.full((height, width, 3), 20 * index, np.uint8)
+
+    clip = write_clip(tmp_path / "in.mp4", picture=brighter, times=range(10))
+    model = identity_model(tmp_path / "identity.onnx")
+    paint(clip, "-o", tmp_path / "out.mp4", "--batch-size", 3, style=str(model))
+    assert np.allclose(rgb_of(tmp_path / "out.mp4").mean((1, 2, 3)), 20 * np.arange(10), atol=4)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+def test_sound_is_copied_packet_for_packet(tmp_path: Path, suffix: str) -> None:
+    clip = write_clip(tmp_path / f"in{suffix}", sound=["eng", "ger"], times=range(24))
+    paint(clip)
+    output = tmp_path / f"in.tiny{suffix}"
+    before, after = sound_of(clip), sound_of(output)
+    assert len(before) == len(after) == 2
+    for old, new in zip(before, after, strict=True):
+        assert [data for data, _ in old] == [data for data, _ in new]
+        assert max(abs(a - b) for (_, a), (_, b) in zip(old, new, strict=True)) <= MILLISECOND
+    assert languages_of(output) == languages_of(clip) == ["eng", "ger"]
+
+
+def test_no_audio_leaves_the_sound_out(clip: Path) -> None:
+    paint(clip, "--no-audio")
+    assert sound_of(clip.with_name("in.tiny.mp4")) == []
+
+
+def test_title_and_chapters_are_kept(tmp_path: Path) -> None:
+    chapters = [{"id": n, "start": 250 * n, "end": 250 * n + 250, "time_base": MILLISECOND, "metadata": {"title": f"part {n}"}}
+                for n in range(2)]  # fmt: skip
+    clip = write_clip(tmp_path / "in.mkv", metadata={"title": "Sea"}, chapters=chapters)
+    paint(clip)
+    with av.open(str(tmp_path / "in.tiny.mkv")) as container:
+        assert container.metadata["title"] == "Sea"
+        assert [c["metadata"]["title"] for c in container.chapters()] == ["part 0", "part 1"]
+
+
+@pytest.mark.parametrize("offset", [0, 12, 7], ids=["from zero", "half a second late", "odd offset"])
+@pytest.mark.parametrize("base", [Fraction(1, 24), Fraction(1001, 30000), Fraction(1, 90000)], ids=["24", "29.97", "90k"])
+def test_mp4_timestamps_are_exact(tmp_path: Path, base: Fraction, offset: int) -> None:
+    scale = 3003 if base == Fraction(1, 90000) else 1
+    clip = write_clip(tmp_path / "in.mp4", times=[(offset + n) * scale for n in UNEVEN], time_base=base)
+    paint(clip)
+    assert times_of(tmp_path / "in.tiny.mp4") == times_of(clip)
+
+
+@pytest.mark.parametrize("offset", [0, 12])
+def test_mkv_timestamps_are_right_to_the_millisecond(tmp_path: Path, offset: int) -> None:
+    clip = write_clip(tmp_path / "in.mp4", times=[offset + n for n in UNEVEN], time_base=Fraction(1001, 30000))
+    paint(clip, "-o", tmp_path / "out.mkv")
+    before, after = times_of(clip), times_of(tmp_path / "out.mkv")
+    assert len(before) == len(after)
+    assert max(abs(a - b) for a, b in zip(before, after, strict=True)) <= MILLISECOND
+
+
+@pytest.mark.parametrize("rotation", [90, 180, 270])
+def test_rotation_is_kept(tmp_path: Path, rotation: int) -> None:
+    clip = write_clip(tmp_path / "in.mp4", rotation=rotation)
+    paint(clip)
+    before, after = frames_of(clip)[0], frames_of(tmp_path / "in.tiny.mp4")[0]
+    assert before.rotation != 0
+    assert after.rotation == before.rotation
+    assert bytes(after.side_data.get("DISPLAYMATRIX")) == bytes(before.side_data.get("DISPLAYMATRIX"))
+    assert (after.width, after.height) == (before.width, before.height)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_shape_of_pixels_is_kept(tmp_path: Path, suffix: str) -> None:
+    clip = write_clip(tmp_path / f"in{suffix}", aspect=Fraction(4, 3))
+    paint(clip)
+    with av.open(str(tmp_path / f"in.tiny{suffix}")) as container:
+        assert container.streams.video[0].sample_aspect_ratio == Fraction(4, 3)
+
+
+@pytest.mark.parametrize(("size", "even"), [((63, 47), (64, 48)), ((64, 47), (64, 48)), ((63, 48), (64, 48))])
+def test_odd_sizes_are_padded_to_even_and_said(tmp_path: Path, size: tuple[int, int], even: tuple[int, int]) -> None:
+    clip = write_clip(tmp_path / "in.mkv", size=size, codec="ffv1", pix_fmt="bgr0")
+    done = paint(clip)
+    frame = frames_of(tmp_path / "in.tiny.mkv")[0]
+    assert (frame.width, frame.height) == even
+    assert f"{even[0]}x{even[1]}" in done.stderr
+
+
+def test_odd_sizes_stay_where_the_pixel_format_can_hold_them(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "in.mkv", size=(63, 47), codec="ffv1", pix_fmt="bgr0")
+    paint(clip, "--pix-fmt", "yuv444p")
+    frame = frames_of(tmp_path / "in.tiny.mkv")[0]
+    assert (frame.width, frame.height, frame.format.name) == (63, 47, "yuv444p")
+
+
+def test_a_start_and_an_end_take_a_part_with_its_sound(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "in.mp4", times=range(48), sound=["eng"], options={"g": "12"})
+    paint(clip, "--start", "0.5", "--end", "1.5")
+    output = tmp_path / "in.tiny.mp4"
+    assert times_of(output) == [Fraction(n, 24) for n in range(24)]
+    whole, part = sound_of(clip)[0], sound_of(output)[0]
+    bodies = [data for data, _ in part]
+    first = [data for data, _ in whole].index(bodies[0])
+    assert bodies == [data for data, _ in whole][first : first + len(bodies)]
+    assert 0.9 < len(bodies) * 1024 / 44100 < 1.1
+    assert abs((whole[first][1] - Fraction(1, 2)) - part[0][1]) <= MILLISECOND, "sound and picture went out of step"
+
+
+@pytest.mark.parametrize("given", [("--start", "1", "--duration", "0.25"), ("--start", "0:00:01", "--end", "1.25")])
+def test_a_duration_counts_from_the_start(tmp_path: Path, given: tuple[str, ...]) -> None:
+    clip = write_clip(tmp_path / "in.mp4", times=range(48), picture=_brightness)
+    model = identity_model(tmp_path / "identity.onnx")
+    paint(clip, "-o", tmp_path / "out.mp4", *given, style=str(model))
+    assert np.allclose(rgb_of(tmp_path / "out.mp4").mean((1, 2, 3)), 5 * np.arange(24, 30), atol=4)
+
+
+def _brightness(index: int, width: int, height: int) -> np.ndarray:
+    return np.full((height, width, 3), 5 * index, np.uint8)
+
+
+def test_a_sample_is_the_first_seconds(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "in.mp4", times=range(48), sound=["eng"])
+    paint(clip, "--sample", 0.5)
+    output = tmp_path / "in.tiny.mp4"
+    assert times_of(output) == times_of(clip)[:12]
+    assert sound_of(output)[0] == sound_of(clip)[0][: len(sound_of(output)[0])]
+
+
+def test_a_part_of_a_late_video_counts_from_its_beginning(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "in.mp4", times=range(24, 72), options={"g": "12"})
+    paint(clip, "--sample", 0.5)
+    assert len(frames_of(tmp_path / "in.tiny.mp4")) == 12
+
+
+@pytest.mark.parametrize("height", [24, 96])
+def test_height_changes_the_painting_and_not_the_size(clip: Path, height: int) -> None:
+    paint(clip, "-o", clip.with_name("plain.mp4"))
+    paint(clip, "-o", clip.with_name("scaled.mp4"), "--height", height)
+    plain, scaled = rgb_of(clip.with_name("plain.mp4")), rgb_of(clip.with_name("scaled.mp4"))
+    assert plain.shape == scaled.shape
+    assert np.abs(plain.astype(int) - scaled).mean() > 1
+
+
+@pytest.mark.parametrize(("codec", "name"), [("h264", "h264"), ("hevc", "hevc"), ("av1", "av1")])
+def test_codec_is_as_asked(tmp_path: Path, codec: str, name: str) -> None:
+    clip = write_clip(tmp_path / "in.mp4", times=range(5), size=(80, 64))
+    paint(clip, "--codec", codec, "-o", tmp_path / "out.mkv")
+    with av.open(str(tmp_path / "out.mkv")) as container:
+        assert container.streams.video[0].codec_context.codec.canonical_name == name
+    assert len(frames_of(tmp_path / "out.mkv")) == 5
+
+
+def test_a_smaller_crf_makes_a_larger_file(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "in.mp4", picture=noise)
+    for crf in (5, 45):
+        paint(clip, "--crf", crf, "--preset", "ultrafast", "-o", tmp_path / f"{crf}.mp4")
+    assert (tmp_path / "5.mp4").stat().st_size > 2 * (tmp_path / "45.mp4").stat().st_size
+
+
+@pytest.mark.parametrize(
+    "given",
+    [("--crf", "99"), ("--preset", "hasty"), ("--codec", "theora"), ("--pix-fmt", "rgb565"), ("--start", "2", "--end", "1"),
+     ("--end", "1", "--sample", "1"), ("--height", "3"), ("--start", "soon"), ("--no-such-option",)],
+)  # fmt: skip
+def test_impossible_options_are_usage_errors(clip: Path, given: tuple[str, ...]) -> None:
+    done = run_cli(clip, "--style", "tiny", *given)
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert listing(clip.parent) == ["in.mp4"]
+
+
+def test_overwrite_replaces(clip: Path) -> None:
+    output = clip.with_name("in.tiny.mp4")
+    output.write_text("an old one")
+    paint(clip, "--overwrite")
+    assert len(frames_of(output)) == 12
+    assert listing(clip.parent) == ["in.mp4", "in.tiny.mp4"]
+
+
+def test_skip_existing_leaves_an_output_alone(clip: Path) -> None:
+    output = clip.with_name("in.tiny.mp4")
+    output.write_text("an old one")
+    done = paint(clip, "--skip-existing")
+    assert output.read_text() == "an old one"
+    assert "skipped" in done.stderr
+
+
+def test_dry_run_writes_nothing(clip: Path) -> None:
+    done = paint(clip, "--dry-run", "-o", clip.parent / "new" / "out.mp4")
+    assert listing(clip.parent) == ["in.mp4"]
+    assert "out.mp4" in done.stdout
+    assert "64x48" in done.stdout
+    assert "12 frames" in done.stdout
+
+
+def test_dry_run_of_a_bad_file_fails(tmp_path: Path) -> None:
+    bad = tmp_path / "in.mp4"
+    bad.write_text("no video")
+    done = run_cli(bad, "--style", "tiny", "--dry-run")
+    assert done.returncode == 1
+    assert str(bad) in done.stderr
+
+
+def test_json_progress_tells_start_to_exit(clip: Path) -> None:
+    done = paint(clip, "--progress", "json")
+    found = events(done.stderr)
+    assert {event["v"] for event in found} == {1}
+    kinds = [event["event"] for event in found]
+    assert kinds.index("start") < kinds.index("file_done") < kinds.index("exit") == len(kinds) - 1
+    start = next(e for e in found if e["event"] == "start")
+    assert (start["input"], start["width"], start["height"], start["frames"]) == (str(clip), 64, 48, 12)
+    file_done = next(e for e in found if e["event"] == "file_done")
+    assert (file_done["status"], file_done["frames"]) == ("done", 12)
+    assert found[-1]["code"] == 0
+    assert done.stdout == ""
+
+
+def test_json_progress_reports_failures(tmp_path: Path) -> None:
+    bad = tmp_path / "in.mp4"
+    bad.write_text("no video")
+    done = run_cli(bad, "--style", "tiny", "--progress", "json")
+    found = events(done.stderr)
+    failed = next(e for e in found if e["event"] == "file_done")
+    assert failed["status"] == "failed"
+    assert str(bad) in failed["error"]
+    assert found[-1] == {"v": 1, "event": "exit", "code": 1} == {**found[-1], "code": done.returncode}
+
+
+def test_json_progress_of_a_usage_error_is_json(clip: Path) -> None:
+    done = run_cli(clip, "--style", "tiny", "--progress", "json", "--crf", "99")
+    found = events(done.stderr)
+    assert done.returncode == found[-1]["code"] == 2
+    assert "crf" in messages(found)
+
+
+def test_progress_events_come_while_it_runs(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "in.mp4", size=(320, 240), times=range(16))
+    found = events(paint(clip, "--progress", "json", "--batch-size", 1, style="slow").stderr)
+    counts = [event["frame"] for event in found if event["event"] == "progress"]
+    assert counts == sorted(set(counts))
+    assert all(1 <= count <= 16 for count in counts)
+    assert [e["frames"] for e in found if e["event"] == "file_done"] == [16]
+
+
+def test_quiet_says_nothing_of_a_good_run(clip: Path) -> None:
+    done = paint(clip, "-q")
+    assert done.stdout == done.stderr == ""
+
+
+def test_several_files(tmp_path: Path) -> None:
+    clips = [write_clip(tmp_path / name, times=range(4)) for name in ("a.mp4", "b.mkv")]
+    paint(*clips)
+    assert listing(tmp_path) == ["a.mp4", "a.tiny.mp4", "b.mkv", "b.tiny.mkv"]
+
+
+def test_several_files_into_a_folder(tmp_path: Path) -> None:
+    clips = [write_clip(tmp_path / name, times=range(4)) for name in ("a.mp4", "b.mp4")]
+    paint(*clips, "-o", tmp_path / "out")
+    assert listing(tmp_path / "out") == ["a.tiny.mp4", "b.tiny.mp4"]
+
+
+def test_two_inputs_with_one_output_name_are_refused_up_front(tmp_path: Path) -> None:
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        write_clip(tmp_path / folder / "in.mp4", times=range(4))
+    done = run_cli(tmp_path / "one" / "in.mp4", tmp_path / "two" / "in.mp4", "-o", tmp_path / "out", "--style", "tiny")
+    assert done.returncode == 2
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_does_not_convert_its_earlier_outputs(tmp_path: Path) -> None:
+    for name in ("a.mp4", "b.mov", "c.txt", ".hidden.mp4"):
+        write_clip(tmp_path / name, times=range(4)) if name != "c.txt" else (tmp_path / name).write_text("no video")
+    paint(tmp_path)
+    made = [".hidden.mp4", "a.mp4", "a.tiny.mp4", "b.mov", "b.tiny.mov", "c.txt"]
+    assert listing(tmp_path) == made
+    paint(tmp_path, "--skip-existing")
+    assert listing(tmp_path) == made
+
+
+def test_one_bad_file_in_a_folder_costs_only_itself(tmp_path: Path) -> None:
+    for name in ("a.mp4", "c.mp4"):
+        write_clip(tmp_path / name, times=range(4))
+    (tmp_path / "b.mp4").write_text("no video")
+    done = run_cli(tmp_path, "--style", "tiny")
+    assert done.returncode == 3
+    assert listing(tmp_path) == ["a.mp4", "a.tiny.mp4", "b.mp4", "c.mp4", "c.tiny.mp4"]
+    assert "1 of 3" in done.stderr.splitlines()[-1]
+    assert str(tmp_path / "b.mp4") in done.stderr.splitlines()[-1]
+
+
+def test_all_bad_files_in_a_folder_are_a_failure(tmp_path: Path) -> None:
+    for name in ("a.mp4", "b.mp4"):
+        (tmp_path / name).write_text("no video")
+    assert run_cli(tmp_path, "--style", "tiny").returncode == 1
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp"])
+def test_a_picture_becomes_a_picture(tmp_path: Path, suffix: str) -> None:
+    photo = tmp_path / f"photo{suffix}"
+    cv2.imwrite(str(photo), moving_bar(3, 61, 43))
+    paint(photo)
+    painted = cv2.imread(str(tmp_path / f"photo.tiny{suffix}"))
+    assert painted.shape == (43, 61, 3)
+    assert np.abs(painted.astype(int) - moving_bar(3, 61, 43)).mean() > 5
+
+
+def test_a_picture_keeps_its_channel_order(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "red.png"), np.full((16, 16, 3), (10, 20, 200), np.uint8))  # BGR
+    paint(tmp_path / "red.png", "-o", tmp_path / "out.png", style=str(identity_model(tmp_path / "identity.onnx")))
+    assert (cv2.imread(str(tmp_path / "out.png")) == (10, 20, 200)).all()
+
+
+def test_a_gif_becomes_a_video(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "in.gif", codec="gif", pix_fmt="rgb8", times=range(5), time_base=Fraction(1, 10))
+    paint(clip)
+    assert len(frames_of(tmp_path / "in.tiny.mp4")) == 5
+
+
+def test_a_webm_becomes_an_mkv_with_its_own_sound(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "in.webm", codec="libvpx", times=range(5))
+    paint(clip)
+    assert times_of(tmp_path / "in.tiny.mkv") == times_of(clip)
+
+
+def test_cover_art_is_not_the_video(tmp_path: Path) -> None:
+    song = write_sound(tmp_path / "song.m4a")
+    cv2.imwrite(str(tmp_path / "cover.png"), moving_bar(0, 32, 32))
+    both = tmp_path / "song.mp4"
+    if not _attach_cover(song, tmp_path / "cover.png", both):
+        pytest.skip("no ffmpeg to attach a cover with")
+    done = run_cli(both, "--style", "tiny", "-q")
+    assert done.returncode == 1
+    assert "cover art" in done.stderr
+
+
+def _attach_cover(song: Path, cover: Path, output: Path) -> bool:
+    given = ["-i", song, "-i", cover, "-map", "0", "-map", "1", "-c", "copy", "-disposition:v:0", "attached_pic", output]
+    try:
+        return subprocess.run(["ffmpeg", "-v", "error", *map(str, given)], check=False).returncode == 0
+    except FileNotFoundError:
+        return False
+
+
+def test_a_file_named_like_a_subcommand(tmp_path: Path) -> None:
+    write_clip(tmp_path / "in.mp4", times=range(4))
+    os.rename(tmp_path / "in.mp4", tmp_path / "train")
+    paint("./train", "-o", "out.mp4", cwd=tmp_path)
+    assert len(frames_of(tmp_path / "out.mp4")) == 4
+
+
+def test_styles_are_listed(styles: Path) -> None:
+    done = run_cli("styles")
+    assert done.returncode == 0
+    assert "tiny" in done.stdout
+    assert "Nobody" in done.stdout
+
+
+def test_the_same_result_for_every_batch_size(clip: Path) -> None:
+    for size in (1, 5):
+        paint(clip, "--batch-size", size, "--crf", 0, "-o", clip.with_name(f"{size}.mp4"))
+    assert np.abs(rgb_of(clip.with_name("1.mp4")).astype(int) - rgb_of(clip.with_name("5.mp4"))).max() <= 4
+
+
+def test_the_library_does_what_the_command_line_does(clip: Path) -> None:
+    import vidstyle
+
+    result = vidstyle.stylize(clip, style="tiny")
+    assert result.output == clip.with_name("in.tiny.mp4")
+    assert result.frames == len(frames_of(result.output)) == 12
+    assert result.warnings == result.damage == []

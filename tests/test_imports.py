@@ -1,0 +1,63 @@
+"""What is loaded, and what is not."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from helpers import environment
+
+HEAVY = ("torch", "cv2", "av", "onnx", "onnxruntime", "numpy")
+
+
+def run_python(code: str, *args: object) -> str:
+    """What `code` prints, in a fresh interpreter."""
+    done = subprocess.run([sys.executable, "-c", code, *map(str, args)], env=environment(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    assert run_python(f"import sys, vidstyle; print([m for m in {HEAVY} if m in sys.modules])") == "[]\n"
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = f"""
+import sys
+from vidstyle.cli import run_command_line
+assert run_command_line(["--help"]) == 0
+print([m for m in {HEAVY} if m in sys.modules])
+"""
+    assert run_python(code).splitlines()[-1] == "[]"
+
+
+def test_converting_with_onnx_never_imports_torch(clip: Path) -> None:
+    code = """
+import sys
+from vidstyle.cli import run_command_line
+assert run_command_line([sys.argv[1], "--style", "tiny"]) == 0
+print("torch" in sys.modules, "onnxruntime" in sys.modules)
+"""
+    assert run_python(code, clip) == "False True\n"
+
+
+def test_every_public_name_is_there() -> None:
+    code = "import vidstyle; print([n for n in vidstyle.__all__ if getattr(vidstyle, n, None) is None])"
+    assert run_python(code) == "[]\n"
+
+
+def test_without_torch_an_error_names_the_extra(clip: Path, tmp_path: Path) -> None:
+    (tmp_path / "net.pth").touch()
+    code = """
+import sys
+sys.modules["torch"] = None  # as if it were not installed
+from vidstyle.cli import run_command_line
+print(run_command_line(["-q", *sys.argv[1:]]))
+"""
+    env = environment()
+    for given in (["--style", "tiny", "--backend", "torch"], ["--style", str(tmp_path / "net.pth")]):
+        done = subprocess.run([sys.executable, "-c", code, str(clip), *given], env=env, capture_output=True, text=True)
+        assert done.stdout == "4\n", done.stderr
+        assert "pip install 'vidstyle[torch]'" in done.stderr
+        assert len(done.stderr.splitlines()) == 1

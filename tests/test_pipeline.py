@@ -1,0 +1,261 @@
+"""The pipeline: order, errors from every stage, early ends; never a thread left, never far ahead."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from vidstyle.frames import Frame, Pixels, VideoInfo, in_batches
+from vidstyle.pipeline import AHEAD, prefetch, run
+
+AGAIN = range(50)
+TICK = Fraction(1, 24)
+
+
+class TroubleError(Exception):
+    """Raised by a stage on purpose."""
+
+
+class Numbers:
+    """A source of tiny frames that counts how many it gave and whether its generator was closed."""
+
+    info = VideoInfo(2, 2)
+
+    def __init__(self, count: int, fail_at: int | None = None) -> None:
+        self.count, self.fail_at, self.given, self.ended = count, fail_at, 0, False
+
+    def frames(self) -> Iterator[Frame]:
+        try:
+            for index in range(self.count):
+                if index == self.fail_at:
+                    raise TroubleError("source")
+                self.given = index + 1
+                yield Frame(np.full((2, 2, 3), index % 250, np.uint8), index, TICK)
+        finally:
+            self.ended = True
+
+    def warnings(self) -> list[str]:
+        return []
+
+    def damage(self) -> list[str]:
+        return []
+
+    def close(self) -> None:
+        pass
+
+
+class PlusOne:
+    """Makes pictures one level lighter; fails on the picture `fail_at`."""
+
+    def __init__(self, fail_at: int | None = None, wrong_count: bool = False) -> None:
+        self.fail_at, self.wrong_count, self.sizes = fail_at, wrong_count, list[int]()
+
+    def stylize(self, pictures: Sequence[Pixels]) -> Pixels:
+        self.sizes.append(len(pictures))
+        if any(int(p[0, 0, 0]) == self.fail_at for p in pictures):
+            raise TroubleError("stylizer")
+        painted = np.stack(pictures) + np.uint8(1)
+        return painted[1:] if self.wrong_count else painted
+
+    def describe(self) -> str:
+        return "plus one"
+
+
+class Collector:
+    """A sink that keeps what it gets and fails at the frame `fail_at`."""
+
+    def __init__(self, fail_at: int | None = None) -> None:
+        self.fail_at, self.frames = fail_at, list[Frame]()
+
+    def write(self, frame: Frame) -> None:
+        if len(self.frames) == self.fail_at:
+            raise TroubleError("sink")
+        self.frames.append(frame)
+
+    def warnings(self) -> list[str]:
+        return []
+
+    def publish(self) -> None:
+        raise AssertionError("the pipeline does not publish")
+
+    def close(self) -> None:
+        raise AssertionError("the pipeline does not close the sink")
+
+
+@pytest.fixture(autouse=True)
+def no_thread_is_left() -> Iterator[None]:
+    before = set(threading.enumerate())
+    yield
+    left = set(threading.enumerate()) - before
+    assert not left
+
+
+@pytest.mark.parametrize("size", [1, 3, 4, 12, 50])
+def test_all_frames_arrive_in_order(size: int) -> None:
+    sink, stylizer, counts = Collector(), PlusOne(), list[int]()
+    assert run(Numbers(12), stylizer, sink, size, counts.append) == 12
+    assert [frame.pts for frame in sink.frames] == list(range(12))
+    assert [int(frame.pixels[0, 0, 0]) for frame in sink.frames] == list(range(1, 13))
+    assert counts == list(range(1, 13))
+    assert stylizer.sizes == [min(size, 12 - begin) for begin in range(0, 12, size)]
+
+
+def test_no_frames_are_no_error() -> None:
+    assert run(Numbers(0), PlusOne(), Collector()) == 0
+
+
+def test_success_many_times_leaves_no_thread() -> None:
+    for _ in AGAIN:
+        run(Numbers(5), PlusOne(), Collector(), 2)
+
+
+@pytest.mark.parametrize("at", [0, 1, 7])
+@pytest.mark.parametrize("size", [1, 3])
+@pytest.mark.parametrize("stage", ["source", "stylizer", "sink"])
+def test_an_error_in_any_stage_comes_out_and_everything_ends(stage: str, size: int, at: int) -> None:
+    for _ in AGAIN:
+        source = Numbers(1000, at if stage == "source" else None)
+        stylizer = PlusOne(at if stage == "stylizer" else None)
+        sink = Collector(at if stage == "sink" else None)
+        with pytest.raises(TroubleError, match=stage):
+            run(source, stylizer, sink, size)
+        assert source.ended, "the source's generator was left open"
+        assert source.given <= at + 1 + size * (2 * AHEAD + 2)
+        assert len(sink.frames) == (at if stage == "sink" else at // size * size)
+
+
+def test_a_stylizer_that_loses_a_picture_is_an_error() -> None:
+    with pytest.raises(ValueError, match="shorter"):
+        run(Numbers(4), PlusOne(wrong_count=True), Collector(), 2)
+
+
+def test_an_interrupt_while_writing_ends_everything() -> None:
+    class Interrupted(Collector):
+        def write(self, frame: Frame) -> None:
+            raise KeyboardInterrupt
+
+    source = Numbers(1000)
+    with pytest.raises(KeyboardInterrupt):
+        run(source, PlusOne(), Interrupted())
+    assert source.ended
+
+
+def test_an_interrupt_while_a_thread_starts_ends_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C at the one moment when the worker runs and its consumer does not: the source must not be closed under it."""
+    start, started = threading.Thread.start, list[threading.Thread]()
+
+    def start_then_interrupt(thread: threading.Thread) -> None:
+        start(thread)
+        started.append(thread)
+        if len(started) == 1:
+            raise KeyboardInterrupt
+
+    source = Numbers(100_000)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start_then_interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            run(source, PlusOne(), Collector())
+    assert not any(thread.is_alive() for thread in started)
+    assert source.given < 100_000
+
+
+@pytest.mark.parametrize("size", [1, 4])
+def test_a_slow_sink_holds_the_source_back(size: int) -> None:
+    source = Numbers(1000)
+    lead = list[int]()
+
+    class Slow(Collector):
+        def write(self, frame: Frame) -> None:
+            super().write(frame)
+            lead.append(source.given - len(self.frames))
+
+    run(source, PlusOne(), Slow(), size)
+    assert len(lead) == 1000
+    assert max(lead) <= size * (2 * AHEAD + 3)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 5])
+def test_prefetch_is_never_more_than_depth_ahead(depth: int) -> None:
+    made = threading.Semaphore(0)
+    count = 0
+
+    def produce() -> Iterator[int]:
+        nonlocal count
+        for index in range(20):
+            count = index + 1
+            made.release()
+            yield index
+
+    with closing(prefetch(produce(), depth)) as items:
+        for taken in range(20):
+            assert next(items) == taken
+            # The producer is bounded by the tokens it was given: `depth`, and one for every item taken.
+            assert count <= depth + taken + 1
+    assert count == 20
+
+
+def test_prefetch_works_ahead_of_its_consumer() -> None:
+    third = threading.Event()
+
+    def produce() -> Iterator[int]:
+        yield 0
+        yield 1
+        third.set()
+        yield 2
+
+    with closing(prefetch(produce(), 2)) as items:
+        assert next(items) == 0
+        assert third.wait(10), "the producer did not go on while the consumer was busy"
+
+
+def test_prefetch_runs_in_another_thread() -> None:
+    def produce() -> Iterator[str]:
+        yield threading.current_thread().name
+
+    assert list(prefetch(produce(), 2)) != [threading.current_thread().name]
+
+
+def test_items_before_an_error_come_first() -> None:
+    def produce() -> Iterator[int]:
+        yield from range(3)
+        raise TroubleError("late")
+
+    items = prefetch(produce(), 5)
+    assert [next(items) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(TroubleError, match="late"):
+        next(items)
+
+
+@pytest.mark.parametrize("taken", [0, 1, 3])
+def test_closing_early_closes_the_source_in_its_own_thread(taken: int) -> None:
+    for _ in AGAIN:
+        began, closed = list[int](), list[int]()
+
+        def produce(began: list[int] = began, closed: list[int] = closed) -> Iterator[int]:
+            try:
+                began.append(threading.get_ident())
+                while True:
+                    yield 0
+            finally:
+                closed.append(threading.get_ident())
+
+        items = prefetch(produce(), 2)
+        for _ in range(taken):
+            next(items)
+        items.close()
+        items.close()
+        assert closed == began
+
+
+def test_a_plain_iterator_will_do() -> None:
+    assert list(prefetch(iter([1, 2, 3]), 1)) == [1, 2, 3]
+
+
+def test_batches_are_full_but_for_the_last() -> None:
+    frames = list(Numbers(7).frames())
+    assert [[f.pts for f in batch] for batch in in_batches(frames, 3)] == [[0, 1, 2], [3, 4, 5], [6]]
