@@ -87,7 +87,7 @@ def test_it_runs_to_the_end(tmp_path: Path, photos: Path, encoder_file: Path) ->
     trainer = make_trainer(tmp_path / "work", PhotoCrops([photos], QUICK), load_encoder(encoder_file))
     last = train(trainer)[-1]
     assert last.step == last.steps == 6
-    assert {"loss", "identity", "style", "content", "tone", "tv", "shift", "range"} <= set(last.losses)
+    assert {"loss", "identity", "style", "content", "tone", "tv", "border", "range"} <= set(last.losses)
     assert not trainer.net.training
     assert all(value.isfinite().all() for value in weights(trainer).values())
     assert listing(tmp_path / "work") == ["checkpoint.pt", "preview.png"]

@@ -38,7 +38,6 @@ EMA_DECAY = 0.998
 WARM_UP = 100
 RANGE_WEIGHT = 1.0
 STATISTICS_BATCHES = 60
-MAX_SHIFT = 8
 
 
 @dataclass(frozen=True)
@@ -133,14 +132,13 @@ class Trainer:
         context = self._to_device(batch)
         x = _crop(context, CONTEXT)
         with self._autocast():
-            full = self.net(context).float()
-        raw = _crop(full, CONTEXT)
+            raw = _crop(self.net(context).float(), CONTEXT)
         y = raw.clamp(0, 1)
         losses = {"range": RANGE_WEIGHT * (raw - y).square().mean()}
         if self.step < self.identity_steps:
             losses["identity"] = (raw - x).abs().mean()
         else:
-            losses["shift"] = self.options.shift_weight * self._shift_loss(context[:1], full[:1].detach())
+            losses["border"] = self.options.border_weight * self._border_loss(x[:1], raw[:1].detach())
             y = raw + (y - raw).detach()  # the losses see what will be shown; gradients pass the clamp
             losses |= self._style_losses(x, y)
         loss = torch.stack(list(losses.values())).sum()
@@ -155,18 +153,11 @@ class Trainer:
             self._update_average()
         return values
 
-    def _shift_loss(self, context: Tensor, painted: Tensor) -> Tensor:
-        """Mean |difference| of one picture cut out a few pixels aside, with a mirrored margin around, and the whole scene.
-
-        A frame's border must be painted as if the scene went on, and strokes must move with the scene rather than stand on
-        the net's own grid.
-        """
-        rng = np.random.default_rng((self.options.seed, self.step, 1))
-        y, x = (CONTEXT + int(d) for d in rng.integers(-MAX_SHIFT, MAX_SHIFT + 1, 2))
-        size = self.options.crop
+    def _border_loss(self, x: Tensor, painted: Tensor) -> Tensor:
+        """Mean |difference| of a crop painted with a mirrored margin, all that there is at a frame's border, and in its scene."""
         with self._autocast():
-            aside = self._paint(context[..., y : y + size, x : x + size])
-        return (aside.float() - painted[..., y : y + size, x : x + size]).abs().mean()
+            bordered = self._paint(x)
+        return (bordered.float() - painted).abs().mean()
 
     def _style_losses(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
         o = self.options

@@ -21,7 +21,7 @@ MULTIPLE = 8
 
 MARGIN = 16
 """Pixels of mirrored border to add on every side and crop afterwards: zero padding then hardly shows, and training
-sees to the rest (its shift loss)."""
+sees to the rest (its border loss)."""
 
 
 class ConvNorm(nn.Sequential):
