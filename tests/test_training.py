@@ -26,7 +26,7 @@ from vidstyle.studio.perceptual import Encoder, load_encoder
 from vidstyle.studio.photos import PhotoCrops
 from vidstyle.studio.training import Progress, Trainer
 
-QUICK = TrainOptions(steps=4, identity_steps=2, batch=1, crop=64, style_size=64, frozen_fraction=0.5, checkpoint_every=3)
+QUICK = TrainOptions(steps=4, identity_steps=2, batch=1, crop=64, style_size=64, checkpoint_every=3)
 
 
 class PowerCutError(Exception):
@@ -97,7 +97,7 @@ def test_it_runs_to_the_end(tmp_path: Path, photos: Path, encoder_file: Path) ->
 @pytest.mark.parametrize(("kind", "loss"), [({"steps": 1, "identity_steps": 59}, "identity"),
                                             ({"steps": 60, "identity_steps": 0}, "style")])  # fmt: skip
 def test_it_learns(tmp_path: Path, photos: Path, encoder_file: Path, kind: dict[str, int], loss: str) -> None:
-    options = replace(QUICK, **kind, learning_rate=1e-2, frozen_fraction=0, checkpoint_every=1000)
+    options = replace(QUICK, **kind, learning_rate=1e-2, checkpoint_every=1000)
     reports = train(make_trainer(tmp_path / "work", PhotoCrops([photos], options), load_encoder(encoder_file), options))
     assert [r.step for r in reports] == [50, 60]
     assert reports[1].losses[loss] < reports[0].losses[loss]
@@ -136,7 +136,7 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path, photos: Pat
 
 def test_going_on_from_a_style_skips_the_identity(tmp_path: Path, photos: Path, encoder_file: Path, styles: Path) -> None:
     net, _ = load_net(styles / "tiny.onnx")
-    options = replace(QUICK, steps=1, learning_rate=1e-9, frozen_fraction=0)
+    options = replace(QUICK, steps=1, learning_rate=1e-9)
     trainer = make_trainer(tmp_path / "work", PhotoCrops([photos], options), load_encoder(encoder_file), options, net)
     last = train(trainer)[-1]
     assert last.steps == 1
@@ -209,7 +209,7 @@ def test_no_photographs_at_all(tmp_path: Path, make: object) -> None:
 @pytest.fixture
 def arguments(tmp_path: Path, photos: Path, painting: Path, encoder_file: Path) -> list[object]:
     """`vidstyle train` for seconds instead of hours, in `tmp_path` as the working folder."""
-    sizes = ["--steps", 2, "--identity-steps", 1, "--batch", 1, "--crop", 64, "--style-size", 64, "--frozen-fraction", 0]
+    sizes = ["--steps", 2, "--identity-steps", 1, "--batch", 1, "--crop", 64, "--style-size", 64]
     return ["train", painting, "--photos", photos, "--encoder", encoder_file, "--painter", "Someone", "--licence", "CC0", *sizes]
 
 

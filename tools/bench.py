@@ -30,6 +30,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
+from torch import nn
 
 import vidstyle
 from vidstyle.convert import convert
@@ -39,7 +40,7 @@ from vidstyle.sinks import open_video_sink
 from vidstyle.sources import open_source
 from vidstyle.stages import Stylizer
 from vidstyle.studio.export import export_onnx
-from vidstyle.studio.transformer_net import MARGIN, MULTIPLE, TransformerNet, freeze_statistics
+from vidstyle.studio.transformer_net import MARGIN, MULTIPLE, TransformerNet
 from vidstyle.stylizers.catalog import find_style
 from vidstyle.stylizers.onnx import OnnxStylizer
 from vidstyle.stylizers.torch import TorchStylizer
@@ -103,7 +104,6 @@ def make_stylizers(folder: Path) -> dict[str, Stylizer]:
             node.op_type = "InstanceNormalization"
             del node.input[3:]
     onnx.save(model, folder / "full_instance_norm.onnx")
-    freeze_statistics(full, False)
     return {
         "compact": OnnxStylizer(find_style("mosaic"), "cpu"),
         "full_onnxruntime": OnnxStylizer(folder / "full_instance_norm.onnx", "cpu"),
@@ -117,7 +117,9 @@ class _Unfrozen(TorchStylizer):
 
     def __init__(self, net: TransformerNet) -> None:
         super().__init__(net, "cpu", scale=255.0, margin=MARGIN, multiple=MULTIPLE)
-        freeze_statistics(net, False)
+        for module in net.modules():
+            if isinstance(module, nn.InstanceNorm2d):
+                module.train()
 
 
 def make_clip(path: Path, width: int, height: int, seconds: int) -> Path:

@@ -50,6 +50,7 @@ def models_page(styles: dict[str, dict[str, Any]]) -> str:
         "",
         "Each is one ONNX file: uint8 RGB pictures of any size in and out. Its metadata holds these facts too. Commands are",
         "as given, but for the folders of the files they name. Losses are means over the last 50 steps, weights included.",
+        "The style picture of `mosaic` is drawn by `python tools/draw_mosaic.py mosaic.png`; `--from mosaic` is the stage before.",
     ]
     for name, facts in sorted(styles.items()):
         size = (ROOT / "models" / facts["file"]).stat().st_size
@@ -61,7 +62,8 @@ def models_page(styles: dict[str, dict[str, Any]]) -> str:
         ]
         for number, run in enumerate(facts["training"], 1):
             losses = ", ".join(f"{k} {v:.4f}" for k, v in run["losses"].items())
-            lines += [f"{number}. `{run['command']}`", "", f"   {run['minutes']} minutes; {losses}", ""]
+            note = f"; {run['note']}" if "note" in run else ""
+            lines += [f"{number}. `{run['command']}`", "", f"   {run['minutes']} minutes{note}. Losses: {losses}.", ""]
     return "\n".join(lines).rstrip() + "\n"
 
 

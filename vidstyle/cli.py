@@ -275,7 +275,6 @@ def styles() -> int:
 @click.option("--tone-weight", type=float, default=TrainOptions.tone_weight, show_default=True)
 @click.option("--tv-weight", type=float, default=TrainOptions.tv_weight, show_default=True)
 @click.option("--learning-rate", type=float, default=TrainOptions.learning_rate, show_default=True)
-@click.option("--frozen-fraction", type=click.FloatRange(0, 1), default=TrainOptions.frozen_fraction, show_default=True)
 @click.option("--seed", type=int, default=TrainOptions.seed, show_default=True)
 @click.option("--overwrite", is_flag=True, help="Replace a style of this name.")
 def train(**given: Any) -> int:

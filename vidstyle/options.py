@@ -74,9 +74,7 @@ class TrainOptions:
     tone_size: int = 16
     """Colours are held to the photograph's on the average over squares of this size: about one stroke."""
     tv_weight: float = 0.05
-    border_weight: float = 1.0
+    border_weight: float = 0.5
     learning_rate: float = 2e-3
-    frozen_fraction: float = 0.2
-    """The last part of the steps runs on shared, frozen norm statistics, as inference does."""
     seed: int = 0
     checkpoint_every: int = 250

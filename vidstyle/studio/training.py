@@ -26,7 +26,7 @@ from vidstyle.options import TrainOptions
 from vidstyle.pipeline import prefetch
 from vidstyle.studio.perceptual import Encoder, content_loss, style_grams, style_loss, tone_loss, total_variation
 from vidstyle.studio.photos import CONTEXT, PhotoCrops, fit_short_side, read_image
-from vidstyle.studio.transformer_net import ARCHITECTURES, MARGIN, freeze_statistics
+from vidstyle.studio.transformer_net import ARCHITECTURES, MARGIN
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +72,6 @@ class Trainer:
         self.options, self.photos, self.folder = options, photos, folder
         self.identity_steps = 0 if start is not None else options.identity_steps
         self.steps = self.identity_steps + options.steps
-        self.freeze_at = self.steps - int(options.frozen_fraction * options.steps)
         torch.manual_seed(options.seed)
         self.net = _channels_last(start or ARCHITECTURES[options.architecture](), self.device)
         self.average = {k: v.detach().clone() for k, v in self.net.state_dict().items()}
@@ -116,17 +115,13 @@ class Trainer:
                     sums, count = {}, 0
         finally:
             batches.close()
-        self.net.load_state_dict(self.average)
-        self.net.eval()
+        self._settle_statistics()
 
     def _phase(self) -> str:
-        return "identity" if self.step <= self.identity_steps else "style" if self.step <= self.freeze_at else "frozen"
+        return "identity" if self.step <= self.identity_steps else "style"
 
     def _train_step(self, batch: Tensor) -> dict[str, float]:
-        if self.step == self.freeze_at and self.options.frozen_fraction > 0:
-            self._collect_statistics()
         self.net.train()
-        freeze_statistics(self.net, self.step >= self.freeze_at)
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate()
         context = self._to_device(batch)
@@ -190,14 +185,14 @@ class Trainer:
                 if value.is_floating_point():
                     self.average[key].lerp_(value, 1 - decay)
 
-    def _collect_statistics(self) -> None:
-        """Take the averaged weights and measure their norm statistics over many photographs, to be frozen."""
+    def _settle_statistics(self) -> None:
+        """Take the averaged weights and track their norm statistics over many photographs: what inference will use."""
         self.net.load_state_dict(self.average)
         self.net.train()
         with torch.no_grad(), self._autocast():
             for _, batch in zip(range(STATISTICS_BATCHES), self.photos.batches(1_000_000), strict=False):
                 self._paint(self._to_device(torch.from_numpy(batch)))
-        self.average = {k: v.detach().clone() for k, v in self.net.state_dict().items()}
+        self.net.eval()
 
     def _to_device(self, batch: Tensor) -> Tensor:
         x = batch.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float().div_(255)
@@ -241,6 +236,7 @@ class Trainer:
         """Write `preview.png`: fixed photographs above, the averaged net's pictures of them below."""
         state = {k: v.detach().clone() for k, v in self.net.state_dict().items()}
         self.net.load_state_dict(self.average)
+        self.net.eval()  # tracked statistics, as at run time
         columns = []
         for path in self.photos.preview:
             try:
@@ -249,7 +245,6 @@ class Trainer:
                 continue
             y0, x0 = ((s - PREVIEW_SIZE) // 2 for s in photo.shape[:2])
             photo = photo[y0 : y0 + PREVIEW_SIZE, x0 : x0 + PREVIEW_SIZE]
-            freeze_statistics(self.net, self.step > self.freeze_at)
             with torch.no_grad():
                 y = self._paint(self._to_device(torch.from_numpy(photo.copy()[None])))
             painted = (y[0].clamp(0, 1) * 255 + 0.5).byte().permute(1, 2, 0).cpu().numpy()

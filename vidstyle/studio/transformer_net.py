@@ -96,10 +96,3 @@ class CompactTransformerNet(nn.Module):
 
 
 ARCHITECTURES: dict[str, Callable[[], nn.Module]] = {"full": TransformerNet, "compact": CompactTransformerNet}
-
-
-def freeze_statistics(net: nn.Module, frozen: bool = True) -> None:
-    """Make every norm of `net` use its tracked statistics (as in `eval()`) while the rest goes on training."""
-    for module in net.modules():
-        if isinstance(module, nn.InstanceNorm2d):
-            module.train(not frozen)
