@@ -50,7 +50,7 @@ def models_page(styles: dict[str, dict[str, Any]]) -> str:
         "",
         "Each is one ONNX file: uint8 RGB pictures of any size in and out. Its metadata holds these facts too. Commands are",
         "as given, but for the folders of the files they name. Losses are means over the last 50 steps, weights included.",
-        "The style picture of `mosaic` is drawn by `python tools/draw_mosaic.py mosaic.png`; `--from mosaic` is the stage before.",
+        "The picture for `mosaic` is drawn by `python tools/draw_mosaic.py mosaic.png`; `--from mosaic` is the stage before.",
     ]
     for name, facts in sorted(styles.items()):
         size = (ROOT / "models" / facts["file"]).stat().st_size

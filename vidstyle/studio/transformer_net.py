@@ -19,7 +19,7 @@ from torch import Tensor, nn
 MULTIPLE = 8
 """Height and width must be divisible by this."""
 
-MARGIN = 16
+MARGIN = 32
 """Pixels of mirrored border to add on every side and crop afterwards: zero padding then hardly shows, and training
 sees to the rest (its border loss)."""
 
