@@ -52,6 +52,8 @@ class Numbers:
 class PlusOne:
     """Makes pictures one level lighter; fails on the picture `fail_at`."""
 
+    lanes = 1
+
     def __init__(self, fail_at: int | None = None, wrong_count: bool = False) -> None:
         self.fail_at, self.wrong_count, self.sizes = fail_at, wrong_count, list[int]()
 

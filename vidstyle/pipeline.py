@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from queue import SimpleQueue
@@ -89,22 +90,24 @@ def run(
     closed. An error in any stage is raised here, after all threads have ended.
     """
     count = 0
+
+    def paint(batch: list[Frame]) -> list[Frame]:
+        pixels = stylizer.stylize([frame.pixels for frame in batch])
+        return [replace(frame, pixels=painted) for frame, painted in zip(batch, pixels, strict=True)]
+
     with ExitStack() as stack:
+        lanes = ThreadPoolExecutor(stylizer.lanes, "vidstyle-lane")
+        stack.callback(lanes.shutdown, cancel_futures=True)
 
         def staged(items: Iterator[T], depth: int) -> Iterator[T]:
             return stack.enter_context(closing(prefetch(items, depth)))
 
         decoded = staged(source.frames(), AHEAD * batch_size)
-        painted = staged(_paint(in_batches(decoded, batch_size), stylizer), AHEAD)
-        for batch in painted:
-            for frame in batch:
+        # Each item is a batch being painted; as many are under way as there are lanes, and some wait to be encoded.
+        painted = staged((lanes.submit(paint, batch) for batch in in_batches(decoded, batch_size)), AHEAD + stylizer.lanes - 1)
+        for future in painted:
+            for frame in future.result():
                 sink.write(frame)
                 count += 1
                 on_frame(count)
     return count
-
-
-def _paint(batches: Iterator[list[Frame]], stylizer: Stylizer) -> Iterator[list[Frame]]:
-    for batch in batches:
-        pixels = stylizer.stylize([frame.pixels for frame in batch])
-        yield [replace(frame, pixels=painted) for frame, painted in zip(batch, pixels, strict=True)]

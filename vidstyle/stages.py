@@ -32,6 +32,9 @@ class Source(Protocol):
 class Stylizer(Protocol):
     """Paints pictures; holds no state between calls."""
 
+    lanes: int
+    """How many threads may call `stylize` at once, to gain by it."""
+
     def stylize(self, pictures: Sequence[Pixels]) -> Pixels:
         """Pictures of one size (H, W, 3) uint8 RGB -> (N, H, W, 3) uint8 RGB."""
 

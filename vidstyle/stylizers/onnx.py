@@ -21,6 +21,7 @@ from vidstyle.stylizers.padding import pad_to_multiple
 log = logging.getLogger(__name__)
 
 MAX_MODEL_BYTES = 512 << 20
+MAX_LANES = 4
 _FOREIGN_MULTIPLE = 4
 _FATAL = 4  # ONNX Runtime's log level
 
@@ -33,9 +34,13 @@ class OnnxStylizer:
 
     def __init__(self, path: Path, device: str = "auto", model_color: ColorOrder = "rgb") -> None:
         model = _checked_model(path)
-        self.session = _session(model, path, device)
-        facts = self.session.get_modelmeta().custom_metadata_map
-        self.facts = {k.removeprefix("vidstyle."): v for k, v in facts.items() if k.startswith("vidstyle.")}
+        self.facts = {p.key.removeprefix("vidstyle."): p.value for p in model.metadata_props if p.key.startswith("vidstyle.")}
+        # On a CPU, frames side by side on few threads each waste less time waiting for one another than all threads on one
+        # frame; a foreign net may be large, and lanes take memory each.
+        self.lanes = min(usable_cores(), MAX_LANES) if self.facts else 1
+        self.session = _session(model.SerializeToString(), path, device, max(1, usable_cores() // self.lanes))
+        if self.session.get_providers()[0] != "CPUExecutionProvider":
+            self.lanes = 1
         self._input, self._output = self.session.get_inputs()[0].name, self.session.get_outputs()[0].name
         self._engine: Stylizer | None = None
         if self.facts:
@@ -64,6 +69,8 @@ class OnnxStylizer:
 
 class _Foreign:
     """Float NCHW 0..255, any size or a fixed one; what fast-neural-style tools export."""
+
+    lanes = 1
 
     def __init__(self, session: ort.InferenceSession, path: Path, model_color: ColorOrder) -> None:
         self._session, self._bgr = session, model_color == "bgr"
@@ -114,8 +121,8 @@ def run_session(session: ort.InferenceSession, output: str, name: str, batch: np
         raise StyleError(f"the model failed on pictures {batch.shape}: {_first_line(error)}") from error
 
 
-def _checked_model(path: Path) -> bytes:
-    """The bytes of a model that is safe to load: one file, standard operators. Raises `StyleError`."""
+def _checked_model(path: Path) -> onnx.ModelProto:
+    """A model that is safe to load: one file, standard operators. Raises `StyleError`."""
     if path.stat().st_size > MAX_MODEL_BYTES:
         raise StyleError(
             f"expected a style model of at most {MAX_MODEL_BYTES >> 20} MiB, got {path.stat().st_size >> 20}: {path}"
@@ -137,7 +144,7 @@ def _checked_model(path: Path) -> bytes:
     domains = {node.domain for node in nodes} - {"", "ai.onnx"}
     if domains:
         raise StyleError(f"expected standard ONNX operators only, found the domain {sorted(domains)[0]}: {path}")
-    return data
+    return model
 
 
 def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
@@ -150,11 +157,11 @@ def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
                     yield from _graphs(inner)
 
 
-def _session(model: bytes, path: Path, device: str) -> ort.InferenceSession:
+def _session(model: bytes, path: Path, device: str, threads: int) -> ort.InferenceSession:
     providers = _providers(device)
     options = ort.SessionOptions()
     options.log_severity_level = _FATAL
-    options.intra_op_num_threads = usable_cores()
+    options.intra_op_num_threads = threads
     # Spinning threads would take the cores from the decoder and the encoder.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:

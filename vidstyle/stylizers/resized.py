@@ -15,7 +15,7 @@ class Resized:
     """Scales pictures to `height`, has them painted, scales back."""
 
     def __init__(self, stylizer: Stylizer, height: int) -> None:
-        self._stylizer, self._height = stylizer, height
+        self._stylizer, self._height, self.lanes = stylizer, height, stylizer.lanes
 
     def stylize(self, pictures: Sequence[Pixels]) -> Pixels:
         h, w = pictures[0].shape[:2]

@@ -38,6 +38,8 @@ def load_torch_stylizer(path: Path, device: str) -> TorchStylizer:
 class TorchStylizer:
     """Runs `net` (float RGB in 0..255 / `scale`, (N, 3, H, W)) in evaluation mode."""
 
+    lanes = 1
+
     def __init__(self, net: nn.Module, device: str, scale: float, margin: int, multiple: int) -> None:
         self._device = _device(device)
         self._net = net.eval().to(self._device)
