@@ -150,7 +150,7 @@ class Json(Quiet):
         self._event("file_done", **facts)
 
     def note(self, text: str) -> None:
-        self._event("warning", message=text)
+        """Nothing: the events tell it."""
 
     def say(self, text: str) -> None:
         self._event("warning", message=text)
