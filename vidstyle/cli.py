@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
@@ -298,8 +299,8 @@ def train(**given: Any) -> int:
 
 def _command() -> str:
     """This command as it was given, for the model's metadata; folders are named by their last part."""
-    words = [Path(word).name if "/" in word else word for word in sys.argv[1:]]
-    return " ".join(["vidstyle", *words])
+    words = [Path(word).name if Path(word).exists() else word for word in sys.argv[1:]]
+    return shlex.join(["vidstyle", *words])
 
 
 def run_command_line(args: list[str]) -> int:
