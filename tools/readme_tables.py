@@ -49,7 +49,8 @@ def models_page(styles: dict[str, dict[str, Any]]) -> str:
         "# Styles that ship",
         "",
         "Each is one ONNX file: uint8 RGB pictures of any size in and out. Its metadata holds these facts too. Commands are",
-        "as given, but for the folders of the files they name. Losses are means over the last 50 steps, weights included.",
+        "as given, but for the folders of the files they name; stages that were stopped early ran from a script with these",
+        "settings. Losses are means over the last 50 steps, weights included.",
         "The picture for `mosaic` is drawn by `python tools/draw_mosaic.py mosaic.png`; `--from mosaic` is the stage before.",
     ]
     for name, facts in sorted(styles.items()):
