@@ -29,6 +29,10 @@ from helpers import (
     write_sound,
 )
 
+from vidstyle.folder import Job
+from vidstyle.frames import VideoInfo
+from vidstyle.progress import Json
+
 MILLISECOND = Fraction(1, 1000)
 UNEVEN = [0, 1, 2, 5, 6, 11, 12, 13, 20, 22]
 
@@ -276,13 +280,16 @@ def test_json_progress_of_a_usage_error_is_json(clip: Path) -> None:
     assert "crf" in messages(found)
 
 
-def test_progress_events_come_while_it_runs(tmp_path: Path) -> None:
-    clip = write_clip(tmp_path / "in.mp4", size=(320, 240), times=range(16))
-    found = events(paint(clip, "--progress", "json", "--batch-size", 1, style="slow").stderr)
-    counts = [event["frame"] for event in found if event["event"] == "progress"]
-    assert counts == sorted(set(counts))
-    assert all(1 <= count <= 16 for count in counts)
-    assert [e["frames"] for e in found if e["event"] == "file_done"] == [16]
+def test_progress_events_tell_frame_total_and_rate(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("vidstyle.progress.JSON_EVERY_SECONDS", 0.0)
+    reporter = Json()
+    reporter.start(Job("in.mp4", Path("out.mp4")), VideoInfo(64, 48, frame_count_estimate=3))
+    for count in (1, 2, 3):
+        reporter.frame(count)
+    found = [event for event in events(capsys.readouterr().err) if event["event"] == "progress"]
+    assert [event["frame"] for event in found] == [1, 2, 3]
+    assert all(event["frames"] == 3 and event["fps"] > 0 for event in found)
+    assert found[-1]["seconds_left"] == 0
 
 
 def test_quiet_says_nothing_of_a_good_run(clip: Path) -> None:
@@ -380,9 +387,10 @@ def test_cover_art_is_not_the_video(tmp_path: Path) -> None:
 def _attach_cover(song: Path, cover: Path, output: Path) -> bool:
     given = ["-i", song, "-i", cover, "-map", "0", "-map", "1", "-c", "copy", "-disposition:v:0", "attached_pic", output]
     try:
-        return subprocess.run(["ffmpeg", "-v", "error", *map(str, given)], check=False).returncode == 0
+        subprocess.run(["ffmpeg", "-v", "error", *map(str, given)], check=True)
     except FileNotFoundError:
         return False
+    return True
 
 
 def test_a_file_named_like_a_subcommand(tmp_path: Path) -> None:

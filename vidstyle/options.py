@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-ProgressKind = Literal["auto", "json", "none"]
 Backend = Literal["auto", "onnx", "torch"]
 ColorOrder = Literal["rgb", "bgr"]
 

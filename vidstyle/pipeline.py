@@ -85,9 +85,9 @@ def run(
 ) -> int:
     """Take every frame of `source` through `stylizer` into `sink`; returns how many there were.
 
-    Decoding, the net and encoding run side by side, each at most `AHEAD` batches ahead of the next, so memory does not
-    grow with the length of the video. `on_frame` is called with the running count. The sink is neither published nor
-    closed. An error in any stage is raised here, after all threads have ended.
+    Decoding, the net (on as many batches as it has lanes) and encoding run side by side, each only a few batches ahead of
+    the next, so memory does not grow with the length of the video. `on_frame` is called with the running count. The sink
+    is neither published nor closed. An error in any stage is raised here, after all threads have ended.
     """
     count = 0
 
