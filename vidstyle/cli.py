@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+import re
 import shlex
 import sys
 from collections.abc import Sequence
@@ -102,6 +104,14 @@ SECONDS = _Seconds()
     show_default=True,
     help="Frames per run of the net.",
 )
+@click.option(
+    "--stabilize",
+    type=click.Choice(["off", "light", "strong"]),
+    default=ConvertOptions.stabilize,
+    show_default=True,
+    help="Carry strokes along with the motion: steadier, slower.",
+)
+@click.option("--report", is_flag=True, help="Print the warping error: how much the output shimmers.")
 @click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
 @click.option("--skip-existing", is_flag=True, help="Leave inputs out whose output exists.")
 @click.option("--allow-network", is_flag=True, help="Open URLs.")
@@ -147,6 +157,9 @@ def convert(
         reporter.note(f"style {style}: {stylizer.describe()}")
         outcomes = run_jobs(jobs, stylizer, options, Interruptible(reporter, signals))
         code = _exit_code(outcomes)
+        for outcome in outcomes:
+            if outcome.result and outcome.result.report:
+                click.echo(_report(outcome.result))
         failed = [o for o in outcomes if o.error]
         if failed and len(outcomes) > 1:
             reporter.say(f"failed: {len(failed)} of {len(outcomes)}: {', '.join(o.job.spec for o in failed)}")
@@ -190,8 +203,14 @@ def _convert_options(style: str, given: dict[str, Any]) -> ConvertOptions:
         encode=EncodeOptions(**of(EncodeOptions)),
         trim=Trim(start, end),
         audio=not given["no_audio"],
-        **{k: given[k] for k in ("batch_size", "overwrite", "skip_existing", "allow_network")},
+        **{k: given[k] for k in ("batch_size", "stabilize", "report", "overwrite", "skip_existing", "allow_network")},
     )
+
+
+def _report(result: Any) -> str:
+    figures = result.report.items()
+    known = ", ".join(f"{name} {value:.2e}" for name, value in figures if not math.isnan(value))
+    return f"{result.output}: {known or 'too few frames to measure a warping error'}"
 
 
 def _exit_code(outcomes: Sequence[Any]) -> int:
@@ -271,10 +290,13 @@ def styles() -> int:
     show_default=True,
     help="Short side of the painting.",
 )
-@click.option("--style-weights", default=None, metavar="A,B,C,D", help="Weights of relu1_1, relu2_1, relu3_1, relu4_1.")
+@click.option("--style-layers", default=None, metavar="LAYER:WEIGHT,...", help="Such as relu1_1:1,relu3_1/2:2; /2: of half size.")
+@click.option("--content-layers", default=None, metavar="LAYER,...", help="Such as relu3_1,relu4_1/2.")
 @click.option("--content-weight", type=float, default=TrainOptions.content_weight, show_default=True)
 @click.option("--tone-weight", type=float, default=TrainOptions.tone_weight, show_default=True)
 @click.option("--tv-weight", type=float, default=TrainOptions.tv_weight, show_default=True)
+@click.option("--steadiness-weight", type=float, default=TrainOptions.steadiness_weight, show_default=True)
+@click.option("--steadiness-ramp", type=click.FloatRange(0, 1), default=TrainOptions.steadiness_ramp, show_default=True)
 @click.option("--learning-rate", type=float, default=TrainOptions.learning_rate, show_default=True)
 @click.option("--seed", type=int, default=TrainOptions.seed, show_default=True)
 @click.option("--overwrite", is_flag=True, help="Replace a style of this name.")
@@ -284,17 +306,31 @@ def train(**given: Any) -> int:
 
     logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
     options = {f.name: given.pop(f.name) for f in fields(TrainOptions) if f.name in given}
-    weights = given.pop("style_weights")
-    if weights is not None:
-        names = [name for name, _ in TrainOptions.style_layers]
-        try:
-            numbers = [float(w) for w in weights.split(",")]
-            options["style_layers"] = tuple(zip(names, numbers, strict=True))
-        except ValueError:
-            raise UsageError(f"expected {len(names)} numbers for --style-weights, got {weights}") from None
+    style_layers, content_layers = options.pop("style_layers"), options.pop("content_layers")
+    if style_layers is not None:
+        options["style_layers"] = tuple((_layer(name), _weight(w)) for name, _, w in _parts(style_layers))
+    if content_layers is not None:
+        options["content_layers"] = tuple(_layer(name) for name, _, _ in _parts(content_layers))
     style = train_style(options=TrainOptions(**options), command=_command(), **given)
     click.echo(f"{style}: use it with --style {given['name']}")
     return EXIT_DONE
+
+
+def _parts(layers: str) -> list[tuple[str, str, str]]:
+    return [part.strip().partition(":") for part in layers.split(",")]
+
+
+def _layer(name: str) -> str:
+    if not re.fullmatch(r"relu[1-5]_[1-4](/[1-9][0-9]?)?", name):
+        raise UsageError(f"expected a layer such as relu3_1 or relu3_1/2, got '{name}'")
+    return name
+
+
+def _weight(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise UsageError(f"expected layers with weights such as relu3_1:1, got the weight '{text}'") from None
 
 
 def _command() -> str:

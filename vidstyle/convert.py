@@ -11,24 +11,33 @@ from fractions import Fraction
 from pathlib import Path
 
 from vidstyle.errors import InputError, OutputExistsError
-from vidstyle.frames import VideoInfo
+from vidstyle.frames import Frame, Pixels, VideoInfo
 from vidstyle.media import is_url
 from vidstyle.options import ConvertOptions
 from vidstyle.pipeline import run
 from vidstyle.sinks import check_free, open_image_sink, open_video_sink
 from vidstyle.sources import is_image, open_source
-from vidstyle.stages import Stylizer
+from vidstyle.stages import Finisher, Stylizer
+from vidstyle.temporal.metrics import WarpingError
+from vidstyle.temporal.shots import spread_over_shot
+from vidstyle.temporal.stabilize import Stabilizer
+
+SHOT_SECONDS = 4.0
+SHOT_PICTURES = 8
+"""A shot's statistics are taken from so many pictures of its first seconds."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """A finished conversion. `warnings` are worth knowing, `damage` is what the input lacked; a sentence each."""
+    """A finished conversion. `warnings` are worth knowing, `damage` is what the input lacked; a sentence each. `report` holds
+    figures of the output, if they were asked for; nan where there is nothing to measure, as in a still picture."""
 
     output: Path
     frames: int
     seconds: float
     warnings: list[str] = field(default_factory=list)
     damage: list[str] = field(default_factory=list)
+    report: dict[str, float] = field(default_factory=dict)
 
 
 def convert(
@@ -65,11 +74,24 @@ def convert(
                 allow_network=options.allow_network,
             )
         stack.enter_context(closing(sink))
-        count = run(source, stylizer, sink, options.batch_size, on_frame)
+        meter = WarpingError() if options.report else None
+        finishers: list[Finisher] = []
+        if options.stabilize != "off":
+            finishers.append(Stabilizer(options.stabilize))
+        if meter is not None:
+            finishers.append(meter)
+
+        def shot_pictures(first: Frame) -> list[Pixels]:
+            with closing(source.following(first, SHOT_SECONDS)) as pictures:
+                return spread_over_shot(pictures, SHOT_PICTURES)
+
+        count = run(source, stylizer, sink, options.batch_size, on_frame, shot_pictures, finishers)
         if count == 0:
             raise InputError(f"expected frames to paint, got none: {spec}")
         sink.publish()
-        return Result(output, count, time.monotonic() - began, source.warnings() + sink.warnings(), source.damage())
+        report = {"warping error": meter.painted, "warping error of the input": meter.source} if meter else {}
+        warnings = source.warnings() + sink.warnings()
+        return Result(output, count, time.monotonic() - began, warnings, source.damage(), report)
 
 
 def check_not_itself(spec: str, output: Path) -> None:

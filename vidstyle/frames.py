@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,10 +46,3 @@ class VideoInfo:
     display_matrix: tuple[int, ...] | None = None
     """3x3, row by row, as containers store it (16.16 fixed point, last column 2.30): rotation and mirroring at display."""
     color: ColorTags | None = None
-
-
-def in_batches(frames: Iterable[Frame], size: int) -> Iterator[list[Frame]]:
-    """Lists of `size` consecutive frames; the last may be shorter."""
-    iterator = iter(frames)
-    while batch := list(islice(iterator, size)):
-        yield batch

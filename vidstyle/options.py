@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+Stabilize = Literal["off", "light", "strong"]
 Backend = Literal["auto", "onnx", "torch"]
 ColorOrder = Literal["rgb", "bgr"]
 
@@ -48,6 +49,10 @@ class ConvertOptions:
     encode: EncodeOptions = field(default_factory=EncodeOptions)
     trim: Trim = field(default_factory=Trim)
     batch_size: int = 1
+    stabilize: Stabilize = "off"
+    """How much of the last frame's painting is carried along into the next."""
+    report: bool = False
+    """Measure how steady the output is."""
     audio: bool = True
     overwrite: bool = False
     skip_existing: bool = False
@@ -67,6 +72,7 @@ class TrainOptions:
     style_size: int = 512
     """Short side of the painting: strokes in the video are as large as here."""
     style_layers: tuple[tuple[str, float], ...] = (("relu1_1", 1.0), ("relu2_1", 1.0), ("relu3_1", 1.0), ("relu4_1", 1.0))
+    """Layers and weights; `relu3_1/2` is relu3_1 of the picture at half its size."""
     content_layers: tuple[str, ...] = ("relu3_1", "relu4_1")
     content_weight: float = 0.06
     tone_weight: float = 1.0
@@ -74,6 +80,9 @@ class TrainOptions:
     """Colours are held to the photograph's on the average over squares of this size: about one stroke."""
     tv_weight: float = 0.05
     border_weight: float = 0.5
+    steadiness_weight: float = 20.0
+    steadiness_ramp: float = 0.5
+    """Part of the steps over which the steadiness comes in."""
     learning_rate: float = 2e-3
     seed: int = 0
     checkpoint_every: int = 250

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from queue import SimpleQueue
 from typing import TypeVar
 
-from vidstyle.frames import Frame, in_batches
-from vidstyle.stages import Sink, Source, Stylizer
+from vidstyle.frames import Frame, Pixels
+from vidstyle.stages import Finisher, Sink, Source, Stylizer
+from vidstyle.temporal.shots import shot_batches
 
 T = TypeVar("T")
 
@@ -82,18 +83,17 @@ def run(
     sink: Sink,
     batch_size: int = 1,
     on_frame: Callable[[int], None] = lambda count: None,
+    shot_pictures: Callable[[Frame], Iterable[Pixels]] = lambda first: [first.pixels],
+    finishers: Sequence[Finisher] = (),
 ) -> int:
-    """Take every frame of `source` through `stylizer` into `sink`; returns how many there were.
+    """Take every frame of `source` through `stylizer` and `finishers` into `sink`; returns how many there were.
 
-    Decoding, the net (on as many batches as it has lanes) and encoding run side by side, each only a few batches ahead of
-    the next, so memory does not grow with the length of the video. `on_frame` is called with the running count. The sink
-    is neither published nor closed. An error in any stage is raised here, after all threads have ended.
+    Decoding, the net (on as many batches as it has lanes), finishing and encoding run side by side, each only a few batches
+    ahead of the next, so memory does not grow with the length of the video. At every cut the stylizer is made ready for the
+    new shot with `shot_pictures` of its first frame. `on_frame` is called with the running count. The sink is neither
+    published nor closed. An error in any stage is raised here, after all threads have ended.
     """
     count = 0
-
-    def paint(batch: list[Frame]) -> list[Frame]:
-        pixels = stylizer.stylize([frame.pixels for frame in batch])
-        return [replace(frame, pixels=painted) for frame, painted in zip(batch, pixels, strict=True)]
 
     with ExitStack() as stack:
         lanes = ThreadPoolExecutor(stylizer.lanes, "vidstyle-lane")
@@ -103,11 +103,44 @@ def run(
             return stack.enter_context(closing(prefetch(items, depth)))
 
         decoded = staged(source.frames(), AHEAD * batch_size)
-        # Each item is a batch being painted; as many are under way as there are lanes, and some wait to be encoded.
-        painted = staged((lanes.submit(paint, batch) for batch in in_batches(decoded, batch_size)), AHEAD + stylizer.lanes - 1)
-        for future in painted:
-            for frame in future.result():
-                sink.write(frame)
-                count += 1
-                on_frame(count)
+        # Each item is a batch being painted; as many are under way as there are lanes, and some wait to be finished.
+        painted = staged(_painting(decoded, stylizer, batch_size, shot_pictures, lanes), AHEAD + stylizer.lanes - 1)
+        finished = _finished(painted, finishers)
+        for frame in staged(finished, AHEAD * batch_size) if finishers else finished:
+            sink.write(frame)
+            count += 1
+            on_frame(count)
     return count
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Frames of one shot, and their paintings to come."""
+
+    begins_shot: bool
+    frames: list[Frame]
+    painted: Future[Pixels]
+
+
+def _painting(
+    frames: Iterator[Frame],
+    stylizer: Stylizer,
+    batch_size: int,
+    shot_pictures: Callable[[Frame], Iterable[Pixels]],
+    lanes: ThreadPoolExecutor,
+) -> Iterator[_Batch]:
+    current = stylizer
+    for begins_shot, batch in shot_batches(frames, batch_size):
+        if begins_shot:
+            current = stylizer.for_shot(shot_pictures(batch[0]))
+        yield _Batch(begins_shot, batch, lanes.submit(current.stylize, [frame.pixels for frame in batch]))
+
+
+def _finished(batches: Iterator[_Batch], finishers: Sequence[Finisher]) -> Iterator[Frame]:
+    for batch in batches:
+        begins_shot = batch.begins_shot
+        for frame, pixels in zip(batch.frames, batch.painted.result(), strict=True):
+            for finisher in finishers:
+                pixels = finisher.finish(frame.pixels, pixels, begins_shot)
+            yield replace(frame, pixels=pixels)
+            begins_shot = False

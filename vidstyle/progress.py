@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 from typing import Any
@@ -145,6 +146,8 @@ class Json(Quiet):
         facts: dict[str, Any] = {"input": outcome.job.spec, "output": str(outcome.job.output), "status": status}
         if result:
             facts |= {"frames": result.frames, "seconds": round(result.seconds, 3)}
+            if result.report:  # null where there was nothing to measure
+                facts["report"] = {k: None if math.isnan(v) else v for k, v in result.report.items()}
         if outcome.error:
             facts["error"] = str(outcome.error)
         self._event("file_done", **facts)

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import Protocol
 
 from vidstyle.frames import Frame, Pixels, VideoInfo
@@ -19,6 +19,9 @@ class Source(Protocol):
     def frames(self) -> Iterator[Frame]:
         """All frames, once. Raises `InputError` if not a single one can be had."""
 
+    def following(self, first: Frame, seconds: float) -> Generator[Pixels, None, None]:
+        """The pictures of about `seconds` from `first` on, which `frames` gave; read ahead, apart from `frames`."""
+
     def warnings(self) -> list[str]:
         """What a person should know of this input and is no damage; a sentence each. Complete once `frames` has ended."""
 
@@ -30,7 +33,7 @@ class Source(Protocol):
 
 
 class Stylizer(Protocol):
-    """Paints pictures; holds no state between calls."""
+    """Paints pictures; each on its own, whatever was painted before."""
 
     lanes: int
     """How many threads may call `stylize` at once, to gain by it."""
@@ -38,8 +41,18 @@ class Stylizer(Protocol):
     def stylize(self, pictures: Sequence[Pixels]) -> Pixels:
         """Pictures of one size (H, W, 3) uint8 RGB -> (N, H, W, 3) uint8 RGB."""
 
+    def for_shot(self, pictures: Iterable[Pixels]) -> Stylizer:
+        """A stylizer made for one shot, after a few of its pictures; itself where they make no difference."""
+
     def describe(self) -> str:
         """Where it runs, in a few words."""
+
+
+class Finisher(Protocol):
+    """Sees every frame before and after painting, in order, and has the last word on it."""
+
+    def finish(self, source: Pixels, painted: Pixels, begins_shot: bool) -> Pixels:
+        """What to show instead of `painted`; all (H, W, 3) uint8 RGB."""
 
 
 class Sink(Protocol):

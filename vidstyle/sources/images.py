@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -37,6 +37,9 @@ class ImageSource:
 
     def frames(self) -> Iterator[Frame]:
         yield Frame(self._pixels, 0, Fraction(1))
+
+    def following(self, first: Frame, seconds: float) -> Generator[Pixels, None, None]:
+        yield first.pixels
 
     def warnings(self) -> list[str]:
         return []

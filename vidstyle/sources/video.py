@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import struct
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from fractions import Fraction
 from typing import Any, cast
 
@@ -16,13 +17,16 @@ from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from vidstyle.color import is_hdr, swscale_matrix, tags_of
-from vidstyle.errors import InputError
+from vidstyle.errors import InputError, VidstyleError
 from vidstyle.frames import Frame, Pixels, VideoInfo
 from vidstyle.media import main_video, open_media, reading
 from vidstyle.options import Trim
 
 MAX_PIXELS = 16384 * 8640
 """Larger frames are refused before they are decoded: a small file may claim any size."""
+
+REWIND_SECONDS = 0.1
+"""Timestamps of a file and of its frames differ by less than this."""
 
 TRUNCATED_SECONDS = 0.5
 """A file that ends this much before the time its header promises is taken as cut off."""
@@ -36,7 +40,7 @@ class VideoSource:
     """
 
     def __init__(self, spec: str, trim: Trim = Trim(), allow_network: bool = False) -> None:
-        self._spec, self._trim = spec, trim
+        self._spec, self._trim, self._allow_network = spec, trim, allow_network
         self._container = open_media(spec, allow_network)
         try:
             self._stream = self._video_stream()
@@ -116,6 +120,20 @@ class VideoSource:
                 last = pts
             with reading(self._spec):
                 frame = next(self._decoded, None)
+
+    def following(self, first: Frame, seconds: float) -> Generator[Pixels, None, None]:
+        """From a second opening of the file; `first` alone where that does not find it again."""
+        begin = max(0.0, float(first.pts * first.time_base + self.shift_seconds) - self._start - REWIND_SECONDS)
+        end = begin + REWIND_SECONDS + seconds
+        trim = Trim(begin, end if self._trim.end is None else min(end, self._trim.end))
+        found = False
+        with contextlib.suppress(VidstyleError), closing(VideoSource(self._spec, trim, self._allow_network)) as again:
+            for frame in again.frames():
+                found = found or np.array_equal(frame.pixels, first.pixels)
+                if found:
+                    yield frame.pixels
+        if not found:
+            yield first.pixels
 
     def _timestamp(self, frame: VideoFrame, last: int | None) -> int | None:
         """The frame's pts; made up where it has none, None (leave the frame out) where it does not come after the last."""

@@ -15,6 +15,12 @@ from torch import Tensor, nn
 
 from vidstyle.errors import StyleError
 
+COMPACT_WIDTHS = {
+    "1_1": 16, "1_2": 16, "2_1": 32, "2_2": 32, "3_1": 64, "3_2": 64, "3_3": 64,
+    "4_1": 128, "4_2": 128, "4_3": 128, "5_1": 128,
+}  # fmt: skip
+"""Channels of the compact encoder that ships: VGG-19's topology, thinner, without the last convolutions of blocks 3 and 4."""
+
 VGG19_CONVS = ["1_1", "1_2", "2_1", "2_2", "3_1", "3_2", "3_3", "3_4", "4_1", "4_2", "4_3", "4_4", "5_1", "5_2", "5_3", "5_4"]
 _TORCHVISION_POSITIONS = (0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28, 30, 32, 34)
 _NORMALISED_POSITIONS = (2, 5, 9, 12, 16, 19, 22, 25, 29, 32, 35, 38, 42, 45, 48, 51)
@@ -49,12 +55,43 @@ class Encoder(nn.Module):
         for name, conv in self.convs.items():
             if name.endswith("_1") and name != "1_1":
                 x = F.max_pool2d(x, 2)
-            x = F.relu(conv(x if self.padding_mode == "zeros" else F.pad(x, (1, 1, 1, 1), mode=self.padding_mode)))
+            x = F.relu_(conv(x if self.padding_mode == "zeros" else F.pad(x, (1, 1, 1, 1), mode=self.padding_mode)))
             if f"relu{name}" in wanted:
                 features[f"relu{name}"] = x
                 if len(features) == len(wanted):
                     break
         return features
+
+
+def pyramid_features(encoder: Encoder, image: Tensor, layers: Iterable[str]) -> Features:
+    """Features at `layers`; `relu3_1/4` is relu3_1 of the picture at a quarter of its size (block means).
+
+    Grams of a small copy see large shapes, at a fraction of what deeper layers cost (Snelgrove 2017, "High-resolution
+    multi-scale neural texture synthesis").
+    """
+    by_size: dict[int, list[str]] = {}
+    for layer in layers:
+        name, _, divisor = layer.partition("/")
+        by_size.setdefault(int(divisor or 1), []).append(name)
+    features: Features = {}
+    for size, names in by_size.items():
+        found = encoder(F.avg_pool2d(image, size) if size > 1 else image, names)
+        features |= {name if size == 1 else f"{name}/{size}": found[name] for name in names}
+    return features
+
+
+def untrained_compact_encoder() -> Encoder:
+    """The compact encoder as its training begins: random convolutions (He et al. 2015), ImageNet's colour statistics."""
+    convs, channels = {}, 3
+    for name, width in COMPACT_WIDTHS.items():
+        weight = nn.init.kaiming_normal_(torch.empty(width, channels, 3, 3))
+        convs[name], channels = (weight, torch.zeros(width)), width
+    return Encoder(convs, _imagenet_stem(), "reflect")
+
+
+def _imagenet_stem() -> tuple[Tensor, Tensor]:
+    std, mean = torch.tensor([0.229, 0.224, 0.225]), torch.tensor([0.485, 0.456, 0.406])
+    return torch.diag(1 / std).reshape(3, 3, 1, 1), -mean / std
 
 
 def _conv(weight: Tensor, bias: Tensor, padding: int = 0) -> nn.Conv2d:
@@ -96,9 +133,9 @@ def _formats(state: Weights) -> Iterable[tuple[dict[str, str], tuple[Tensor, Ten
         stem = torch.eye(3).flip(0).mul(255.0).reshape(3, 3, 1, 1), -means  # RGB in [0, 1] -> BGR 0..255, minus the means
         yield {n: f"conv{n}" for n in VGG19_CONVS if f"conv{n}.weight" in state}, stem, "zeros"
     if "features.0.weight" in state:
-        std, mean = torch.tensor([0.229, 0.224, 0.225]), torch.tensor([0.485, 0.456, 0.406])
-        stem = torch.diag(1 / std).reshape(3, 3, 1, 1), -mean / std
-        yield {n: f"features.{i}" for n, i in zip(VGG19_CONVS, _TORCHVISION_POSITIONS, strict=True)}, stem, "zeros"
+        yield {n: f"features.{i}" for n, i in zip(VGG19_CONVS, _TORCHVISION_POSITIONS, strict=True)}, _imagenet_stem(), "zeros"
+    if "stem.weight" in state:
+        yield {n: f"convs.{n}" for n in COMPACT_WIDTHS}, (state["stem.weight"], state["stem.bias"]), "reflect"
     if "conv11.weight" in state and "conv0.weight" in state:
         names = [n for n in VGG19_CONVS if f"conv{n.replace('_', '')}.weight" in state]
         yield {n: f"conv{n.replace('_', '')}" for n in names}, (state["conv0.weight"], state["conv0.bias"]), "reflect"
@@ -115,10 +152,29 @@ def _first_line(error: Exception) -> str:
 
 
 def gram_matrix(features: Tensor) -> Tensor:
-    """G = F F^T / (h w) of features (N, C, h, w): shape (N, C, C). Gatys et al. 2015, eq. 3, per position."""
-    n, c, h, w = features.shape
-    flat = features.float().reshape(n, c, h * w)
-    return flat @ flat.transpose(1, 2) / (h * w)
+    """G = F F^T / (h w) of features (N, C, h, w): shape (N, C, C), float32. Gatys et al. 2015, eq. 3, per position."""
+    gram: Tensor = _Gram.apply(features)  # type: ignore[no-untyped-call]
+    return gram
+
+
+class _Gram(torch.autograd.Function):
+    """One product each way, in the features' own precision and layout: on a CPU the plain expression takes more than half of
+    the time of a training step, most of it for copies and sums of gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor) -> Tensor:  # type: ignore[override]
+        ctx.save_for_backward(features)
+        flat = features.permute(0, 2, 3, 1).flatten(1, 2)  # (N, h w, C): a view if the layout is channels last
+        gram = flat.transpose(1, 2) @ flat
+        return gram.float() / flat.shape[1]
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:  # type: ignore[override]
+        (features,) = ctx.saved_tensors
+        n, c, h, w = features.shape
+        flat = features.permute(0, 2, 3, 1).flatten(1, 2)
+        both = (grad + grad.transpose(1, 2)) / (h * w)
+        return (flat @ both.to(features.dtype)).reshape(n, h, w, c).permute(0, 3, 1, 2)
 
 
 def style_loss(features: Features, target_grams: Features, weights: Mapping[str, float]) -> Tensor:
@@ -159,5 +215,5 @@ def style_grams(encoder: Encoder, paintings: Iterable[Tensor], layers: Iterable[
     """Gram matrices of one or several paintings (1, 3, H, W), averaged: a style made of all of them."""
     layers = tuple(layers)
     with torch.no_grad():
-        all_grams = [{k: gram_matrix(f) for k, f in encoder(p, layers).items()} for p in paintings]
+        all_grams = [{k: gram_matrix(f) for k, f in pyramid_features(encoder, p, layers).items()} for p in paintings]
     return {k: torch.stack([g[k] for g in all_grams]).mean(0) for k in layers}

@@ -24,8 +24,17 @@ from torch import Tensor, nn
 from vidstyle.errors import TrainingError
 from vidstyle.options import TrainOptions
 from vidstyle.pipeline import prefetch
-from vidstyle.studio.perceptual import Encoder, content_loss, style_grams, style_loss, tone_loss, total_variation
+from vidstyle.studio.perceptual import (
+    Encoder,
+    content_loss,
+    pyramid_features,
+    style_grams,
+    style_loss,
+    tone_loss,
+    total_variation,
+)
 from vidstyle.studio.photos import CONTEXT, PhotoCrops, fit_short_side, read_image
+from vidstyle.studio.steadiness import disturb, random_motion, steadiness_loss, warp
 from vidstyle.studio.transformer_net import ARCHITECTURES, MARGIN
 
 log = logging.getLogger(__name__)
@@ -126,16 +135,18 @@ class Trainer:
             group["lr"] = self._learning_rate()
         context = self._to_device(batch)
         x = _crop(context, CONTEXT)
-        with self._autocast():
-            raw = _crop(self.net(context).float(), CONTEXT)
-        y = raw.clamp(0, 1)
-        losses = {"range": RANGE_WEIGHT * (raw - y).square().mean()}
         if self.step < self.identity_steps:
-            losses["identity"] = (raw - x).abs().mean()
+            raw = _crop(self._net(context), CONTEXT)
+            losses = {"identity": (raw - x).abs().mean()}
         else:
+            motion, moved = self._move(context)
+            painted, moved_painted = self._net(torch.cat((context, moved))).chunk(2)
+            raw = _crop(painted, CONTEXT)
+            losses = self._style_losses(x, _shown(raw))
             losses["border"] = self.options.border_weight * self._border_loss(x[:1], raw[:1].detach())
-            y = raw + (y - raw).detach()  # the losses see what will be shown; gradients pass the clamp
-            losses |= self._style_losses(x, y)
+            unsteady = steadiness_loss(_shown(painted), _shown(moved_painted), motion, CONTEXT)
+            losses["unsteady"] = self._steadiness_weight() * unsteady
+        losses["range"] = RANGE_WEIGHT * (raw - raw.clamp(0, 1)).square().mean()
         loss = torch.stack(list(losses.values())).sum()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -148,6 +159,22 @@ class Trainer:
             self._update_average()
         return values
 
+    def _net(self, x: Tensor) -> Tensor:
+        with self._autocast():
+            return cast(Tensor, self.net(x)).float()
+
+    def _move(self, context: Tensor) -> tuple[Tensor, Tensor]:
+        """A random motion, and `context` moved by it and disturbed; the same at every run of this step."""
+        generator = torch.Generator().manual_seed(self.options.seed * 1_000_003 + self.step)
+        motion = random_motion(len(context), context.shape[-1], generator).to(self.device)
+        moved = disturb(warp(context, motion), generator)
+        return motion, moved.contiguous(memory_format=torch.channels_last)
+
+    def _steadiness_weight(self) -> float:
+        """Ramped in: from the first step on, it would keep strokes out of plain areas altogether."""
+        ramp = self.options.steadiness_ramp * (self.steps - self.identity_steps)
+        return self.options.steadiness_weight * min(1.0, (self.step - self.identity_steps) / max(ramp, 1))
+
     def _border_loss(self, x: Tensor, painted: Tensor) -> Tensor:
         """Mean |difference| of a crop painted with a mirrored margin, all that there is at a frame's border, and in its scene."""
         with self._autocast():
@@ -158,8 +185,8 @@ class Trainer:
         o = self.options
         with self._autocast():
             with torch.no_grad():
-                target = self.encoder(x, o.content_layers)
-            features = self.encoder(y, self.layers)
+                target = pyramid_features(self.encoder, x, o.content_layers)
+            features = pyramid_features(self.encoder, y, self.layers)
         return {
             "style": style_loss(features, self.grams, dict(o.style_layers)),
             "content": o.content_weight * content_loss(features, target, o.content_layers),
@@ -253,6 +280,11 @@ class Trainer:
             strip = cv2.cvtColor(np.concatenate(columns, axis=1), cv2.COLOR_RGB2BGR)
             cv2.imwrite(str(self.folder / "preview.png"), strip)
         self.net.load_state_dict(state)
+
+
+def _shown(raw: Tensor) -> Tensor:
+    """`raw` clamped to what will be shown, with gradients as if it were not."""
+    return raw + (raw.clamp(0, 1) - raw).detach()
 
 
 def _crop(x: Tensor, margin: int) -> Tensor:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import cv2
@@ -15,7 +17,7 @@ import onnxruntime as ort
 from vidstyle.errors import DeviceError, StyleError
 from vidstyle.frames import Pixels
 from vidstyle.options import ColorOrder
-from vidstyle.stages import Stylizer
+from vidstyle.stylizers import norms
 from vidstyle.stylizers.padding import pad_to_multiple
 
 log = logging.getLogger(__name__)
@@ -33,16 +35,18 @@ class OnnxStylizer:
     """
 
     def __init__(self, path: Path, device: str = "auto", model_color: ColorOrder = "rgb") -> None:
-        model = _checked_model(path)
-        self.facts = {p.key.removeprefix("vidstyle."): p.value for p in model.metadata_props if p.key.startswith("vidstyle.")}
+        self._model, self._path, self._device = _checked_model(path), path, device
+        properties = self._model.metadata_props
+        self.facts = {p.key.removeprefix("vidstyle."): p.value for p in properties if p.key.startswith("vidstyle.")}
         # On a CPU, frames side by side on few threads each waste less time waiting for one another than all threads on one
         # frame; a foreign net may be large, and lanes take memory each.
         self.lanes = min(usable_cores(), MAX_LANES) if self.facts else 1
-        self.session = _session(model.SerializeToString(), path, device, max(1, usable_cores() // self.lanes))
+        self._threads = max(1, usable_cores() // self.lanes)
+        self.session = self._open(self._model)
         if self.session.get_providers()[0] != "CPUExecutionProvider":
             self.lanes = 1
         self._input, self._output = self.session.get_inputs()[0].name, self.session.get_outputs()[0].name
-        self._engine: Stylizer | None = None
+        self._engine: _Foreign | None = None
         if self.facts:
             try:
                 self._margin, self._multiple = int(self.facts["margin"]), int(self.facts["multiple"])
@@ -53,24 +57,41 @@ class OnnxStylizer:
         else:
             self._engine = _Foreign(self.session, path, model_color)
 
-    def describe(self) -> str:
-        provider = self.session.get_providers()[0].removesuffix("ExecutionProvider")
-        return f"ONNX Runtime on {provider}"
+    def for_shot(self, pictures: Iterable[Pixels]) -> OnnxStylizer:
+        if self._engine is not None or not norms.nodes(self._model):
+            return self
+        session, names = self._measuring
+        measured = (run_session(session, None, self._input, self._padded([picture])) for picture in pictures)
+        shot = copy.copy(self)
+        shot.session = self._open(norms.with_statistics(self._model, norms.mean_statistics(names, measured)))
+        return shot
+
+    @cached_property
+    def _measuring(self) -> tuple[ort.InferenceSession, list[str]]:
+        model, names = norms.measuring(self._model)
+        return self._open(model), names
+
+    def _open(self, model: onnx.ModelProto) -> ort.InferenceSession:
+        return _session(model.SerializeToString(), self._path, self._device, self._threads)
+
+    def _padded(self, pictures: Sequence[Pixels]) -> Pixels:
+        return pad_to_multiple(pictures, self._margin, self._multiple)
 
     def stylize(self, pictures: Sequence[Pixels]) -> Pixels:
         if self._engine is not None:
             return self._engine.stylize(pictures)
         h, w = pictures[0].shape[:2]
-        batch = pad_to_multiple(pictures, self._margin, self._multiple)
-        painted = run_session(self.session, self._output, self._input, batch)
+        painted = run_session(self.session, [self._output], self._input, self._padded(pictures))[0]
         m = self._margin
         return painted[:, m : m + h, m : m + w]
+
+    def describe(self) -> str:
+        provider = self.session.get_providers()[0].removesuffix("ExecutionProvider")
+        return f"ONNX Runtime on {provider}"
 
 
 class _Foreign:
     """Float NCHW 0..255, any size or a fixed one; what fast-neural-style tools export."""
-
-    lanes = 1
 
     def __init__(self, session: ort.InferenceSession, path: Path, model_color: ColorOrder) -> None:
         self._session, self._bgr = session, model_color == "bgr"
@@ -97,7 +118,7 @@ class _Foreign:
             batch = batch[..., ::-1]
         x = np.ascontiguousarray(batch.transpose(0, 3, 1, 2), np.float32)
         parts = [x[i : i + 1] for i in range(len(x))] if self._one_by_one else [x]
-        y = np.concatenate([run_session(self._session, self._output.name, self._input.name, p) for p in parts])
+        y = np.concatenate([run_session(self._session, [self._output.name], self._input.name, p)[0] for p in parts])
         if y.ndim != 4 or y.shape[1] != 3:
             raise StyleError(f"expected pictures (N, 3, H, W) from the model, got {y.shape}")
         painted = np.clip(y.transpose(0, 2, 3, 1) + 0.5, 0, 255).astype(np.uint8)
@@ -107,16 +128,13 @@ class _Foreign:
             painted = np.stack([cv2.resize(p, (w, h), interpolation=cv2.INTER_CUBIC) for p in painted])
         return painted[:, :h, :w]
 
-    def describe(self) -> str:
-        return "ONNX Runtime"
 
-
-def run_session(session: ort.InferenceSession, output: str, name: str, batch: np.ndarray) -> np.ndarray:
-    """One run; ONNX Runtime's exceptions become `StyleError`."""
+def run_session(session: ort.InferenceSession, outputs: list[str] | None, name: str, batch: np.ndarray) -> list[np.ndarray]:
+    """One run, all outputs where `outputs` is None; ONNX Runtime's exceptions become `StyleError`."""
     options = ort.RunOptions()
     options.log_severity_level = _FATAL  # errors are raised; said once, by us
     try:
-        return np.asarray(session.run([output], {name: batch}, options)[0])
+        return [np.asarray(output) for output in session.run(outputs, {name: batch}, options)]
     except Exception as error:  # onnxruntime's kinds derive from Exception alone
         raise StyleError(f"the model failed on pictures {batch.shape}: {_first_line(error)}") from error
 

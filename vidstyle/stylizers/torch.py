@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+import copy
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,21 @@ class TorchStylizer:
             y = self._net(x)[..., m : m + h, m : m + w]
             y = (y * self._scale + 0.5).clamp(0, 255).to(torch.uint8)
         return np.asarray(y.permute(0, 2, 3, 1).contiguous().cpu().numpy())
+
+    def for_shot(self, pictures: Iterable[Pixels]) -> TorchStylizer:
+        norms = [m for m in self._net.modules() if isinstance(m, nn.InstanceNorm2d) and m.track_running_stats]
+        if not norms:
+            return self
+        shot = copy.copy(self)
+        shot._net = copy.deepcopy(self._net).train()
+        for norm in shot._net.modules():
+            if isinstance(norm, nn.InstanceNorm2d):
+                norm.reset_running_stats()
+                norm.momentum = None  # a plain mean
+        for picture in pictures:
+            shot.stylize([picture])
+        shot._net.eval()
+        return shot
 
     def describe(self) -> str:
         return f"torch on {self._device}"

@@ -1,0 +1,177 @@
+"""Trains the compact perceptual encoder that ships in models/: a thin network that sees style as VGG-19 does.
+
+    python tools/train_encoder.py --teacher vgg19.pth --pictures PHOTOS --pictures PAINTINGS --style mosaic
+
+Two losses. Regression: the teacher's features at five depths must be a linear map (1x1, thrown away afterwards) of the
+student's, as in FitNets (Romero et al. 2015). Distance: for every two pictures of a batch, the relative Gram error between
+them must be the teacher's, on a log scale, at each depth; that is what a style loss asks of an encoder. Pictures are crops
+of photographs and paintings at any scale, some painted by finished styles, some blended or noisy, because a painting in
+progress passes through such states.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import math
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from vidstyle.options import StyleOptions
+from vidstyle.pipeline import prefetch
+from vidstyle.stages import Stylizer
+from vidstyle.studio.perceptual import Encoder, gram_matrix, load_encoder, untrained_compact_encoder
+from vidstyle.studio.photos import PHOTO_SUFFIXES, fit_short_side, read_image
+from vidstyle.stylizers import load_stylizer
+
+LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu4_2", "relu5_1")
+CHECKPOINT_EVERY = 100
+log = logging.getLogger("train_encoder")
+
+
+class Pictures:
+    """Batches of crops (N, 3, S, S) in [0, 1]; batch k is the same at every run."""
+
+    def __init__(self, folders: list[Path], styles: list[Stylizer], size: int, batch: int) -> None:
+        self.by_folder = [sorted(p for p in f.rglob("*") if p.suffix.lower() in PHOTO_SUFFIXES) for f in folders]
+        self.styles, self.size, self.batch = styles, size, batch
+
+    def batches(self, first: int) -> Iterator[Tensor]:
+        step = first
+        while True:
+            rng = np.random.default_rng(step)
+            crops = np.stack([self._picture(rng) for _ in range(self.batch)]).astype(np.float32) / 255
+            yield torch.from_numpy(crops).permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
+            step += 1
+
+    def _picture(self, rng: np.random.Generator) -> np.ndarray:
+        crop = self._crop(rng)
+        kind = rng.random()
+        if kind < 0.3 and self.styles:
+            crop = self.styles[int(rng.integers(len(self.styles)))].stylize([crop])[0]
+        elif kind < 0.4:
+            share = rng.random()
+            crop = (share * crop + (1 - share) * self._crop(rng)).astype(np.uint8)
+        elif kind < 0.5:
+            noise = rng.normal(0, rng.uniform(2, 60), crop.shape)
+            crop = np.clip(crop + noise, 0, 255).astype(np.uint8)
+        return crop
+
+    def _crop(self, rng: np.random.Generator) -> np.ndarray:
+        files = self.by_folder[int(rng.integers(len(self.by_folder)))]
+        image = read_image(files[int(rng.integers(len(files)))])
+        image = fit_short_side(image, int(rng.integers(self.size, max(self.size + 1, min(512, *image.shape[:2]) + 1))))
+        y, x = (int(rng.integers(s - self.size + 1)) for s in image.shape[:2])
+        crop = image[y : y + self.size, x : x + self.size]
+        return np.ascontiguousarray(crop[:, ::-1] if rng.random() < 0.5 else crop)
+
+
+def gram_distances(features: Tensor) -> Tensor:
+    """log of the relative Gram error of every picture (N) against every other: shape (N, N)."""
+    grams = gram_matrix(features).flatten(1)
+    distances = torch.cdist(grams, grams, compute_mode="donot_use_mm_for_euclid_dist").square()
+    off_diagonal = ~torch.eye(len(grams), dtype=torch.bool)
+    return (distances / grams.square().sum(1))[off_diagonal].add(1e-6).log()
+
+
+def losses(student: Encoder, lifts: nn.ModuleDict, teacher: Encoder, x: Tensor, autocast: torch.autocast) -> dict[str, Tensor]:
+    """Mean over layers of both losses."""
+    with autocast:
+        with torch.no_grad():
+            wanted = teacher(x, LAYERS)
+        features = student(x, LAYERS)
+        lifted = {k: lifts[k](f) for k, f in features.items()}
+    regression = [
+        F.mse_loss(lifted[k].float(), w.float()) / w.float().square().mean() for k, w in wanted.items()
+    ]  # fmt: skip
+    distance = [F.mse_loss(gram_distances(features[k].float()), gram_distances(w.float())) for k, w in wanted.items()]
+    return {"regression": torch.stack(regression).mean(), "distance": torch.stack(distance).mean()}
+
+
+def save(student: Encoder, path: Path) -> None:
+    """Half precision, whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    state = {k: v.half().contiguous() for k, v in student.state_dict().items()}
+    save_file(state, temporary, metadata={"format": "vidstyle encoder", "teacher": "VGG-19 (Simonyan and Zisserman 2015)"})
+    os.replace(temporary, path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--teacher", type=Path, required=True, help="weights of the whole VGG-19")
+    parser.add_argument(
+        "--pictures", type=Path, action="append", required=True, help="a folder; each is drawn from equally often"
+    )
+    parser.add_argument("--style", action="append", default=[], help="a finished style to paint some pictures with")
+    parser.add_argument("--out", type=Path, default=Path("models/encoder.safetensors"))
+    parser.add_argument("--work", type=Path, default=Path("encoder.training"))
+    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--size", type=int, default=128)
+    parser.add_argument("--learning-rate", type=float, default=2e-3)
+    args = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
+    args.work.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(0)
+
+    teacher, student = load_encoder(args.teacher), untrained_compact_encoder().requires_grad_(True)
+    student.stem.requires_grad_(False)
+    channels = {k: teacher.convs[k.removeprefix("relu")].out_channels for k in LAYERS}
+    thin = {k: student.convs[k.removeprefix("relu")].out_channels for k in LAYERS}
+    lifts = nn.ModuleDict({k: nn.Conv2d(thin[k], channels[k], 1) for k in LAYERS})
+    for module in (teacher, student, lifts):
+        module.to(memory_format=torch.channels_last)
+    parameters = [p for m in (student, lifts) for p in m.parameters() if p.requires_grad]
+    optimizer = torch.optim.Adam(parameters, args.learning_rate)
+
+    step, checkpoint = 0, args.work / "checkpoint.pt"
+    if checkpoint.exists():
+        state = torch.load(checkpoint, weights_only=True)
+        student.load_state_dict(state["student"])
+        lifts.load_state_dict(state["lifts"])
+        optimizer.load_state_dict(state["optimizer"])
+        step = state["step"]
+    styles = [load_stylizer(StyleOptions(style=name, device="cpu")) for name in args.style]
+    batches = prefetch(Pictures(args.pictures, styles, args.size, args.batch).batches(step), depth=2)
+    autocast = torch.autocast("cpu", torch.bfloat16, enabled=torch.cpu._is_avx512_bf16_supported())
+    began, first = time.monotonic(), step
+    sums: dict[str, float] = {}
+    while step < args.steps:
+        cosine = 0.5 * (1 + math.cos(math.pi * step / args.steps))
+        optimizer.param_groups[0]["lr"] = args.learning_rate * min(1.0, (step + 1) / 50) * (0.01 + 0.99 * cosine)
+        found = losses(student, lifts, teacher, next(batches), autocast)
+        optimizer.zero_grad(set_to_none=True)
+        (found["regression"] + 0.5 * found["distance"]).backward()
+        nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        step += 1
+        for name, value in found.items():
+            sums[name] = sums.get(name, 0.0) + value.item()
+        if step % 50 == 0:
+            left = (time.monotonic() - began) / (step - first) * (args.steps - step) / 60
+            log.info("step %d/%d  %s  %.0f min left", step, args.steps,
+                     "  ".join(f"{k} {v / 50:.4f}" for k, v in sums.items()), left)  # fmt: skip
+            sums = {}
+        if step % CHECKPOINT_EVERY == 0 or step == args.steps:
+            state = {
+                "step": step,
+                "student": student.state_dict(),
+                "lifts": lifts.state_dict(),
+                "optimizer": optimizer.state_dict(),
+            }
+            torch.save(state, checkpoint.with_suffix(".tmp"))
+            os.replace(checkpoint.with_suffix(".tmp"), checkpoint)
+    batches.close()
+    save(student, args.out)
+
+
+if __name__ == "__main__":
+    main()

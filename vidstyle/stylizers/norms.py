@@ -1,0 +1,75 @@
+"""Instance-norm statistics of a shot: measured on a few of its pictures, then held for all of it.
+
+Per-picture statistics (Ulyanov et al. 2016) adapt a net to light and contrast, but make a video pulse and the net slow;
+statistics of all training pictures do neither. Those of the shot adapt and hold still, and fold into the convolutions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+Statistics = Mapping[str, np.ndarray]
+"""Initialiser name (`....running_mean`, `....running_var`) -> float32 (C,)."""
+
+
+def nodes(model: onnx.ModelProto) -> list[onnx.NodeProto]:
+    """The nodes that normalise by statistics."""
+    return [node for node in model.graph.node if node.op_type == "BatchNormalization"]
+
+
+def measuring(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[str]]:
+    """A graph that normalises every picture by its own statistics and gives those instead of a picture.
+
+    Also returns the initialisers' names that its outputs, float32 (N, C, 1, 1), belong to, in order.
+    """
+    measured = onnx.ModelProto()
+    measured.CopyFrom(model)
+    kept, outputs, names = [], [], []
+    add = measured.graph.initializer.append
+    add(numpy_helper.from_array(np.array([2, 3], np.int64), "hw"))
+    last = len(nodes(model))
+    for node in model.graph.node:
+        if node.op_type != "BatchNormalization":
+            kept.append(node)
+            continue
+        x, scale, bias, mean, var = node.input
+        own = f"{node.name or node.output[0]}.own"
+        epsilon = next((a.f for a in node.attribute if a.name == "epsilon"), 1e-5)
+        kept += [
+            helper.make_node("ReduceMean", [x], [f"{own}.mean"], axes=[2, 3], keepdims=1),
+            helper.make_node("Sub", [x, f"{own}.mean"], [f"{own}.centred"]),
+            helper.make_node("Mul", [f"{own}.centred", f"{own}.centred"], [f"{own}.squares"]),
+            helper.make_node("ReduceMean", [f"{own}.squares"], [f"{own}.var"], axes=[2, 3], keepdims=1),
+        ]
+        names += [mean, var]
+        outputs += [f"{own}.mean", f"{own}.var"]
+        if len(names) == 2 * last:
+            break
+        kept.append(helper.make_node("InstanceNormalization", [x, scale, bias], list(node.output), epsilon=epsilon))
+    del measured.graph.node[:], measured.graph.output[:]
+    measured.graph.node.extend(kept)
+    measured.graph.output.extend(helper.make_tensor_value_info(o, onnx.TensorProto.FLOAT, None) for o in outputs)
+    return measured, names
+
+
+def mean_statistics(names: list[str], measured: Iterable[list[np.ndarray]]) -> Statistics:
+    """The mean over pictures of what a `measuring` graph gave for each."""
+    totals, count = [np.zeros(1)] * len(names), 0
+    for picture in measured:
+        totals = [total + value.mean(0).reshape(-1) for total, value in zip(totals, picture, strict=True)]
+        count += 1
+    return {name: (total / count).astype(np.float32) for name, total in zip(names, totals, strict=True)}
+
+
+def with_statistics(model: onnx.ModelProto, statistics: Statistics) -> onnx.ModelProto:
+    """`model` with other statistics."""
+    changed = onnx.ModelProto()
+    changed.CopyFrom(model)
+    for initializer in changed.graph.initializer:
+        if initializer.name in statistics:
+            initializer.CopyFrom(numpy_helper.from_array(statistics[initializer.name], initializer.name))
+    return changed

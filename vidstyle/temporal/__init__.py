@@ -1,0 +1,1 @@
+"""What concerns time: optical flow, shots, steadiness and its measure."""

@@ -1,0 +1,58 @@
+"""The warping error (Lai et al. 2018, "Learning Blind Video Temporal Consistency"): how much a video shimmers."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+
+from vidstyle.frames import Pixels
+from vidstyle.temporal.flow import Flow, grey, occluded, warp
+
+
+class WarpingError:
+    """Mean over frame pairs of the mean of (W(O_t) - O_{t-1})^2 over colours in [0, 1] and pixels that are not occluded.
+
+    The flow is the input's, so that input and output are measured along the same motion; the input's own error (noise and
+    imperfect flow) is the floor. `distance`: how many frames lie between the two of a pair.
+    """
+
+    def __init__(self, distance: int = 1) -> None:
+        self._before: deque[tuple[np.ndarray, Pixels, Pixels]] = deque(maxlen=distance)
+        self._flow = Flow("medium")
+        self._sums = np.zeros(2)
+        self.pairs = 0
+
+    def finish(self, source: Pixels, painted: Pixels, begins_shot: bool) -> Pixels:
+        """See `vidstyle.stages.Finisher`: looks on, changes nothing. No pair spans a cut."""
+        if begins_shot:
+            self._before.clear()
+        self.add(source, painted)
+        return painted
+
+    def add(self, source: Pixels, painted: Pixels) -> None:
+        """The next frame, uint8 RGB (H, W, 3), before and after painting."""
+        now = (grey(source), source, painted)
+        if len(self._before) == self._before.maxlen:
+            then = self._before[0]
+            flow, back = self._flow(then[0], now[0]), self._flow(now[0], then[0])
+            seen = ~occluded(flow, back)
+            if seen.any():
+                self._sums += [_error(then[i], now[i], flow, seen) for i in (1, 2)]
+                self.pairs += 1
+        self._before.append(now)
+
+    @property
+    def source(self) -> float:
+        """The input's warping error; nan without a pair."""
+        return float(self._sums[0] / self.pairs) if self.pairs else float("nan")
+
+    @property
+    def painted(self) -> float:
+        """The output's warping error; nan without a pair."""
+        return float(self._sums[1] / self.pairs) if self.pairs else float("nan")
+
+
+def _error(then: Pixels, now: Pixels, flow: np.ndarray, seen: np.ndarray) -> float:
+    difference = warp(now.astype(np.float32), flow) - then
+    return float((difference[seen] ** 2).mean() / 255**2)

@@ -1,0 +1,62 @@
+"""Shots: where one ends, and a few frames spread over one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import cv2
+import numpy as np
+
+from vidstyle.frames import Frame, Pixels
+
+THUMBNAIL = (48, 27)
+CUT_DIFFERENCE = 30.0
+"""Mean difference of two frames' thumbnails, of 255, that only a cut makes..."""
+CUT_CONTRAST = 3.0
+"""...if it is also this many times the recent one: a whirling camera is no series of cuts."""
+
+
+class CutDetector:
+    """Tells frame by frame whether a new shot begins (as PySceneDetect's content detectors: colour difference, adaptive)."""
+
+    def __init__(self) -> None:
+        self._last: np.ndarray | None = None
+        self._recent = 0.0
+
+    def begins_shot(self, pixels: Pixels) -> bool:
+        """Whether `pixels` (H, W, 3), the next frame, is the first of a shot; True for the very first."""
+        small = cv2.resize(np.ascontiguousarray(pixels), THUMBNAIL, interpolation=cv2.INTER_AREA).astype(np.float32)
+        last, self._last = self._last, small
+        if last is None:
+            return True
+        difference = float(np.abs(small - last).mean())
+        cut = difference > max(CUT_DIFFERENCE, CUT_CONTRAST * self._recent)
+        self._recent = 0.0 if cut else max(difference, 0.8 * self._recent)
+        return cut
+
+
+def shot_batches(frames: Iterable[Frame], size: int) -> Iterator[tuple[bool, list[Frame]]]:
+    """Lists of at most `size` consecutive frames, none across a cut; with each, whether a shot begins with it."""
+    cuts, begins, batch = CutDetector(), True, list[Frame]()
+    for frame in frames:
+        cut = cuts.begins_shot(frame.pixels)
+        if batch and (cut or len(batch) == size):
+            yield begins, batch
+            begins, batch = False, []
+        begins = begins or cut
+        batch.append(frame)
+    if batch:
+        yield begins, batch
+
+
+def spread_over_shot(pictures: Iterable[Pixels], count: int) -> list[Pixels]:
+    """`count` pictures (or all, if they are fewer) at about even distances, up to the first cut; in memory for 2 `count`."""
+    kept, stride, cuts = list[Pixels](), 1, CutDetector()
+    for i, picture in enumerate(pictures):
+        if cuts.begins_shot(picture) and i:
+            break
+        if i % stride == 0:
+            kept.append(picture)
+            if len(kept) == 2 * count:
+                kept, stride = kept[::2], 2 * stride
+    return [kept[i * len(kept) // count] for i in range(count)] if len(kept) > count else kept
