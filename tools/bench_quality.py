@@ -113,7 +113,11 @@ class Judge:
             for layer in LAYERS
         }
         content = np.mean([_relative(out[BROAD], own[BROAD]) for out, own in zip(of_output, of_input, strict=True)])
-        return {"style": float(np.mean(list(by_layer.values()))), "broad_style": float(by_layer[BROAD]), "content": float(content)}
+        return {
+            "style": float(np.mean(list(by_layer.values()))),
+            "broad_style": float(by_layer[BROAD]),
+            "content": float(content),
+        }
 
     def grams(self, painting: Pixels) -> list[dict[str, Tensor]]:
         return [{k: gram_matrix(v) for k, v in f.items()} for f in self.features(fit_short_side(painting, SIZE[1]))]
@@ -133,7 +137,9 @@ def paint(stylizer: Stylizer, clip: Sequence[Pixels], stabilize: Stabilize) -> l
     return [stabilizer.finish(frame, picture, i == 0) for i, (frame, picture) in enumerate(zip(clip, painted, strict=False))]
 
 
-def judge_clip(judge: Judge, clip: Sequence[Pixels], painted: Sequence[Pixels], painting: Sequence[dict[str, Tensor]]) -> dict[str, float]:
+def judge_clip(
+    judge: Judge, clip: Sequence[Pixels], painted: Sequence[Pixels], painting: Sequence[dict[str, Tensor]]
+) -> dict[str, float]:
     """All figures of one net on one clip."""
     pairs = [judge.distances(*pair, painting) for pair in evenly(list(zip(clip, painted, strict=False)), JUDGED)]
     figures = {key: float(np.mean([pair[key] for pair in pairs])) for key in pairs[0]}
@@ -177,7 +183,9 @@ def end_to_end(clip: Sequence[Pixels], ours: Net, theirs: Net) -> dict[str, floa
             sink.publish()
         seconds = {}
         for key, net in (("ours", ours), ("theirs", theirs)):
-            options = ConvertOptions(StyleOptions(net.style, "cpu", model_color=net.color), stabilize=net.stabilize, overwrite=True)
+            options = ConvertOptions(
+                StyleOptions(net.style, "cpu", model_color=net.color), stabilize=net.stabilize, overwrite=True
+            )
             stylizer = load_stylizer(options.style)
             runs = []
             for _ in range(3 if key == "ours" else 1):

@@ -269,7 +269,12 @@ def styles() -> int:
     type=click.Path(path_type=Path),
     help="A folder of photographs; several times for more.",
 )
-@click.option("--encoder", required=True, type=click.Path(path_type=Path), help="Weights of a VGG-19 (.pth).")
+@click.option(
+    "--encoder",
+    default="compact",
+    show_default=True,
+    help="compact (ships), vgg19 (torchvision's, downloads 548 MB once) or a file of weights.",
+)
 @click.option("--from", "start", default=None, metavar="STYLE", help="Go on from this style's weights.")
 @click.option("--into", type=click.Path(path_type=Path), default=None, help="Folder for the style. [default: your own styles]")
 @click.option(

@@ -13,7 +13,7 @@ def train_style(
     paintings: Sequence[Path],
     name: str,
     photos: Sequence[Path],
-    encoder: Path,
+    encoder: str = "compact",
     options: TrainOptions = TrainOptions(),
     start: str | None = None,
     into: Path | None = None,
@@ -28,7 +28,7 @@ def train_style(
     try:
         from vidstyle.studio.new_style import NewStyle
     except ModuleNotFoundError as error:
-        if error.name != "torch":
+        if error.name not in ("torch", "safetensors"):
             raise
         raise MissingExtraError("training", "torch") from error
     facts = {"title": title or name, "painter": painter, "licence": licence}

@@ -13,7 +13,7 @@ from pathlib import Path
 from vidstyle.errors import DiskError, OutputExistsError, TrainingError
 from vidstyle.options import TrainOptions
 from vidstyle.studio.export import export_onnx, load_net
-from vidstyle.studio.perceptual import load_encoder
+from vidstyle.studio.perceptual import find_encoder
 from vidstyle.studio.photos import PhotoCrops, read_image
 from vidstyle.studio.training import Progress, Trainer
 from vidstyle.studio.transformer_net import MULTIPLE
@@ -39,7 +39,7 @@ class NewStyle:
         self,
         paintings: Sequence[Path],
         photos: Sequence[Path],
-        encoder: Path,
+        encoder: str,
         options: TrainOptions,
         start: str | None,
         work: Path | None,
@@ -55,7 +55,7 @@ class NewStyle:
             commands = json.loads(before.get("commands", "[]"))
         work = work or Path(f"{self.name}.training")
         crops = PhotoCrops(photos, options)
-        trainer = Trainer(load_encoder(encoder), [read_image(p) for p in paintings], crops, work, options, net)
+        trainer = Trainer(find_encoder(encoder), [read_image(p) for p in paintings], crops, work, options, net)
         log.info("training '%s' on %s: %d steps, %d photographs; previews in %s", self.name, trainer.device,
                  trainer.steps, len(crops.files), work)  # fmt: skip
         last = None

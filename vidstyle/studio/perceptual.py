@@ -7,14 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import safetensors.torch
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vidstyle.errors import StyleError
+from vidstyle.errors import MissingExtraError, StyleError
+from vidstyle.stylizers.catalog import shipped_folder
 
+COMPACT_FILE = "encoder.safetensors"
 COMPACT_WIDTHS = {
     "1_1": 16, "1_2": 16, "2_1": 32, "2_2": 32, "3_1": 64, "3_2": 64, "3_3": 64,
     "4_1": 128, "4_2": 128, "4_3": 128, "5_1": 128,
@@ -100,21 +103,56 @@ def _conv(weight: Tensor, bias: Tensor, padding: int = 0) -> nn.Conv2d:
     return conv
 
 
+def find_encoder(name: str) -> Encoder:
+    """`compact`: the one that ships; `vgg19`: torchvision's, downloaded once (548 MB) and checked; else a weight file.
+
+    Raises `StyleError` if it cannot be had, `MissingExtraError` without torchvision.
+    """
+    if name == "vgg19":
+        return _torchvision_vgg19()
+    return load_encoder(shipped_folder() / COMPACT_FILE if name == "compact" else Path(name))
+
+
+def _torchvision_vgg19() -> Encoder:
+    try:
+        from torchvision.models import VGG19_Weights
+    except Exception as error:  # its wheels for another build of torch fail with a RuntimeError or an OSError
+        raise MissingExtraError("the encoder vgg19", "torch") from error
+    url = VGG19_Weights.IMAGENET1K_V1.url
+    try:
+        # The file's name holds the first digits of its sha256, which `check_hash` compares before the file gets its name.
+        state = torch.hub.load_state_dict_from_url(url, map_location="cpu", check_hash=True, progress=False, weights_only=True)
+    except Exception as error:  # network, disk, hash or pickle: each has kinds of its own
+        raise StyleError(
+            f"expected VGG-19 from {url}, could not load it: {_first_line(error)}; --encoder takes a file too"
+        ) from error
+    return _from_weights(state, url)
+
+
 def load_encoder(path: Path) -> Encoder:
     """An `Encoder` from a weight file; its kind is told from its keys.
 
-    Known: torchvision's `vgg19` state dict, Caffe's VGG-19 (`conv1_1.weight`, BGR 0..255), AdaIN's normalised VGG-19
-    (keys are positions, 1x1 preprocessing first), Collaborative Distillation's small VGG-19 (`conv11.weight`, CVPR 2020).
-    Raises `StyleError` for anything else. Files are read with `weights_only=True`: no code in them is run.
+    Known: our compact encoder (safetensors), torchvision's `vgg19` state dict, Caffe's VGG-19 (`conv1_1.weight`, BGR 0..255),
+    AdaIN's normalised VGG-19 (keys are positions, 1x1 preprocessing first), Collaborative Distillation's small VGG-19
+    (`conv11.weight`, CVPR 2020). Raises `StyleError` for anything else. Files are read with `weights_only=True`: no code in
+    them is run.
     """
     try:
-        state: Any = torch.load(path, map_location="cpu", weights_only=True)
+        state: Any = (
+            safetensors.torch.load_file(path)
+            if path.suffix == ".safetensors"
+            else torch.load(path, map_location="cpu", weights_only=True)
+        )
     except FileNotFoundError:
         raise StyleError(f"expected an encoder's weights, found no file: {path}") from None
     except Exception as error:  # torch.load raises many kinds for a broken or unsafe file
         raise StyleError(
-            f"expected an encoder's weights (.pth, tensors only), could not read {path}: {_first_line(error)}"
+            f"expected an encoder's weights (.safetensors, or .pth of tensors), could not read {path}: {_first_line(error)}"
         ) from error
+    return _from_weights(state, path)
+
+
+def _from_weights(state: Any, origin: object) -> Encoder:
     if isinstance(state, Mapping) and isinstance(state.get("model"), Mapping):
         state = state["model"]
     if isinstance(state, Mapping):
@@ -122,7 +160,7 @@ def load_encoder(path: Path) -> Encoder:
             if all(f"{key}.weight" in state and f"{key}.bias" in state for key in keys.values()):
                 return Encoder({n: (state[f"{k}.weight"], state[f"{k}.bias"]) for n, k in keys.items()}, stem, padding_mode)
     raise StyleError(
-        f"expected a VGG-19 encoder (torchvision, Caffe, normalised or distilled keys), found something else: {path}"
+        f"expected a VGG-19 encoder (compact, torchvision, Caffe, normalised or distilled keys), found something else: {origin}"
     )
 
 
@@ -153,8 +191,7 @@ def _first_line(error: Exception) -> str:
 
 def gram_matrix(features: Tensor) -> Tensor:
     """G = F F^T / (h w) of features (N, C, h, w): shape (N, C, C), float32. Gatys et al. 2015, eq. 3, per position."""
-    gram: Tensor = _Gram.apply(features)  # type: ignore[no-untyped-call]
-    return gram
+    return cast(Tensor, _Gram.apply(features))  # type: ignore[no-untyped-call]
 
 
 class _Gram(torch.autograd.Function):

@@ -28,7 +28,7 @@ class Flow:
         """
         if min(first.shape) < MIN_SIDE:
             return np.zeros((*first.shape, 2), np.float32)
-        return np.asarray(self._dis.calc(first, second, None))
+        return np.asarray(self._dis.calc(first, second, np.zeros((*first.shape, 2), np.float32)))
 
 
 def grey(pixels: Pixels) -> np.ndarray:
