@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from fractions import Fraction
 from pathlib import Path
@@ -188,6 +189,51 @@ def test_height_changes_the_painting_and_not_the_size(clip: Path, height: int) -
     assert np.abs(plain.astype(int) - scaled).mean() > 1
 
 
+def flickering(index: int, width: int, height: int) -> np.ndarray:
+    """A still scene with fresh grain in every frame."""
+    grain = np.random.default_rng(index).integers(-20, 21, (height, width, 3))
+    return np.clip(moving_bar(0, width, height) + grain, 0, 255).astype(np.uint8)
+
+
+def test_a_steadier_video_and_its_report(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "in.mp4", picture=flickering, options={"crf": "8"})
+    model = identity_model(tmp_path / "identity.onnx")
+    errors = {}
+    for stabilize in ("off", "strong"):
+        output = tmp_path / f"{stabilize}.mp4"
+        done = paint(clip, "-o", output, "--stabilize", stabilize, "--report", style=str(model))
+        assert len(frames_of(output)) == 12
+        number = r"(\d\.\d\de-\d\d)"
+        line = rf"{re.escape(str(output))}: warping error {number}, warping error of the input {number}\n"
+        said = re.fullmatch(line, done.stdout)
+        assert said, done.stdout
+        errors[stabilize], of_input = float(said[1]), float(said[2])
+        assert 0 < of_input == errors["off"], "unpainted and not steadied it is the input"
+    assert errors["strong"] < 0.5 * errors["off"]
+    plain, steadied = (np.diff(rgb_of(tmp_path / f"{name}.mp4").astype(int), axis=0) for name in ("off", "strong"))
+    assert np.abs(steadied).mean() < 0.7 * np.abs(plain).mean()
+
+
+def test_without_a_report_nothing_is_printed(clip: Path) -> None:
+    assert paint(clip, "--stabilize", "light").stdout == ""
+
+
+def test_the_report_of_a_picture_says_that_there_is_nothing_to_measure(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "photo.png"), moving_bar(3, 61, 43))
+    done = paint(tmp_path / "photo.png", "--report", "--progress", "json", "--stabilize", "strong")
+    assert done.stdout.startswith(f"{tmp_path / 'photo.tiny.png'}: too few frames")
+    assert len(done.stdout.splitlines()) == 1
+    file_done = next(e for e in events(done.stderr) if e["event"] == "file_done")
+    assert file_done["report"] == {"warping error": None, "warping error of the input": None}
+
+
+def test_the_report_is_told_to_programs(clip: Path) -> None:
+    done = paint(clip, "--report", "--progress", "json")
+    file_done = next(e for e in events(done.stderr) if e["event"] == "file_done")
+    assert set(file_done["report"]) == {"warping error", "warping error of the input"}
+    assert all(value > 0 for value in file_done["report"].values())
+
+
 @pytest.mark.parametrize(("codec", "name"), [("h264", "h264"), ("hevc", "hevc"), ("av1", "av1")])
 def test_codec_is_as_asked(tmp_path: Path, codec: str, name: str) -> None:
     clip = write_clip(tmp_path / "in.mp4", times=range(5), size=(80, 64))
@@ -207,7 +253,7 @@ def test_a_smaller_crf_makes_a_larger_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "given",
     [("--crf", "99"), ("--preset", "hasty"), ("--codec", "theora"), ("--pix-fmt", "rgb565"), ("--start", "2", "--end", "1"),
-     ("--end", "1", "--sample", "1"), ("--height", "3"), ("--start", "soon"), ("--no-such-option",)],
+     ("--end", "1", "--sample", "1"), ("--height", "3"), ("--start", "soon"), ("--stabilize", "wildly"), ("--no-such-option",)],
 )  # fmt: skip
 def test_impossible_options_are_usage_errors(clip: Path, given: tuple[str, ...]) -> None:
     done = run_cli(clip, "--style", "tiny", *given)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import av
@@ -28,6 +28,9 @@ class Identity:
 
     def stylize(self, pictures: Sequence[Pixels]) -> Pixels:
         return np.stack(pictures)
+
+    def for_shot(self, pictures: Iterable[Pixels]) -> Identity:
+        return self
 
     def describe(self) -> str:
         return "identity"

@@ -2,19 +2,40 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
+import io
 import os
 import pickle
-from collections.abc import Callable
+import re
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import pytest
+import safetensors.torch
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vidstyle.errors import StyleError
+from vidstyle.errors import MissingExtraError, StyleError
 from vidstyle.studio import perceptual
-from vidstyle.studio.perceptual import content_loss, gram_matrix, load_encoder, style_grams, style_loss, total_variation
+from vidstyle.studio.perceptual import (
+    COMPACT_WIDTHS,
+    content_loss,
+    find_encoder,
+    gram_matrix,
+    load_encoder,
+    pyramid_features,
+    style_grams,
+    style_loss,
+    total_variation,
+    untrained_compact_encoder,
+)
 
 NAMES = [f"{block}_{i}" for block, count in enumerate((2, 2, 4, 4, 4), 1) for i in range(1, count + 1)]
 WIDTHS = [4, 4, 6, 6, 8, 8, 8, 8, 10, 10, 10, 10, 10, 10, 10, 10]
@@ -109,6 +130,148 @@ def test_half_precision_weights_compute_in_single(tmp_path: Path, image: Tensor)
     assert load_encoder(save(tmp_path, state))(image, ["relu2_1"])["relu2_1"].dtype == torch.float32
 
 
+def save_compact(folder: Path) -> tuple[perceptual.Encoder, Path]:
+    """An encoder of the kind that ships, and its file, in half precision as it ships."""
+    torch.manual_seed(11)
+    encoder = untrained_compact_encoder()
+    path = folder / "encoder.safetensors"
+    safetensors.torch.save_file({k: v.half().contiguous() for k, v in encoder.state_dict().items()}, path)
+    return encoder, path
+
+
+def test_the_compact_encoder_comes_back_from_its_file(tmp_path: Path, image: Tensor) -> None:
+    encoder, path = save_compact(tmp_path)
+    loaded, layers = load_encoder(path), [f"relu{name}" for name in COMPACT_WIDTHS]
+    features, expected = loaded(image, layers), encoder(image, layers)
+    assert [features[layer].shape[1] for layer in layers] == list(COMPACT_WIDTHS.values())
+    for layer in layers:
+        assert features[layer].dtype == torch.float32
+        assert (features[layer] - expected[layer]).norm() < 0.01 * expected[layer].norm()
+
+
+def test_the_compact_encoder_is_the_one_beside_the_styles(tmp_path: Path, image: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(perceptual, "shipped_folder", lambda: tmp_path)
+    with pytest.raises(StyleError, match=r"no file.*encoder\.safetensors"):
+        find_encoder("compact")
+    _, path = save_compact(tmp_path)
+    found, given = (find_encoder(name)(image, ["relu5_1"])["relu5_1"] for name in ("compact", str(path)))
+    assert torch.equal(found, given)
+
+
+@pytest.mark.parametrize("content", [b"", b"rubbish" * 50, b"\xff" * 16])
+def test_a_broken_compact_encoder_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "encoder.safetensors").write_bytes(content)
+    with pytest.raises(StyleError, match=r"encoder\.safetensors"):
+        load_encoder(tmp_path / "encoder.safetensors")
+
+
+def test_safetensors_of_something_else_are_refused(tmp_path: Path) -> None:
+    _, path = save_compact(tmp_path)
+    state = safetensors.torch.load_file(path)
+    del state["convs.4_1.bias"]
+    safetensors.torch.save_file(state, path)
+    with pytest.raises(StyleError, match=r"encoder\.safetensors"):
+        load_encoder(path)
+
+
+def test_a_layer_may_be_taken_of_a_smaller_picture(tmp_path: Path, image: Tensor) -> None:
+    encoder = load_encoder(save(tmp_path, random_convs("conv{}".format)))
+    found = pyramid_features(encoder, image, ["relu1_1", "relu3_1", "relu3_1/2", "relu1_1/4"])
+    half, quarter = (image.unflatten(2, (-1, n)).unflatten(4, (-1, n)).mean((3, 5)) for n in (2, 4))
+    whole = encoder(image, ["relu1_1", "relu3_1"])
+    smaller = {"relu3_1/2": encoder(half, ["relu3_1"])["relu3_1"], "relu1_1/4": encoder(quarter, ["relu1_1"])["relu1_1"]}
+    assert_same(found, whole | smaller, ["relu1_1", "relu3_1", "relu3_1/2", "relu1_1/4"])
+
+
+# VGG-19 from torchvision's server, for which a folder on this machine stands in
+
+Serve = Callable[[str, bytes], str]
+
+
+@pytest.fixture
+def serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
+    """Puts a file on a server, where torchvision, installed or not, then says that VGG-19 is; torch's own folder is empty."""
+    folder = tmp_path / "server"
+    folder.mkdir()
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=str(folder))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    monkeypatch.setattr(SimpleHTTPRequestHandler, "log_message", lambda *args: None)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setattr(torch.hub, "_hub_dir", None)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+
+    def put(name: str, content: bytes) -> str:
+        (folder / name).write_bytes(content)
+        url = f"http://127.0.0.1:{server.server_port}/{name}"
+        models: Any = ModuleType("torchvision.models")
+        models.VGG19_Weights = SimpleNamespace(IMAGENET1K_V1=SimpleNamespace(url=url))
+        monkeypatch.setitem(sys.modules, "torchvision", ModuleType("torchvision"))
+        monkeypatch.setitem(sys.modules, "torchvision.models", models)
+        return url
+
+    yield put
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def torchvision_file() -> tuple[State, bytes]:
+    """Weights under torchvision's keys, and the file that holds them."""
+    state = random_convs(lambda name: f"features.{TORCHVISION[name]}")
+    file = io.BytesIO()
+    torch.save(state, file)
+    return state, file.getvalue()
+
+
+def kept(tmp_path: Path) -> list[str]:
+    """The files that a download left."""
+    return [path.name for path in (tmp_path / "torch").rglob("*") if path.is_file()]
+
+
+def test_vgg19_is_downloaded_once_and_checked(tmp_path: Path, serve: Serve, image: Tensor) -> None:
+    state, content = torchvision_file()
+    name = f"vgg19-{hashlib.sha256(content).hexdigest()[:8]}.pth"
+    serve(name, content)
+    features = find_encoder("vgg19")(image, LAYERS)
+    assert kept(tmp_path) == [name]
+    torch.save(state, tmp_path / "encoder.pth")
+    assert_same(features, load_encoder(tmp_path / "encoder.pth")(image, LAYERS), LAYERS)
+    (tmp_path / "server" / name).unlink()
+    assert_same(find_encoder("vgg19")(image, LAYERS), features, LAYERS)
+
+
+def test_a_vgg19_that_is_not_the_one_expected_is_refused_and_not_kept(tmp_path: Path, serve: Serve) -> None:
+    url = serve("vgg19-00000000.pth", torchvision_file()[1])
+    with pytest.raises(StyleError, match=re.escape(url)):
+        find_encoder("vgg19")
+    assert kept(tmp_path) == []
+
+
+def test_vgg19_without_its_server_is_an_error(tmp_path: Path, serve: Serve) -> None:
+    url = serve("vgg19-00000000.pth", b"")
+    (tmp_path / "server" / "vgg19-00000000.pth").unlink()
+    with pytest.raises(StyleError, match=f"{re.escape(url)}.*--encoder takes a file"):
+        find_encoder("vgg19")
+    assert kept(tmp_path) == []
+
+
+def test_vgg19_without_torchvision_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torchvision", ModuleType("torchvision"))
+    monkeypatch.setitem(sys.modules, "torchvision.models", None)  # type: ignore[arg-type]
+    with pytest.raises(MissingExtraError, match=r"vidstyle\[torch\]"):
+        find_encoder("vgg19")
+
+
+def test_torchvision_names_its_file_after_the_hash() -> None:
+    try:
+        from torchvision.models import VGG19_Weights
+    except Exception as error:  # its wheels for another build of torch fail in ways of their own
+        pytest.skip(f"torchvision does not load: {error}")
+    assert re.search(r"/vgg19-[0-9a-f]{8}\.pth$", VGG19_Weights.IMAGENET1K_V1.url)
+
+
 def test_a_layer_that_is_not_there_is_named(tmp_path: Path, image: Tensor) -> None:
     encoder = load_encoder(save(tmp_path, random_convs("conv{}".format, NAMES[:3])))
     with pytest.raises(StyleError, match=r"relu4_1.*relu2_1"):
@@ -173,6 +336,30 @@ def test_gram_matrix_is_the_mean_product_of_channels() -> None:
             for b in range(3):
                 expected = sum(float(f[n, a, y, x] * f[n, b, y, x]) for y in range(4) for x in range(5)) / 20
                 assert float(got[n, a, b]) == pytest.approx(expected, abs=1e-5)
+
+
+def plain_gram(features: Tensor) -> Tensor:
+    flat = features.flatten(2)
+    return flat @ flat.transpose(1, 2) / flat.shape[2]
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=["planes", "channels last"])
+@pytest.mark.parametrize(("kind", "tolerance"), [(torch.float32, 1e-4), (torch.bfloat16, 0.02)], ids=["single", "bfloat16"])
+def test_the_gradient_of_the_gram_matrix_is_that_of_the_plain_expression(
+    kind: torch.dtype, tolerance: float, layout: torch.memory_format
+) -> None:
+    torch.manual_seed(12)
+    f, weights = torch.randn(2, 8, 6, 10).to(kind), torch.randn(2, 8, 8)  # no symmetric gradient
+    plain, ours = f.float().requires_grad_(), f.to(memory_format=layout).clone(memory_format=layout).requires_grad_()
+    (plain_gram(plain) * weights).sum().backward()
+    gram = gram_matrix(ours)
+    (gram * weights).sum().backward()
+    assert plain.grad is not None
+    assert ours.grad is not None
+    assert gram.dtype == torch.float32
+    assert ours.grad.dtype == kind
+    assert (gram - plain_gram(plain)).norm() < tolerance * gram.norm()
+    assert (ours.grad.float() - plain.grad).norm() < tolerance * plain.grad.norm()
 
 
 def test_losses_are_zero_at_the_target_and_positive_elsewhere(tmp_path: Path, image: Tensor) -> None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from fractions import Fraction
 
 import numpy as np
 import pytest
 
-from vidstyle.frames import Frame, Pixels, VideoInfo, in_batches
+from vidstyle.frames import Frame, Pixels, VideoInfo
 from vidstyle.pipeline import AHEAD, prefetch, run
+from vidstyle.stages import Finisher
 
 AGAIN = range(50)
 TICK = Fraction(1, 24)
@@ -22,12 +23,13 @@ class TroubleError(Exception):
 
 
 class Numbers:
-    """A source of tiny frames that counts how many it gave and whether its generator was closed."""
+    """A source of tiny frames, each a level lighter or, at `cuts`, a hundred; it counts how many it gave and knows whether
+    its generator was closed."""
 
     info = VideoInfo(2, 2)
 
-    def __init__(self, count: int, fail_at: int | None = None) -> None:
-        self.count, self.fail_at, self.given, self.ended = count, fail_at, 0, False
+    def __init__(self, count: int, fail_at: int | None = None, cuts: Sequence[int] = ()) -> None:
+        self.count, self.fail_at, self.cuts, self.given, self.ended = count, fail_at, cuts, 0, False
 
     def frames(self) -> Iterator[Frame]:
         try:
@@ -35,9 +37,13 @@ class Numbers:
                 if index == self.fail_at:
                     raise TroubleError("source")
                 self.given = index + 1
-                yield Frame(np.full((2, 2, 3), index % 250, np.uint8), index, TICK)
+                level = (index + 100 * sum(cut <= index for cut in self.cuts)) % 250
+                yield Frame(np.full((2, 2, 3), level, np.uint8), index, TICK)
         finally:
             self.ended = True
+
+    def following(self, first: Frame, seconds: float) -> Generator[Pixels, None, None]:
+        yield first.pixels
 
     def warnings(self) -> list[str]:
         return []
@@ -64,6 +70,9 @@ class PlusOne:
         painted = np.stack(pictures) + np.uint8(1)
         return painted[1:] if self.wrong_count else painted
 
+    def for_shot(self, pictures: Iterable[Pixels]) -> PlusOne:
+        return self
+
     def describe(self) -> str:
         return "plus one"
 
@@ -87,6 +96,19 @@ class Collector:
 
     def close(self) -> None:
         raise AssertionError("the pipeline does not close the sink")
+
+
+class Halves:
+    """A finisher that shows half of every painting, notes what it sees and fails at the frame `fail_at`."""
+
+    def __init__(self, fail_at: int | None = None) -> None:
+        self.fail_at, self.seen = fail_at, list[tuple[int, int, bool]]()
+
+    def finish(self, source: Pixels, painted: Pixels, begins_shot: bool) -> Pixels:
+        if len(self.seen) == self.fail_at:
+            raise TroubleError("finisher")
+        self.seen.append((int(source[0, 0, 0]), int(painted[0, 0, 0]), begins_shot))
+        return painted // 2
 
 
 @pytest.fixture(autouse=True)
@@ -118,17 +140,92 @@ def test_success_many_times_leaves_no_thread() -> None:
 
 @pytest.mark.parametrize("at", [0, 1, 7])
 @pytest.mark.parametrize("size", [1, 3])
+@pytest.mark.parametrize("finished", [False, True], ids=["plain", "finished"])
 @pytest.mark.parametrize("stage", ["source", "stylizer", "sink"])
-def test_an_error_in_any_stage_comes_out_and_everything_ends(stage: str, size: int, at: int) -> None:
+def test_an_error_in_any_stage_comes_out_and_everything_ends(stage: str, finished: bool, size: int, at: int) -> None:
     for _ in AGAIN:
         source = Numbers(1000, at if stage == "source" else None)
         stylizer = PlusOne(at if stage == "stylizer" else None)
         sink = Collector(at if stage == "sink" else None)
+        finishers: list[Finisher] = [Halves()] if finished else []
         with pytest.raises(TroubleError, match=stage):
-            run(source, stylizer, sink, size)
+            run(source, stylizer, sink, size, finishers=finishers)
         assert source.ended, "the source's generator was left open"
-        assert source.given <= at + 1 + size * (2 * AHEAD + 2)
+        assert source.given <= at + 1 + size * ((3 if finished else 2) * AHEAD + 3)
         assert len(sink.frames) == (at if stage == "sink" else at // size * size)
+
+
+@pytest.mark.parametrize("at", [0, 1, 7])
+@pytest.mark.parametrize("size", [1, 3])
+def test_an_error_in_a_finisher_comes_out_and_everything_ends(size: int, at: int) -> None:
+    for _ in AGAIN:
+        source, sink = Numbers(1000), Collector()
+        with pytest.raises(TroubleError, match="finisher"):
+            run(source, PlusOne(), sink, size, finishers=[Halves(at)])
+        assert source.ended
+        assert source.given < 1000
+        assert len(sink.frames) == at
+
+
+def test_an_error_in_getting_ready_for_a_shot_comes_out_and_everything_ends() -> None:
+    class Unready(PlusOne):
+        def for_shot(self, pictures: Iterable[Pixels]) -> PlusOne:
+            if next(iter(pictures))[0, 0, 0] > 100:
+                raise TroubleError("shot")
+            return self
+
+    for _ in AGAIN:
+        source, sink = Numbers(1000, cuts=[6]), Collector()
+        with pytest.raises(TroubleError, match="shot"):
+            run(source, Unready(), sink, 3, finishers=[Halves()])
+        assert source.ended
+        assert [frame.pts for frame in sink.frames] == list(range(6))
+
+
+def test_a_batch_spans_no_cut() -> None:
+    sink, stylizer = Collector(), PlusOne()
+    run(Numbers(12, cuts=[4, 7]), stylizer, sink, 3)
+    assert stylizer.sizes == [3, 1, 3, 3, 2]
+    assert [frame.pts for frame in sink.frames] == list(range(12))
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_each_shot_is_painted_by_a_stylizer_made_for_it_after_its_pictures(size: int) -> None:
+    class ShotByShot(PlusOne):
+        def __init__(self) -> None:
+            super().__init__()
+            self.shots = list[list[int]]()
+
+        def for_shot(self, pictures: Iterable[Pixels]) -> PlusOne:
+            self.shots.append([int(p[0, 0, 0]) for p in pictures])
+            return Brighter(10 * len(self.shots))
+
+    class Brighter(PlusOne):
+        def __init__(self, by: int) -> None:
+            super().__init__()
+            self.by = by
+
+        def stylize(self, pictures: Sequence[Pixels]) -> Pixels:
+            return np.stack(pictures) + np.uint8(self.by)
+
+    stylizer, sink = ShotByShot(), Collector()
+    run(Numbers(9, cuts=[4, 7]), stylizer, sink, size, shot_pictures=lambda first: [first.pixels, first.pixels + np.uint8(1)])
+    assert stylizer.shots == [[0, 1], [104, 105], [207, 208]]
+    assert stylizer.sizes == [], "the stylizer for no shot in particular painted nothing"
+    added = [int(frame.pixels[0, 0, 0]) for frame in sink.frames]
+    assert added == [10, 11, 12, 13, 124, 125, 126, 237, 238]
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_finishers_see_every_frame_in_order_and_have_the_last_word(size: int) -> None:
+    first, second, sink, counts = Halves(), Halves(), Collector(), list[int]()
+    run(Numbers(6, cuts=[4]), PlusOne(), sink, size, counts.append, finishers=[first, second])
+    levels, begins = [0, 1, 2, 3, 104, 105], [True, False, False, False, True, False]
+    assert first.seen == [(n, n + 1, begin) for n, begin in zip(levels, begins, strict=True)]
+    assert second.seen == [(n, (n + 1) // 2, begin) for n, begin in zip(levels, begins, strict=True)]
+    assert [int(frame.pixels[0, 0, 0]) for frame in sink.frames] == [(n + 1) // 4 for n in levels]
+    assert [frame.pts for frame in sink.frames] == list(range(6))
+    assert counts == list(range(1, 7))
 
 
 def test_a_stylizer_that_loses_a_picture_is_an_error() -> None:
@@ -166,8 +263,9 @@ def test_an_interrupt_while_a_thread_starts_ends_everything(monkeypatch: pytest.
     assert source.given < 100_000
 
 
+@pytest.mark.parametrize("finishers", [[], [Halves()]], ids=["plain", "finished"])
 @pytest.mark.parametrize("size", [1, 4])
-def test_a_slow_sink_holds_the_source_back(size: int) -> None:
+def test_a_slow_sink_holds_the_source_back(size: int, finishers: list[Finisher]) -> None:
     source = Numbers(1000)
     lead = list[int]()
 
@@ -176,9 +274,9 @@ def test_a_slow_sink_holds_the_source_back(size: int) -> None:
             super().write(frame)
             lead.append(source.given - len(self.frames))
 
-    run(source, PlusOne(), Slow(), size)
+    run(source, PlusOne(), Slow(), size, finishers=finishers)
     assert len(lead) == 1000
-    assert max(lead) <= size * (2 * AHEAD + 3)
+    assert max(lead) <= size * ((3 if finishers else 2) * AHEAD + 4)
 
 
 @pytest.mark.parametrize("depth", [1, 2, 5])
@@ -256,8 +354,3 @@ def test_closing_early_closes_the_source_in_its_own_thread(taken: int) -> None:
 
 def test_a_plain_iterator_will_do() -> None:
     assert list(prefetch(iter([1, 2, 3]), 1)) == [1, 2, 3]
-
-
-def test_batches_are_full_but_for_the_last() -> None:
-    frames = list(Numbers(7).frames())
-    assert [[f.pts for f in batch] for batch in in_batches(frames, 3)] == [[0, 1, 2], [3, 4, 5], [6]]

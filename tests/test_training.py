@@ -87,7 +87,7 @@ def test_it_runs_to_the_end(tmp_path: Path, photos: Path, encoder_file: Path) ->
     trainer = make_trainer(tmp_path / "work", PhotoCrops([photos], QUICK), load_encoder(encoder_file))
     last = train(trainer)[-1]
     assert last.step == last.steps == 6
-    assert {"loss", "identity", "style", "content", "tone", "tv", "border", "range"} <= set(last.losses)
+    assert {"loss", "identity", "style", "content", "tone", "tv", "border", "unsteady", "range"} <= set(last.losses)
     assert not trainer.net.training
     assert all(value.isfinite().all() for value in weights(trainer).values())
     assert listing(tmp_path / "work") == ["checkpoint.pt", "preview.png"]
@@ -101,6 +101,21 @@ def test_it_learns(tmp_path: Path, photos: Path, encoder_file: Path, kind: dict[
     reports = train(make_trainer(tmp_path / "work", PhotoCrops([photos], options), load_encoder(encoder_file), options))
     assert [r.step for r in reports] == [50, 60]
     assert reports[1].losses[loss] < reports[0].losses[loss]
+
+
+def test_steadiness_comes_in_by_and_by(tmp_path: Path, photos: Path, encoder_file: Path) -> None:
+    """In a net that hardly learns, the loss grows as its weight does."""
+    encoder, losses = load_encoder(encoder_file), {}
+    for steps, ramp in ((1, 1.0), (60, 1.0), (60, 0.0)):
+        options = replace(QUICK, steps=steps, identity_steps=0, steadiness_ramp=ramp, learning_rate=1e-9, checkpoint_every=1000)
+        crops = PhotoCrops([photos], options)
+        reports = train(make_trainer(tmp_path / f"{steps}-{ramp}", crops, encoder, options))
+        losses[steps, ramp] = [report.losses["unsteady"] for report in reports]
+    assert losses[1, 1.0] == [0], "nothing at the first step"
+    first, last = losses[60, 1.0]
+    first_at_once, last_at_once = losses[60, 0.0]
+    assert first / first_at_once == pytest.approx(24.5 / 60, rel=0.3)
+    assert last / last_at_once == pytest.approx(54.5 / 60, rel=0.05)
 
 
 @pytest.mark.parametrize("identity_steps", [2, 3, 1], ids=["before the freeze", "in the identity", "at the freeze"])
@@ -261,7 +276,7 @@ def test_train_does_not_replace_a_style_unless_told_to(tmp_path: Path, arguments
     [(["--name", "Bad Name"], 1), (["--name", "../evil"], 1), (["--name", "sea", "--crop", "65"], 1),
      (["--name", "sea", "--photos", "nowhere"], 1), (["--name", "sea", "--encoder", "nowhere.pth"], 4),
      (["--name", "sea", "--encoder", "painting.png"], 4), (["--name", "sea", "--from", "no-such-style"], 4),
-     (["--name", "sea", "--style-weights", "1,2"], 2), (["--name", "sea", "nowhere.png"], 1), ([], 2)],
+     (["--name", "sea", "--steadiness-ramp", "2"], 2), (["--name", "sea", "nowhere.png"], 1), ([], 2)],
 )  # fmt: skip
 def test_train_refuses_what_cannot_work(tmp_path: Path, arguments: list[object], change: list[str], code: int) -> None:
     done = run_cli(*arguments, *change, cwd=tmp_path, env=own(tmp_path))
@@ -269,3 +284,25 @@ def test_train_refuses_what_cannot_work(tmp_path: Path, arguments: list[object],
     assert "Traceback" not in done.stderr
     assert "error" in done.stderr.lower()
     assert not (tmp_path / "own").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "named"),
+    [("--style-layers", "relu9_1:1", "relu9_1"), ("--style-layers", "relu1_1:much", "much"), ("--style-layers", "relu1_1", "''"),
+     ("--style-layers", "relu1_1:1,", "''"), ("--style-layers", "relu3_1/0:1", "relu3_1/0"), ("--content-layers", "sky", "sky"),
+     ("--content-layers", "", "''"), ("--content-layers", "relu3_1;relu4_1", "relu3_1;relu4_1")],
+)  # fmt: skip
+def test_layers_that_cannot_be_are_named(tmp_path: Path, arguments: list[object], option: str, value: str, named: str) -> None:
+    done = run_cli(*arguments, "--name", "sea", option, value, cwd=tmp_path, env=own(tmp_path))
+    assert done.returncode == 2, done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith("error: expected")
+    assert named in done.stderr
+    assert not (tmp_path / "own").exists()
+
+
+def test_train_takes_layers_of_smaller_pictures(tmp_path: Path, arguments: list[object]) -> None:
+    layers = ["--style-layers", "relu1_1:1, relu2_1/2:0.5", "--content-layers", "relu2_1/2"]
+    done = run_cli(*arguments, *layers, "--name", "sea", cwd=tmp_path, env=own(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert listing(tmp_path / "own") == ["catalog.json", "sea.onnx"]

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterable, Sequence
@@ -46,6 +48,8 @@ SIZE = (640, 360)
 FRAMES, JUDGED, FAR = 17, 5, 8
 LAYERS, BROAD = ("relu1_1", "relu2_1", "relu3_1"), "relu3_1"
 SCALES = (1, 2, 4)
+DRAWN = "mosaic.png"
+"""Drawn by tools/draw_mosaic.py."""
 Stabilize = Literal["off", "light", "strong"]
 
 
@@ -62,7 +66,7 @@ class Net:
 
 def nets(peers: Path, ours: Iterable[str]) -> list[Net]:
     """Ours, with and without stabilisation, and theirs. Mosaics are judged by the picture that each was trained on."""
-    paintings = {"udnie": "udnie.jpg", "great-wave": "great_wave.jpg", "scream": "the_scream.jpg", "mosaic": "samples/mosaic.jpg"}
+    paintings = {"udnie": "udnie.jpg", "great-wave": "great_wave.jpg", "scream": "the_scream.jpg", "mosaic": DRAWN}
     found = [
         Net(f"{style}, vidstyle" + ("" if how == "off" else f", --stabilize {how}"), paintings[Path(style).stem], style, how)
         for style in ours
@@ -80,6 +84,16 @@ def nets(peers: Path, ours: Iterable[str]) -> list[Net]:
         ("udnie, 8 channels", "udnie.jpg", "transformernet_nc8_udnie.pth", "rgb"),
     ]
     return found + [Net(label, painting, str(peers / file), "off", color) for label, painting, file, color in theirs]  # type: ignore[arg-type]
+
+
+def picture(name: str, folder: Path) -> Pixels:
+    """A painting, RGB."""
+    if name != DRAWN:
+        return read_image(folder / name)
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / DRAWN
+        subprocess.run([sys.executable, ROOT / "tools" / "draw_mosaic.py", path], check=True)
+        return read_image(path)
 
 
 def load_clip(folder: Path) -> list[Pixels]:
@@ -214,11 +228,10 @@ def main() -> None:
     chosen = [replace(net, label=net.label.replace(net.style, Path(net.style).stem)) for net in chosen]
     results: dict[str, Any] = {}
     for net in chosen:
-        path = ROOT / net.painting if net.painting.startswith("samples/") else args.paintings / net.painting
-        painting = judge.grams(read_image(path))
+        painting = judge.grams(picture(net.painting, args.paintings))
         stylizer = load_stylizer(StyleOptions(net.style, "cpu", model_color=net.color))
         by_clip = {n: judge_clip(judge, c, paint(stylizer, c, net.stabilize), painting) for n, c in clips.items()}
-        results[net.label] = {"painting": Path(net.painting).name, "mean": over_clips(by_clip), "clips": by_clip}
+        results[net.label] = {"painting": net.painting, "mean": over_clips(by_clip), "clips": by_clip}
         print(f"{net.label:40}", "  ".join(f"{k} {v:.5f}" for k, v in results[net.label]["mean"].items()), flush=True)
     result = {"command": "python tools/bench_quality.py", "machine": machine(torch.get_num_threads()), "nets": results}
     result["ratios_to_full_net"] = compare(results, ours)

@@ -1,4 +1,6 @@
-"""Writes the tables of README.md and all of models/README.md from committed results; --check only tells if they are current.
+"""Writes the tables and the figure of README.md and all of models/README.md from committed results.
+
+--check only tells if they are current.
 
 python tools/readme_tables.py [--check]
 """
@@ -10,6 +12,8 @@ import json
 import re
 from pathlib import Path
 from typing import Any
+
+from quality_figure import figure
 
 ROOT = Path(__file__).resolve().parent.parent
 ROWS = (
@@ -43,6 +47,32 @@ def speed_table(bench: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def quality_table(quality: dict[str, Any]) -> str:
+    """The table of `tools/bench_quality.py`'s results: ratios to the full net of the same painting, then plain figures."""
+    keys = ("style", "broad_style", "content", "excess_warping_error")
+    head = "style distance | broad style distance | content distance | excess warping error"
+    lines = [f"| against the full TransformerNet | {head} | end to end |", "| --- |" + " ---: |" * (len(keys) + 1)]
+    for label, ratios in quality["ratios_to_full_net"].items():
+        cells = [f"{ratios[key]:.2f}x" for key in keys] + [f"{quality['end_to_end'][label]['faster_by']:.1f}x as fast"]
+        lines.append(f"| {label} | " + " | ".join(cells) + " |")
+    lines += ["", f"| all networks | {head} |", "| --- |" + " ---: |" * len(keys)]
+    for label, net in quality["nets"].items():
+        mean = net["mean"]
+        lines.append(
+            f"| {label} | {mean['style']:.3f} | {mean['broad_style']:.3f} | {mean['content']:.2f} | {mean[keys[-1]]:.2e} |"
+        )
+    machine = quality["machine"]
+    lines += [
+        "",
+        f"Measured by `{quality['command']}` on {machine['cores']} cores of {machine['cpu']}: means over five DAVIS clips at "
+        "640x360, 17 frames each. Smaller is better, but for the speed. Distances are relative squared errors of VGG-19 "
+        "features (content, relu3_1) and Gram matrices (style, relu1_1 to relu3_1; broad, relu3_1) over three sizes; the "
+        "warping error is that of Lai et al. 2018 above the input's own. Mosaics are judged by the picture that each network "
+        "was trained on.",
+    ]
+    return "\n".join(lines)
+
+
 def models_page(styles: dict[str, dict[str, Any]]) -> str:
     """models/README.md: every shipped style with where it comes from and how it was made."""
     lines = [
@@ -71,11 +101,21 @@ def models_page(styles: dict[str, dict[str, Any]]) -> str:
 def pages() -> dict[Path, str]:
     """Path -> text of everything that is generated."""
     readme = ROOT / "README.md"
-    table = speed_table(json.loads((ROOT / "tools" / "results" / "bench.json").read_text("utf-8")))
-    pattern = re.compile(r"(<!-- speed -->\n).*?(<!-- /speed -->)", re.DOTALL)
-    text = pattern.sub(lambda m: f"{m[1]}{table}\n{m[2]}", readme.read_text("utf-8"))
+    results = ROOT / "tools" / "results"
+    bench, quality = (json.loads((results / f"{name}.json").read_text("utf-8")) for name in ("bench", "quality"))
+    text = _filled(readme.read_text("utf-8"), "speed", speed_table(bench))
+    text = _filled(text, "quality", quality_table(quality))
     catalog = json.loads((ROOT / "models" / "catalog.json").read_text("utf-8"))
-    return {readme: text, ROOT / "models" / "README.md": models_page(catalog["styles"])}
+    return {
+        readme: text,
+        ROOT / "models" / "README.md": models_page(catalog["styles"]),
+        results / "quality.svg": figure(quality["nets"]),
+    }
+
+
+def _filled(page: str, mark: str, table: str) -> str:
+    pattern = re.compile(rf"(<!-- {mark} -->\n).*?(<!-- /{mark} -->)", re.DOTALL)
+    return pattern.sub(lambda m: f"{m[1]}{table}\n{m[2]}", page)
 
 
 def main() -> None:

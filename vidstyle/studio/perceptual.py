@@ -202,8 +202,8 @@ class _Gram(torch.autograd.Function):
     def forward(ctx: Any, features: Tensor) -> Tensor:  # type: ignore[override]
         ctx.save_for_backward(features)
         flat = features.permute(0, 2, 3, 1).flatten(1, 2)  # (N, h w, C): a view if the layout is channels last
-        gram = flat.transpose(1, 2) @ flat
-        return gram.float() / flat.shape[1]
+        gram: Tensor = (flat.transpose(1, 2) @ flat).float()
+        return gram / flat.shape[1]
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:  # type: ignore[override]
@@ -211,7 +211,8 @@ class _Gram(torch.autograd.Function):
         n, c, h, w = features.shape
         flat = features.permute(0, 2, 3, 1).flatten(1, 2)
         both = (grad + grad.transpose(1, 2)) / (h * w)
-        return (flat @ both.to(features.dtype)).reshape(n, h, w, c).permute(0, 3, 1, 2)
+        product: Tensor = flat @ both.to(features.dtype)
+        return product.reshape(n, h, w, c).permute(0, 3, 1, 2)
 
 
 def style_loss(features: Features, target_grams: Features, weights: Mapping[str, float]) -> Tensor:

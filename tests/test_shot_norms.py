@@ -1,0 +1,113 @@
+"""Norm statistics of a shot: what the engines paint with them is what the net paints with the pictures' own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from helpers import identity_model
+from test_networks import STYLE, paint_in_torch, soft_picture
+
+from vidstyle.frames import Pixels
+from vidstyle.options import StyleOptions
+from vidstyle.stages import Stylizer
+from vidstyle.studio.export import load_net
+from vidstyle.studio.transformer_net import ARCHITECTURES
+from vidstyle.stylizers import load_stylizer
+from vidstyle.stylizers.resized import Resized
+from vidstyle.stylizers.torch import ExamplesTransformerNet
+
+PICTURES = [soft_picture(61, 83, seed) // (seed + 1) for seed in range(3)]
+
+
+def engine(backend: str, architecture: str = "compact") -> Stylizer:
+    return load_stylizer(StyleOptions(STYLE[architecture], device="cpu", backend=backend))  # type: ignore[arg-type]
+
+
+def difference(one: Pixels, other: Pixels) -> np.ndarray:
+    return np.abs(one.astype(int) - other)
+
+
+@pytest.mark.parametrize("backend", ["onnx", "torch"])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_shot_of_one_picture_is_painted_with_its_own_statistics(styles: Path, architecture: str, backend: str) -> None:
+    net, _ = load_net(styles / f"{STYLE[architecture]}.onnx")
+    expected = paint_in_torch(net.train(), PICTURES[2:])
+    stylizer = engine(backend, architecture)
+    painted = stylizer.for_shot(PICTURES[2:]).stylize(PICTURES[2:])
+    assert painted.std() > 10, "a flat picture proves nothing"
+    assert difference(painted, expected).mean() < 0.5
+    assert difference(painted, expected).max() <= 4
+    assert difference(painted, stylizer.stylize(PICTURES[2:])).mean() > 4, "the statistics make no difference"
+
+
+def test_the_backends_agree_on_a_shot_of_several_pictures() -> None:
+    first, second = (engine(backend).for_shot(iter(PICTURES)).stylize(PICTURES) for backend in ("onnx", "torch"))
+    assert difference(first, second).mean() < 0.5
+    assert difference(first, second).max() <= 4
+
+
+@pytest.mark.parametrize("backend", ["onnx", "torch"])
+def test_every_picture_of_a_shot_has_a_say(backend: str) -> None:
+    stylizer = engine(backend)
+    all_, first, last = (stylizer.for_shot(p).stylize(PICTURES[:1]) for p in (PICTURES, PICTURES[:1], PICTURES[2:]))
+    assert difference(all_, first).mean() > 2
+    assert difference(all_, last).mean() > 2
+
+
+@pytest.mark.parametrize("backend", ["onnx", "torch"])
+def test_a_shot_does_not_change_the_stylizer_nor_the_next_shot(backend: str) -> None:
+    stylizer = engine(backend)
+    before, first = stylizer.stylize(PICTURES[:1]), stylizer.for_shot(PICTURES[:1]).stylize(PICTURES[:1])
+    shot = stylizer.for_shot(PICTURES[2:])
+    shot.stylize(PICTURES)
+    assert (stylizer.stylize(PICTURES[:1]) == before).all()
+    assert (stylizer.for_shot(PICTURES[:1]).stylize(PICTURES[:1]) == first).all()
+    assert (shot.describe(), shot.lanes) == (stylizer.describe(), stylizer.lanes)
+
+
+def never() -> Iterator[Pixels]:
+    raise AssertionError("the pictures are not needed")
+    yield
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".pth"])
+def test_a_model_of_another_tool_is_the_same_for_every_shot(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"model{suffix}"
+    if suffix == ".onnx":
+        identity_model(path)
+    else:
+        torch.save(ExamplesTransformerNet(4).state_dict(), path)
+    stylizer = load_stylizer(StyleOptions(str(path), device="cpu"))
+    assert stylizer.for_shot(never()) is stylizer
+
+
+class Measured:
+    """Notes the sizes of the pictures it is measured on, and of those it paints."""
+
+    lanes = 3
+
+    def __init__(self) -> None:
+        self.measured, self.painted = list[tuple[int, ...]](), list[tuple[int, ...]]()
+
+    def for_shot(self, pictures: Iterable[Pixels]) -> Measured:
+        self.measured += [p.shape for p in pictures]
+        return self
+
+    def stylize(self, pictures: Sequence[Pixels]) -> Pixels:
+        self.painted += [p.shape for p in pictures]
+        return np.stack(pictures)
+
+    def describe(self) -> str:
+        return "measured"
+
+
+def test_statistics_are_taken_at_the_height_at_which_the_net_works() -> None:
+    inner = Measured()
+    shot = Resized(inner, 30).for_shot(PICTURES[:2])
+    assert shot.stylize(PICTURES[:1]).shape == (1, 61, 83, 3)
+    assert inner.measured == 2 * inner.painted == 2 * [(30, 41, 3)]
+    assert shot.lanes == 3
