@@ -41,16 +41,16 @@ def test_a_still_video_has_no_error() -> None:
 
 def test_what_moves_with_the_scene_has_hardly_any_error() -> None:
     meter = measured(MOVING, [255 - p for p in MOVING])
-    assert 0 < meter.source < 1e-4
-    assert 0 < meter.painted < 1e-4
-    assert measured(MOVING, STILL).painted > 1e-2, "a painting that does not move with it has much"
+    assert 0 < meter.source < 2e-4
+    assert 0 < meter.painted < 2e-4
+    assert measured(MOVING, STILL).painted > 30 * meter.painted, "a painting that does not move with it has much"
 
 
 @pytest.mark.parametrize("scene", [STILL, MOVING], ids=["still", "moving"])
 def test_noise_counts_twice_its_variance(scene: list[Pixels]) -> None:
     meter = measured(scene, with_noise(scene, sigma=10))
     assert meter.painted == pytest.approx(2 * (10 / 255) ** 2, rel=0.1)
-    assert meter.source < 1e-4
+    assert meter.source < 2e-4
 
 
 def test_flicker_counts_its_square() -> None:

@@ -321,7 +321,7 @@ class RunsCode:
 @pytest.mark.parametrize("how", [torch.save, lambda value, path: path.write_bytes(pickle.dumps(value))], ids=["torch", "pickle"])
 def test_code_in_a_weight_file_is_not_run(tmp_path: Path, how: Callable[[object, Path], None]) -> None:
     how({"conv1_1.weight": RunsCode(tmp_path / "pwned")}, tmp_path / "encoder.pth")
-    with pytest.raises(StyleError, match="tensors only"):
+    with pytest.raises(StyleError, match="of tensors"):
         load_encoder(tmp_path / "encoder.pth")
     assert not (tmp_path / "pwned").exists()
 
@@ -350,7 +350,7 @@ def test_the_gradient_of_the_gram_matrix_is_that_of_the_plain_expression(
 ) -> None:
     torch.manual_seed(12)
     f, weights = torch.randn(2, 8, 6, 10).to(kind), torch.randn(2, 8, 8)  # no symmetric gradient
-    plain, ours = f.float().requires_grad_(), f.to(memory_format=layout).clone(memory_format=layout).requires_grad_()
+    plain, ours = f.float().clone().requires_grad_(), f.clone(memory_format=layout).requires_grad_()
     (plain_gram(plain) * weights).sum().backward()
     gram = gram_matrix(ours)
     (gram * weights).sum().backward()

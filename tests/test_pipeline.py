@@ -152,7 +152,8 @@ def test_an_error_in_any_stage_comes_out_and_everything_ends(stage: str, finishe
             run(source, stylizer, sink, size, finishers=finishers)
         assert source.ended, "the source's generator was left open"
         assert source.given <= at + 1 + size * ((3 if finished else 2) * AHEAD + 3)
-        assert len(sink.frames) == (at if stage == "sink" else at // size * size)
+        written = len(sink.frames)
+        assert at - size <= written <= at if stage == "source" else written == (at if stage == "sink" else at // size * size)
 
 
 @pytest.mark.parametrize("at", [0, 1, 7])

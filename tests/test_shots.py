@@ -76,6 +76,16 @@ def test_batches_are_full_but_for_the_last_of_a_shot() -> None:
     assert list(shot_batches(frames([]), 3)) == []
 
 
+@pytest.mark.xfail(strict=True, reason="shot_batches looks at the next frame before it gives a full batch")
+def test_a_full_batch_does_not_wait_for_the_next_frame() -> None:
+    def broken() -> Iterator[Frame]:
+        yield from frames([flat(0)] * 3)
+        raise AssertionError("read on before the batch was given")
+
+    _, batch = next(shot_batches(broken(), 3))
+    assert len(batch) == 3
+
+
 @pytest.mark.parametrize("length", [17, 64, 100, 250])
 def test_pictures_are_spread_over_the_shot(length: int) -> None:
     chosen = [int(p[0, 0, 0]) for p in spread_over_shot((flat(n) for n in range(length)), 8)]

@@ -8,7 +8,7 @@ from typing import Literal
 import cv2
 import numpy as np
 import pytest
-from test_flow import CANVAS, inner, texture, window
+from test_flow import CANVAS, inner, one_pixel, texture, window
 from test_metrics import STILL, with_noise
 
 from vidstyle.frames import Pixels
@@ -29,6 +29,10 @@ def flicker(pictures: Sequence[Pixels]) -> float:
     return float(np.abs(np.diff(np.stack(pictures[6:]).astype(int), axis=0)).mean())
 
 
+def distance(one: Pixels, other: Pixels) -> float:
+    return float(np.abs(inner(one).astype(int) - inner(other)).mean())
+
+
 def detail(picture: Pixels) -> float:
     return float(cv2.Laplacian(inner(picture), cv2.CV_32F).std())
 
@@ -43,11 +47,11 @@ def test_flicker_over_a_still_scene_goes() -> None:
 
 @each_strength
 def test_a_painting_that_moves_with_the_scene_stays_sharp(strength: Strength) -> None:
-    strokes = texture(200, 240, seed=3, softness=1.2)
+    strokes = texture(200, 240, seed=3, softness=2.5)
     source, painted = ([window(c, 2 * n, -n) for n in range(16)] for c in (CANVAS, strokes))
     last = steadied(strength, source, painted)[-1]
-    assert detail(last) > 0.85 * detail(painted[-1])
-    assert np.abs(inner(last).astype(int) - inner(painted[-1])).mean() < 4
+    assert detail(last) > 0.95 * detail(painted[-1])
+    assert distance(last, painted[-1]) < 0.6 * distance(np.roll(painted[-1], 1, axis=1), painted[-1]), "a pixel behind"
 
 
 @each_strength
@@ -74,8 +78,9 @@ def test_where_the_scene_is_another_the_new_painting_shows(strength: Strength) -
 @each_strength
 @pytest.mark.parametrize(
     ("height", "width"),
-    [(37, 53), (FLOW_HEIGHT + 41, 611), (2 * FLOW_HEIGHT, 64), (16, 16), (5, 7), (1, 1), (1, 60), (1000, 2)],
-)
+    [(37, 53), (FLOW_HEIGHT + 41, 611), (2 * FLOW_HEIGHT, 64), (16, 16), (5, 7),
+     *(pytest.param(*size, marks=one_pixel) for size in [(1, 1), (1, 60), (1000, 2)])],
+)  # fmt: skip
 def test_any_size_works(strength: Strength, height: int, width: int) -> None:
     source, painting = texture(height, width), texture(height, width, seed=7)
     for shown in steadied(strength, [source] * 3, [painting] * 3):

@@ -290,7 +290,10 @@ def test_train_refuses_what_cannot_work(tmp_path: Path, arguments: list[object],
     ("option", "value", "named"),
     [("--style-layers", "relu9_1:1", "relu9_1"), ("--style-layers", "relu1_1:much", "much"), ("--style-layers", "relu1_1", "''"),
      ("--style-layers", "relu1_1:1,", "''"), ("--style-layers", "relu3_1/0:1", "relu3_1/0"), ("--content-layers", "sky", "sky"),
-     ("--content-layers", "", "''"), ("--content-layers", "relu3_1;relu4_1", "relu3_1;relu4_1")],
+     ("--content-layers", "", "''"), ("--content-layers", "relu3_1;relu4_1", "relu3_1;relu4_1"),
+     *(pytest.param(*given, marks=pytest.mark.xfail(strict=True, reason="is taken, and fails later or is not heeded"))
+       for given in [("--style-layers", "relu1_1:0", "0"), ("--style-layers", "relu1_1:nan", "nan"),
+                     ("--style-layers", "relu1_1/1:1", "relu1_1/1"), ("--content-layers", "relu3_1:2", "relu3_1:2")])],
 )  # fmt: skip
 def test_layers_that_cannot_be_are_named(tmp_path: Path, arguments: list[object], option: str, value: str, named: str) -> None:
     done = run_cli(*arguments, "--name", "sea", option, value, cwd=tmp_path, env=own(tmp_path))

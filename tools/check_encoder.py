@@ -20,7 +20,7 @@ import torch
 from bench import machine
 from torch import Tensor
 
-from vidstyle.options import StyleOptions
+from vidstyle.options import StyleOptions, TrainOptions
 from vidstyle.studio.perceptual import (
     Encoder,
     Features,
@@ -38,6 +38,8 @@ from vidstyle.stylizers import load_stylizer
 
 ROOT = Path(__file__).resolve().parent.parent
 LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
+TRAINED = len(TrainOptions.style_layers)
+"""The layers that style losses take by default are the first of these."""
 SIZE = 256
 
 
@@ -60,13 +62,13 @@ def grams(encoder: Encoder, image: np.ndarray) -> Features:
 
 
 def distances(encoder: Encoder, images: list[np.ndarray], paintings: list[np.ndarray]) -> np.ndarray:
-    """Style distances (images, paintings), as training takes them."""
+    """Relative Gram errors (images, paintings, layers)."""
     ours, theirs = ([grams(encoder, image) for image in group] for group in (images, paintings))
     return np.array([[_relative(own, style) for style in theirs] for own in ours])
 
 
-def _relative(own: Features, style: Features) -> float:
-    return float(np.mean([((own[k] - style[k]).square().sum() / style[k].square().sum()).item() for k in LAYERS]))
+def _relative(own: Features, style: Features) -> list[float]:
+    return [((own[k] - style[k]).square().sum() / style[k].square().sum()).item() for k in LAYERS]
 
 
 def spearman(a: np.ndarray, b: np.ndarray) -> float:
@@ -78,13 +80,13 @@ def spearman(a: np.ndarray, b: np.ndarray) -> float:
 def gatys(encoder: Encoder, photo: np.ndarray, painting: np.ndarray, steps: int) -> np.ndarray:
     """Gatys et al. 2015 from the photo on, Adam on the pixels."""
     x = to_tensor([photo])
-    weights = dict.fromkeys(LAYERS, 1.0)
-    target = style_grams(encoder, [to_tensor([painting])], LAYERS)
+    weights = dict(TrainOptions.style_layers)
+    target = style_grams(encoder, [to_tensor([painting])], weights)
     content = {k: f.detach() for k, f in encoder(x, ["relu4_1"]).items()}
     image: Tensor = x.clone().requires_grad_()
     optimizer = torch.optim.Adam([image], 0.02)
     for _ in range(steps):
-        features = encoder(image, LAYERS)
+        features = encoder(image, weights)
         loss = style_loss(features, target, weights) + 0.05 * content_loss(features, content, ["relu4_1"])
         loss = loss + 0.02 * total_variation(image)
         optimizer.zero_grad()
@@ -115,16 +117,15 @@ def main() -> None:
     result = {
         "command": "python tools/check_encoder.py",
         "machine": machine(torch.get_num_threads()),
-        "pairs": found["teacher"].size,
-        "rank_correlation": spearman(found["teacher"], found["compact"]),
-        "rank_correlation_within_a_painting": float(
-            np.mean([spearman(found["teacher"][:, i], found["compact"][:, i]) for i in range(len(paintings))])
-        ),
+        "pairs": len(images) * len(paintings),
+        "rank_correlation": spearman(*(f[..., :TRAINED].mean(-1) for f in found.values())),
+        "rank_correlation_with_relu5_1": spearman(*(f.mean(-1) for f in found.values())),
+        "rank_correlation_by_layer": {k: spearman(*(f[..., i] for f in found.values())) for i, k in enumerate(LAYERS)},
     }
     print(result)
     if args.pictures:
         rows, seconds = [], dict.fromkeys(encoders, 0.0)
-        for photo, painting in list(zip(photos.values(), list(paintings.values())[::3], strict=False))[:4]:
+        for photo, painting in zip(list(photos.values())[:3], list(paintings.values())[1::4], strict=True):
             row = [photo, painting]
             for key, encoder in encoders.items():
                 began = time.perf_counter()

@@ -73,8 +73,29 @@ def quality_table(quality: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def models_page(styles: dict[str, dict[str, Any]]) -> str:
-    """models/README.md: every shipped style with where it comes from and how it was made."""
+def encoder_section(found: dict[str, Any]) -> list[str]:
+    """How the perceptual encoder was made, and `tools/check_encoder.py`'s results."""
+    size = (ROOT / "models" / "encoder.safetensors").stat().st_size
+    return [
+        "",
+        "## The perceptual encoder",
+        "",
+        f"`encoder.safetensors`, {size / 1e6:.2f} MB in half precision: VGG-19's topology with 16 to 128 channels, trained from",
+        "random weights to see style as VGG-19 does. It judges the paintings while `vidstyle train` runs.",
+        "",
+        "`python tools/train_encoder.py --teacher vgg19_features_fp16.pth --pictures photos --pictures paintings --style mosaic`",
+        "",
+        f"Rank correlation with VGG-19's style distances over {found['pairs']} pairs of an image and a painting: "
+        f"{found['rank_correlation']:.3f} on the layers that training uses (relu1_1 to relu4_1), "
+        f"{found['rank_correlation_with_relu5_1']:.3f} with relu5_1. Gatys pictures are made "
+        f"{found['gatys_faster_by']:.0f} times as fast. Measured by `{found['command']}`.",
+        "",
+        "![Photo, painting, Gatys with VGG-19, with the compact encoder](encoder.jpg)",
+    ]
+
+
+def models_page(styles: dict[str, dict[str, Any]], encoder: dict[str, Any]) -> str:
+    """models/README.md: everything that ships here, with where it comes from and how it was made."""
     lines = [
         "# Styles that ship",
         "",
@@ -95,20 +116,22 @@ def models_page(styles: dict[str, dict[str, Any]]) -> str:
             losses = ", ".join(f"{k} {v:.4f}" for k, v in run["losses"].items())
             note = f"; {run['note']}" if "note" in run else ""
             lines += [f"{number}. `{run['command']}`", "", f"   {run['minutes']} minutes{note}. Losses: {losses}.", ""]
-    return "\n".join(lines).rstrip() + "\n"
+    return "\n".join([*lines[:-1], *encoder_section(encoder)]) + "\n"
 
 
 def pages() -> dict[Path, str]:
     """Path -> text of everything that is generated."""
     readme = ROOT / "README.md"
     results = ROOT / "tools" / "results"
-    bench, quality = (json.loads((results / f"{name}.json").read_text("utf-8")) for name in ("bench", "quality"))
+    bench, quality, encoder = (
+        json.loads((results / f"{name}.json").read_text("utf-8")) for name in ("bench", "quality", "encoder")
+    )
     text = _filled(readme.read_text("utf-8"), "speed", speed_table(bench))
     text = _filled(text, "quality", quality_table(quality))
     catalog = json.loads((ROOT / "models" / "catalog.json").read_text("utf-8"))
     return {
         readme: text,
-        ROOT / "models" / "README.md": models_page(catalog["styles"]),
+        ROOT / "models" / "README.md": models_page(catalog["styles"], encoder),
         results / "quality.svg": figure(quality["nets"]),
     }
 

@@ -101,6 +101,7 @@ def save(student: Encoder, path: Path) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     state = {k: v.half().contiguous() for k, v in student.state_dict().items()}
     save_file(state, temporary, metadata={"format": "vidstyle encoder", "teacher": "VGG-19 (Simonyan and Zisserman 2015)"})
+    temporary.chmod(0o644)  # safetensors makes it private
     os.replace(temporary, path)
 
 

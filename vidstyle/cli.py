@@ -313,29 +313,34 @@ def train(**given: Any) -> int:
     options = {f.name: given.pop(f.name) for f in fields(TrainOptions) if f.name in given}
     style_layers, content_layers = options.pop("style_layers"), options.pop("content_layers")
     if style_layers is not None:
-        options["style_layers"] = tuple((_layer(name), _weight(w)) for name, _, w in _parts(style_layers))
+        options["style_layers"] = tuple(
+            (_layer(name), _weight(w)) for name, _, w in (p.partition(":") for p in _parts(style_layers))
+        )
     if content_layers is not None:
-        options["content_layers"] = tuple(_layer(name) for name, _, _ in _parts(content_layers))
+        options["content_layers"] = tuple(_layer(name) for name in _parts(content_layers))
     style = train_style(options=TrainOptions(**options), command=_command(), **given)
     click.echo(f"{style}: use it with --style {given['name']}")
     return EXIT_DONE
 
 
-def _parts(layers: str) -> list[tuple[str, str, str]]:
-    return [part.strip().partition(":") for part in layers.split(",")]
+def _parts(layers: str) -> list[str]:
+    return [part.strip() for part in layers.split(",")]
 
 
 def _layer(name: str) -> str:
-    if not re.fullmatch(r"relu[1-5]_[1-4](/[1-9][0-9]?)?", name):
+    if not re.fullmatch(r"relu[1-5]_[1-4](/([2-9]|[1-9][0-9]))?", name):
         raise UsageError(f"expected a layer such as relu3_1 or relu3_1/2, got '{name}'")
     return name
 
 
 def _weight(text: str) -> float:
     try:
-        return float(text)
+        weight = float(text)
     except ValueError:
-        raise UsageError(f"expected layers with weights such as relu3_1:1, got the weight '{text}'") from None
+        weight = math.nan
+    if not 0 < weight < math.inf:
+        raise UsageError(f"expected layers with weights above 0, such as relu3_1:1, got the weight '{text}'")
+    return weight
 
 
 def _command() -> str:

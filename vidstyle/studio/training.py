@@ -231,7 +231,9 @@ class Trainer:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=fast)
 
     def _fingerprint(self) -> dict[str, Any]:
-        return {**asdict(self.options), "grams": {k: float(g.square().sum()) for k, g in self.grams.items()}}
+        """What must be equal to resume; the number of steps may be, and the learning rate then follows the new one."""
+        options = {k: v for k, v in asdict(self.options).items() if k != "steps"}
+        return {**options, "grams": {k: float(g.square().sum()) for k, g in self.grams.items()}}
 
     def _save(self) -> None:
         state = {
