@@ -50,7 +50,7 @@ def test_the_file_tells_how_it_was_made(name: str, entry: dict[str, Any]) -> Non
     commands = [step["command"] for step in json.loads(facts["vidstyle.commands"])]
     assert commands
     assert all("train" in command and "--photos" in command for command in commands)
-    for fact in ("painter", "licence", "title"):
+    for fact in ("painter", "year", "licence", "title"):
         assert facts[f"vidstyle.{fact}"] == entry[fact]
         assert entry[fact] not in ("", "unknown")
     assert not any("/home" in value or "/root" in value for value in facts.values())

@@ -23,8 +23,7 @@ from vidstyle.stylizers.torch import ExamplesTransformerNet
 PICTURES = [soft_picture(61, 83, seed) // (seed + 1) for seed in range(3)]
 
 
-no_mean = pytest.mark.xfail(strict=True, reason="torch's InstanceNorm2d takes momentum=None for 0: nothing is measured")
-each_backend = pytest.mark.parametrize("backend", ["onnx", pytest.param("torch", marks=no_mean)])
+each_backend = pytest.mark.parametrize("backend", ["onnx", "torch"])
 
 
 def engine(backend: str, architecture: str = "compact") -> Stylizer:
@@ -48,7 +47,6 @@ def test_a_shot_of_one_picture_is_painted_with_its_own_statistics(styles: Path, 
     assert difference(painted, stylizer.stylize(PICTURES[2:])).mean() > 4, "the statistics make no difference"
 
 
-@no_mean
 def test_the_backends_agree_on_a_shot_of_several_pictures() -> None:
     first, second = (engine(backend).for_shot(iter(PICTURES)).stylize(PICTURES) for backend in ("onnx", "torch"))
     assert difference(first, second).mean() < 1

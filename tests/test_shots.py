@@ -76,7 +76,6 @@ def test_batches_are_full_but_for_the_last_of_a_shot() -> None:
     assert list(shot_batches(frames([]), 3)) == []
 
 
-@pytest.mark.xfail(strict=True, reason="shot_batches looks at the next frame before it gives a full batch")
 def test_a_full_batch_does_not_wait_for_the_next_frame() -> None:
     def broken() -> Iterator[Frame]:
         yield from frames([flat(0)] * 3)

@@ -101,13 +101,14 @@ def models_page(styles: dict[str, dict[str, Any]], encoder: dict[str, Any]) -> s
         "",
         "Each is one ONNX file: uint8 RGB pictures of any size in and out. Its metadata holds these facts too. Commands are",
         "as given, but for the folders of the files they name; stages that were stopped early ran from a script with these",
-        "settings. Losses are means over the last 50 steps, weights included.",
+        "settings. Losses are means over the last 50 steps, weights included; minutes are those of two CPU cores, which",
+        "three trainings shared for udnie, great-wave and scream. A file named as a start is the stage before.",
         "The picture for `mosaic` is drawn by `python tools/draw_mosaic.py mosaic.png`; `--from mosaic` is the stage before.",
     ]
     for name, facts in sorted(styles.items()):
         size = (ROOT / "models" / facts["file"]).stat().st_size
         lines += ["", f"## {name}", ""]
-        lines += [f"{facts['title']}; {facts['painter']}; licence {facts['licence']}.", ""]
+        lines += [f"{facts['title']}; {facts['painter']}, {facts['year']}; licence {facts['licence']}.", ""]
         lines += [
             f"`{facts['file']}`, {size / 1000:.0f} kB, architecture {facts['architecture']}, sha256 `{facts['sha256']}`.",
             "",
@@ -115,7 +116,8 @@ def models_page(styles: dict[str, dict[str, Any]], encoder: dict[str, Any]) -> s
         for number, run in enumerate(facts["training"], 1):
             losses = ", ".join(f"{k} {v:.4f}" for k, v in run["losses"].items())
             note = f"; {run['note']}" if "note" in run else ""
-            lines += [f"{number}. `{run['command']}`", "", f"   {run['minutes']} minutes{note}. Losses: {losses}.", ""]
+            losses = f" Losses: {losses}." if losses else ""
+            lines += [f"{number}. `{run['command']}`", "", f"   {run['minutes']} minutes{note}.{losses}", ""]
     return "\n".join([*lines[:-1], *encoder_section(encoder)]) + "\n"
 
 

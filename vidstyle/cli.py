@@ -255,7 +255,8 @@ def styles() -> int:
     from vidstyle.stylizers.catalog import all_styles
 
     for name, (_, facts) in sorted(all_styles().items()):
-        click.echo(f"{name:16} {facts.get('title', '')} ({facts.get('painter', 'unknown')}; {facts.get('licence', 'unknown')})")
+        painter, year, licence = (facts.get(key, "unknown") for key in ("painter", "year", "licence"))
+        click.echo(f"{name:16} {facts.get('title', '')} ({painter}, {year}; {licence})")
     return EXIT_DONE
 
 
@@ -282,6 +283,7 @@ def styles() -> int:
 )
 @click.option("--title", default="", help="The painting's title, for the catalogue.")
 @click.option("--painter", default="unknown", show_default=True)
+@click.option("--year", default="unknown", show_default=True, help="When it was painted.")
 @click.option("--licence", default="unknown", show_default=True)
 @click.option("--architecture", type=click.Choice(["compact", "full"]), default=TrainOptions.architecture, show_default=True)
 @click.option("--steps", type=click.IntRange(1), default=TrainOptions.steps, show_default=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -81,9 +81,10 @@ def convert(
         if meter is not None:
             finishers.append(meter)
 
-        def shot_pictures(first: Frame) -> list[Pixels]:
+        def shot_pictures(first: Frame) -> Iterator[Pixels]:
+            """Lazily: most stylizers of other tools do not ask."""
             with closing(source.following(first, SHOT_SECONDS)) as pictures:
-                return spread_over_shot(pictures, SHOT_PICTURES)
+                yield from spread_over_shot(pictures, SHOT_PICTURES)
 
         count = run(source, stylizer, sink, options.batch_size, on_frame, shot_pictures, finishers)
         if count == 0:

@@ -20,6 +20,7 @@ def train_style(
     work: Path | None = None,
     title: str = "",
     painter: str = "unknown",
+    year: str = "unknown",
     licence: str = "unknown",
     overwrite: bool = False,
     command: str = "",
@@ -31,6 +32,6 @@ def train_style(
         if error.name not in ("torch", "safetensors"):
             raise
         raise MissingExtraError("training", "torch") from error
-    facts = {"title": title or name, "painter": painter, "licence": licence}
+    facts = {"title": title or name, "painter": painter, "year": year, "licence": licence}
     style = NewStyle(name, into, overwrite, facts)
     return style.train(paintings, photos, encoder, options, start, work, command)

@@ -62,11 +62,10 @@ class TorchStylizer:
             return self
         shot = copy.copy(self)
         shot._net = copy.deepcopy(self._net).train()
-        for norm in shot._net.modules():
-            if isinstance(norm, nn.InstanceNorm2d):
-                norm.reset_running_stats()
-                norm.momentum = None  # a plain mean
-        for picture in pictures:
+        norms = [m for m in shot._net.modules() if isinstance(m, nn.InstanceNorm2d)]
+        for count, picture in enumerate(pictures, 1):
+            for norm in norms:
+                norm.momentum = 1 / count  # a plain mean, for which InstanceNorm2d does not know momentum=None
             shot.stylize([picture])
         shot._net.eval()
         return shot

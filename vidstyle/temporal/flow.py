@@ -53,6 +53,8 @@ def occluded(flow: np.ndarray, back: np.ndarray) -> np.ndarray:
     `back` is the flow of the opposite direction. The way there and back must close, and motion boundaries are not trusted
     (Ruder, Dosovitskiy and Brox 2016, eqs. 5 and 6, thresholds from there).
     """
+    if min(flow.shape[:2]) < MIN_SIDE:
+        return np.zeros(flow.shape[:2], bool)
     returned = warp(back, flow)
     gap = _squared(flow + returned)
     lost = gap > 0.01 * (_squared(flow) + _squared(returned)) + 0.5

@@ -31,7 +31,7 @@ class CutDetector:
             return True
         difference = float(np.abs(small - last).mean())
         cut = difference > max(CUT_DIFFERENCE, CUT_CONTRAST * self._recent)
-        self._recent = 0.0 if cut else max(difference, 0.8 * self._recent)
+        self._recent = (self._recent + difference) / 2
         return cut
 
 
@@ -40,11 +40,14 @@ def shot_batches(frames: Iterable[Frame], size: int) -> Iterator[tuple[bool, lis
     cuts, begins, batch = CutDetector(), True, list[Frame]()
     for frame in frames:
         cut = cuts.begins_shot(frame.pixels)
-        if batch and (cut or len(batch) == size):
+        if batch and cut:
             yield begins, batch
-            begins, batch = False, []
+            batch = []
         begins = begins or cut
         batch.append(frame)
+        if len(batch) == size:
+            yield begins, batch
+            begins, batch = False, []
     if batch:
         yield begins, batch
 
