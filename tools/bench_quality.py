@@ -39,6 +39,7 @@ from vidstyle.stages import Stylizer
 from vidstyle.studio.perceptual import Encoder, gram_matrix, load_encoder
 from vidstyle.studio.photos import fit_short_side, read_image
 from vidstyle.stylizers import load_stylizer
+from vidstyle.temporal.flow import Flow
 from vidstyle.temporal.metrics import WarpingError
 from vidstyle.temporal.shots import spread_over_shot
 from vidstyle.temporal.stabilize import Stabilizer
@@ -107,11 +108,24 @@ def evenly(items: Sequence[Any], count: int) -> list[Any]:
     return [items[round(i * (len(items) - 1) / (count - 1))] for i in range(count)]
 
 
+_dis = Flow("medium")
+_flows: dict[tuple[bytes, bytes], np.ndarray] = {}
+
+
+def flow(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """The input's flow, the same for every network."""
+    key = first.tobytes(), second.tobytes()
+    if key not in _flows:
+        _flows[key] = _dis(first, second)
+    return _flows[key]
+
+
 class Judge:
     """Distances of painted frames from a painting and from their inputs."""
 
     def __init__(self, encoder: Encoder) -> None:
         self._encoder = encoder
+        self._of_inputs: dict[bytes, list[Tensor]] = {}
 
     def features(self, pixels: Pixels) -> list[dict[str, Tensor]]:
         """Of a picture at full, half and quarter size (block means)."""
@@ -121,12 +135,14 @@ class Judge:
 
     def distances(self, source: Pixels, painted: Pixels, painting: Sequence[dict[str, Tensor]]) -> dict[str, float]:
         """style, broad style and content distance of one frame; `painting` holds its Gram matrices."""
-        of_output, of_input = self.features(painted), self.features(source)
+        of_output, key = self.features(painted), source.tobytes()
+        if key not in self._of_inputs:
+            self._of_inputs[key] = [features[BROAD] for features in self.features(source)]
         by_layer = {
             layer: np.mean([_relative(gram_matrix(out[layer]), own[layer]) for out, own in zip(of_output, painting, strict=True)])
             for layer in LAYERS
         }
-        content = np.mean([_relative(out[BROAD], own[BROAD]) for out, own in zip(of_output, of_input, strict=True)])
+        content = np.mean([_relative(out[BROAD], own) for out, own in zip(of_output, self._of_inputs[key], strict=True)])
         return {
             "style": float(np.mean(list(by_layer.values()))),
             "broad_style": float(by_layer[BROAD]),
@@ -158,7 +174,7 @@ def judge_clip(
     pairs = [judge.distances(*pair, painting) for pair in evenly(list(zip(clip, painted, strict=False)), JUDGED)]
     figures = {key: float(np.mean([pair[key] for pair in pairs])) for key in pairs[0]}
     for name, distance in (("warping_error", 1), (f"warping_error_{FAR}_apart", FAR)):
-        meter = WarpingError(distance)
+        meter = WarpingError(distance, flow)
         for source, picture in zip(clip, painted, strict=False):
             meter.add(source, picture)
         figures |= {name: meter.painted, f"{name}_of_input": meter.source}

@@ -90,7 +90,7 @@ def encoder_section(found: dict[str, Any]) -> list[str]:
         f"{found['rank_correlation_with_relu5_1']:.3f} with relu5_1. Gatys pictures are made "
         f"{found['gatys_faster_by']:.0f} times as fast. Measured by `{found['command']}`.",
         "",
-        "![Photo, painting, Gatys with VGG-19, with the compact encoder](encoder.jpg)",
+        "![Photo, painting, Gatys with VGG-19, with the compact encoder](../tools/results/encoder.jpg)",
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 
 import numpy as np
 
@@ -14,12 +15,12 @@ class WarpingError:
     """Mean over frame pairs of the mean of (W(O_t) - O_{t-1})^2 over colours in [0, 1] and pixels that are not occluded.
 
     The flow is the input's, so that input and output are measured along the same motion; the input's own error (noise and
-    imperfect flow) is the floor. `distance`: how many frames lie between the two of a pair.
+    imperfect flow) is the floor. `distance`: how many frames lie between the two of a pair. `flow` is DIS "medium" if not given.
     """
 
-    def __init__(self, distance: int = 1) -> None:
+    def __init__(self, distance: int = 1, flow: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None) -> None:
         self._before: deque[tuple[np.ndarray, Pixels, Pixels]] = deque(maxlen=distance)
-        self._flow = Flow("medium")
+        self._flow = flow or Flow("medium")
         self._sums = np.zeros(2)
         self.pairs = 0
 
