@@ -83,7 +83,8 @@ def encoder_section(found: dict[str, Any]) -> list[str]:
         f"`encoder.safetensors`, {size / 1e6:.2f} MB in half precision: VGG-19's topology with 16 to 128 channels, trained from",
         "random weights to see style as VGG-19 does. It judges the paintings while `vidstyle train` runs.",
         "",
-        "`python tools/train_encoder.py --teacher vgg19_features_fp16.pth --pictures photos --pictures paintings --style mosaic`",
+        "`python tools/train_encoder.py --teacher vgg19_features_fp16.pth --pictures photos --pictures paintings --style mosaic "
+        "--style udnie --style great-wave --style scream --steps 2500` (the last 500 steps; the first 2,000 with mosaic alone)",
         "",
         f"Rank correlation with VGG-19's style distances over {found['pairs']} pairs of an image and a painting: "
         f"{found['rank_correlation']:.3f} on the layers that training uses (relu1_1 to relu4_1), "
