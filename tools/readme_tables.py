@@ -88,7 +88,9 @@ def encoder_section(found: dict[str, Any]) -> list[str]:
         "",
         f"Rank correlation with VGG-19's style distances over {found['pairs']} pairs of an image and a painting: "
         f"{found['rank_correlation']:.3f} on the layers that training uses (relu1_1 to relu4_1), "
-        f"{found['rank_correlation_with_relu5_1']:.3f} with relu5_1. Gatys pictures are made "
+        f"{found['rank_correlation_with_relu5_1']:.3f} with relu5_1; layer by layer "
+        f"{', '.join(f'{v:.3f}' for v in found['rank_correlation_by_layer'].values())}. Photographs are of those it was trained "
+        "on, or painted or blurred. Its pictures are still noisier than VGG-19's. Gatys pictures are made "
         f"{found['gatys_faster_by']:.0f} times as fast. Measured by `{found['command']}`.",
         "",
         "![Photo, painting, Gatys with VGG-19, with the compact encoder](../tools/results/encoder.jpg)",
@@ -102,8 +104,8 @@ def models_page(styles: dict[str, dict[str, Any]], encoder: dict[str, Any]) -> s
         "",
         "Each is one ONNX file: uint8 RGB pictures of any size in and out. Its metadata holds these facts too. Commands are",
         "as given, but for the folders of the files they name; stages that were stopped early ran from a script with these",
-        "settings. Losses are means over the last 50 steps, weights included; minutes are those of two CPU cores, which",
-        "three trainings shared for udnie, great-wave and scream. A file named as a start is the stage before.",
+        "settings. Losses are means over the last 50 steps, weights included; minutes of stopped stages are by the clock,",
+        "with three trainings on two CPU cores. A file named as a start is the stage before.",
         "The picture for `mosaic` is drawn by `python tools/draw_mosaic.py mosaic.png`; `--from mosaic` is the stage before.",
     ]
     for name, facts in sorted(styles.items()):

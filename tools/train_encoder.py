@@ -2,7 +2,7 @@
 
     python tools/train_encoder.py --teacher vgg19.pth --pictures PHOTOS --pictures PAINTINGS --style mosaic
 
-Two losses. Regression: the teacher's features at five depths must be a linear map (1x1, thrown away afterwards) of the
+Two losses. Regression: the teacher's features at six layers must be a linear map (1x1, thrown away afterwards) of the
 student's, as in FitNets (Romero et al. 2015). Distance: for every two pictures of a batch, the relative Gram error between
 them must be the teacher's, on a log scale, at each depth; that is what a style loss asks of an encoder. Pictures are crops
 of photographs and paintings at any scale, some painted by finished styles, some blended or noisy, because a painting in
