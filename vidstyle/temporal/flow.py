@@ -28,7 +28,8 @@ class Flow:
         """
         if min(first.shape) < MIN_SIDE:
             return np.zeros((*first.shape, 2), np.float32)
-        return np.asarray(self._dis.calc(first, second, np.zeros((*first.shape, 2), np.float32)))
+        # A flow array, even of zeros, would be taken as a first guess and change the result.
+        return np.asarray(self._dis.calc(first, second, None))  # type: ignore[call-overload]
 
 
 def grey(pixels: Pixels) -> np.ndarray:
