@@ -11,8 +11,8 @@ from fractions import Fraction
 from pathlib import Path
 
 from vidstyle.errors import InputError, OutputExistsError
+from vidstyle.files import is_url
 from vidstyle.frames import Frame, Pixels, VideoInfo
-from vidstyle.media import is_url
 from vidstyle.options import ConvertOptions
 from vidstyle.pipeline import run
 from vidstyle.sinks import check_free, open_image_sink, open_video_sink

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 from vidstyle.convert import Result, check_not_itself, convert
 from vidstyle.errors import DiskError, InputError, OutputExistsError, UsageError, VidstyleError
+from vidstyle.files import is_url
 from vidstyle.frames import VideoInfo
-from vidstyle.media import is_url
 from vidstyle.options import ConvertOptions, StyleOptions
 from vidstyle.sources import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from vidstyle.stages import Stylizer

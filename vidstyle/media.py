@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +12,9 @@ from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
-from vidstyle.errors import DiskError, InputError, OutputError, UsageError, VidstyleError
+from vidstyle import files
+from vidstyle.errors import InputError, UsageError, VidstyleError
+from vidstyle.files import check_regular_file, is_url, reason, write_error
 
 # Formats that hold media themselves. Playlists (hls, dash, concat, image2) are absent: they name other files to open.
 _FORMATS = (
@@ -25,14 +24,6 @@ _FORMATS = (
 _NETWORK_PROTOCOLS = "http,https,tcp,tls,udp,rtp,rtsp,rtmp,crypto"
 _NETWORK_FORMATS = _FORMATS + ",rtsp,mpjpeg,mjpeg"
 _NETWORK_TIMEOUT_SECONDS = 20.0
-_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_NO_LEAVE = {errno.EACCES, errno.EPERM, errno.EROFS}
-
-
-def is_url(spec: str) -> bool:
-    """Whether `spec` is a URL rather than a path (a Windows drive letter is a path)."""
-    scheme, separator, _ = spec.partition("://")
-    return bool(separator) and len(scheme) > 1 and scheme.replace("+", "").isalnum()
 
 
 def open_media(spec: str, allow_network: bool = False) -> InputContainer:
@@ -57,20 +48,6 @@ def open_media(spec: str, allow_network: bool = False) -> InputContainer:
         )
 
 
-def check_regular_file(path: Path) -> None:
-    """Raise `InputError` unless `path` is a readable, regular, non-empty file: a pipe could block for ever."""
-    try:
-        status = path.stat()
-    except OSError as error:
-        raise InputError(f"expected a file, found none: {path} ({error.strerror})") from None
-    if not stat.S_ISREG(status.st_mode):
-        raise InputError(f"expected a regular file, found a {'folder' if path.is_dir() else 'device or pipe'}: {path}")
-    if status.st_size == 0:
-        raise InputError(f"expected a video or picture, found an empty file: {path}")
-    if not os.access(path, os.R_OK):
-        raise InputError(f"expected a readable file, permission denied: {path}")
-
-
 def main_video(container: InputContainer) -> VideoStream | None:
     """The video proper: the largest stream that is not cover art."""
     streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
@@ -92,23 +69,9 @@ def reading(spec: str) -> Iterator[None]:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn errors inside into one sentence about writing `path`: `DiskError` for space and permission, else `OutputError`."""
-    try:
-        yield
-    except VidstyleError:
-        raise
-    except (av.error.FFmpegError, OSError, ValueError) as error:
-        number = getattr(error, "errno", None)
-        if number in _NO_SPACE:
-            raise DiskError(f"no space left to write {path}") from error
-        if number in _NO_LEAVE and not isinstance(error, av.error.FFmpegError):  # whose muxers mean other things by EPERM
-            raise DiskError(f"no permission to write {path}") from error
-        if number in (errno.EIO, errno.ENODEV, errno.ENXIO, errno.ENOENT, errno.ENOTDIR):
-            raise DiskError(f"could not write {path} ({reason(error)})") from error
-        raise OutputError(f"could not encode {path} ({reason(error)})") from error
-
-
-def reason(error: BaseException) -> str:
-    """What `error` says, in one line."""
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return str(text).splitlines()[0]
+    """As `files.writing`, for av's errors too, whose muxers mean other things by EPERM than a lack of permission."""
+    with files.writing(path):
+        try:
+            yield
+        except av.error.FFmpegError as error:
+            raise write_error(path, error, means_permission=False) from error

@@ -7,8 +7,8 @@ from pathlib import Path
 import cv2
 
 from vidstyle.errors import OutputError
+from vidstyle.files import writing
 from vidstyle.frames import Frame
-from vidstyle.media import writing
 from vidstyle.sinks.publish import Unpublished
 
 JPEG_QUALITY = 95

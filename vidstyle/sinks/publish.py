@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from vidstyle.errors import DiskError, OutputExistsError
-from vidstyle.media import writing
+from vidstyle.files import writing
 
 
 def check_free(target: Path, overwrite: bool) -> None:

@@ -21,8 +21,9 @@ from av.video.stream import VideoStream
 
 from vidstyle.color import output_tags, swscale_matrix
 from vidstyle.errors import OutputError, UsageError
+from vidstyle.files import reason
 from vidstyle.frames import Frame, VideoInfo
-from vidstyle.media import main_video, open_media, reason, writing
+from vidstyle.media import main_video, open_media, writing
 from vidstyle.options import EncodeOptions
 from vidstyle.sinks.copying import Companion
 from vidstyle.sinks.publish import Unpublished

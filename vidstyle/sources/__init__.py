@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vidstyle.media import is_url
+from vidstyle.files import is_url
 from vidstyle.options import Trim
 from vidstyle.stages import Source
 

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 
 from vidstyle.errors import InputError
+from vidstyle.files import check_regular_file
 from vidstyle.frames import Frame, Pixels, VideoInfo
-from vidstyle.media import check_regular_file
 
 
 def read_image(path: Path) -> Pixels:
