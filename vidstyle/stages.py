@@ -1,6 +1,7 @@
 """The architecture in one short file: frames go from a `Source` through a `Stylizer` into a `Sink`.
 
-`pipeline.run` joins the three. All are closed by whoever opened them; closing twice is harmless.
+`pipeline.run` joins the three. Live they go from a `Camera` through stylizers onto a `Screen`, and `live.run` joins those.
+All are closed by whoever opened them; closing twice is harmless.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import Protocol
 
+from vidstyle.controls import Controls, Event, Status
 from vidstyle.frames import Frame, Pixels, VideoInfo
 
 
@@ -69,3 +71,29 @@ class Sink(Protocol):
 
     def close(self) -> None:
         """Let go of everything; what was not published is removed."""
+
+
+class Camera(Protocol):
+    """Gives frames as they happen, for as long as they are wanted; `pts * time_base` is when on `time.monotonic`'s clock."""
+
+    trouble: str | None
+    """What is the matter while no frames come, a sentence; None while all is well. Any thread may read it."""
+
+    def frames(self) -> Generator[Frame, None, None]:
+        """Frames, newest last; ends after `close`. Mends what can be mended, for ever. Raises `InputError` for the rest."""
+
+    def close(self) -> None:
+        """End `frames` soon, whichever thread runs it."""
+
+
+class Screen(Protocol):
+    """Shows pictures as they come, and tells what the person does meanwhile."""
+
+    def show(self, picture: Pixels, status: Status, controls: Controls) -> None:
+        """Show `picture`, RGB uint8 (H, W, 3), and what is worth telling beside it. Does not wait for anybody."""
+
+    def events(self) -> list[Event]:
+        """What the person did since the last call, in order; does not wait. Called about a hundred times a second."""
+
+    def close(self) -> None:
+        """Let go of window or port."""
