@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 import vidstyle
+from vidstyle.cli_live import devices, live
 from vidstyle.errors import (
     EXIT_DAMAGE,
     EXIT_DONE,
@@ -23,11 +24,8 @@ from vidstyle.errors import (
     UsageError,
     VidstyleError,
 )
-from vidstyle.interrupts import Interruptible, Signals, Terminated
+from vidstyle.interrupts import Interruptible, Signals, exit_code
 from vidstyle.options import ConvertOptions, EncodeOptions, StyleOptions, TrainOptions, Trim
-
-EXIT_INTERRUPTED = 130
-EXIT_TERMINATED = 143
 
 
 class _DefaultConvert(click.Group):
@@ -169,7 +167,7 @@ def convert(
         reporter.say(f"error: {error}")
         return code
     except KeyboardInterrupt as stop:
-        code = EXIT_TERMINATED if isinstance(stop, Terminated) else EXIT_INTERRUPTED
+        code = exit_code(stop)
         raise
     finally:
         reporter.close(code)
@@ -247,6 +245,10 @@ def _dry_run(jobs: Sequence[Any], options: ConvertOptions) -> int:
     if not errors:
         return EXIT_DONE
     return errors[0].exit_code if len(jobs) == 1 else EXIT_FAILED if len(errors) == len(jobs) else EXIT_DAMAGE
+
+
+cli.add_command(live)
+cli.add_command(devices)
 
 
 @cli.command()
@@ -364,5 +366,4 @@ def run_command_line(args: list[str]) -> int:
         return error.exit_code
     except (KeyboardInterrupt, click.Abort) as stop:
         click.echo("interrupted; no unfinished output was kept", err=True)
-        first = stop.__cause__ or stop  # click turns KeyboardInterrupt into Abort
-        return EXIT_TERMINATED if isinstance(first, Terminated) else EXIT_INTERRUPTED
+        return exit_code(stop.__cause__ or stop)  # click turns KeyboardInterrupt into Abort

@@ -1,4 +1,4 @@
-"""Local files, and what goes wrong with them. Nothing here needs PyAV: the process of the live window must not import it."""
+"""Files and URLs, and what goes wrong with them. Nothing here needs PyAV: the process of the live window must not import it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from vidstyle.errors import DiskError, InputError, OutputError, VidstyleError
+
+# Formats that hold media themselves. Playlists (hls, dash, concat, image2) are absent: they name other files to open.
+FORMATS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,gif,wav,mp3,aac,flac,"
+    "m4v,h264,hevc,ivf,obu,av1,nut,mxf,rm,dv,vob,yuv4mpegpipe,apng,webp_pipe,png_pipe,jpeg_pipe,swf,amr,caf,aiff,ac3,eac3"
+)
+NETWORK_PROTOCOLS = "http,https,tcp,tls,udp,rtp,rtsp,rtmp,crypto"
+NETWORK_FORMATS = FORMATS + ",rtsp,mpjpeg,mjpeg"
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_LEAVE = {errno.EACCES, errno.EPERM, errno.EROFS}

@@ -15,6 +15,15 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM, brought to the main thread the way Ctrl-C is, so that everything is cleaned up."""
 
 
+EXIT_INTERRUPTED = 130
+EXIT_TERMINATED = 143
+
+
+def exit_code(stop: BaseException) -> int:
+    """What a shell expects of a program that this ended."""
+    return EXIT_TERMINATED if isinstance(stop, Terminated) else EXIT_INTERRUPTED
+
+
 class Signals:
     """Ctrl-C and SIGTERM. While frames are worked on the first one waits for the frame in flight; a second does not."""
 

@@ -14,15 +14,8 @@ from av.video.stream import VideoStream
 
 from vidstyle import files
 from vidstyle.errors import InputError, UsageError, VidstyleError
-from vidstyle.files import check_regular_file, is_url, reason, write_error
+from vidstyle.files import FORMATS, NETWORK_FORMATS, NETWORK_PROTOCOLS, check_regular_file, is_url, reason, write_error
 
-# Formats that hold media themselves. Playlists (hls, dash, concat, image2) are absent: they name other files to open.
-_FORMATS = (
-    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,gif,wav,mp3,aac,flac,"
-    "m4v,h264,hevc,ivf,obu,av1,nut,mxf,rm,dv,vob,yuv4mpegpipe,apng,webp_pipe,png_pipe,jpeg_pipe,swf,amr,caf,aiff,ac3,eac3"
-)
-_NETWORK_PROTOCOLS = "http,https,tcp,tls,udp,rtp,rtsp,rtmp,crypto"
-_NETWORK_FORMATS = _FORMATS + ",rtsp,mpjpeg,mjpeg"
 _NETWORK_TIMEOUT_SECONDS = 20.0
 
 
@@ -34,7 +27,7 @@ def open_media(spec: str, allow_network: bool = False) -> InputContainer:
     if is_url(spec):
         if not allow_network:
             raise UsageError(f"expected a file, {spec} is a URL; give --allow-network to let vidstyle open it")
-        options = {"protocol_whitelist": _NETWORK_PROTOCOLS, "format_whitelist": _NETWORK_FORMATS}
+        options = {"protocol_whitelist": NETWORK_PROTOCOLS, "format_whitelist": NETWORK_FORMATS}
         with reading(spec):
             return av.open(spec, mode="r", options=options, timeout=_NETWORK_TIMEOUT_SECONDS)
     check_regular_file(Path(spec))
@@ -43,7 +36,7 @@ def open_media(spec: str, allow_network: bool = False) -> InputContainer:
         return av.open(
             f"file:{spec}",
             mode="r",
-            options={"protocol_whitelist": "file", "format_whitelist": _FORMATS},
+            options={"protocol_whitelist": "file", "format_whitelist": FORMATS},
             metadata_errors="replace",
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 Stabilize = Literal["off", "light", "strong"]
@@ -57,6 +58,32 @@ class ConvertOptions:
     overwrite: bool = False
     skip_existing: bool = False
     allow_network: bool = False
+
+
+@dataclass(frozen=True)
+class LiveOptions:
+    """How a camera is painted live, besides which."""
+
+    style: StyleOptions = field(default_factory=StyleOptions)
+    """Its `height` None: as large as the machine manages at the wished rate."""
+    fps: float | None = None
+    """Pictures a second; None: the camera's."""
+    folder: Path = Path()
+    """Where snapshots and recordings go."""
+    record: Path | None = None
+    """Record into this file from the start."""
+    microphone: str | None = "auto"
+    """Whose sound is recorded: `auto` is the system's, where there is one; None: no sound."""
+    virtual_camera: bool = False
+
+
+@dataclass(frozen=True)
+class WebOptions:
+    """Where the page with the live picture is. Another host than loopback needs a token."""
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    token: str | None = None
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,8 @@
-"""All concurrency lives here: `prefetch` runs one stage in a thread of its own, `run` joins source, stylizer and sink."""
+"""All concurrency lives here.
+
+`prefetch` runs one stage in a thread of its own and waits when it is too far ahead (files); `Newest` runs one and drops what
+nobody took in time (live). `run` joins source, stylizer and sink.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from queue import SimpleQueue
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from vidstyle.frames import Frame, Pixels
 from vidstyle.stages import Finisher, Sink, Source, Stylizer
@@ -75,6 +79,67 @@ def prefetch(items: Iterator[T], depth: int) -> Generator[T, None, None]:
         finished.wait()  # before join, which fails if an interrupt came in the middle of start
         if thread.ident is not None:
             thread.join()
+
+
+class Newest(Generic[T]):
+    """Runs `items` in a thread of its own and keeps only what it yielded last."""
+
+    def __init__(self, items: Generator[T, None, None], name: str) -> None:
+        self._items = items
+        self._state = threading.Condition()
+        self._item: T | None = None
+        self._error: BaseException | None = None
+        self._stopped = False
+        self.ended = False
+        """Whether nothing more will come."""
+        self.count = 0
+        """How many items there were, dropped ones too."""
+        self._thread = threading.Thread(target=self._work, name=f"vidstyle-{name}", daemon=True)
+        self._thread.start()
+
+    def _work(self) -> None:
+        try:
+            for item in self._items:
+                with self._state:
+                    self._item, self.count = item, self.count + 1
+                    self._state.notify_all()
+                    if self._stopped:
+                        break
+        except BaseException as error:  # carried over to whoever takes
+            self._error = error
+        finally:
+            self._items.close()
+            with self._state:
+                self.ended = True
+                self._state.notify_all()
+
+    def take(self, timeout: float) -> T | None:
+        """The newest item that was not taken yet, as soon as there is one; None after `timeout` seconds or at the end.
+
+        An exception in `items` is raised here, once, after the item before it.
+        """
+        with self._state:
+            self._state.wait_for(lambda: self._item is not None or self.ended, timeout)
+            item, self._item = self._item, None
+            if item is None and self._error is not None:
+                error, self._error = self._error, None
+                raise error
+            return item
+
+    def close(self, patience: float = 5.0) -> bool:
+        """Have `items` closed by its thread after the item in work; returns whether that was done within `patience` seconds.
+
+        A thread that hangs in a driver is left behind: it dies with the process, or when the driver lets go.
+        """
+        with self._state:
+            self._stopped = True
+        self._thread.join(patience)
+        return not self._thread.is_alive()
+
+
+def background() -> ThreadPoolExecutor:
+    """One thread for what must not hold up a picture."""
+    return ThreadPoolExecutor(1, "vidstyle-background")
 
 
 def run(

@@ -46,6 +46,9 @@ class Stylizer(Protocol):
     def for_shot(self, pictures: Iterable[Pixels]) -> Stylizer:
         """A stylizer made for one shot, after a few of its pictures; itself where they make no difference."""
 
+    def adapted(self, picture: Pixels, share: float) -> Stylizer:
+        """A stylizer whose idea of the scene has moved by `share` (0..1) towards `picture`; itself where there is none."""
+
     def describe(self) -> str:
         """Where it runs, in a few words."""
 

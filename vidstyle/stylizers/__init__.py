@@ -12,8 +12,8 @@ from vidstyle.stylizers.catalog import find_style
 TORCH_SUFFIXES = {".pth", ".pt", ".model"}
 
 
-def load_stylizer(options: StyleOptions = StyleOptions()) -> Stylizer:
-    """The stylizer for a style's name or a model file.
+def load_stylizer(options: StyleOptions = StyleOptions(), lanes: int | None = None) -> Stylizer:
+    """The stylizer for a style's name or a model file; `lanes` None: as many as make the most frames a second.
 
     Raises `StyleError` for an unknown style or a bad model, `DeviceError` for a device that is not to be had,
     `MissingExtraError` where torch is needed and not installed.
@@ -23,7 +23,7 @@ def load_stylizer(options: StyleOptions = StyleOptions()) -> Stylizer:
         raise UsageError(f"expected an inference height of at least 16 pixels, got {options.height}")
     if path.suffix.lower() in TORCH_SUFFIXES and options.backend == "onnx":
         raise StyleError(f"expected an .onnx model for the backend onnx, got {path}")
-    stylizer = _load(path, options)
+    stylizer = _load(path, options, lanes)
     if options.height is not None:
         from vidstyle.stylizers.resized import Resized
 
@@ -31,11 +31,11 @@ def load_stylizer(options: StyleOptions = StyleOptions()) -> Stylizer:
     return stylizer
 
 
-def _load(path: Path, options: StyleOptions) -> Stylizer:
+def _load(path: Path, options: StyleOptions, lanes: int | None) -> Stylizer:
     if options.backend == "torch" or path.suffix.lower() in TORCH_SUFFIXES:
         from vidstyle.stylizers.torch import load_torch_stylizer
 
         return load_torch_stylizer(path, options.device)
     from vidstyle.stylizers.onnx import OnnxStylizer
 
-    return OnnxStylizer(path, options.device, options.model_color)
+    return OnnxStylizer(path, options.device, options.model_color, lanes)

@@ -63,6 +63,17 @@ def mean_statistics(names: list[str], measured: Iterable[list[np.ndarray]]) -> S
     return {name: (total / count).astype(np.float32) for name, total in zip(names, totals, strict=True)}
 
 
+def own_statistics(model: onnx.ModelProto) -> Statistics:
+    """The statistics that `model` normalises by."""
+    names = {name for node in nodes(model) for name in node.input[3:5]}
+    return {i.name: numpy_helper.to_array(i).astype(np.float32) for i in model.graph.initializer if i.name in names}
+
+
+def mixed(first: Statistics, second: Statistics, share: float) -> Statistics:
+    """`first` moved by `share` (0..1) towards `second`."""
+    return {name: (value + share * (second[name] - value)).astype(np.float32) for name, value in first.items()}
+
+
 def with_statistics(model: onnx.ModelProto, statistics: Statistics) -> onnx.ModelProto:
     """`model` with other statistics."""
     changed = onnx.ModelProto()

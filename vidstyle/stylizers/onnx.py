@@ -32,15 +32,16 @@ class OnnxStylizer:
     """A net that `vidstyle train` made takes and gives uint8 (N, H, W, 3); H and W are padded here and cropped back.
 
     A foreign one takes and gives float (N, 3, H, W) in 0..255; where its size is fixed, pictures are scaled to it and back.
+    `lanes` None: as many as make the most frames a second; 1 makes each frame soonest.
     """
 
-    def __init__(self, path: Path, device: str = "auto", model_color: ColorOrder = "rgb") -> None:
+    def __init__(self, path: Path, device: str = "auto", model_color: ColorOrder = "rgb", lanes: int | None = None) -> None:
         self._model, self._path, self._device = _checked_model(path), path, device
         properties = self._model.metadata_props
         self.facts = {p.key.removeprefix("vidstyle."): p.value for p in properties if p.key.startswith("vidstyle.")}
         # On a CPU, frames side by side on few threads each waste less time waiting for one another than all threads on one
         # frame; a foreign net may be large, and lanes take memory each.
-        self.lanes = min(usable_cores(), MAX_LANES) if self.facts else 1
+        self.lanes = lanes or (min(usable_cores(), MAX_LANES) if self.facts else 1)
         self._threads = max(1, usable_cores() // self.lanes)
         self.session = self._open(self._model)
         if self.session.get_providers()[0] != "CPUExecutionProvider":
@@ -60,11 +61,24 @@ class OnnxStylizer:
     def for_shot(self, pictures: Iterable[Pixels]) -> OnnxStylizer:
         if self._engine is not None or not norms.nodes(self._model):
             return self
+        return self._with(self._measured(pictures))
+
+    def adapted(self, picture: Pixels, share: float) -> OnnxStylizer:
+        if self._engine is not None or not norms.nodes(self._model):
+            return self
+        return self._with(norms.mixed(norms.own_statistics(self._model), self._measured([picture]), share))
+
+    def _measured(self, pictures: Iterable[Pixels]) -> norms.Statistics:
         session, names = self._measuring
-        measured = (run_session(session, None, self._input, self._padded([picture])) for picture in pictures)
-        shot = copy.copy(self)
-        shot.session = self._open(norms.with_statistics(self._model, norms.mean_statistics(names, measured)))
-        return shot
+        return norms.mean_statistics(
+            names, (run_session(session, None, self._input, self._padded([picture])) for picture in pictures)
+        )
+
+    def _with(self, statistics: norms.Statistics) -> OnnxStylizer:
+        changed = copy.copy(self)
+        changed._model = norms.with_statistics(self._model, statistics)
+        changed.session = self._open(changed._model)
+        return changed
 
     @cached_property
     def _measuring(self) -> tuple[ort.InferenceSession, list[str]]:

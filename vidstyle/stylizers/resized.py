@@ -27,6 +27,9 @@ class Resized:
     def for_shot(self, pictures: Iterable[Pixels]) -> Stylizer:
         return Resized(self._stylizer.for_shot(self._scaled(p) for p in pictures), self._height)
 
+    def adapted(self, picture: Pixels, share: float) -> Stylizer:
+        return Resized(self._stylizer.adapted(self._scaled(picture), share), self._height)
+
     def _scaled(self, picture: Pixels) -> Pixels:
         h, w = picture.shape[:2]
         size = (max(16, round(w * self._height / h)), self._height)

@@ -57,15 +57,22 @@ class TorchStylizer:
         return np.asarray(y.permute(0, 2, 3, 1).contiguous().cpu().numpy())
 
     def for_shot(self, pictures: Iterable[Pixels]) -> TorchStylizer:
-        norms = [m for m in self._net.modules() if isinstance(m, nn.InstanceNorm2d) and m.track_running_stats]
-        if not norms:
+        # A plain mean, for which InstanceNorm2d does not know momentum=None.
+        return self._measuring((picture, 1 / count) for count, picture in enumerate(pictures, 1))
+
+    def adapted(self, picture: Pixels, share: float) -> TorchStylizer:
+        return self._measuring([(picture, share)])
+
+    def _measuring(self, pictures: Iterable[tuple[Pixels, float]]) -> TorchStylizer:
+        """Norm statistics moved towards those of each picture in turn, by the share that comes with it."""
+        if not any(isinstance(m, nn.InstanceNorm2d) and m.track_running_stats for m in self._net.modules()):
             return self
         shot = copy.copy(self)
         shot._net = copy.deepcopy(self._net).train()
         norms = [m for m in shot._net.modules() if isinstance(m, nn.InstanceNorm2d)]
-        for count, picture in enumerate(pictures, 1):
+        for picture, share in pictures:
             for norm in norms:
-                norm.momentum = 1 / count  # a plain mean, for which InstanceNorm2d does not know momentum=None
+                norm.momentum = share
             shot.stylize([picture])
         shot._net.eval()
         return shot

@@ -1,0 +1,82 @@
+"""What the live picture reaches: rate, latency, gaps; in constant memory, however long it runs."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+
+RECENT = 60
+"""Pictures that the shown figures are taken over."""
+_MAX_MILLISECONDS = 5000
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Of a stretch of time: pictures that the camera gave and that were shown, seconds, latency from capture to display."""
+
+    captured: int
+    shown: int
+    seconds: float
+    latency_median: float
+    latency_p99: float
+    longest_gap: float
+    """Between two pictures on the screen, seconds."""
+
+    @property
+    def fps(self) -> float:
+        return self.shown / self.seconds if self.seconds > 0 else 0.0
+
+
+class Meter:
+    """Counts pictures on the screen."""
+
+    def __init__(self) -> None:
+        self._recent: deque[tuple[float, float]] = deque(maxlen=RECENT)
+        self._histogram = np.zeros(_MAX_MILLISECONDS + 1, np.int64)
+        self._before: float | None = None
+        self._gap = 0.0
+        self._began = time.monotonic()
+        self._captured = 0
+
+    def shown(self, captured_at: float) -> None:
+        """A picture captured at this time of `time.monotonic` is on the screen."""
+        now = time.monotonic()
+        latency = now - captured_at
+        self._recent.append((now, latency))
+        self._histogram[min(_MAX_MILLISECONDS, max(0, round(latency * 1000)))] += 1
+        if self._before is not None:
+            self._gap = max(self._gap, now - self._before)
+        self._before = now
+
+    def fps(self) -> float:
+        """Pictures a second, over the last ones; 0 when they have stopped."""
+        if len(self._recent) < 2:
+            return 0.0
+        span = max(time.monotonic() - self._recent[0][0] - 0.5 / len(self._recent), 1e-6)
+        return (len(self._recent) - 1) / span
+
+    def latency(self) -> float:
+        """Median of the last pictures, seconds; nan before the first."""
+        return float(np.median([latency for _, latency in self._recent])) if self._recent else float("nan")
+
+    def lap(self, captured: int) -> Figures:
+        """Figures since the last lap; `captured` is how many pictures the camera gave in all."""
+        now, counts = time.monotonic(), self._histogram
+        figures = Figures(
+            captured - self._captured,
+            int(counts.sum()),
+            now - self._began,
+            _percentile(counts, 0.5),
+            _percentile(counts, 0.99),
+            self._gap,
+        )
+        self._histogram, self._gap, self._began, self._captured = np.zeros_like(counts), 0.0, now, captured
+        return figures
+
+
+def _percentile(milliseconds: np.ndarray, part: float) -> float:
+    total = milliseconds.cumsum()
+    return float(np.searchsorted(total, part * total[-1])) / 1000 if total[-1] else float("nan")
