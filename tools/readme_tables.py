@@ -47,6 +47,34 @@ def speed_table(bench: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def live_table(live: dict[str, Any]) -> str:
+    """The table of `tools/bench_live.py`'s results."""
+    machine, heights, starts = live["machine"], live["inference_heights"], sorted(live["seconds_to_first_picture"])
+    sizes = " to ".join(str(h) for h in sorted({min(heights), max(heights)}))
+    rows = (
+        ("pictures shown a second", f"{live['fps']:.1f} (worst second {live['fps_worst_second']:.1f})"),
+        ("from capture to display, median and 99 of 100", f"{live['latency_median_ms']} ms, {live['latency_p99_ms']} ms"),
+        ("inference height", sizes),
+        ("start to first painting, median of 5", f"{starts[len(starts) // 2]:.2f} s"),
+        (
+            "camera frames not shown",
+            f"{live['frames_not_shown_with_a_switch'] + live['frames_not_shown_otherwise']} of {live['camera_frames']}, "
+            f"{live['frames_not_shown_with_a_switch']} of them in the {live['style_switches']} seconds with a switch of style",
+        ),
+        ("memory, last third over first", f"{live['memory_last_third_over_first']:.2f} ({live['memory_mib'][-1]:.0f} MiB)"),
+    )
+    return "\n".join(
+        [
+            f"| {live['camera']['size']} camera at {live['camera']['fps']:g} fps, {live['seconds'] / 60:.0f} minutes | |",
+            "| --- | --- |",
+            *(f"| {what} | {value} |" for what, value in rows),
+            "",
+            f"Measured by `{live['command']}` on {machine['cores']} cores of {machine['cpu']}, which the camera's server and the "
+            "virtual screen share; the style is switched every ten seconds.",
+        ]
+    )
+
+
 def quality_table(quality: dict[str, Any]) -> str:
     """The table of `tools/bench_quality.py`'s results: ratios to the full net of the same painting, then plain figures."""
     keys = ("style", "broad_style", "content", "excess_warping_error")
@@ -128,10 +156,11 @@ def pages() -> dict[Path, str]:
     """Path -> text of everything that is generated."""
     readme = ROOT / "README.md"
     results = ROOT / "tools" / "results"
-    bench, quality, encoder = (
-        json.loads((results / f"{name}.json").read_text("utf-8")) for name in ("bench", "quality", "encoder")
+    bench, quality, encoder, live = (
+        json.loads((results / f"{name}.json").read_text("utf-8")) for name in ("bench", "quality", "encoder", "live")
     )
     text = _filled(readme.read_text("utf-8"), "speed", speed_table(bench))
+    text = _filled(text, "live", live_table(live))
     text = _filled(text, "quality", quality_table(quality))
     catalog = json.loads((ROOT / "models" / "catalog.json").read_text("utf-8"))
     return {

@@ -112,10 +112,14 @@ def _in_browser(camera: str | None, controls: Controls, given: dict[str, Any], r
     from vidstyle.web import WebScreen
 
     theirs = camera == "browser" or (camera is None and not list_cameras())
-    source = None if theirs else _camera(camera or "0", given)
+    own = None if theirs else _camera(camera or "0", given)
     screen = WebScreen(controls.styles, given["host"], given["port"], given["token"])
     reporter.note(f"open {screen.url} in a browser; Ctrl-C ends it")
-    return source or screen.camera, screen
+    if own is None:
+        return screen.camera, screen
+    from vidstyle.web.switch import SwitchedCamera
+
+    return SwitchedCamera(screen.camera, own), screen
 
 
 def _camera(spec: str, given: dict[str, Any]) -> Camera:

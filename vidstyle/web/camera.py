@@ -1,0 +1,136 @@
+"""The webcam of whoever looks at the page, over WebRTC."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import Generator
+from fractions import Fraction
+from typing import cast
+
+from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
+from av import VideoFrame
+
+from vidstyle.frames import Frame, Pixels
+
+_MICROSECONDS = Fraction(1, 1_000_000)
+
+_WAITING = "waiting for the browser's camera"
+
+_STALL = 2.0
+"""Seconds without a picture after which the camera counts as stalled."""
+
+
+class BrowserCamera:
+    """A `Camera` that waits until some page offers its own; a page that offers later takes over.
+
+    `answer` and `hang_up` belong to the server's event loop, everything else to any thread.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.trouble: str | None = _WAITING
+        self._loop = loop
+        self._peer: RTCPeerConnection | None = None
+        self._receiver: asyncio.Task[None] | None = None
+        self._newest: tuple[VideoFrame, int] | None = None
+        self._changing = asyncio.Lock()
+        self._closed = False
+        self._changed = threading.Condition()
+
+    @property
+    def active(self) -> bool:
+        """Whether pictures are coming."""
+        return self.trouble is None
+
+    def frames(self) -> Generator[Frame, None, None]:
+        """Pictures as they come, only the newest if they are not asked for in time; `pts` in microseconds. Ends after `close`."""
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._closed or self._newest is not None)
+                if self._closed:
+                    return
+                assert self._newest is not None
+                picture, received = self._newest
+                self._newest = None
+            # Converted here, on the consumer's thread: the server's loop stays free, and skipped pictures cost nothing.
+            yield Frame(cast(Pixels, picture.to_ndarray(format="rgb24")), received, _MICROSECONDS)
+
+    def close(self) -> None:
+        """End `frames` and let go of the page's camera."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        # A loop that has ended has hung up before.
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(lambda: self._loop.create_task(self.hang_up()))
+
+    async def answer(self, offer: str) -> str:
+        """Take over from whatever camera there is; the answer to an SDP offer. Raises `ValueError` for any other."""
+        if self._closed:
+            raise ValueError("expected an offer while vidstyle takes a camera, it does not any more")
+        # Without servers for STUN: nothing outside is asked, only addresses of this machine are offered.
+        peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        try:
+            track = await _accept(peer, offer)
+        except BaseException:
+            await peer.close()
+            raise
+        async with self._changing:
+            await self._let_go()
+            self._peer = peer
+            self.trouble = "waiting for the first picture of the browser's camera"
+            self._receiver = asyncio.create_task(self._receive(track))
+        return str(peer.localDescription.sdp)
+
+    async def hang_up(self) -> None:
+        """End the connection, if there is one, and be done with it on return."""
+        async with self._changing:
+            await self._let_go()
+
+    async def _let_go(self) -> None:
+        if self._receiver is not None:
+            self._receiver.cancel()
+            self._receiver = None
+        if self._peer is not None:
+            await self._peer.close()
+            self._peer = None
+            self.trouble = _WAITING
+
+    async def _receive(self, track: MediaStreamTrack) -> None:
+        waiting = asyncio.ensure_future(track.recv())
+        try:
+            while True:
+                done, _ = await asyncio.wait({waiting}, timeout=_STALL)
+                if not done:
+                    self.trouble = f"no picture from the browser's camera for {_STALL:.0f} seconds"
+                    continue
+                picture = waiting.result()
+                waiting = asyncio.ensure_future(track.recv())
+                if isinstance(picture, VideoFrame):
+                    self._take(picture)
+        except MediaStreamError:
+            self.trouble = "the browser's camera has ended: start it again on the page"
+        finally:
+            waiting.cancel()
+
+    def _take(self, picture: VideoFrame) -> None:
+        self.trouble = None
+        with self._changed:
+            self._newest = (picture, time.monotonic_ns() // 1000)
+            self._changed.notify_all()
+
+
+async def _accept(peer: RTCPeerConnection, offer: str) -> MediaStreamTrack:
+    """Answer `offer` on `peer`; the video track that will come."""
+    try:
+        await peer.setRemoteDescription(RTCSessionDescription(offer, "offer"))
+    except Exception as error:  # aiortc's parser fails with whatever it stumbles over
+        raise ValueError(f"expected an SDP offer, got something else ({type(error).__name__})") from error
+    track: MediaStreamTrack | None = next((r.track for r in peer.getReceivers() if r.track and r.track.kind == "video"), None)
+    if track is None:
+        raise ValueError("expected an offer with a video track, got one without")
+    await peer.setLocalDescription(await peer.createAnswer())
+    return track

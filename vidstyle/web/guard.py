@@ -1,0 +1,98 @@
+"""Who may see the picture: our own page and nobody else, whatever web site is open in the same browser."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ipaddress
+import socket
+from urllib.parse import urlsplit
+
+from vidstyle.errors import UsageError
+
+MIN_TOKEN = 16
+"""Characters of a token that cannot be guessed by trying."""
+
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "Permissions-Policy": "camera=(self), microphone=(), geolocation=()",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "no-referrer",
+}
+"""Sent with every answer."""
+
+
+def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(name)
+    except ValueError:
+        return None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host`, a name or an address, is reached from this machine only."""
+    address = _address(host)
+    return host == "localhost" or (address is not None and address.is_loopback)
+
+
+def check_access(host: str, token: str | None) -> None:
+    """Raise `UsageError` for a page that others could open without knowing a secret."""
+    if token is None and not is_loopback(host):
+        raise UsageError(f"expected both --host and --token for a page that other machines can open, got --host {host} alone")
+    if token is not None and len(token) < MIN_TOKEN:
+        raise UsageError(
+            f"expected a token of at least {MIN_TOKEN} characters, got {len(token)}: make one with 'openssl rand -hex 16'"
+        )
+
+
+class Guard:
+    """Decides on requests, by what a browser tells of them and a web page cannot forge."""
+
+    def __init__(self, host: str, token: str | None) -> None:
+        self._host = host.lower()
+        address = _address(host)
+        self._everywhere = address is not None and address.is_unspecified
+        self._key = None if token is None else _digest(token)
+        # Cookies do not know ports; pages of several servers seen through one tunnel host must not lose each other's.
+        self.cookie_name = f"vidstyle-{(self._key or '')[:8]}"
+
+    def refusal(self, host: str | None, origin: str | None, needs_origin: bool) -> str | None:
+        """Why a request with these headers is refused; None where it is not. `needs_origin`: it acts, or opens the socket."""
+        if not self._knows(host):
+            return f"expected a request for the host that vidstyle listens on, got one for {host}"
+        if origin is None and not needs_origin:
+            return None
+        # Same name and port; the scheme may be https where a proxy adds it.
+        if origin is None or urlsplit(origin).netloc.lower() != (host or "").lower():
+            return f"expected a request from vidstyle's own page, got one from {origin or 'nowhere'}"
+        return None
+
+    def cookie(self, token: str | None, cookie: str | None) -> str | None:
+        """The cookie's value for who gives the right `token` or has the `cookie` already, '' where none is needed; else None."""
+        if self._key is None:
+            return ""
+        given = _digest(token) if token is not None else cookie or ""
+        return self._key if hmac.compare_digest(given.encode(errors="replace"), self._key.encode()) else None
+
+    def _knows(self, host: str | None) -> bool:
+        try:
+            name = (urlsplit(f"//{host}").hostname or "") if host else ""
+        except ValueError:
+            return False
+        # The port is left to the person: `ssh -L 9000:localhost:8000` changes it. A rebound DNS name keeps its name.
+        if is_loopback(name) or name == self._host:
+            return True
+        # Reached from anywhere, under whatever address the machine has: an address cannot be rebound, a name can.
+        return self._everywhere and (_address(name) is not None or name == socket.gethostname().lower())
+
+
+def _digest(token: str) -> str:
+    # Any token fits into a cookie this way, and comparing takes as long for every token.
+    return hashlib.sha256(token.encode(errors="replace")).hexdigest()
