@@ -394,9 +394,9 @@ def test_figures_of_a_stretch(monkeypatch: pytest.MonkeyPatch) -> None:
     meter = Meter()
     for i in range(100):
         clock[0] += 0.04 if i != 50 else 0.2
-        meter.shown(clock[0] - (0.05 if i % 50 else 0.3))
+        meter.shown(clock[0] - (0.05 if i % 50 else 0.3), number=i + 1 if i < 90 else i + 4)
     figures = meter.lap(110)
-    assert (figures.captured, figures.shown) == (110, 100)
+    assert (figures.captured, figures.shown, figures.missed) == (110, 100, 3)
     assert figures.fps == pytest.approx(100 / 4.16)
     assert (figures.latency_median, figures.latency_p99) == pytest.approx((0.05, 0.3))
     assert figures.longest_gap == pytest.approx(0.2)

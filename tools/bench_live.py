@@ -117,8 +117,8 @@ def long_run(url: str, display: str, folder: str, minutes: float) -> dict[str, A
         "fps_in_seconds_with_a_switch": round(statistics.mean(lap["fps"] for lap in switches), 2),
         "fps_in_other_seconds": round(statistics.mean(lap["fps"] for lap in plain), 2),
         "longest_gap_with_a_switch_ms": round(1000 * max(lap["longest_gap"] for lap in switches)),
-        "frames_not_shown_with_a_switch": sum(max(0, lap["captured"] - lap["shown"]) for lap in switches),
-        "frames_not_shown_otherwise": sum(max(0, lap["captured"] - lap["shown"]) for lap in plain),
+        "frames_not_shown_with_a_switch": sum(lap["missed"] for lap in switches),
+        "frames_not_shown_otherwise": sum(lap["missed"] for lap in plain),
         "memory_mib": memory,
         "memory_last_third_over_first": round(statistics.mean(memory[-third:]) / statistics.mean(memory[:third]), 3)
         if third

@@ -79,8 +79,9 @@ class Sink(Protocol):
 class Camera(Protocol):
     """Gives frames as they happen, for as long as they are wanted; `pts * time_base` is when on `time.monotonic`'s clock."""
 
-    trouble: str | None
-    """What is the matter while no frames come, a sentence; None while all is well. Any thread may read it."""
+    @property
+    def trouble(self) -> str | None:
+        """What is the matter while no frames come, a sentence; None while all is well. Any thread may read it."""
 
     def frames(self) -> Generator[Frame, None, None]:
         """Frames, newest last; ends after `close`. Mends what can be mended, for ever. Raises `InputError` for the rest."""

@@ -132,7 +132,7 @@ class _Session:
                 self._begun = True
                 self._reporter.first()
             for meter in (self._meter, self.total):
-                meter.shown(float(painted.frame.pts * painted.frame.time_base))
+                meter.shown(float(painted.frame.pts * painted.frame.time_base), painted.number)
         self._lap()
         return on
 

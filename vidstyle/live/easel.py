@@ -23,9 +23,11 @@ EARLY = 0.3
 
 @dataclass(frozen=True, slots=True)
 class Painted:
-    """A picture to show: `frame` holds it with the time of its capture; `still`: a frozen one, painted again."""
+    """A picture to show: `frame` holds it with the time of its capture and `number` tells which of the camera's it was;
+    `still` is a frozen one, painted again."""
 
     frame: Frame
+    number: int
     height: int
     still: bool
 
@@ -49,19 +51,20 @@ class Easel:
     def pictures(self) -> Generator[Painted, None, None]:
         """Painted pictures, until `close`."""
         frame: Frame | None = None
+        number = 0
         done: Controls | None = None
         while not self._closed.is_set():
             newest, controls = self._feed.take(0.1), self.controls
             if controls.frozen and frame is not None:
                 if done == controls:
                     continue  # painted already
-            elif newest is None or self._early(newest):
+            elif newest is None or self._early(newest[1]):
                 continue
             else:
-                frame = newest
+                number, frame = newest
             picture, height, settled = self._paint(frame, controls)
             done = controls if settled else None
-            yield Painted(picture, height, controls.frozen)
+            yield Painted(picture, number, height, controls.frozen)
 
     def _early(self, frame: Frame) -> bool:
         """Whether the wished rate asks to leave this one out."""

@@ -30,23 +30,26 @@ class Feed:
         """How many frames the camera has given, taken or not."""
         self._frames = Newest(self._counted(), "camera")
 
-    def _counted(self) -> Generator[Frame, None, None]:
+    def _counted(self) -> Generator[tuple[int, Frame], None, None]:
         for frame in self._camera.frames():
             self.count += 1
             self._times.append(float(frame.pts * frame.time_base))
-            yield frame
+            yield self.count, frame
 
-    def take(self, timeout: float) -> Frame | None:
-        """The newest frame that was not taken yet; None if none came within `timeout` seconds. Raises `InputError`."""
-        frame = self._frames.take(timeout)
+    def take(self, timeout: float) -> tuple[int, Frame] | None:
+        """The newest frame that was not taken yet, and its number from 1 on; None if none came within `timeout` seconds.
+
+        Raises `InputError`.
+        """
+        newest = self._frames.take(timeout)
         now = time.monotonic()
-        if frame is not None or self._camera.trouble is not None:
+        if newest is not None or self._camera.trouble is not None:
             self._alive = now
         elif now - self._alive > HUNG_SECONDS:
             self._frames.close(patience=0)
             self._frames = Newest(self._counted(), "camera")
             self._alive = now
-        return frame
+        return newest
 
     @property
     def rate(self) -> float:

@@ -15,10 +15,12 @@ _MAX_MILLISECONDS = 5000
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Of a stretch of time: pictures that the camera gave and that were shown, seconds, latency from capture to display."""
+    """Of a stretch of time: pictures that the camera gave, that were shown and that were passed over for a newer one; seconds;
+    latency from capture to display."""
 
     captured: int
     shown: int
+    missed: int
     seconds: float
     latency_median: float
     latency_p99: float
@@ -39,10 +41,12 @@ class Meter:
         self._before: float | None = None
         self._gap = 0.0
         self._began = time.monotonic()
-        self._captured = 0
+        self._captured = self._number = self._missed = 0
 
-    def shown(self, captured_at: float) -> None:
-        """A picture captured at this time of `time.monotonic` is on the screen."""
+    def shown(self, captured_at: float, number: int) -> None:
+        """The camera's picture of this number, captured at this time of `time.monotonic`, is on the screen."""
+        self._missed += max(0, number - self._number - 1) if self._number else 0
+        self._number = number
         now = time.monotonic()
         latency = now - captured_at
         self._recent.append((now, latency))
@@ -68,12 +72,14 @@ class Meter:
         figures = Figures(
             captured - self._captured,
             int(counts.sum()),
+            self._missed,
             now - self._began,
             _percentile(counts, 0.5),
             _percentile(counts, 0.99),
             self._gap,
         )
-        self._histogram, self._gap, self._began, self._captured = np.zeros_like(counts), 0.0, now, captured
+        self._histogram, self._gap, self._missed = np.zeros_like(counts), 0.0, 0
+        self._began, self._captured = now, captured
         return figures
 
 

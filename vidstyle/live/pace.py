@@ -7,9 +7,9 @@ import statistics
 from vidstyle.controls import HEIGHTS
 
 FIRST_HEIGHT = 240
-AIM = 0.6
+AIM = 0.65
 """Part of a frame's time that painting should take: the rest is for capture, display, and whatever else runs."""
-TOO_MUCH, ROOM = 0.85, 0.55
+TOO_MUCH, ROOM = 0.85, 0.6
 """Above the one a smaller size is taken, and a larger one while that is foreseen to stay below the other."""
 WINDOW_SECONDS = 1.0
 STEADY_WINDOWS = 4

@@ -43,7 +43,7 @@ class OnnxStylizer:
         # frame; a foreign net may be large, and lanes take memory each.
         self.lanes = lanes or (min(usable_cores(), MAX_LANES) if self.facts else 1)
         self._threads = max(1, usable_cores() // self.lanes)
-        self.session = self._open(self._model)
+        self.session = self._open(self._model, self._threads)
         if self.session.get_providers()[0] != "CPUExecutionProvider":
             self.lanes = 1
         self._input, self._output = self.session.get_inputs()[0].name, self.session.get_outputs()[0].name
@@ -77,16 +77,16 @@ class OnnxStylizer:
     def _with(self, statistics: norms.Statistics) -> OnnxStylizer:
         changed = copy.copy(self)
         changed._model = norms.with_statistics(self._model, statistics)
-        changed.session = self._open(changed._model)
+        changed.session = self._open(changed._model, self._threads)
         return changed
 
     @cached_property
     def _measuring(self) -> tuple[ort.InferenceSession, list[str]]:
         model, names = norms.measuring(self._model)
-        return self._open(model), names
+        return self._open(model, max(1, self._threads // 2)), names  # painting may go on meanwhile
 
-    def _open(self, model: onnx.ModelProto) -> ort.InferenceSession:
-        return _session(model.SerializeToString(), self._path, self._device, self._threads)
+    def _open(self, model: onnx.ModelProto, threads: int) -> ort.InferenceSession:
+        return _session(model.SerializeToString(), self._path, self._device, threads)
 
     def _padded(self, pictures: Sequence[Pixels]) -> Pixels:
         return pad_to_multiple(pictures, self._margin, self._multiple)
