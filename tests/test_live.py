@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -15,10 +16,11 @@ import cv2
 import numpy as np
 import pytest
 from mjpeg_camera import MjpegCamera, encoded, pattern
+from test_virtual_camera import FakeCamera, driver
 
 from vidstyle import live
 from vidstyle.controls import Controls, Event, KeyPress, Setting, Status
-from vidstyle.errors import DiskError, InputError, StyleError
+from vidstyle.errors import DiskError, InputError, MissingExtraError, StyleError
 from vidstyle.frames import Frame, Pixels
 from vidstyle.live import Lap, run
 from vidstyle.live.meter import Figures, Meter
@@ -27,6 +29,8 @@ from vidstyle.options import LiveOptions, StyleOptions
 from vidstyle.pipeline import Newest, background
 from vidstyle.sources import camera as camera_module
 from vidstyle.sources.camera import OpenCvCamera, resolve_camera
+
+__all__ = ["driver"]  # a fixture
 
 SIZE = (128, 96)
 STYLES = Controls(("slow", "tiny"), position=1.0)
@@ -315,6 +319,63 @@ def test_a_snapshot_that_cannot_be_written_is_told(server: MjpegCamera, tmp_path
     options = replace(OPTIONS, folder=tmp_path / "gone")
     screen, _ = play(server, keys("s"), until(lambda s: "no snapshot" in s.statuses[-1].message), pictures(3), options=options)
     assert "found none" in next(s.message for s in screen.statuses if s.message)
+
+
+def test_the_virtual_camera_gets_what_is_shown(server: MjpegCamera, driver: list[FakeCamera]) -> None:
+    screen, notes = play(server, pictures(5), options=replace(OPTIONS, virtual_camera=True))
+    (camera,) = driver
+    assert camera.closed
+    assert len(camera.sent) >= 4
+    assert all(any(np.array_equal(sent, shown) for shown in screen.pictures) for sent in camera.sent)
+    assert "virtual camera: /dev/video42" in notes.notes
+
+
+def test_a_virtual_camera_without_driver_is_an_error(server: MjpegCamera, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyvirtualcam", None)
+    with pytest.raises(MissingExtraError):
+        play(server, pictures(5), options=replace(OPTIONS, virtual_camera=True))
+
+
+class Tap:
+    """A camera that gives pictures of one colour while it is `active`."""
+
+    def __init__(self, level: int, active: bool) -> None:
+        self._level, self.active = level, active
+        self._closed = threading.Event()
+
+    @property
+    def trouble(self) -> str | None:
+        return None if self.active else "closed"
+
+    def frames(self) -> Generator[Frame, None, None]:
+        while not self._closed.wait(0.01):
+            if self.active:
+                yield Frame(np.full((48, 64, 3), self._level, np.uint8), round(time.monotonic() * 1e6), Fraction(1, 1_000_000))
+
+    def close(self) -> None:
+        self._closed.set()
+
+
+def test_the_camera_of_the_page_takes_over_and_gives_back() -> None:
+    from vidstyle.web.switch import SwitchedCamera
+
+    theirs, own = Tap(200, active=False), Tap(100, active=True)
+    switched = SwitchedCamera(theirs, own)  # type: ignore[arg-type]
+    newest = Newest(switched.frames(), "test")
+
+    def until_level(level: int) -> None:
+        deadline = time.monotonic() + 10
+        while (frame := newest.take(1)) is None or frame.pixels[0, 0, 0] != level:
+            assert time.monotonic() < deadline
+
+    until_level(100)
+    theirs.active = True
+    until_level(200)
+    assert switched.trouble is None
+    theirs.active = False
+    until_level(100)
+    switched.close()
+    assert newest.close(10)
 
 
 class LightSwitch:

@@ -114,3 +114,22 @@ def test_statistics_are_taken_at_the_height_at_which_the_net_works() -> None:
     assert shot.stylize(PICTURES[:1]).shape == (1, 61, 83, 3)
     assert inner.measured == 2 * inner.painted == 2 * [(30, 41, 3)]
     assert shot.lanes == 3
+
+
+@each_backend
+def test_adapting_wholly_is_a_new_shot_and_by_nothing_no_change(backend: str) -> None:
+    stylizer = engine(backend)
+    shot = stylizer.for_shot(PICTURES[:1])
+    other = PICTURES[2]
+    assert difference(shot.adapted(other, 1.0).stylize([other]), stylizer.for_shot([other]).stylize([other])).max() <= 1
+    assert difference(shot.adapted(other, 0.0).stylize([other]), shot.stylize([other])).max() <= 1
+
+
+def test_the_backends_agree_on_adapting_by_a_part() -> None:
+    onnx, torch_ = (engine(backend).for_shot(PICTURES[:1]).adapted(PICTURES[2], 0.3) for backend in ("onnx", "torch"))
+    assert difference(onnx.stylize(PICTURES[1:2]), torch_.stylize(PICTURES[1:2])).max() <= 4
+
+
+def test_a_model_of_another_tool_does_not_adapt(tmp_path: Path) -> None:
+    stylizer = load_stylizer(StyleOptions(str(identity_model(tmp_path / "other.onnx")), device="cpu"))
+    assert stylizer.adapted(PICTURES[0], 0.5) is stylizer

@@ -21,7 +21,9 @@ import pytest
 from helpers import command, environment, frames_of, run_cli
 from mjpeg_camera import MjpegCamera, encoded, pattern
 
+from vidstyle.errors import DeviceError
 from vidstyle.frames import Pixels
+from vidstyle.sinks.window import check_display
 
 TOOLS = ("Xvfb", "openbox", "xdotool", "import")
 MISSING = [tool for tool in TOOLS if shutil.which(tool) is None]
@@ -308,3 +310,10 @@ def test_a_camera_that_is_not_there_is_one_sentence(display: str) -> None:
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("error: expected a camera, found none: /dev/video97")
     assert "Traceback" not in done.stderr
+
+
+def test_opencv_without_windows_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `opencv-python-headless` tells of itself."""
+    monkeypatch.setattr(cv2, "getBuildInformation", lambda: "  GUI:                           NONE\n    VTK support:  NO\n")
+    with pytest.raises(DeviceError, match=r"headless.*--web"):
+        check_display()

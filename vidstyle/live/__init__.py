@@ -117,7 +117,7 @@ class _Session:
         self._message, self._message_until = "", 0.0
         self._picture: Pixels | None = None
         self._height = 0
-        self._begun = False
+        self._begun = self._rate_told = False
 
     def step(self) -> bool:
         """One look at pictures and keys; False once the person has quit."""
@@ -188,6 +188,10 @@ class _Session:
         self._reporter.note(text)
 
     def _lap(self) -> None:
+        if not self._rate_told and self._picture is not None and (rate := self.feed.measured_rate):
+            self._rate_told = True
+            h, w = self._picture.shape[:2]
+            self._reporter.note(f"camera: {w}x{h}, {rate:.1f} pictures a second as measured")
         if time.monotonic() - self._lap_began >= LAP_SECONDS:
             self._lap_began = time.monotonic()
             figures = self._meter.lap(self.feed.count)

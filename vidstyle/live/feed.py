@@ -53,10 +53,15 @@ class Feed:
 
     @property
     def rate(self) -> float:
-        """Frames a second as measured, whatever the camera claims; `ASSUMED_RATE` until there are some."""
+        """Frames a second as measured, whatever the camera claims; `ASSUMED_RATE` until that is known."""
+        return self.measured_rate or ASSUMED_RATE
+
+    @property
+    def measured_rate(self) -> float | None:
+        """Frames a second, over the last ones; None until there are enough."""
         times = [*self._times]
         if len(times) < RATE_OVER // 3 or times[-1] <= times[0]:
-            return ASSUMED_RATE
+            return None
         return (len(times) - 1) / (times[-1] - times[0])
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import sys
 from collections import deque
 
@@ -18,16 +19,18 @@ _KEYS = {27: "escape", 32: "space", 65361: "left", 65362: "up", 65363: "right", 
 _KEYS |= {2424832: "left", 2490368: "up", 2555904: "right", 2621440: "down"}  # Windows'
 _KEYS |= {63234: "left", 63232: "up", 63235: "right", 63233: "down"}  # macOS'
 _NO_SCREEN = "; `--web` shows the picture in a browser instead"
+_HEADLESS = (
+    "expected OpenCV with windows, found a headless one: pip uninstall opencv-python-headless and "
+    "pip install --force-reinstall opencv-python" + _NO_SCREEN
+)
 
 
 def check_display() -> None:
     """Raise `DeviceError` unless a window can be opened: OpenCV ends the whole process when it cannot."""
-    if "GUI:                           NONE" in (facts := cv2.getBuildInformation()) or not hasattr(cv2, "namedWindow"):
-        raise DeviceError(
-            "expected OpenCV with windows, found a headless one: pip uninstall opencv-python-headless and "
-            "pip install --force-reinstall opencv-python" + _NO_SCREEN
-        )
-    if sys.platform != "linux" or "QT5" not in facts:
+    facts = cv2.getBuildInformation()
+    if re.search(r"GUI:\s+NONE", facts) or not hasattr(cv2, "namedWindow"):
+        raise DeviceError(_HEADLESS)
+    if sys.platform != "linux" or not re.search(r"GUI:\s+QT", facts):
         return
     wayland = bool(os.environ.get("WAYLAND_DISPLAY"))
     if not os.environ.get("DISPLAY"):
