@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -112,7 +113,8 @@ def test_a_stream_that_was_never_there_is_an_error() -> None:
 def test_an_rtsp_push_is_shown_and_after_a_cut_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(camera_module, "SILENT_SECONDS", 3.0)
     monkeypatch.setenv("OPENCV_FFMPEG_CAPTURE_OPTIONS", "rtsp_flags;listen|listen_timeout;20")
-    url = "rtsp://127.0.0.1:8559/live"
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        url = f"rtsp://127.0.0.1:{free.getsockname()[1]}/live"
 
     def push() -> subprocess.Popen[bytes]:
         return subprocess.Popen([sys.executable, RTSP_PUSH, url], env=environment(), stderr=subprocess.DEVNULL)
