@@ -237,11 +237,15 @@ def test_a_lost_camera_is_told_over_the_last_picture_and_comes_back(server: Mjpe
         server.stalled.clear()
         return True
 
-    screen, _ = play(
-        server, pictures(3), stall, until(lambda s: "trying again" in s.statuses[-1].message), go_on,
-        until(lambda s: not s.statuses[-1].message), pictures(5),
+    monkeypatch.setattr(live, "LAP_SECONDS", 0.1)
+    screen, notes = play(
+        server, pictures(3), stall, until(lambda s: "trying again" in s.statuses[-1].message), pictures(2), go_on,
+        until(lambda s: not s.statuses[-1].message), pictures(30),
     )  # fmt: skip
     assert difference(screen.pictures[-1], screen.pictures[-4]) > 0.1
+    told = [note for note in notes.notes if "trying again" in note or "gives pictures" in note]
+    assert told[-1] == "the camera gives pictures"
+    assert "trying again" in told[0]
 
 
 def test_a_camera_that_never_was_is_an_error_and_closes_the_screen() -> None:

@@ -118,6 +118,7 @@ class _Session:
         self._picture: Pixels | None = None
         self._height = 0
         self._begun = self._rate_told = False
+        self._camera, self._camera_trouble = camera, camera.trouble
 
     def step(self) -> bool:
         """One look at pictures and keys; False once the person has quit."""
@@ -188,11 +189,18 @@ class _Session:
         self._reporter.note(text)
 
     def _lap(self) -> None:
+        if time.monotonic() - self._lap_began >= LAP_SECONDS:
+            self._lap_began = time.monotonic()
+            self._tell_of_camera()
+            figures = self._meter.lap(self.feed.count)
+            self._reporter.lap(Lap(figures, self._easel.controls.describe(), self._height, self.feed.rate))
+
+    def _tell_of_camera(self) -> None:
         if not self._rate_told and self._picture is not None and (rate := self.feed.measured_rate):
             self._rate_told = True
             h, w = self._picture.shape[:2]
             self._reporter.note(f"camera: {w}x{h}, {rate:.1f} pictures a second as measured")
-        if time.monotonic() - self._lap_began >= LAP_SECONDS:
-            self._lap_began = time.monotonic()
-            figures = self._meter.lap(self.feed.count)
-            self._reporter.lap(Lap(figures, self._easel.controls.describe(), self._height, self.feed.rate))
+        trouble = self._camera.trouble
+        if trouble != self._camera_trouble:
+            self._camera_trouble = trouble
+            self._reporter.note(trouble or "the camera gives pictures")

@@ -15,7 +15,7 @@ SILENT_SECONDS = 1.5
 HUNG_SECONDS = 10.0
 """A camera that neither gives frames nor says why for this long hangs in its driver: a new attempt is made beside it."""
 ASSUMED_RATE = 30.0
-RATE_OVER = 45
+RATE_OVER = 30
 """Frames that the rate is measured over."""
 
 
@@ -60,7 +60,7 @@ class Feed:
     def measured_rate(self) -> float | None:
         """Frames a second, over the last ones; None until there are enough."""
         times = [*self._times]
-        if len(times) < RATE_OVER // 3 or times[-1] <= times[0]:
+        if len(times) < RATE_OVER or times[-1] <= times[0]:
             return None
         return (len(times) - 1) / (times[-1] - times[0])
 

@@ -71,10 +71,11 @@ def _draw_lines(canvas: Pixels, lines: Sequence[Sequence[_Part]], size: int, at:
 
 
 def _wrapped(text: str, size: int, width: int) -> list[str]:
+    """Lines that leave room for the recording light."""
     lines = [""]
     for word in text.split():
         longer = f"{lines[-1]} {word}".strip()
-        if lines[-1] and _width(longer, size) > width - 3 * size:
+        if lines[-1] and _width(longer, size) > width - 8 * size:
             lines.append(word)
         else:
             lines[-1] = longer

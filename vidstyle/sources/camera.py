@@ -217,7 +217,7 @@ def _open_device(spec: CameraSpec, size: tuple[int, int] | None, fps: float | No
 
 def _not_opened(spec: CameraSpec) -> str:
     if spec.kind == "url":
-        return f"expected a video stream, could not open {spec.label}; is it running, and is the address right?"
+        return f"expected a video stream, could not open {spec.label}: it must be running, and the address right"
     if spec.kind == "file":
         return f"expected a video, could not read {spec.label}"
     if sys.platform == "linux":
