@@ -230,6 +230,32 @@ def test_browsers_camera_arrives_as_moving_pictures(screen: WebScreen, browser: 
     assert green > blue
 
 
+def test_where_webrtc_finds_no_way_the_pictures_take_that_of_the_page(screen: WebScreen, browser: Any) -> None:
+    """As through an SSH tunnel, which carries no UDP."""
+    browser.execute_script("RTCPeerConnection.prototype.setRemoteDescription = async () => {}")
+    frames: list[Frame] = []
+    reader = threading.Thread(target=lambda: frames.extend(screen.camera.frames()))
+    reader.start()
+    try:
+        for _ in range(2):
+            seen = len(frames)
+            browser.execute_script("wake(); $('webcam').click()")
+            until(lambda seen=seen: len(frames) > seen + 10)  # type: ignore[misc]
+            until(lambda: element(browser, "#webcam").get_attribute("aria-pressed") == "true")
+            assert screen.camera.active
+            browser.execute_script("wake(); $('webcam').click()")
+            until(lambda: not screen.camera.active)
+            assert "has ended" in (screen.camera.trouble or "")
+    finally:
+        screen.close()
+        reader.join(20)
+    assert not reader.is_alive()
+    assert (frames[-1].pixels != frames[-10].pixels).any()
+    red, green, blue = frames[-1].pixels.mean((0, 1))
+    assert green > red
+    assert green > blue
+
+
 def test_stalled_camera_says_so_and_a_newer_one_takes_over(screen: WebScreen, browser: Any) -> None:
     element(browser, "#webcam").click()
     until(lambda: screen.camera.active)

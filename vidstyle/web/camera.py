@@ -1,4 +1,4 @@
-"""The webcam of whoever looks at the page, over WebRTC."""
+"""The webcam of whoever looks at the page: over WebRTC, or as JPEG over the page's own connection where UDP finds no way."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from collections.abc import Generator
 from fractions import Fraction
 from typing import cast
 
+import cv2
+import numpy as np
+from aiohttp import WSMsgType, web
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 from av import VideoFrame
@@ -35,7 +38,8 @@ class BrowserCamera:
         self._loop = loop
         self._peer: RTCPeerConnection | None = None
         self._receiver: asyncio.Task[None] | None = None
-        self._newest: tuple[VideoFrame, int] | None = None
+        self._relaying: web.WebSocketResponse | None = None
+        self._newest: tuple[VideoFrame | bytes, int] | None = None
         self._changing = asyncio.Lock()
         self._closed = False
         self._changed = threading.Condition()
@@ -56,7 +60,9 @@ class BrowserCamera:
                 picture, received = self._newest
                 self._newest = None
             # Converted here, on the consumer's thread: the server's loop stays free, and skipped pictures cost nothing.
-            yield Frame(cast(Pixels, picture.to_ndarray(format="rgb24")), received, _MICROSECONDS)
+            pixels = _decoded(picture) if isinstance(picture, bytes) else cast(Pixels, picture.to_ndarray(format="rgb24"))
+            if pixels is not None:
+                yield Frame(pixels, received, _MICROSECONDS)
 
     def close(self) -> None:
         """End `frames` and let go of the page's camera."""
@@ -85,12 +91,38 @@ class BrowserCamera:
             self._receiver = asyncio.create_task(self._receive(track))
         return str(peer.localDescription.sdp)
 
+    async def relay(self, socket: web.WebSocketResponse) -> None:
+        """Take over from whatever camera there is, and take JPEG from `socket` until it ends; each is acknowledged."""
+        async with self._changing:
+            await self._let_go()
+            self._relaying = socket
+            self.trouble = "waiting for the first picture of the browser's camera"
+        try:
+            while self._relaying is socket:
+                try:
+                    message = await socket.receive(_STALL)
+                except TimeoutError:
+                    self.trouble = f"no picture from the browser's camera for {_STALL:.0f} seconds"
+                    continue
+                if message.type is not WSMsgType.BINARY:
+                    break
+                self._take(message.data)
+                await socket.send_str("ack")
+        finally:
+            if self._relaying is socket:
+                self._relaying = None
+                self.trouble = "the browser's camera has ended: start it again on the page"
+
     async def hang_up(self) -> None:
         """End the connection, if there is one, and be done with it on return."""
         async with self._changing:
             await self._let_go()
 
     async def _let_go(self) -> None:
+        if self._relaying is not None:
+            relaying, self._relaying = self._relaying, None
+            await relaying.close()
+            self.trouble = _WAITING
         if self._receiver is not None:
             self._receiver.cancel()
             self._receiver = None
@@ -116,11 +148,16 @@ class BrowserCamera:
         finally:
             waiting.cancel()
 
-    def _take(self, picture: VideoFrame) -> None:
+    def _take(self, picture: VideoFrame | bytes) -> None:
         self.trouble = None
         with self._changed:
             self._newest = (picture, time.monotonic_ns() // 1000)
             self._changed.notify_all()
+
+
+def _decoded(jpeg: bytes) -> Pixels | None:
+    bgr = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR) if jpeg else None
+    return None if bgr is None else cast(Pixels, cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
 
 
 async def _accept(peer: RTCPeerConnection, offer: str) -> MediaStreamTrack:

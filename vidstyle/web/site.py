@@ -30,6 +30,9 @@ _FILES = {
 _MAX_OFFER = 64 * 1024
 """Bytes of the longest offer of a camera; Chromium's has about 5000."""
 
+_MAX_JPEG = 4 << 20
+"""Bytes of the largest picture of a browser's camera."""
+
 _HEARTBEAT = 20.0
 """Seconds between two pings, so that a viewer whose machine is gone is let go of."""
 
@@ -55,6 +58,7 @@ class Site:
         application = web.Application(middlewares=[self._check], client_max_size=_MAX_OFFER)
         application.router.add_get("/socket", self._socket)
         application.router.add_post("/camera", self._offer)
+        application.router.add_get("/relay", self._relay)
         for path in self._files:
             application.router.add_get(path, self._file)
         application.on_response_prepare.append(_add_headers)
@@ -71,7 +75,7 @@ class Site:
     async def _check(
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
-        acts = request.method not in ("GET", "HEAD") or request.path == "/socket"
+        acts = request.method not in ("GET", "HEAD") or request.path in ("/socket", "/relay")
         refusal = self._guard.refusal(request.headers.get("Host"), request.headers.get("Origin"), acts)
         if refusal is not None:
             raise web.HTTPForbidden(text=refusal)
@@ -100,6 +104,12 @@ class Site:
         except ValueError as error:
             raise web.HTTPBadRequest(text=str(error)) from None
         return web.Response(text=json.dumps({"type": "answer", "sdp": answer}), content_type="application/json")
+
+    async def _relay(self, request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse(heartbeat=_HEARTBEAT, max_msg_size=_MAX_JPEG, compress=False, timeout=_GOODBYE)
+        await socket.prepare(request)
+        await self._camera.relay(socket)
+        return socket
 
     async def _socket(self, request: web.Request) -> web.WebSocketResponse:
         # JPEG does not compress any further.

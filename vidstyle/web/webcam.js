@@ -2,8 +2,11 @@
 
 // This browser's camera, over WebRTC to vidstyle. Shares its scope with page.js, which comes first.
 
+const PATIENCE = 4000; // milliseconds for WebRTC to find a way
+
 let peer = null;
 let stream = null;
+let relaying = null;
 
 function webcam(state) {
   $("webcam").setAttribute("aria-pressed", String(state === "on"));
@@ -12,9 +15,10 @@ function webcam(state) {
 
 function hangUp(reason = "") {
   if (!peer && !stream) return;
+  if (relaying) { relaying.onclose = null; relaying.close(); }
   if (peer) { peer.onconnectionstatechange = null; peer.close(); }
   if (stream) for (const track of stream.getTracks()) track.stop();
-  peer = stream = null;
+  peer = stream = relaying = null;
   webcam("off");
   if (reason) say(reason);
 }
@@ -43,12 +47,11 @@ async function offer() {
   track.onended = () => hangUp("The camera has been taken away.");
   peer.addTrack(track, stream);
   let connected = false;
+  const otherwise = () => { if (peer === own && !connected) relay(); };
+  setTimeout(otherwise, PATIENCE);
   peer.onconnectionstatechange = () => {
     if (own.connectionState === "connected") { connected = true; webcam("on"); }
-    if (own.connectionState === "failed") {
-      hangUp(connected ? "The camera's connection has ended."
-        : "The camera's pictures do not reach vidstyle: they need a direct way (UDP) to its machine.");
-    }
+    if (own.connectionState === "failed") { if (connected) hangUp("The camera's connection has ended."); else otherwise(); }
     if (own.connectionState === "closed") hangUp("The camera's connection has ended.");
   };
   await peer.setLocalDescription();
@@ -58,6 +61,30 @@ async function offer() {
   });
   if (!response.ok) throw new Error(await response.text());
   await own.setRemoteDescription(await response.json());
+}
+
+// WebRTC wants a direct way for UDP, which an SSH tunnel is not: then pictures go where the page came from, one at a time.
+async function relay() {
+  peer.onconnectionstatechange = null;
+  peer.close();
+  peer = null;
+  const video = document.createElement("video");
+  video.muted = true;
+  video.srcObject = stream;
+  await video.play();
+  const own = relaying = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/relay`);
+  const small = document.createElement("canvas");
+  const next = () => {
+    if (relaying !== own) return;
+    const scale = Math.min(1, 640 / video.videoWidth);
+    small.width = Math.round(video.videoWidth * scale);
+    small.height = Math.round(video.videoHeight * scale);
+    small.getContext("2d").drawImage(video, 0, 0, small.width, small.height);
+    small.toBlob((jpeg) => { if (jpeg && own.readyState === WebSocket.OPEN) own.send(jpeg); }, "image/jpeg", 0.85);
+  };
+  own.onopen = () => { webcam("on"); video.requestVideoFrameCallback(next); };
+  own.onmessage = () => video.requestVideoFrameCallback(next);
+  own.onclose = () => hangUp("The camera's connection has ended.");
 }
 
 function gathered(connection) {
