@@ -166,9 +166,11 @@ class FakeCapture:
     opened = True
     script: ClassVar[list[bool]]
     wishes: ClassVar[list[tuple[int, float]]]
+    places: ClassVar[list[object]]
 
     def __init__(self, where: object, backend: int = 0, wishes: list[int] | None = None) -> None:
         type(self).wishes = []
+        type(self).places.append(where)
 
     def isOpened(self) -> bool:  # noqa: N802
         return type(self).opened
@@ -193,6 +195,7 @@ def device(monkeypatch: pytest.MonkeyPatch) -> type[FakeCapture]:
     class Capture(FakeCapture):
         script: ClassVar[list[bool]] = []
         wishes: ClassVar[list[tuple[int, float]]] = []
+        places: ClassVar[list[object]] = []
 
     monkeypatch.setattr(camera_module.cv2, "VideoCapture", Capture)
     return Capture
@@ -266,3 +269,29 @@ def test_a_reader_that_hangs_ends_once_another_has_begun(device: type[FakeCaptur
         assert second.take(10) is not None
         camera.close()
         assert second.close(10)
+
+
+def test_a_stream_that_ends_before_its_first_picture_is_an_error() -> None:
+    with closing(MjpegCamera([b"this is no picture"], fps=50)) as server:
+        server.cut()
+        with pytest.raises(InputError, match=r"could not open|gives no picture"):
+            next(OpenCvCamera(resolve_camera(server.url, allow_network=True)).frames())
+
+
+def test_a_password_in_a_url_is_never_shown() -> None:
+    spec = resolve_camera("rtsp://admin:secret@127.0.0.1:9/live", allow_network=True)
+    assert spec.where == "rtsp://admin:secret@127.0.0.1:9/live"
+    assert spec.label == "rtsp://127.0.0.1:9/live"
+
+
+def test_a_by_id_path_is_followed_anew_at_every_opening(device: type[FakeCapture], tmp_path: Path) -> None:
+    """Plugged in again, a camera may be another number."""
+    link = tmp_path / "usb-Camera-index0"
+    link.symlink_to("/dev/video3")
+    device.script = [True] * 3
+    with closing(Watched(OpenCvCamera(CameraSpec("device", str(link), "camera")))) as watched:
+        until(lambda: device.places and watched.camera.trouble)
+        link.unlink()
+        link.symlink_to("/dev/video5")
+        until(lambda: device.places[-1] == 5)
+    assert device.places[0] == 3

@@ -362,6 +362,29 @@ def test_a_full_queue_drops_and_never_waits(
     assert done.trouble is None
 
 
+SLOW = """
+import sys, time
+while sys.stdin.buffer.read(1 << 20):
+    pass
+for _ in range(60):
+    time.sleep(0.05)
+    print('{"event": "progress"}', flush=True)
+print('{"event": "finished", "frames": 1, "dropped": 0, "seconds": 0.0}', flush=True)
+"""
+"""Takes three seconds to finish, as reading a long recording back does, and shows all the while that it is alive."""
+
+
+def test_a_long_recording_may_take_its_time_to_be_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorder_module, "_CLOSE_SECONDS", 2.0)
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    monkeypatch.setattr(recorder_module, "_start", lambda request: subprocess.Popen([sys.executable, "-c", SLOW], **pipes))
+    recorder = Recorder(tmp_path / "out.mkv", 64, 48)
+    recorder.write(bars(1)[0])
+    done = recorder.close()
+    assert done.trouble is None
+    assert done.frames == 1
+
+
 def test_a_recording_that_hangs_is_cut_off(
     tmp_path: Path, start: Callable[..., Recorder], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -54,6 +54,17 @@ def test_pictures_arrive_as_they_are_and_others_scaled(driver: list[FakeCamera])
     assert driver[0].closed
 
 
+def test_a_driver_that_goes_away_is_told_in_a_sentence(driver: list[FakeCamera], monkeypatch: pytest.MonkeyPatch) -> None:
+    camera = VirtualCamera(64, 48, 30.0)
+
+    def gone(self: FakeCamera, picture: Pixels) -> None:
+        raise RuntimeError("no such device")
+
+    monkeypatch.setattr(FakeCamera, "send", gone)
+    with pytest.raises(DeviceError, match="/dev/video42 takes no more pictures"):
+        camera.send(np.zeros((48, 64, 3), np.uint8))
+
+
 def test_without_pyvirtualcam_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyvirtualcam", None)
     with pytest.raises(MissingExtraError, match=r"vidstyle\[virtualcam\]"):

@@ -18,8 +18,9 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from helpers import command, environment, frames_of, run_cli
+from helpers import command, environment, events, frames_of, run_cli
 from mjpeg_camera import MjpegCamera, encoded, pattern
+from virtual_screen import virtual_screen
 
 from vidstyle.errors import DeviceError
 from vidstyle.frames import Pixels
@@ -35,20 +36,11 @@ QUIETLY = ("--allow-network", "--style", "tiny", "--microphone", "none")
 @pytest.fixture(scope="module")
 def display() -> Iterator[str]:
     """A virtual screen of its own, with a window manager, without which nothing can be closed or fill the screen."""
-    reading, writing = os.pipe()
-    server = subprocess.Popen(
-        ["Xvfb", "-displayfd", str(writing), "-screen", "0", "800x600x24", "-nolisten", "tcp"],
-        pass_fds=[writing],
-        stderr=subprocess.DEVNULL,
-    )
-    os.close(writing)
-    with os.fdopen(reading) as told:
-        name = f":{told.readline().strip()}"
-    manager = subprocess.Popen(["openbox"], env=environment(DISPLAY=name), stderr=subprocess.DEVNULL)
-    yield name
-    for process in (manager, server):
-        process.terminate()
-        process.wait()
+    with virtual_screen(800, 600) as name:
+        manager = subprocess.Popen(["openbox"], env=environment(DISPLAY=name), stderr=subprocess.DEVNULL)
+        yield name
+        manager.terminate()
+        manager.wait()
 
 
 @pytest.fixture(scope="module")
@@ -182,6 +174,8 @@ def test_keys_act_in_the_window(window: Window) -> None:
     window.until(lambda: difference(window.picture()[CORNER], ORIGINAL[:, ::-1][CORNER]) < 5, "the mirror")
     window.keys("m", *["Up"] * 10)
     window.until(lambda: difference(window.picture()[CORNER], painted[CORNER]) < 8, "the painting again")
+    window.keys("Home", "Insert", "Prior", "Menu", "F1", "Shift_L")
+    window.wait_for("progress", style="tiny")
     steps = ("n", "udnie"), ("p", "tiny"), ("1", "great-wave"), ("Right", "great-wave 90% + mosaic 10%"), ("Left", "great-wave")
     for names, style in steps:
         window.keys(names)
@@ -317,3 +311,9 @@ def test_opencv_without_windows_is_one_sentence(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(cv2, "getBuildInformation", lambda: "  GUI:                           NONE\n    VTK support:  NO\n")
     with pytest.raises(DeviceError, match=r"headless.*--web"):
         check_display()
+
+
+def test_with_json_what_is_wrong_at_the_start_is_an_event_too() -> None:
+    done = run_cli("live", "0", "--style", "mosiac", "--progress", "json")
+    assert [event["event"] for event in events(done.stderr)] == ["error", "exit"]
+    assert done.returncode == 4

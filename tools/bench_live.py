@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 import queue
+import shlex
 import statistics
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from typing import Any
 
 from bench import machine
 from mjpeg_camera import MjpegCamera, clip_pictures, encoded
+from virtual_screen import virtual_screen
 
 from vidstyle.stylizers.catalog import all_styles
 
@@ -135,25 +137,16 @@ def main() -> None:
     args = parser.parse_args()
     width, height = (int(n) for n in args.size.split("x"))
     jpegs = encoded(clip_pictures(SAMPLE, width, height))
-    reading, writing = os.pipe()
-    screen = subprocess.Popen(
-        ["Xvfb", "-displayfd", str(writing), "-screen", "0", "1280x800x24", "-nolisten", "tcp"],
-        pass_fds=[writing],
-        stderr=subprocess.DEVNULL,
-    )
-    os.close(writing)
-    with os.fdopen(reading) as told:
-        display = f":{told.readline().strip()}"
-    try:
-        with closing(MjpegCamera(jpegs, args.fps)) as camera, tempfile.TemporaryDirectory() as folder:
-            starts = seconds_to_first_picture(camera.url, display, folder)
-            print("first picture after", starts, flush=True)
-            figures = long_run(camera.url, display, folder, args.minutes)
-    finally:
-        screen.terminate()
-        screen.wait()
+    with (
+        virtual_screen(1280, 800) as display,
+        closing(MjpegCamera(jpegs, args.fps)) as camera,
+        tempfile.TemporaryDirectory() as folder,
+    ):
+        starts = seconds_to_first_picture(camera.url, display, folder)
+        print("first picture after", starts, flush=True)
+        figures = long_run(camera.url, display, folder, args.minutes)
     result = {
-        "command": "python tools/bench_live.py",
+        "command": shlex.join(["python", "tools/bench_live.py", *sys.argv[1:]]),
         "machine": machine(len(os.sched_getaffinity(0))),
         "camera": {"size": args.size, "fps": args.fps},
         "styles": sorted(all_styles()),

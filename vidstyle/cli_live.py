@@ -60,18 +60,11 @@ def live(signals: Signals, /, camera: str | None, web: bool, progress: str, quie
     CAMERA is an index, a device, a part of its name, a file to loop, or a URL; the first camera if it is not given. With
     --web it may be `browser`: the camera of whoever opens the page.
     """
-    from vidstyle.stylizers.catalog import find_style
-
     logging.basicConfig(level=logging.ERROR, format="%(levelname)s: %(message)s", force=True)
-    find_style(given["style"])  # a wrong name is told before a camera lights up
-    options, controls = _options(given), _controls(given)
-    if options.record is not None:
-        from vidstyle.sinks.recorder import check_new_recording
-
-        check_new_recording(options.record)
     reporter = Json() if progress == "json" else Words(quiet or progress == "none")
     code = EXIT_DONE
     try:
+        options, controls = _options(given), _controls(given)
         source, screen = _in_browser(camera, controls, given, reporter) if web else _in_window(camera, given)
         from vidstyle.live import run
 
@@ -138,11 +131,18 @@ def _size(text: str | None) -> tuple[int, int] | None:
 
 
 def _options(given: dict[str, Any]) -> LiveOptions:
+    from vidstyle.sinks.recorder import check_new_recording
+    from vidstyle.stylizers.catalog import find_style
+
     folder: Path = given["folder"]
     if not folder.is_dir():
         raise InputError(f"expected a folder for snapshots and recordings, found none: {folder}")
     style = StyleOptions(**{f.name: given[f.name] for f in fields(StyleOptions)})
     own = {f.name: given[f.name] for f in fields(LiveOptions) if f.name not in ("style", "microphone")}
+    # What is wrong is told before a camera lights up.
+    find_style(style.style)
+    if given["record"] is not None:
+        check_new_recording(given["record"])
     return LiveOptions(style=style, microphone=None if given["microphone"] == "none" else given["microphone"], **own)
 
 

@@ -92,8 +92,6 @@ class Newest(Generic[T]):
         self._stopped = False
         self.ended = False
         """Whether nothing more will come."""
-        self.count = 0
-        """How many items there were, dropped ones too."""
         self._thread = threading.Thread(target=self._work, name=f"vidstyle-{name}", daemon=True)
         self._thread.start()
 
@@ -101,7 +99,7 @@ class Newest(Generic[T]):
         try:
             for item in self._items:
                 with self._state:
-                    self._item, self.count = item, self.count + 1
+                    self._item = item
                     self._state.notify_all()
                     if self._stopped:
                         break

@@ -108,8 +108,9 @@ class _Session:
         self._painted = stack.enter_context(closing(Newest(self._easel.pictures(), "easel")))
         stack.callback(self._easel.close)
         self._notes: SimpleQueue[str] = SimpleQueue()
-        self._outputs = Outputs(options, aside, self._notes.put)
-        stack.callback(self._tell)
+        stack.callback(self._tell)  # at the very end: what became of recordings
+        # Finishing a long recording takes a while; the next style must not wait for it.
+        self._outputs = Outputs(options, stack.enter_context(background()), self._notes.put)
         stack.enter_context(closing(self._outputs))
         self._screen, self._painter, self._reporter, self._fps = screen, painter, reporter, options.fps
         self._meter, self.total = Meter(), Meter()

@@ -59,8 +59,7 @@ class Meter:
         """Pictures a second, over the last ones; 0 when they have stopped."""
         if len(self._recent) < 2:
             return 0.0
-        span = max(time.monotonic() - self._recent[0][0] - 0.5 / len(self._recent), 1e-6)
-        return (len(self._recent) - 1) / span
+        return (len(self._recent) - 1) / max(time.monotonic() - self._recent[0][0], 1e-6)
 
     def latency(self) -> float:
         """Median of the last pictures, seconds; nan before the first."""

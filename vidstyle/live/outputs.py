@@ -7,7 +7,7 @@ from concurrent.futures import Executor
 from datetime import datetime
 from pathlib import Path
 
-from vidstyle.errors import VidstyleError
+from vidstyle.errors import DeviceError, VidstyleError
 from vidstyle.frames import Frame
 from vidstyle.options import LiveOptions
 from vidstyle.sinks.images import ImageSink
@@ -25,6 +25,7 @@ class Outputs:
         self._record_into = options.record
         self._told = False
         self._virtual: VirtualCamera | None = None
+        self._virtual_wanted = options.virtual_camera
 
     @property
     def recording(self) -> float | None:
@@ -44,18 +45,27 @@ class Outputs:
                 self._note(f"recording: {self._recorder.trouble}")
             if self._recorder.over:
                 self.toggle_recording()
-        if self._options.virtual_camera:
+        if self._virtual_wanted:
             if self._virtual is None:
                 self._virtual = VirtualCamera(frame.pixels.shape[1], frame.pixels.shape[0], fps)
                 self._note(f"virtual camera: {self._virtual.name}")
-            self._virtual.send(frame.pixels)
+            self._send(self._virtual, frame)
+
+    def _send(self, camera: VirtualCamera, frame: Frame) -> None:
+        try:
+            camera.send(frame.pixels)
+        except DeviceError as error:
+            self._virtual_wanted = False
+            self._note(str(error))
 
     def snapshot(self) -> None:
         """Save the last picture as PNG, under a name of its own."""
         if self._frame is not None:
-            self._background.submit(self._save, self._frame, numbered_name(self._options.folder, ".png", datetime.now()))
+            self._background.submit(self._save, self._frame)
 
-    def _save(self, frame: Frame, path: Path) -> None:
+    def _save(self, frame: Frame) -> None:
+        # Named here, where one is written after the other: two of one second get two names.
+        path = numbered_name(self._options.folder, ".png", datetime.now())
         try:
             sink = ImageSink(path)
             try:
@@ -71,7 +81,7 @@ class Outputs:
         """Begin a recording under a name of its own, or end the one that runs."""
         if self._recorder is not None:
             recorder, self._recorder = self._recorder, None
-            self._background.submit(self._finish, recorder)
+            self._background.submit(self._finish, recorder, self._told)
         elif self._frame is not None:
             self._start(numbered_name(self._options.folder, ".mkv", datetime.now()))
 
@@ -84,19 +94,19 @@ class Outputs:
         except VidstyleError as error:
             self._note(f"no recording: {error}")
 
-    def _finish(self, recorder: Recorder) -> None:
+    def _finish(self, recorder: Recorder, told: bool) -> None:
         done = recorder.close()
         if done.frames:
             lost = f", {done.dropped} pictures did not get there in time" if done.dropped else ""
             sound = "with sound" if done.sound else "without sound"
             self._note(f"recorded {done.path}: {done.frames} pictures, {done.seconds:.1f} s, {sound}{lost}")
-        if done.trouble and not self._told:
+        if done.trouble and not told:
             self._note(f"recording: {done.trouble}")
 
     def close(self) -> None:
         """End the recording properly, whatever runs; let go of the virtual camera."""
         if self._recorder is not None:
             recorder, self._recorder = self._recorder, None
-            self._finish(recorder)
+            self._finish(recorder, self._told)
         if self._virtual is not None:
             self._virtual.close()

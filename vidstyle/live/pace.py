@@ -41,29 +41,30 @@ class Pace:
         if height is not None:
             self.height = min(self._full, height)
 
-    def painted(self, seconds: float) -> bool:
-        """Note how long a picture took at `height`; returns whether the height has changed."""
+    def painted(self, seconds: float) -> None:
+        """Note how long a picture took at `height`, and choose anew where that says so."""
         self._times.append(seconds)
         self._spent += max(seconds, 1 / self.fps)
         if not self.automatic:
             self._times, self._spent = [], 0.0
-            return False
-        if self._trial:
-            if len(self._times) < _TRIAL_PICTURES:
-                return False
-            # The first pictures come with the net's own preparations.
-            self._trial, took = False, min(self._times)
-            return self._change(self._largest(took, AIM))
-        if self._spent < WINDOW_SECONDS:
-            return False
-        took = statistics.median(self._times)
+        elif self._trial:
+            if len(self._times) == _TRIAL_PICTURES:
+                # The first pictures come with the net's own preparations.
+                self._trial, took = False, min(self._times)
+                self._change(self._largest(took, AIM))
+        elif self._spent >= WINDOW_SECONDS:
+            self._reconsider(statistics.median(self._times))
+
+    def _reconsider(self, took: float) -> None:
         if took * self.fps > TOO_MUCH:
             self._patience = min(2 * self._patience, MAX_STEADY_WINDOWS)
-            return self._change(min(self._largest(took, AIM), self._smaller()))
+            self._change(min(self._largest(took, AIM), self._smaller()))
+            return
         larger = min((h for h in self._heights() if h > self.height), default=self.height)
         self._calm = self._calm + 1 if larger > self.height and self._foreseen(took, larger) * self.fps < ROOM else 0
         self._times, self._spent = [], 0.0
-        return self._change(larger) if self._calm >= self._patience else False
+        if self._calm >= self._patience:
+            self._change(larger)
 
     def _heights(self) -> list[int]:
         return [h for h in HEIGHTS if h < self._full] + [self._full]
@@ -78,7 +79,5 @@ class Pace:
         heights = self._heights()
         return max((h for h in heights if self._foreseen(took, h) * self.fps <= part), default=heights[0])
 
-    def _change(self, height: int) -> bool:
-        changed = height != self.height
+    def _change(self, height: int) -> None:
         self.height, self._times, self._spent, self._calm = height, [], 0.0, 0
-        return changed

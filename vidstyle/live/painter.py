@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass, replace
 
 import cv2
@@ -15,7 +15,7 @@ from vidstyle.frames import Pixels
 from vidstyle.options import StyleOptions
 from vidstyle.stages import Stylizer
 from vidstyle.stylizers import load_stylizer
-from vidstyle.stylizers.guided import upsample_guided
+from vidstyle.stylizers.guided import scaled, upsample_guided
 
 Mix = list[tuple[str, float]]
 """Styles and their shares, which add up to 1."""
@@ -35,21 +35,22 @@ class _Scene:
     stylizer: Stylizer
     seen: int
     due: float
-    busy: bool = False
+    coming: Future[Stylizer] | None = None
+    """The same style with fresher statistics, being made."""
 
 
 class Painter:
     """Paints pictures in one or two styles; the next style is made ready by `background` while the last one goes on.
 
-    `paint` is for one thread. Raises `StyleError` and `DeviceError` for the first style at once; what is the matter with a
-    later one is told by `trouble`, and the last one stays.
+    `paint` is for one thread, which alone changes anything here: `background` only computes. Raises `StyleError` and
+    `DeviceError` for the first style at once; what is the matter with a later one is told by `trouble`, and the last one stays.
     """
 
     def __init__(self, first: str, options: StyleOptions, background: Executor) -> None:
         self._options, self._background = options, background
         self._first: dict[str, Stylizer] = {first: self._load(first)}
         self._scenes: dict[str, _Scene] = {}
-        self._loading: set[str] = set()
+        self._coming: dict[str, Future[_Scene]] = {}
         self._failed: dict[str, str] = {}
         self._shown: Mix = []
         self._samples: deque[Pixels] = deque(maxlen=SAMPLES)
@@ -62,7 +63,7 @@ class Painter:
 
     def paint(self, picture: Pixels, mix: Mix, height: int) -> tuple[Pixels, bool]:
         """`picture` painted at inference height `height`, at its own size; and whether `mix` is what was used already."""
-        small = _scaled(picture, height)
+        small = scaled(picture, min(height, picture.shape[0]))
         self._sample(small)
         wanted = self._make_ready(mix)
         for name, _ in self._shown:
@@ -87,51 +88,47 @@ class Painter:
     def _make_ready(self, mix: Mix) -> bool:
         names = [name for name, _ in mix]
         if not self._shown:  # the very first picture waits for its style
-            for name in names:
-                self._prepare(name, [*self._samples])
+            self._scenes = {name: self._scene(name, [*self._samples]) for name in names}
+        self._take_over()
+        for name in names:
+            if name not in self._scenes and name not in self._coming and name not in self._failed:
+                self._coming[name] = self._background.submit(self._scene, name, [*self._samples])
         if not all(name in self._scenes for name in names):
-            for name in names:
-                if name not in self._scenes and name not in self._loading and name not in self._failed:
-                    self._loading.add(name)
-                    self._background.submit(self._prepare_aside, name, [*self._samples])
             return False
         self._shown = mix
-        for name in [n for n in self._scenes if n not in names]:
-            del self._scenes[name]  # sessions take memory; making one ready again takes a tenth of a second
+        # Sessions take memory; making one ready again takes a tenth of a second.
+        self._scenes = {name: self._scenes[name] for name in names}
         return True
 
-    def _prepare(self, name: str, samples: list[Pixels]) -> None:
-        stylizer = self._first.pop(name, None) or self._load(name)
-        self._scenes[name] = _Scene(stylizer.for_shot(samples), len(samples), time.monotonic() + SAMPLE_SECONDS)
+    def _take_over(self) -> None:
+        """Let what `background` has made ready be used from now on."""
+        for name in [name for name, coming in self._coming.items() if coming.done()]:
+            try:
+                self._scenes[name] = self._coming.pop(name).result()
+            except VidstyleError as error:
+                self._failed[name] = f"{name} cannot be used: {error}"
 
-    def _prepare_aside(self, name: str, samples: list[Pixels]) -> None:
-        try:
-            self._prepare(name, samples)
-            # The first run at a new size has preparations of its own.
-            self._scenes[name].stylizer.stylize([samples[-1]])
-        except VidstyleError as error:
-            self._failed[name] = f"{name} cannot be used: {error}"
-        finally:
-            self._loading.discard(name)
+    def _scene(self, name: str, samples: list[Pixels]) -> _Scene:
+        stylizer = (self._first.pop(name, None) or self._load(name)).for_shot(samples)
+        stylizer.stylize([samples[-1]])  # the first run at a new size has preparations of its own
+        return _Scene(stylizer, len(samples), time.monotonic() + SAMPLE_SECONDS)
 
     def _refresh(self, scene: _Scene) -> None:
-        if not scene.busy and time.monotonic() >= scene.due:
-            scene.busy = True
-            self._background.submit(self._adapt, scene, self._samples[-1])
+        if scene.coming is None:
+            if time.monotonic() >= scene.due:
+                share = max(1 / (scene.seen + 1), REFRESH_SHARE)
+                scene.coming = self._background.submit(_adapted, scene.stylizer, self._samples[-1], share)
+        elif scene.coming.done():
+            adapted, scene.coming = scene.coming.result(), None
+            settled = 1 / (scene.seen + 1) <= REFRESH_SHARE
+            scene.due = time.monotonic() + (REFRESH_SECONDS if settled else SAMPLE_SECONDS)
+            if adapted is scene.stylizer:
+                scene.due = np.inf  # has no statistics
+            scene.stylizer, scene.seen = adapted, scene.seen + 1
 
-    def _adapt(self, scene: _Scene, sample: Pixels) -> None:
-        adapted = scene.stylizer.adapted(sample, max(1 / (scene.seen + 1), REFRESH_SHARE))
-        if adapted is scene.stylizer:
-            scene.due = np.inf  # has no statistics
-            return
+
+def _adapted(stylizer: Stylizer, sample: Pixels, share: float) -> Stylizer:
+    adapted = stylizer.adapted(sample, share)
+    if adapted is not stylizer:
         adapted.stylize([sample])
-        scene.stylizer, scene.seen = adapted, scene.seen + 1
-        settled = 1 / (scene.seen + 1) <= REFRESH_SHARE
-        scene.due, scene.busy = time.monotonic() + (REFRESH_SECONDS if settled else SAMPLE_SECONDS), False
-
-
-def _scaled(picture: Pixels, height: int) -> Pixels:
-    h, w = picture.shape[:2]
-    if height >= h:
-        return picture
-    return np.asarray(cv2.resize(picture, (max(16, round(w * height / h)), height), interpolation=cv2.INTER_AREA), np.uint8)
+    return adapted

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -163,8 +164,11 @@ class Film:
         self._heard += len(samples)
         self._container.mux(self._audio.encode(frame))
 
-    def close(self) -> None:
-        """Finish the file and read it back, or remove it where no picture was written; raises `OutputError`, `DiskError`."""
+    def close(self, on_packet: Callable[[], None] = lambda: None) -> None:
+        """Finish the file and read it back, or remove it where no picture was written; raises `OutputError`, `DiskError`.
+
+        `on_packet` is called over and over while it is read, which takes a while for a long recording.
+        """
         container, self._container = self._container, None
         try:
             if container is not None:
@@ -181,7 +185,7 @@ class Film:
         if not self.frames:
             self._remove()
             return
-        found, _ = _read_back(self._path)
+        found, _ = _read_back(self._path, on_packet)
         if found != self.frames:
             raise OutputError(f"expected {self.frames} pictures in the recording, read back {found}: {self._path}")
 
@@ -201,7 +205,7 @@ class Film:
                 self._path.unlink()
 
 
-def _read_back(path: Path) -> tuple[int, int]:
+def _read_back(path: Path, on_packet: Callable[[], None] = lambda: None) -> tuple[int, int]:
     """How many pictures are in the file, and the milliseconds of the last; one must decode. Raises `OutputError`."""
     try:
         with open_media(str(path)) as container:
@@ -210,6 +214,7 @@ def _read_back(path: Path) -> tuple[int, int]:
                 return 0, -1
             count, last, decoded = 0, -1, False
             for packet in container.demux(video):
+                on_packet()
                 if packet.size:
                     count, last = count + 1, max(last, packet.pts or 0)
                 decoded = decoded or bool(packet.decode())

@@ -75,6 +75,7 @@ class Recorder:
         self._sound: bool | None = None if microphone is not None else False
         self._report: dict[str, Any] = {}
         self._finished = self._cut_off = False
+        self._alive = time.monotonic()
         self._result: Recording | None = None
         self._closing = threading.Lock()
         self.dropped = 0
@@ -125,15 +126,18 @@ class Recorder:
             self._changed.notify()
 
     def close(self) -> Recording:
-        """Finish the file; waits for that 15 seconds at most. Closing again returns the same."""
+        """Finish the file; ends it after 15 seconds without a sign of life. Closing again returns the same."""
         with self._closing:
             if self._result is None:
-                self._result = self._close(time.monotonic() + _CLOSE_SECONDS)
+                self._result = self._close()
             return self._result
 
-    def _close(self, deadline: float) -> Recording:
+    def _close(self) -> Recording:
         self._end()
-        self._listener.join(max(0.0, deadline - time.monotonic()))
+        self._alive = time.monotonic()
+        # A long recording takes its time to be read back, and says so.
+        while self._listener.is_alive() and (left := self._alive + _CLOSE_SECONDS - time.monotonic()) > 0:
+            self._listener.join(left)
         if self._listener.is_alive():
             self._cut_off = True
             self._process.kill()
@@ -193,6 +197,7 @@ class Recorder:
         last_words = ""
         with self._process.stdout as lines:
             for line in lines:
+                self._alive = time.monotonic()
                 news = _news(line)
                 if news is None:
                     last_words = line.decode(errors="replace").strip() or last_words
@@ -203,7 +208,7 @@ class Recorder:
                 self._trouble = news.get("trouble") or self._trouble
         code = self._process.wait()
         if self._cut_off:
-            self._trouble = f"the recording was not finished within {_CLOSE_SECONDS:g} s and was cut off: {self._path}"
+            self._trouble = f"the recording hung for {_CLOSE_SECONDS:g} s and was cut off: {self._path}"
         elif not self._finished:
             why = f"signal {-code}" if code < 0 else last_words or f"exit code {code}"
             self._trouble = f"the recording broke off ({why}), what was recorded until then is kept: {self._path}"

@@ -110,7 +110,7 @@ def record(request: dict[str, Any], pictures: Pictures, news: News) -> None:
             if item is not None:
                 film.write(*item)
             news.progress(film, microphone)
-        film.close()
+        film.close(lambda: news.progress(film, microphone))
     except VidstyleError as error:
         trouble = str(error)
         if film is not None:

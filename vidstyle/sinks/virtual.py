@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from vidstyle.errors import DeviceError, MissingExtraError
+from vidstyle.files import reason
 from vidstyle.frames import Pixels
 
 _DRIVERS = {
@@ -39,10 +40,13 @@ class VirtualCamera:
         self.name = str(self._camera.device)
 
     def send(self, picture: Pixels) -> None:
-        """The next picture, RGB uint8 (H, W, 3); one of another size is scaled. Does not wait."""
+        """The next picture, RGB uint8 (H, W, 3); one of another size is scaled. Raises `DeviceError` if it is gone."""
         if picture.shape[1::-1] != self._size:
             picture = np.asarray(cv2.resize(picture, self._size, interpolation=cv2.INTER_AREA), np.uint8)
-        self._camera.send(np.ascontiguousarray(picture))
+        try:
+            self._camera.send(np.ascontiguousarray(picture))
+        except (RuntimeError, OSError) as error:
+            raise DeviceError(f"the virtual camera {self.name} takes no more pictures ({reason(error)})") from error
 
     def close(self) -> None:
         """Let go of the camera; harmless twice."""

@@ -89,8 +89,9 @@ class WindowScreen:
             return []
         found: list[Event] = []
         while (code := cv2.waitKeyEx(1)) != -1:
-            if key := _KEYS.get(code) or (chr(code & 0xFF) if 32 < code & 0xFF < 127 and code < 0x10000 else ""):
-                found.append(KeyPress(key.lower()))
+            character = code & 0xFFFF  # above are modifiers, in some builds; Home, F1 and the like have no character
+            if key := _KEYS.get(code) or (chr(character).lower() if 32 < character < 127 else ""):
+                found.append(KeyPress(key))
         if not self._visible():
             self._open = False
             return [KeyPress("escape")]

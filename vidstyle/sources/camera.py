@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit, urlunsplit
 
 import cv2
 import numpy as np
@@ -60,17 +61,23 @@ def resolve_camera(spec: str, allow_network: bool = False) -> CameraSpec:
     if is_url(spec):
         if not allow_network:
             raise UsageError(f"expected a camera or file, {spec} is a URL; give --allow-network to let vidstyle open it")
-        return CameraSpec("url", spec, spec)
+        return CameraSpec("url", spec, _without_password(spec))
     path = Path(spec)
     if path.exists() or os.sep in spec:
         if spec.startswith("/dev/"):
-            return CameraSpec("device", os.path.realpath(spec), spec)
+            return CameraSpec("device", spec, spec)
         check_regular_file(path)
         return CameraSpec("file", str(path.resolve()), path.name)
     from vidstyle.sources.devices import find_camera, list_cameras
 
     device = find_camera(spec, list_cameras())
-    return CameraSpec("device", device.path or device.index, device.name)
+    return CameraSpec("device", device.stable_path or device.path or device.index, device.name)
+
+
+def _without_password(url: str) -> str:
+    """For the screen, and whoever looks at it."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 class OpenCvCamera:
@@ -104,6 +111,8 @@ class OpenCvCamera:
                         yield frame
                 if not wanted():
                     return
+                if not worked:
+                    raise InputError(_no_picture(self.spec))
                 lost = f"{self.spec.label} gives no picture any more"
             except InputError as error:
                 if not worked:
@@ -199,7 +208,8 @@ def _opened(spec: CameraSpec, size: tuple[int, int] | None, fps: float | None) -
 
 def _open_device(spec: CameraSpec, size: tuple[int, int] | None, fps: float | None) -> cv2.VideoCapture:
     backend = {"linux": cv2.CAP_V4L2, "darwin": cv2.CAP_AVFOUNDATION, "win32": cv2.CAP_DSHOW}.get(sys.platform, cv2.CAP_ANY)
-    where = spec.where
+    # Resolved at every opening: a camera plugged in again may be another number behind the same by-id path.
+    where = os.path.realpath(spec.where) if isinstance(spec.where, str) else spec.where
     if isinstance(where, str) and (number := where.removeprefix("/dev/video")).isdecimal():
         where = int(number)
     # Raw pictures of a USB camera's larger sizes come at 5 to 10 a second; MJPG must be asked for before the size is.
@@ -221,7 +231,7 @@ def _not_opened(spec: CameraSpec) -> str:
     if spec.kind == "file":
         return f"expected a video, could not read {spec.label}"
     if sys.platform == "linux":
-        path = spec.where if isinstance(spec.where, str) else f"/dev/video{spec.where}"
+        path = os.path.realpath(spec.where) if isinstance(spec.where, str) else f"/dev/video{spec.where}"
         try:
             os.close(os.open(path, os.O_RDWR | os.O_NONBLOCK))
         except OSError as error:
@@ -237,7 +247,7 @@ def _no_picture(spec: CameraSpec) -> str:
     if spec.kind == "file":
         return f"expected a video, found no picture in {spec.label}"
     if spec.kind == "url":
-        return f"{spec.label} was opened but no picture came for {SILENT_SECONDS:g} s"
+        return f"{spec.label} was opened but gives no picture"
     return f"{spec.label} was opened but gives no picture: another program may use it, or its lens is switched off"
 
 

@@ -1,4 +1,4 @@
-"""A painting made small, brought to full size with the edges of the original."""
+"""Pictures made smaller, and their paintings brought to full size with the edges of the original."""
 
 from __future__ import annotations
 
@@ -12,6 +12,15 @@ RADIUS = 2
 EPSILON = 60.0
 """Variance of grey levels (0..255) below which the original has no edge to speak of."""
 MAX_SLOPE = 1.5
+
+
+def scaled(picture: Pixels, height: int) -> Pixels:
+    """`picture`, RGB uint8 (H, W, 3), at this height, its proportions kept; itself if it has it."""
+    h, w = picture.shape[:2]
+    if height == h:
+        return picture
+    interpolation = cv2.INTER_AREA if height < h else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(picture, (max(16, round(w * height / h)), height), interpolation=interpolation), np.uint8)
 
 
 def upsample_guided(painted: Pixels, small: Pixels, full: Pixels) -> Pixels:

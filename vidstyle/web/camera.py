@@ -30,7 +30,7 @@ _STALL = 2.0
 class BrowserCamera:
     """A `Camera` that waits until some page offers its own; a page that offers later takes over.
 
-    `answer` and `hang_up` belong to the server's event loop, everything else to any thread.
+    `answer`, `relay` and `hang_up` belong to the server's event loop, everything else to any thread.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -95,6 +95,8 @@ class BrowserCamera:
         """Take over from whatever camera there is, and take JPEG from `socket` until it ends; each is acknowledged."""
         async with self._changing:
             await self._let_go()
+            if self._closed:
+                return
             self._relaying = socket
             self.trouble = "waiting for the first picture of the browser's camera"
         try:
@@ -107,7 +109,8 @@ class BrowserCamera:
                 if message.type is not WSMsgType.BINARY:
                     break
                 self._take(message.data)
-                await socket.send_str("ack")
+                with contextlib.suppress(ConnectionError):  # told by the next `receive`
+                    await socket.send_str("ack")
         finally:
             if self._relaying is socket:
                 self._relaying = None

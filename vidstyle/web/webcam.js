@@ -47,8 +47,7 @@ async function offer() {
   track.onended = () => hangUp("The camera has been taken away.");
   peer.addTrack(track, stream);
   let connected = false;
-  const otherwise = () => { if (peer === own && !connected) relay(); };
-  setTimeout(otherwise, PATIENCE);
+  const otherwise = () => { if (peer === own && !connected) relay().catch((error) => hangUp(`The camera could not be connected: ${error.message}`)); };
   peer.onconnectionstatechange = () => {
     if (own.connectionState === "connected") { connected = true; webcam("on"); }
     if (own.connectionState === "failed") { if (connected) hangUp("The camera's connection has ended."); else otherwise(); }
@@ -61,6 +60,7 @@ async function offer() {
   });
   if (!response.ok) throw new Error(await response.text());
   await own.setRemoteDescription(await response.json());
+  setTimeout(otherwise, PATIENCE);
 }
 
 // WebRTC wants a direct way for UDP, which an SSH tunnel is not: then pictures go where the page came from, one at a time.
@@ -68,10 +68,12 @@ async function relay() {
   peer.onconnectionstatechange = null;
   peer.close();
   peer = null;
+  const lent = stream;
   const video = document.createElement("video");
   video.muted = true;
   video.srcObject = stream;
   await video.play();
+  if (stream !== lent) return; // hung up meanwhile
   const own = relaying = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/relay`);
   const small = document.createElement("canvas");
   const next = () => {
