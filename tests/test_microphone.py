@@ -248,16 +248,20 @@ def test_a_microphone_that_dies_ends_the_sound_only(tmp_path: Path, monkeypatch:
     assert begins + len(samples) / RATE == pytest.approx(1.0, abs=0.05)
 
 
+def sound_beside(microphone: Microphone, path: Path, count: int) -> tuple[float, np.ndarray]:
+    """When it begins and the samples, recorded with `count` pictures from second 100 on."""
+    film = Film(path, EncodeOptions(), microphone)
+    for index in range(count):
+        film.write(100_000_000 + index * 33_333, np.full((48, 64, 3), index, np.uint8))
+    film.close()
+    return sound_in(path)
+
+
 def test_sound_begins_and_ends_with_the_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Chunks(monkeypatch, begin=90.0, count=1000)  # until 110.0
     microphone = Microphone("studio")
     wait_for(lambda: microphone.trouble, "all sound")
-    path = tmp_path / "out.mkv"
-    film = Film(path, EncodeOptions(), microphone)
-    for index in range(31):
-        film.write(100_000_000 + index * 33_333, np.full((48, 64, 3), index, np.uint8))
-    film.close()
-    begins, samples = sound_in(path)
+    begins, samples = sound_beside(microphone, tmp_path / "out.mkv", 31)
     assert begins == pytest.approx(0, abs=0.03)
     assert begins + len(samples) / RATE == pytest.approx(1.0, abs=0.05)
 
@@ -266,12 +270,7 @@ def test_sound_that_opens_late_is_preceded_by_silence(tmp_path: Path, monkeypatc
     Chunks(monkeypatch, begin=100.5, count=100)
     microphone = Microphone("studio")
     wait_for(lambda: microphone.trouble, "all sound")
-    path = tmp_path / "out.mkv"
-    film = Film(path, EncodeOptions(), microphone)
-    for index in range(61):
-        film.write(100_000_000 + index * 33_333, np.full((48, 64, 3), index, np.uint8))
-    film.close()
-    begins, samples = sound_in(path)
+    begins, samples = sound_beside(microphone, tmp_path / "out.mkv", 61)
     quiet = loudness(samples, begins, np.array([0.1, 0.3, 0.45]))
     loud = loudness(samples, begins, np.array([0.55, 1.0, 1.5]))
     assert quiet.max() < 0.01 < 0.1 < loud.min()
