@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
-import re
-import shlex
-import sys
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -16,16 +12,17 @@ import click
 
 import vidstyle
 from vidstyle.cli_live import devices, live
+from vidstyle.cli_shared import SECONDS, LogHandler, report_line, trim_of
+from vidstyle.cli_studio import keyframes, paint, train
 from vidstyle.errors import (
     EXIT_DAMAGE,
     EXIT_DONE,
     EXIT_FAILED,
     EXIT_USAGE,
-    UsageError,
     VidstyleError,
 )
 from vidstyle.interrupts import Interruptible, Signals, exit_code
-from vidstyle.options import ConvertOptions, EncodeOptions, StyleOptions, TrainOptions, Trim
+from vidstyle.options import ConvertOptions, EncodeOptions, StyleOptions
 
 
 class _DefaultConvert(click.Group):
@@ -49,27 +46,6 @@ class _DefaultConvert(click.Group):
 @click.version_option(vidstyle.__version__, prog_name="vidstyle")
 def cli() -> None:
     """Turns videos into moving paintings."""
-
-
-class _Seconds(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.5
-    """Seconds, or [H:]M:S."""
-
-    name = "TIME"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        try:
-            parts = [float(p) for p in str(value).split(":")]
-            if len(parts) > 3 or any(p < 0 for p in parts):
-                raise ValueError
-        except ValueError:
-            self.fail(f"expected seconds or H:M:S, got {value}", param, ctx)
-        seconds = 0.0
-        for part in parts:
-            seconds = seconds * 60 + part
-        return seconds
-
-
-SECONDS = _Seconds()
 
 
 @cli.command(hidden=True)
@@ -141,7 +117,9 @@ def convert(
 
     reporter = make_reporter(progress, quiet)
     logging.basicConfig(
-        level=logging.INFO if verbose else logging.ERROR if quiet else logging.WARNING, handlers=[_Handler(reporter)], force=True
+        level=logging.INFO if verbose else logging.ERROR if quiet else logging.WARNING,
+        handlers=[LogHandler(reporter)],
+        force=True,
     )
     code = EXIT_FAILED
     try:
@@ -157,7 +135,7 @@ def convert(
         code = _exit_code(outcomes)
         for outcome in outcomes:
             if outcome.result and outcome.result.report:
-                click.echo(_report(outcome.result))
+                click.echo(report_line(outcome.result))
         failed = [o for o in outcomes if o.error]
         if failed and len(outcomes) > 1:
             reporter.say(f"failed: {len(failed)} of {len(outcomes)}: {', '.join(o.job.spec for o in failed)}")
@@ -173,42 +151,17 @@ def convert(
         reporter.close(code)
 
 
-class _Handler(logging.Handler):
-    """Log records go where progress goes, so that they do not cut through the bar."""
-
-    def __init__(self, reporter: Any) -> None:
-        super().__init__()
-        self._reporter = reporter
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._reporter.say(f"{record.levelname.lower()}: {record.getMessage()}")
-
-
 def _convert_options(style: str, given: dict[str, Any]) -> ConvertOptions:
     def of(kind: type) -> dict[str, Any]:
         return {f.name: given[f.name] for f in fields(kind) if f.name in given}  # type: ignore[arg-type]
 
-    start, end = given["start"] or 0.0, given["end"]
-    lengths = [x for x in (given["duration"], given["sample"]) if x is not None]
-    if len(lengths) + (end is not None) > 1:
-        raise UsageError("expected one of --end, --duration and --sample, got several")
-    if lengths:
-        end = start + lengths[0]
-    if end is not None and end <= start:
-        raise UsageError(f"expected an end after the start, got {start:g} to {end:g} s")
     return ConvertOptions(
         style=StyleOptions(style=style, **of(StyleOptions)),
         encode=EncodeOptions(**of(EncodeOptions)),
-        trim=Trim(start, end),
+        trim=trim_of(given),
         audio=not given["no_audio"],
         **{k: given[k] for k in ("batch_size", "stabilize", "report", "overwrite", "skip_existing", "allow_network")},
     )
-
-
-def _report(result: Any) -> str:
-    figures = result.report.items()
-    known = ", ".join(f"{name} {value:.2e}" for name, value in figures if not math.isnan(value))
-    return f"{result.output}: {known or 'too few frames to measure a warping error'}"
 
 
 def _exit_code(outcomes: Sequence[Any]) -> int:
@@ -247,8 +200,8 @@ def _dry_run(jobs: Sequence[Any], options: ConvertOptions) -> int:
     return errors[0].exit_code if len(jobs) == 1 else EXIT_FAILED if len(errors) == len(jobs) else EXIT_DAMAGE
 
 
-cli.add_command(live)
-cli.add_command(devices)
+for command in (live, devices, train, paint, keyframes):
+    cli.add_command(command)
 
 
 @cli.command()
@@ -260,97 +213,6 @@ def styles() -> int:
         painter, year, licence = (facts.get(key, "unknown") for key in ("painter", "year", "licence"))
         click.echo(f"{name:16} {facts.get('title', '')} ({painter}, {year}; {licence})")
     return EXIT_DONE
-
-
-@cli.command()
-@click.argument("paintings", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PAINTING [PAINTING ...]")
-@click.option("--name", required=True, help="The new style's name.")
-@click.option(
-    "--photos",
-    multiple=True,
-    required=True,
-    type=click.Path(path_type=Path),
-    help="A folder of photographs; several times for more.",
-)
-@click.option(
-    "--encoder",
-    default="compact",
-    show_default=True,
-    help="compact (ships), vgg19 (torchvision's, downloads 548 MB once) or a file of weights.",
-)
-@click.option("--from", "start", default=None, metavar="STYLE", help="Go on from this style's weights.")
-@click.option("--into", type=click.Path(path_type=Path), default=None, help="Folder for the style. [default: your own styles]")
-@click.option(
-    "--work", type=click.Path(path_type=Path), default=None, help="Folder for checkpoints and previews. [default: NAME.training]"
-)
-@click.option("--title", default="", help="The painting's title, for the catalogue.")
-@click.option("--painter", default="unknown", show_default=True)
-@click.option("--year", default="unknown", show_default=True, help="When it was painted.")
-@click.option("--licence", default="unknown", show_default=True)
-@click.option("--architecture", type=click.Choice(["compact", "full"]), default=TrainOptions.architecture, show_default=True)
-@click.option("--steps", type=click.IntRange(1), default=TrainOptions.steps, show_default=True)
-@click.option("--identity-steps", type=click.IntRange(0), default=TrainOptions.identity_steps, show_default=True)
-@click.option("--batch", type=click.IntRange(1), default=TrainOptions.batch, show_default=True)
-@click.option("--crop", type=click.IntRange(64), default=TrainOptions.crop, show_default=True, help="Pixels; a multiple of 8.")
-@click.option(
-    "--style-size",
-    type=click.IntRange(64),
-    default=TrainOptions.style_size,
-    show_default=True,
-    help="Short side of the painting.",
-)
-@click.option("--style-layers", default=None, metavar="LAYER:WEIGHT,...", help="Such as relu1_1:1,relu3_1/2:2; /2: of half size.")
-@click.option("--content-layers", default=None, metavar="LAYER,...", help="Such as relu3_1,relu4_1/2.")
-@click.option("--content-weight", type=float, default=TrainOptions.content_weight, show_default=True)
-@click.option("--tone-weight", type=float, default=TrainOptions.tone_weight, show_default=True)
-@click.option("--tv-weight", type=float, default=TrainOptions.tv_weight, show_default=True)
-@click.option("--steadiness-weight", type=float, default=TrainOptions.steadiness_weight, show_default=True)
-@click.option("--steadiness-ramp", type=click.FloatRange(0, 1), default=TrainOptions.steadiness_ramp, show_default=True)
-@click.option("--learning-rate", type=float, default=TrainOptions.learning_rate, show_default=True)
-@click.option("--seed", type=int, default=TrainOptions.seed, show_default=True)
-@click.option("--overwrite", is_flag=True, help="Replace a style of this name.")
-def train(**given: Any) -> int:
-    """Train a new style from a painting; run it again to resume."""
-    from vidstyle.studio import train_style
-
-    logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
-    options = {f.name: given.pop(f.name) for f in fields(TrainOptions) if f.name in given}
-    style_layers, content_layers = options.pop("style_layers"), options.pop("content_layers")
-    if style_layers is not None:
-        options["style_layers"] = tuple(
-            (_layer(name), _weight(w)) for name, _, w in (p.partition(":") for p in _parts(style_layers))
-        )
-    if content_layers is not None:
-        options["content_layers"] = tuple(_layer(name) for name in _parts(content_layers))
-    style = train_style(options=TrainOptions(**options), command=_command(), **given)
-    click.echo(f"{style}: use it with --style {given['name']}")
-    return EXIT_DONE
-
-
-def _parts(layers: str) -> list[str]:
-    return [part.strip() for part in layers.split(",")]
-
-
-def _layer(name: str) -> str:
-    if not re.fullmatch(r"relu[1-5]_[1-4](/([2-9]|[1-9][0-9]))?", name):
-        raise UsageError(f"expected a layer such as relu3_1 or relu3_1/2, got '{name}'")
-    return name
-
-
-def _weight(text: str) -> float:
-    try:
-        weight = float(text)
-    except ValueError:
-        weight = math.nan
-    if not 0 < weight < math.inf:
-        raise UsageError(f"expected layers with weights above 0, such as relu3_1:1, got the weight '{text}'")
-    return weight
-
-
-def _command() -> str:
-    """This command as it was given, for the model's metadata; folders are named by their last part."""
-    words = [Path(word).name if Path(word).exists() else word for word in sys.argv[1:]]
-    return shlex.join(["vidstyle", *words])
 
 
 def run_command_line(args: list[str]) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -47,10 +47,12 @@ def convert(
     options: ConvertOptions = ConvertOptions(),
     on_start: Callable[[VideoInfo], None] = lambda info: None,
     on_frame: Callable[[int], None] = lambda count: None,
+    finishers: Sequence[Finisher] = (),
 ) -> Result:
     """Paint the video or picture `spec` with `stylizer` into `output`, which appears whole or not at all.
 
-    `on_start` gets the input's facts, `on_frame` the running count. Raises the kinds of `vidstyle.errors`.
+    `on_start` gets the input's facts, `on_frame` the running count. `finishers` come before those that `options` ask for.
+    Raises the kinds of `vidstyle.errors`.
     """
     began = time.monotonic()
     check_not_itself(spec, output)
@@ -75,18 +77,18 @@ def convert(
             )
         stack.enter_context(closing(sink))
         meter = WarpingError() if options.report else None
-        finishers: list[Finisher] = []
+        chain = list(finishers)
         if options.stabilize != "off":
-            finishers.append(Stabilizer(options.stabilize))
+            chain.append(Stabilizer(options.stabilize))
         if meter is not None:
-            finishers.append(meter)
+            chain.append(meter)
 
         def shot_pictures(first: Frame) -> Iterator[Pixels]:
             """Lazily: most stylizers of other tools do not ask."""
             with closing(source.following(first, SHOT_SECONDS)) as pictures:
                 yield from spread_over_shot(pictures, SHOT_PICTURES)
 
-        count = run(source, stylizer, sink, options.batch_size, on_frame, shot_pictures, finishers)
+        count = run(source, stylizer, sink, options.batch_size, on_frame, shot_pictures, chain)
         if count == 0:
             raise InputError(f"expected frames to paint, got none: {spec}")
         sink.publish()

@@ -67,3 +67,7 @@ class MissingExtraError(VidstyleError, ImportError):
 
 class TrainingError(VidstyleError, RuntimeError):
     """Training cannot start or go on; checkpoints written so far stay."""
+
+
+class MemoryLimitError(VidstyleError, MemoryError):
+    """Not enough memory, even in the smallest pieces."""

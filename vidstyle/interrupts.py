@@ -60,6 +60,9 @@ class Interruptible:
     def __init__(self, reporter: Reporter, signals: Signals) -> None:
         self._reporter, self._signals = reporter, signals
 
+    def stage(self, what: str, done: int, total: int | None, seconds_left: float | None) -> None:
+        self._reporter.stage(what, done, total, seconds_left)
+
     def start(self, job: Job, info: VideoInfo) -> None:
         self._signals.hold()
         self._reporter.start(job, info)

@@ -9,6 +9,8 @@ from typing import Literal
 Stabilize = Literal["off", "light", "strong"]
 Backend = Literal["auto", "onnx", "torch"]
 ColorOrder = Literal["rgb", "bgr"]
+Recipe = Literal["best", "gatys"]
+Propagation = Literal["warp", "net"]
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,42 @@ class WebOptions:
     host: str = "127.0.0.1"
     port: int = 8080
     token: str | None = None
+
+
+@dataclass(frozen=True)
+class PaintOptions:
+    """How the pixels of a picture are optimised (`vidstyle.studio.gatys`, `vidstyle.studio.multiscale`)."""
+
+    recipe: Recipe = "best"
+    """`gatys` is the paper's, `best` ours."""
+    encoder: str = "compact"
+    content_weight: float | None = None
+    """Of the content over the style; None: the recipe's own."""
+    stroke_scale: float = 1.0
+    """Size of the painting beside the picture, and so of its strokes: at 1 both have as many pixels."""
+    steps: int | None = None
+    """At most so many at full size; None: the recipe's own."""
+    optimizer: Literal["adam", "lbfgs"] = "adam"
+    """Of the recipe `gatys`."""
+    start: Literal["content", "noise"] = "content"
+    preserve_color: bool = False
+    """Paint light and dark only; colours stay the photograph's."""
+    memory: float = 4.0
+    """GiB to stay within: larger pictures are painted in tiles."""
+
+
+@dataclass(frozen=True)
+class KeyframeOptions:
+    """How keyframes are chosen and carried over the clip, besides how they are painted."""
+
+    every: int | None = None
+    """A keyframe every so many frames; None: where the motion asks for one."""
+    keyframes: tuple[int, ...] | None = None
+    """Their numbers, from 0; None: as `every` says."""
+    propagation: Propagation = "warp"
+    """`net`: a net fine-tuned on the keyframes paints every frame; `warp`: the keyframes are warped over its paintings."""
+    net_steps: int = 400
+    """Steps of that net's fine-tuning."""
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,9 @@ class Quiet:
     def frame(self, count: int) -> None:
         self._count = count
 
+    def stage(self, what: str, done: int, total: int | None, seconds_left: float | None) -> None:
+        """How far work is that comes before the frames."""
+
     def done(self, outcome: Outcome) -> None:
         if outcome.error is not None:
             self.say(f"error: {outcome.error}")
@@ -79,6 +82,12 @@ class Lines(Quiet):
             of = f" of about {self._total}" if self._total else ""
             self.say(f"frame {count}{of}, {fps:.1f} fps" + (f", {left:.0f} s left" if left is not None else ""))
 
+    def stage(self, what: str, done: int, total: int | None, seconds_left: float | None) -> None:
+        if time.monotonic() - self._said >= LINE_EVERY_SECONDS:
+            self._said = time.monotonic()
+            of = f" of {total}" if total else ""
+            self.say(f"{what}: {done}{of}" + (f", about {_clock(seconds_left)} left" if seconds_left is not None else ""))
+
 
 class Bar(Quiet):
     """A progress bar with frames per second and time left."""
@@ -89,8 +98,23 @@ class Bar(Quiet):
         self._progress: Progress | None = None
         self._task: TaskID | None = None
 
+    def stage(self, what: str, done: int, total: int | None, seconds_left: float | None) -> None:
+        if self._progress is None:
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TextColumn("{task.completed}/{task.total} {task.fields[left]}"),
+            )
+            self._progress = Progress(*columns, console=self._console, transient=True)
+            self._task = self._progress.add_task(what, total=total, left="")
+            self._progress.start()
+        assert self._task is not None
+        left = f"{_clock(seconds_left)} left" if seconds_left is not None else ""
+        self._progress.update(self._task, description=what, completed=done, total=total, left=left)
+
     def start(self, job: Job, info: VideoInfo) -> None:
         super().start(job, info)
+        self._stop()
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -124,7 +148,7 @@ class Bar(Quiet):
 
 
 class Json(Quiet):
-    """Events for programs on stderr, versioned: start, progress, warning, file_done, exit."""
+    """Events for programs on stderr, versioned: stage, start, progress, warning, file_done, exit."""
 
     def start(self, job: Job, info: VideoInfo) -> None:
         super().start(job, info)
@@ -137,6 +161,12 @@ class Json(Quiet):
             self._said = time.monotonic()
             fps, left = self._rate()
             self._event("progress", frame=count, frames=self._total, fps=round(fps, 2), seconds_left=left and round(left, 1))
+
+    def stage(self, what: str, done: int, total: int | None, seconds_left: float | None) -> None:
+        if time.monotonic() - self._said >= JSON_EVERY_SECONDS:
+            self._said = time.monotonic()
+            left = None if seconds_left is None else round(seconds_left, 1)
+            self._event("stage", stage=what, done=done, total=total, seconds_left=left)
 
     def done(self, outcome: Outcome) -> None:
         result = outcome.result
@@ -163,6 +193,13 @@ class Json(Quiet):
 
     def _event(self, event: str, **facts: object) -> None:
         print(json.dumps({"v": JSON_VERSION, "event": event, **facts}), file=sys.stderr, flush=True)
+
+
+def _clock(seconds: float) -> str:
+    """`90` -> `1:30`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def make_reporter(kind: str, quiet: bool) -> Quiet:

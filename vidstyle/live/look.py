@@ -7,6 +7,7 @@ import numpy as np
 
 from vidstyle.controls import Controls
 from vidstyle.frames import Pixels
+from vidstyle.mixing import with_colors_of
 
 
 def compose(original: Pixels, painted: Pixels, controls: Controls) -> Pixels:
@@ -20,10 +21,3 @@ def compose(original: Pixels, painted: Pixels, controls: Controls) -> Pixels:
         left = round(controls.split * painted.shape[1])
         painted[:, :left] = original[:, :left]
     return painted
-
-
-def with_colors_of(original: Pixels, painted: Pixels) -> Pixels:
-    """The lightness of `painted` with the colours of `original` (Gatys et al. 2016, "Preserving Color", section 4)."""
-    mixed = cv2.cvtColor(original, cv2.COLOR_RGB2YCrCb)
-    mixed[..., 0] = cv2.cvtColor(painted, cv2.COLOR_RGB2YCrCb)[..., 0]
-    return np.asarray(cv2.cvtColor(mixed, cv2.COLOR_YCrCb2RGB), np.uint8)

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidstyle.errors import MissingExtraError, StyleError
-from vidstyle.stylizers.catalog import shipped_folder
+from vidstyle.stylizers.catalog import sha256, shipped_folder
 
 COMPACT_FILE = "encoder.safetensors"
 COMPACT_WIDTHS = {
@@ -111,6 +111,16 @@ def find_encoder(name: str) -> Encoder:
     if name == "vgg19":
         return _torchvision_vgg19()
     return load_encoder(shipped_folder() / COMPACT_FILE if name == "compact" else Path(name))
+
+
+def encoder_digest(name: str) -> str:
+    """Tells encoders apart: `vgg19`, or the sha256 of the file. Raises `StyleError` if there is none."""
+    if name == "vgg19":
+        return name
+    path = shipped_folder() / COMPACT_FILE if name == "compact" else Path(name)
+    if not path.is_file():
+        raise StyleError(f"expected an encoder's weights, found no file: {path}")
+    return sha256(path)
 
 
 def _torchvision_vgg19() -> Encoder:

@@ -56,18 +56,40 @@ def find_style(name: str) -> Path:
         if not path.is_file():
             raise StyleError(f"expected a style model, found no file: {name}")
         return path
+    folder, facts = _entry(name)
+    return _checked(name, "model", folder, facts)
+
+
+def find_exemplar(name: str) -> Path:
+    """The picture of a style's name, from which pictures can be painted. Raises `StyleError` if there is none."""
+    folder, facts = _entry(name)
+    if "exemplar" not in facts:
+        raise StyleError(f"the style '{name}' has no picture to paint from; give the painting's file instead")
+    return _checked(name, "exemplar", folder, facts["exemplar"])
+
+
+def _entry(name: str) -> tuple[Path, dict[str, Any]]:
     styles = all_styles()
     if name not in styles:
         near = difflib.get_close_matches(name.lower(), styles, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(sorted(styles)) or 'none'}"
         raise StyleError(f"unknown style '{name}'; {hint}")
-    folder, facts = styles[name]
+    return styles[name]
+
+
+def _checked(name: str, what: str, folder: Path, facts: Mapping[str, Any]) -> Path:
     path = folder / str(facts.get("file", ""))
     if path.parent != folder or not path.is_file():
-        raise StyleError(f"expected the model of style '{name}', found no file: {path}")
+        raise StyleError(f"expected the {what} of style '{name}', found no file: {path}")
     if facts.get("sha256") != sha256(path):
-        raise StyleError(f"the model of style '{name}' is not the file that its catalogue names; install it anew: {path}")
+        raise StyleError(f"the {what} of style '{name}' is not the file that its catalogue names; install it anew: {path}")
     return path
+
+
+def shipped_models() -> list[Path]:
+    """The model files that came with vidstyle."""
+    folder = shipped_folder()
+    return [folder / str(facts["file"]) for _, facts in sorted(read_catalog(folder).items())]
 
 
 def add_style(folder: Path, name: str, facts: Mapping[str, Any]) -> None:

@@ -11,6 +11,9 @@ from vidstyle.frames import Pixels
 
 Quality = Literal["fast", "medium"]
 _PRESETS = {"fast": cv2.DISOPTICAL_FLOW_PRESET_FAST, "medium": cv2.DISOPTICAL_FLOW_PRESET_MEDIUM}
+CHANGE_SCALE = 50.0
+FLOW_HEIGHT = 360
+"""Where paintings are carried along, flow is computed at this height at most: finer motion is not seen through strokes."""
 MIN_SIDE = 16
 """Smaller pictures have no flow: DIS matches patches of 8 pixels over a pyramid."""
 
@@ -48,20 +51,57 @@ def targets(flow: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return flow[..., 0] + np.arange(w, dtype=np.float32), flow[..., 1] + np.arange(h, dtype=np.float32)[:, None]
 
 
+def closes(flow: np.ndarray, back: np.ndarray) -> np.ndarray:
+    """Where the way there along `flow` and back along `back`, the flow of the opposite direction, ends where it began.
+
+    Bool (H, W). Ruder, Dosovitskiy and Brox 2016, eq. 5, thresholds from there.
+    """
+    returned = warp(back, flow)
+    gap = _squared(flow + returned)
+    return np.asarray(gap <= 0.01 * (_squared(flow) + _squared(returned)) + 0.5)
+
+
 def occluded(flow: np.ndarray, back: np.ndarray) -> np.ndarray:
     """Where `flow` (H, W, 2) leads nowhere: bool (H, W).
 
-    `back` is the flow of the opposite direction. The way there and back must close, and motion boundaries are not trusted
-    (Ruder, Dosovitskiy and Brox 2016, eqs. 5 and 6, thresholds from there).
+    It does not close, or lies on a motion boundary (Ruder et al. 2016, eqs. 5 and 6).
     """
     if min(flow.shape[:2]) < MIN_SIDE:
         return np.zeros(flow.shape[:2], bool)
-    returned = warp(back, flow)
-    gap = _squared(flow + returned)
-    lost = gap > 0.01 * (_squared(flow) + _squared(returned)) + 0.5
     du, dv = (np.gradient(flow[..., i]) for i in range(2))
     steep = sum(g**2 for g in (*du, *dv)) > 0.01 * _squared(flow) + 0.002
-    return np.asarray(lost | steep)
+    return np.asarray(~closes(flow, back) | steep)
+
+
+def inside(flow: np.ndarray) -> np.ndarray:
+    """Where `flow` (H, W, 2) does not lead out of the picture: bool (H, W)."""
+    h, w = flow.shape[:2]
+    x, y = targets(flow)
+    return np.asarray((x >= 0) & (x <= w - 1) & (y >= 0) & (y <= h - 1))
+
+
+def unchanged(now: np.ndarray, then: np.ndarray, back: np.ndarray) -> np.ndarray:
+    """How far `now` looks as `then` did where `back` leads to: exp(-50 d^2), float32 (H, W).
+
+    `now` and `then` are uint8 RGB (H, W, 3); a change of 0.1 of the full range leaves 60 %, of 0.2 14 %.
+    """
+    change = ((now.astype(np.float32) - warp(then, back)) / 255) ** 2
+    return np.asarray(np.exp(-CHANGE_SCALE * change.mean(-1)), np.float32)
+
+
+def shrunk(pixels: Pixels, height: int) -> Pixels:
+    """`pixels` at `height` at most, where flow is computed."""
+    h, w = pixels.shape[:2]
+    scale = min(1.0, height / h)
+    size = (max(1, round(w * scale)), max(1, round(h * scale)))
+    return np.asarray(cv2.resize(np.ascontiguousarray(pixels), size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def enlarged(flow: np.ndarray, height: int, width: int) -> np.ndarray:
+    """`flow` (h, w, 2) of a smaller picture for one of `height` and `width`."""
+    h, w = flow.shape[:2]
+    scale = np.array([width / w, height / h], np.float32)
+    return np.asarray(cv2.resize(flow, (width, height), interpolation=cv2.INTER_LINEAR) * scale)
 
 
 def _squared(vectors: np.ndarray) -> np.ndarray:

@@ -11,13 +11,9 @@ import cv2
 import numpy as np
 
 from vidstyle.frames import Pixels
-from vidstyle.temporal.flow import Flow, grey, occluded, targets, warp
+from vidstyle.temporal.flow import FLOW_HEIGHT, Flow, enlarged, grey, inside, occluded, shrunk, unchanged, warp
 
 _SHARES = {"light": 0.6, "strong": 0.85}
-FLOW_HEIGHT = 360
-"""Flow is computed at this height at most: finer motion is not seen through brush strokes."""
-CHANGE_SCALE = 50.0
-"""Trust exp(-50 d^2): a change of 0.1 of the full range leaves 60 % of it, of 0.2 14 %."""
 
 
 class Stabilizer:
@@ -35,22 +31,16 @@ class Stabilizer:
     def finish(self, source: Pixels, painted: Pixels, begins_shot: bool) -> Pixels:
         """See `vidstyle.stages.Finisher`."""
         h, w = source.shape[:2]
-        scale = min(1.0, FLOW_HEIGHT / h)
-        size = (max(1, round(w * scale)), max(1, round(h * scale)))
-        small = np.asarray(cv2.resize(np.ascontiguousarray(source), size, interpolation=cv2.INTER_AREA), np.uint8)
+        small = shrunk(source, FLOW_HEIGHT)
         now = grey(small)
         result = painted.astype(np.float32)
         if not begins_shot and self._last is not None and self._last[2].shape == painted.shape:
             then, small_then, painted_then = self._last
             back = self._flow(now, then)
-            x, y = targets(back)
-            inside = (x >= 0) & (x <= size[0] - 1) & (y >= 0) & (y <= size[1] - 1)
-            change = ((small.astype(np.float32) - warp(small_then, back)) / 255) ** 2
-            trust = np.exp(-CHANGE_SCALE * change.mean(-1)) * inside * ~occluded(back, self._flow(then, now))
+            trust = unchanged(small, small_then, back) * inside(back) * ~occluded(back, self._flow(then, now))
             share = self._share * cv2.resize(trust.astype(np.float32), (w, h), interpolation=cv2.INTER_LINEAR)[..., None]
-            back = cv2.resize(back, (w, h), interpolation=cv2.INTER_LINEAR) * np.array([w / size[0], h / size[1]], np.float32)
             # Cubic, because the same stroke is carried on for many frames and would blur.
-            past = warp(painted_then, back, cv2.INTER_CUBIC)
+            past = warp(painted_then, enlarged(back, h, w), cv2.INTER_CUBIC)
             result += share * (past - result)
         self._last = now, small, result
         return np.asarray((result + 0.5).clip(0, 255), np.uint8)

@@ -1,0 +1,81 @@
+"""A video painted by its keyframes: file in, file out, with a working folder between."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+from vidstyle.convert import Result, check_not_itself, convert
+from vidstyle.errors import UsageError
+from vidstyle.files import check_regular_file, is_url
+from vidstyle.folder import Job, Outcome, Reporter, default_name
+from vidstyle.frames import Pixels
+from vidstyle.mixing import Masked, OwnColors
+from vidstyle.options import ConvertOptions, KeyframeOptions, PaintOptions, StyleOptions
+from vidstyle.paint import needing_studio, read_mask
+from vidstyle.sinks import check_free
+from vidstyle.sources import is_image, open_source
+from vidstyle.stages import Finisher
+from vidstyle.stylizers import load_stylizer
+from vidstyle.stylizers.catalog import sha256
+
+
+def paint_video(
+    spec: str,
+    style: str,
+    output: Path | None,
+    paint: PaintOptions,
+    options: KeyframeOptions,
+    convert_options: ConvertOptions,
+    work: Path | None,
+    mask: Path | None,
+    reporter: Reporter,
+) -> Result:
+    """Paint the video file `spec` in `style` (see `studio.paintings.find_paintings`) into `output`, whole or not at all.
+
+    Without `output`, `in.mp4` becomes `in.STYLE.mp4` beside it, without `work` the working folder is `OUTPUT.keyframes`.
+    Raises the kinds of `vidstyle.errors`; what was painted by then stays in the working folder.
+    """
+    with needing_studio("painting keyframes"):
+        from vidstyle.studio.keyframes import KeyframePainting, choose, fine_tuned_net
+        from vidstyle.studio.paintings import find_paintings, label
+        from vidstyle.studio.workfolder import WorkFolder
+    from vidstyle.sinks.video import check_container, find_encoder
+
+    if is_url(spec) or is_image(spec) or Path(spec).is_dir():
+        raise UsageError(f"expected one video file, which is read several times, got {spec}; for a picture: vidstyle paint")
+    check_regular_file(Path(spec))
+    output = output or Path(spec).with_name(default_name(spec, label(style)))
+    # Before hours of work: whatever would make it be in vain.
+    check_container(output)
+    find_encoder(convert_options.encode)
+    check_not_itself(spec, output)
+    check_free(output, convert_options.overwrite)
+    paintings = find_paintings(style)
+
+    def frames() -> Iterator[Pixels]:
+        with closing(open_source(spec, convert_options.trim)) as source:
+            for frame in source.frames():
+                yield frame.pixels
+
+    first = next(frames())
+    where = None if mask is None else read_mask(mask, first)
+    folder = WorkFolder(work or output.with_name(f"{output.name}.keyframes"))
+    origin = f"{sha256(Path(spec))} {convert_options.trim}"
+    plan = choose(folder, frames, origin, options, reporter.stage)
+    keyframes = KeyframePainting(folder, plan, paintings, paint, reporter.stage, where)
+    keyframes.run()
+    net = fine_tuned_net(folder, plan, keyframes, options, reporter.stage)
+    finishers: list[Finisher] = []
+    if options.propagation == "warp":
+        from vidstyle.temporal.keyframes import Propagation
+
+        finishers.append(Propagation(plan.keyframes, plan.shots, keyframes.load))
+    finishers += [OwnColors()] if paint.preserve_color else []
+    finishers += [Masked(where)] if where is not None else []
+    job = Job(spec, output)
+    stylizer = load_stylizer(StyleOptions(style=str(net)))
+    result = convert(spec, output, stylizer, convert_options, lambda info: reporter.start(job, info), reporter.frame, finishers)
+    reporter.done(Outcome(job, result))
+    return result

@@ -1,0 +1,159 @@
+"""The recipe `best`: Gatys' algorithm, its optimisation and its statistics brought up to date.
+
+From small to large: broad shapes are settled where they are cheap, and every larger size adds finer strokes (Gatys et al.
+2017, "Controlling Perceptual Factors in Neural Style Transfer", section 6). Adam's moments go along from size to size, and
+the picture is the moving average of its states (both as in Katherine Crowson's style-transfer-pytorch). Style is Gatys'
+Gram matrices and, beside them, covariances, which see strokes where Gram matrices mostly see colours.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vidstyle.options import PaintOptions
+from vidstyle.studio.gatys import Step
+from vidstyle.studio.moments import Moments
+from vidstyle.studio.objective import Held, Objective, Weights
+from vidstyle.studio.perceptual import Encoder
+
+CONTENT_WEIGHT = 0.5
+GRAM_WEIGHT, COVARIANCE_WEIGHT, VARIATION_WEIGHT, HELD_WEIGHT = 10.0, 1.0, 1.0, 10.0
+LEARNING_RATE = 0.04
+BETAS = (0.9, 0.99)
+SMALLEST = 128
+"""Long side at which painting begins, or somewhat more."""
+STEPS_SMALL, STEPS_FULL = 150, 300
+"""At most so many at each smaller size, and at the picture's own."""
+ANNEALING = 50
+"""Last steps at a size, over which the learning rate goes to zero..."""
+WINDOW, SETTLED = 25, 0.02
+"""...and they begin early if the loss has fallen by less than this share from one window of steps to the next."""
+AVERAGE = 0.95
+MARGIN = 32
+"""Pixels of mirrored picture that are painted on every side and cut off: an encoder sees borders too few from outside."""
+
+
+def sizes(height: int, width: int) -> list[tuple[int, int]]:
+    """Sizes to paint at, each twice the one before, the last the picture's own."""
+    doublings = max(0, int(math.log2(max(height, width) / SMALLEST)))
+    return [(max(1, round(height / 2**n)), max(1, round(width / 2**n))) for n in range(doublings, -1, -1)]
+
+
+def multiscale(
+    encoder: Encoder,
+    content: Tensor,
+    style_at: Callable[[int, int], Moments],
+    start: Tensor,
+    options: PaintOptions,
+    mask: Tensor | None = None,
+    held: Held | None = None,
+    tile: int | None = None,
+    last_sizes: int | None = None,
+) -> Iterator[Step]:
+    """Paint `content` (1, 3, H, W) in [0, 1] from `start`; yields every step, its picture as large as painting is then.
+
+    `style_at` gives the style for pictures of a size. `last_sizes`: at so many of the `sizes` only, the largest ones.
+    """
+    alpha = CONTENT_WEIGHT if options.content_weight is None else options.content_weight
+    weights = Weights(alpha, GRAM_WEIGHT, COVARIANCE_WEIGHT, VARIATION_WEIGHT, HELD_WEIGHT)
+    margin = min(MARGIN, *(side - 1 for side in content.shape[2:]))
+    content, start = with_margin(content, margin), with_margin(start, margin)
+    mask = None if mask is None else with_margin(mask, margin)
+    held = None if held is None else Held(with_margin(held.picture, margin), with_margin(held.trust, margin))
+    height = content.shape[2]
+    stages = sizes(*content.shape[2:])[-last_sizes if last_sizes else None :]
+    limits = [STEPS_SMALL] * (len(stages) - 1) + [options.steps or STEPS_FULL]
+    fast = content.device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()
+    done, x, adam = 0, start, _Moments()
+    for number, (size, limit) in enumerate(zip(stages, limits, strict=True)):
+        objective = Objective(
+            encoder,
+            resize(content, size),
+            style_at(*size),
+            weights,
+            None if mask is None else resize(mask, size),
+            None if held is None else Held(resize(held.picture, size), resize(held.trust, size)),
+            tile,
+            fast,
+        )
+        x = resize(x, size).clone().requires_grad_()
+        optimizer = torch.optim.Adam([x], LEARNING_RATE, BETAS)
+        adam.go_into(optimizer, x)
+        average = x.detach().clone()
+        for step, rate in _rates(limit, losses := deque[float](maxlen=2 * WINDOW)):
+            optimizer.param_groups[0]["lr"] = LEARNING_RATE * rate
+            found = objective.evaluate(x)
+            optimizer.step()
+            with torch.no_grad():
+                x.clamp_(0, 1)
+                average.lerp_(x, 1 - min(AVERAGE, step / (step + 10)))
+            losses.append(found["loss"])
+            done += 1
+            yield Step(
+                done, done + limit - 1 - step + sum(limits[number + 1 :]), found, _cut(average, margin * size[0] // height)
+            )
+        x = average
+        adam.come_from(optimizer)
+
+
+def _rates(limit: int, losses: deque[float]) -> Iterator[tuple[int, float]]:
+    """Step numbers and learning rates: 1 until the loss has settled or steps run out, then down to 0."""
+    annealing = min(ANNEALING, limit)
+    left = None
+    for step in range(limit):
+        if left is None and (step == limit - annealing or _settled(losses)):
+            left = annealing
+        if left is None:
+            yield step, 1.0
+        elif left > 0:
+            yield step, left / (annealing + 1)
+            left -= 1
+        else:
+            return
+
+
+def _settled(losses: deque[float]) -> bool:
+    if len(losses) < 2 * WINDOW:
+        return False
+    before, now = sum(list(losses)[:WINDOW]), sum(list(losses)[WINDOW:])
+    return now > (1 - SETTLED) * before
+
+
+class _Moments:
+    """Adam's moments on their way from one size to the next."""
+
+    def __init__(self) -> None:
+        self._state: dict[str, Tensor] = {}
+
+    def come_from(self, optimizer: torch.optim.Optimizer) -> None:
+        (self._state,) = (dict(s) for s in optimizer.state.values())
+
+    def go_into(self, optimizer: torch.optim.Optimizer, x: Tensor) -> None:
+        if self._state:
+            moments = {k: resize(self._state[k], x.shape[2:]) for k in ("exp_avg", "exp_avg_sq")}
+            optimizer.state[x] = {"step": self._state["step"], **moments}
+
+
+def with_margin(image: Tensor, margin: int) -> Tensor:
+    """`image` (1, C, H, W) with a mirrored border of `margin` pixels."""
+    return F.pad(image, (margin,) * 4, mode="reflect")
+
+
+def _cut(image: Tensor, margin: int) -> Tensor:
+    h, w = image.shape[2:]
+    return image[..., margin : h - margin, margin : w - margin]
+
+
+def resize(image: Tensor, size: Sequence[int]) -> Tensor:
+    """`image` (1, C, H, W) at another size: antialiased where smaller, bicubic where larger, within its own range."""
+    if tuple(image.shape[2:]) == tuple(size):
+        return image
+    if size[0] < image.shape[2]:
+        return F.interpolate(image, size=tuple(size), mode="bilinear", antialias=True)
+    return F.interpolate(image, size=tuple(size), mode="bicubic").clamp(image.amin(), image.amax())

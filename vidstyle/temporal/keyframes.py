@@ -1,0 +1,97 @@
+"""Keyframes: which frames to paint by hand, so to speak, and how the others get their paintings from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import numpy as np
+
+from vidstyle.frames import Pixels
+from vidstyle.temporal.tracking import Sight, Tracker
+
+COVERAGE = 0.6
+"""A new keyframe is due where less than this part of a frame is found again in the last one..."""
+FEWEST, MOST = 4, 48
+"""...but no sooner and no later than so many frames after it."""
+
+
+class KeyframePicker:
+    """Picks keyframes as a video goes by: one where a shot begins, and wherever too little of the last one is left."""
+
+    def __init__(self) -> None:
+        self._tracker = Tracker()
+        self._key: Sight | None = None
+        self._since = 0
+
+    def is_keyframe(self, pixels: Pixels, begins_shot: bool) -> bool:
+        """Whether `pixels` (H, W, 3), the next frame, is to be a keyframe; the very first one is."""
+        self._since += 1
+        sight = Sight(pixels)
+        if self._key is not None and not begins_shot:
+            if self._since < FEWEST:
+                return False
+            if self._since < MOST and self._tracker.track(sight, self._key).coverage >= COVERAGE:
+                return False
+        self._key, self._since = sight, 0
+        return True
+
+
+class Propagation:
+    """O_t = c (w_a W_a(K_a) + w_b W_b(K_b)) / (w_a + w_b) + (1 - c) S(I_t): a `vidstyle.stages.Finisher`.
+
+    K_a and K_b are the painted keyframes before and after frame t, W warps them along the flow from t straight to each; w is
+    the trust in that, times one minus the distance in time; c, the part that either covers, is the trust in at least one.
+    What neither shows is left as the stylizer painted it. No keyframe is used beyond its own shot.
+    """
+
+    def __init__(self, keyframes: Sequence[int], shots: Sequence[int], load: Callable[[int], tuple[Pixels, Pixels]]) -> None:
+        """`keyframes` and `shots`: numbers of the frames that are painted, and of those that begin a shot, ascending.
+
+        `load` gives a keyframe as it was filmed and as it was painted.
+        """
+        self._shots, self._load = set(shots), load
+        self._next = dict(pairwise(keyframes))
+        self._keyframes = set(keyframes)
+        self._tracker = Tracker()
+        self._index = -1
+        self._before: tuple[int, Sight, Pixels] | None = None
+        self._after: tuple[int, Sight, Pixels] | None = None
+
+    def finish(self, source: Pixels, painted: Pixels, begins_shot: bool) -> Pixels:
+        self._index += 1
+        if self._index in self._shots:
+            self._before = self._after = None
+        if self._index in self._keyframes:
+            self._reach(self._index)
+            assert self._before is not None
+            return self._before[2]
+        if self._before is None:
+            return painted
+        return self._blend(source, painted)
+
+    def _reach(self, index: int) -> None:
+        self._before = self._after if self._after is not None and self._after[0] == index else self._read(index)
+        after = self._next.get(index)
+        same_shot = after is not None and not any(index < shot <= after for shot in self._shots)
+        self._after = self._read(after) if after is not None and same_shot else None
+
+    def _read(self, index: int) -> tuple[int, Sight, Pixels]:
+        source, painted = self._load(index)
+        return index, Sight(source), painted
+
+    def _blend(self, source: Pixels, painted: Pixels) -> Pixels:
+        assert self._before is not None
+        now = Sight(source)
+        ends = [self._before] if self._after is None else [self._before, self._after]
+        moved, trusts, shares = [], [], []
+        for number, sight, picture in ends:
+            warped, trust = self._tracker.track(now, sight).carry(picture)
+            moved.append(warped)
+            trusts.append(trust)
+            span = abs(ends[-1][0] - ends[0][0]) or 1
+            shares.append(trust * (1 - abs(self._index - number) / span if len(ends) == 2 else 1.0) + 1e-6)
+        uncovered = np.prod([1 - t for t in trusts], axis=0)[..., None]
+        total = np.sum(shares, axis=0)
+        carried = np.sum([m * (s / total)[..., None] for m, s in zip(moved, shares, strict=True)], axis=0)
+        return np.asarray((carried + uncovered * (painted - carried) + 0.5).clip(0, 255), np.uint8)
