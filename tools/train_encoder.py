@@ -3,11 +3,11 @@
     python tools/train_encoder.py --teacher vgg19.pth --pictures PHOTOS --pictures PAINTINGS --style mosaic
 
 Two losses. Regression: the teacher's features at every layer must be the student's or, where the teacher is wider, a linear
-map (1x1, thrown away afterwards) of them, as in FitNets (Romero et al. 2015). Distance: for every two pictures of a batch, the relative Gram error between
-them must be the teacher's, on a log scale, at each depth; that is what a style loss asks of an encoder. Pictures are crops
-of photographs and paintings at any scale, some painted by finished styles, some blended or noisy, because a painting in
-progress passes through such states. And some are being painted with the student itself while it learns (`Easels`): whatever
-the optimiser finds that pleases the student and not the teacher, the student is taught next.
+map (1x1, thrown away afterwards) of them, as in FitNets (Romero et al. 2015). Distance: for every two pictures of a batch,
+the relative Gram error between them must be the teacher's, on a log scale, at each depth; that is what a style loss asks of
+an encoder. Pictures are crops of photographs and paintings at any scale, some painted by finished styles, some blended or
+noisy, because a painting in progress passes through such states. And some are being painted with the student itself while it
+learns (`Easels`): whatever the optimiser finds that pleases the student and not the teacher, the student is taught next.
 """
 
 from __future__ import annotations
@@ -179,9 +179,7 @@ def main() -> None:
     student.stem.requires_grad_(False)
     wide = {k: conv.out_channels for k, conv in teacher.convs.items()}
     thin = {k: conv.out_channels for k, conv in student.convs.items() if k in wide}
-    lifts = nn.ModuleDict(
-        {f"relu{k}": nn.Identity() if n == wide[k] else nn.Conv2d(n, wide[k], 1) for k, n in thin.items()}
-    )
+    lifts = nn.ModuleDict({f"relu{k}": nn.Identity() if n == wide[k] else nn.Conv2d(n, wide[k], 1) for k, n in thin.items()})
     for module in (teacher, student, lifts):
         module.to(memory_format=torch.channels_last)
     parameters = [p for m in (student, lifts) for p in m.parameters() if p.requires_grad]

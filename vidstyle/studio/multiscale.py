@@ -63,8 +63,9 @@ def multiscale(
     alpha = CONTENT_WEIGHT if options.content_weight is None else options.content_weight
     weights = Weights(alpha, GRAM_WEIGHT, COVARIANCE_WEIGHT, VARIATION_WEIGHT, HELD_WEIGHT)
     margin = min(MARGIN, *(side - 1 for side in content.shape[2:]))
+    # Style is asked for where it will be seen.
+    seen = F.pad(torch.ones_like(content[:, :1]) if mask is None else mask, (margin,) * 4)
     content, start = with_margin(content, margin), with_margin(start, margin)
-    mask = None if mask is None else with_margin(mask, margin)
     held = None if held is None else Held(with_margin(held.picture, margin), with_margin(held.trust, margin))
     height = content.shape[2]
     stages = sizes(*content.shape[2:])[-last_sizes if last_sizes else None :]
@@ -72,12 +73,13 @@ def multiscale(
     fast = content.device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()
     done, x, adam = 0, start, _Moments()
     for number, (size, limit) in enumerate(zip(stages, limits, strict=True)):
+        cut = margin * size[0] // height
         objective = Objective(
             encoder,
             resize(content, size),
-            style_at(*size),
+            style_at(size[0] - 2 * cut, size[1] - 2 * cut),
             weights,
-            None if mask is None else resize(mask, size),
+            resize(seen, size),
             None if held is None else Held(resize(held.picture, size), resize(held.trust, size)),
             tile,
             fast,
@@ -95,9 +97,8 @@ def multiscale(
                 average.lerp_(x, 1 - min(AVERAGE, step / (step + 10)))
             losses.append(found["loss"])
             done += 1
-            yield Step(
-                done, done + limit - 1 - step + sum(limits[number + 1 :]), found, _cut(average, margin * size[0] // height)
-            )
+            shown = average[..., cut : size[0] - cut, cut : size[1] - cut]
+            yield Step(done, done + limit - 1 - step + sum(limits[number + 1 :]), found, shown)
         x = average
         adam.come_from(optimizer)
 
@@ -143,11 +144,6 @@ class _Moments:
 def with_margin(image: Tensor, margin: int) -> Tensor:
     """`image` (1, C, H, W) with a mirrored border of `margin` pixels."""
     return F.pad(image, (margin,) * 4, mode="reflect")
-
-
-def _cut(image: Tensor, margin: int) -> Tensor:
-    h, w = image.shape[2:]
-    return image[..., margin : h - margin, margin : w - margin]
 
 
 def resize(image: Tensor, size: Sequence[int]) -> Tensor:

@@ -16,19 +16,21 @@ from vidstyle.errors import MemoryLimitError
 from vidstyle.frames import Pixels
 from vidstyle.mixing import masked, with_colors_of
 from vidstyle.options import PaintOptions
-from vidstyle.studio.gatys import Step, gatys
+from vidstyle.studio.gatys import ALPHA, Step, gatys
 from vidstyle.studio.moments import Moments, mix_moments, painting_moments
 from vidstyle.studio.multiscale import multiscale, resize
-from vidstyle.studio.objective import STYLE_LAYERS, Held
+from vidstyle.studio.objective import STYLE_LAYERS, Held, Objective, Weights
 from vidstyle.studio.paintings import Painting
 from vidstyle.studio.perceptual import find_encoder
+from vidstyle.studio.tiles import CONTEXT, STRIDE
 
 log = logging.getLogger(__name__)
 
 MOST_ENLARGED = 1.25
 """Paintings are not enlarged beyond this: there are no finer strokes in them to be seen."""
 SMALLEST_TILE = 128
-KEPT = 4.5
+UNTONED = 0.0, 1.0
+KEPT = 3.2
 """Times that a feature is held in memory while gradients are computed, with its padded copies."""
 
 
@@ -82,10 +84,16 @@ class Painter:
             painted = with_colors_of(picture, painted)
         return painted if mask is None else masked(picture, painted, mask)
 
+    def gatys_loss(self, picture: Pixels, painted: Pixels) -> float:
+        """The loss of Gatys et al. 2015, as the recipe `gatys` has it, of a painting of `picture`; both (H, W, 3)."""
+        h, w = picture.shape[:2]
+        objective = Objective(self._encoder, self._tensor(picture), self._style(h, w, UNTONED, None), Weights(ALPHA))
+        return objective.evaluate(self._tensor(painted).requires_grad_())["loss"]
+
     def _paint(self, picture: Pixels, mask: np.ndarray | None, neighbour: Neighbour | None, tile: int | None) -> Iterator[Step]:
         options = self._options
         content = self._tensor(grey_picture(picture) if options.preserve_color else picture)
-        tones = _tones(picture) if options.preserve_color else (0.0, 1.0)
+        tones = _tones(picture) if options.preserve_color else UNTONED
         start, held = content, None
         if neighbour is not None:
             pixels = grey_picture(neighbour.pixels) if options.preserve_color else neighbour.pixels
@@ -117,7 +125,7 @@ class Painter:
     def _moments_of(self, painting: Painting, pixels: float, tones: tuple[float, float], tile: int | None) -> Moments:
         h, w = painting.pixels.shape[:2]
         scale = min(math.sqrt(pixels / (h * w)), MOST_ENLARGED)
-        size = max(STRIDE_MIN, round(w * scale)), max(STRIDE_MIN, round(h * scale))
+        size = max(STRIDE, round(w * scale)), max(STRIDE, round(h * scale))
         how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
         resized = np.asarray(cv2.resize(painting.pixels, size, interpolation=how), np.uint8)
         if self._options.preserve_color:
@@ -131,8 +139,10 @@ class Painter:
         """Side of the tiles that keep within the memory allowed, None where the whole picture does."""
         channels = sum(conv.out_channels / 4 ** (int(name[0]) - 1) for name, conv in self._encoder.convs.items())
         fitting = int(math.sqrt(self._options.memory * 2**30 / (channels * 4 * KEPT)))
-        side = min(fitting, self._largest_tile or fitting)
-        return None if height * width <= side * side else max(SMALLEST_TILE, side)
+        if self._largest_tile is None and height * width <= fitting * fitting:
+            return None
+        side = max(SMALLEST_TILE, fitting - 2 * CONTEXT)
+        return side if self._largest_tile is None else min(side, self._largest_tile)
 
     def _tensor(self, pixels: Pixels) -> Tensor:
         """uint8 (H, W, 3) -> (1, 3, H, W) in [0, 1]."""
@@ -140,10 +150,6 @@ class Painter:
 
     def _plane(self, values: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(values, np.float32)).to(self._device)[None, None]
-
-
-STRIDE_MIN = 16
-"""The deepest layer sees nothing of less."""
 
 
 def to_pixels(picture: Tensor) -> Pixels:
