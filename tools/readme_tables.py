@@ -75,6 +75,49 @@ def live_table(live: dict[str, Any]) -> str:
     )
 
 
+def paint_table(paint: dict[str, Any]) -> str:
+    """The table of `tools/bench_paint.py`'s results."""
+    machine = paint["machine"]
+    head = "loss, ours over the paper's | worst | time | seconds, ours at most"
+    lines = [f"| encoder, long side | {head} |", "| --- |" + " ---: |" * 4]
+    for name, label in (("compact", "compact"), ("vgg19", "the whole VGG-19")):
+        found = paint[name]
+        cells = [f"{found['best_over_gatys']:.2f}x", f"{found['worst_best_over_gatys']:.2f}x", f"{found['share_of_time']:.2f}x"]
+        lines.append(f"| {label}, {found['long_side']} px | " + " | ".join(cells) + f" | {found['best_seconds']:.0f} |")
+    counts = " and ".join(str(len(paint[name]["pairs"])) for name in ("compact", "vgg19"))
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"Measured by `{paint['command']}` on {machine['cores']} cores of {machine['cpu']}: means over {counts} pairs of a "
+            "photograph and a painting. The loss is Gatys' total loss with the same encoder, at the picture as it is shown; the "
+            "paper's recipe takes 3,000 steps of Adam.",
+        ]
+    )
+
+
+def keyframes_table(keyframes: dict[str, Any]) -> str:
+    """The table of `tools/bench_keyframes.py`'s results."""
+    machine = keyframes["machine"]
+    errors, styles = "excess warping error, each frame alone", "style distance, keyframes"
+    head = f"frames | keyframes | minutes | {errors} | warped | net alone | {styles} | warped | net alone"
+    lines = [f"| clip | {head} |", "| --- |" + " ---: |" * 9]
+    for name, c in keyframes["clips"].items():
+        errors = [c["excess_warping_error_each_alone"], c["excess_warping_error_warp"], c["excess_warping_error_net"]]
+        styles = [c["style_distance_keyframes"], c["style_distance_warp"], c["style_distance_net"]]
+        cells = [f"{c['frames']} of {c['size']}", str(c["keyframes"]), f"{c['minutes']:.1f}"]
+        cells += [f"{1000 * e:.2f}e-3" for e in errors] + [f"{s:.3f}" for s in styles]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"Measured by `{keyframes['command']}` on {machine['cores']} cores of {machine['cpu']}; 16 frames from the middle "
+            "for the warping error (Lai et al. 2018), less the input's own. Minutes are those of the whole command.",
+        ]
+    )
+
+
 def quality_table(quality: dict[str, Any]) -> str:
     """The table of `tools/bench_quality.py`'s results: ratios to the full net of the same painting, then plain figures."""
     keys = ("style", "broad_style", "content", "excess_warping_error")
@@ -109,7 +152,8 @@ def encoder_section(found: dict[str, Any]) -> list[str]:
         "## The perceptual encoder",
         "",
         f"`encoder.safetensors`, {size / 1e6:.2f} MB in half precision: VGG-19's topology with 16 to 128 channels, trained from",
-        "random weights to see style as VGG-19 does. It judges the paintings while `vidstyle train` runs.",
+        "random weights to see style as VGG-19 does. `vidstyle paint` and `keyframes` paint with it, and it judges the paintings",
+        "while `vidstyle train` runs.",
         "",
         "`python tools/train_encoder.py --teacher vgg19_features_fp16.pth --pictures photos --pictures paintings --style mosaic "
         "--style udnie --style great-wave --style scream --steps 2500` (the last 500 steps; the first 2,000 with mosaic alone)",
@@ -156,12 +200,14 @@ def pages() -> dict[Path, str]:
     """Path -> text of everything that is generated."""
     readme = ROOT / "README.md"
     results = ROOT / "tools" / "results"
-    bench, quality, encoder, live = (
-        json.loads((results / f"{name}.json").read_text("utf-8")) for name in ("bench", "quality", "encoder", "live")
-    )
+    names = ("bench", "quality", "encoder", "live", "paint", "keyframes")
+    found = {name: json.loads((results / f"{name}.json").read_text("utf-8")) for name in names}
+    bench, quality, encoder, live, paint, keyframes = (found[name] for name in names)
     text = _filled(readme.read_text("utf-8"), "speed", speed_table(bench))
     text = _filled(text, "live", live_table(live))
     text = _filled(text, "quality", quality_table(quality))
+    text = _filled(text, "paint", paint_table(paint))
+    text = _filled(text, "keyframes", keyframes_table(keyframes))
     catalog = json.loads((ROOT / "models" / "catalog.json").read_text("utf-8"))
     return {
         readme: text,

@@ -132,6 +132,7 @@ def _painting_options(command: Callable[..., int]) -> Callable[..., int]:
         click.option("--mask", type=click.Path(path_type=Path), default=None, help="A picture: white is painted, black left."),
         click.option("--memory", type=click.FloatRange(0.1), default=PaintOptions.memory, show_default=True, metavar="GIB",
                      help="Stay within this much: larger pictures are painted in tiles."),
+        click.option("--device", default=PaintOptions.device, show_default=True, help="auto, cpu, cuda or cuda:N."),
         click.option("--overwrite", is_flag=True, help="Replace an output that exists."),
         click.option("--progress", type=click.Choice(["auto", "json", "none"]), default="auto", show_default=True),
         click.option("-q", "--quiet", is_flag=True, help="Errors only."),
@@ -183,7 +184,8 @@ def keyframes(
 ) -> int:
     """Paint keyframes of a video as `paint` does, and carry them over all of it.
 
-    Interrupted, it goes on when it is run again; so it does after a keyframe in the working folder was retouched.
+    Interrupted, it goes on when it is run again. So it does, with --overwrite, after a keyframe in the working folder was
+    retouched.
     """
     from vidstyle.keyframes import paint_video
 
@@ -198,6 +200,7 @@ def keyframes(
         keyframes=_numbers(given["keyframes"]),
         propagation=given["propagation"],
         net_steps=given["net_steps"],
+        device=given["device"],
     )
     options = PaintOptions(**_of(PaintOptions, given))
     return _reported(progress, quiet, lambda reporter: paint_video(

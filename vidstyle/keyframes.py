@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -19,6 +20,9 @@ from vidstyle.sources import is_image, open_source
 from vidstyle.stages import Finisher
 from vidstyle.stylizers import load_stylizer
 from vidstyle.stylizers.catalog import sha256
+from vidstyle.temporal.keyframes import Propagation
+
+log = logging.getLogger(__name__)
 
 
 def paint_video(
@@ -63,19 +67,21 @@ def paint_video(
     where = None if mask is None else read_mask(mask, first)
     folder = WorkFolder(work or output.with_name(f"{output.name}.keyframes"))
     origin = f"{sha256(Path(spec))} {convert_options.trim}"
-    plan = choose(folder, frames, origin, options, reporter.stage)
-    keyframes = KeyframePainting(folder, plan, paintings, paint, reporter.stage, where)
-    keyframes.run()
-    net = fine_tuned_net(folder, plan, keyframes, options, reporter.stage)
+    try:
+        plan = choose(folder, frames, origin, options, reporter.stage)
+        keyframes = KeyframePainting(folder, plan, paintings, paint, reporter.stage, where)
+        keyframes.run()
+        net = fine_tuned_net(folder, plan, keyframes, options, reporter.stage)
+    except KeyboardInterrupt:
+        log.warning("what was painted so far is kept in %s; the same command goes on from there", folder.path)
+        raise
     finishers: list[Finisher] = []
     if options.propagation == "warp":
-        from vidstyle.temporal.keyframes import Propagation
-
         finishers.append(Propagation(plan.keyframes, plan.shots, keyframes.load))
     finishers += [OwnColors()] if paint.preserve_color else []
     finishers += [Masked(where)] if where is not None else []
     job = Job(spec, output)
-    stylizer = load_stylizer(StyleOptions(style=str(net)))
+    stylizer = load_stylizer(StyleOptions(style=str(net), device=options.device))
     result = convert(spec, output, stylizer, convert_options, lambda info: reporter.start(job, info), reporter.frame, finishers)
     reporter.done(Outcome(job, result))
     return result

@@ -108,6 +108,7 @@ class PaintOptions:
     """Paint light and dark only; colours stay the photograph's."""
     memory: float = 4.0
     """GiB to stay within: larger pictures are painted in tiles."""
+    device: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,7 @@ class KeyframeOptions:
     """`net`: a net fine-tuned on the keyframes paints every frame; `warp`: the keyframes are warped over its paintings."""
     net_steps: int = 400
     """Steps of that net's fine-tuning."""
+    device: str = "auto"
 
 
 @dataclass(frozen=True)

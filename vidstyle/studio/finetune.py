@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from vidstyle.errors import TrainingError
 from vidstyle.frames import Pixels
+from vidstyle.studio.device import bfloat16_is_fast, find_device
 from vidstyle.studio.export import load_net
 from vidstyle.studio.perceptual import Encoder, content_loss, gram_matrix
 from vidstyle.studio.photos import CONTEXT
@@ -57,9 +58,16 @@ class FineTuning:
     """Trains `net` on `pairs` for `steps`; iterate over `run()`. Goes on from `checkpoint` if that is of the same training."""
 
     def __init__(
-        self, net: nn.Module, encoder: Encoder, pairs: Sequence[Pair], steps: int, checkpoint: Path, recipe: str
+        self,
+        net: nn.Module,
+        encoder: Encoder,
+        pairs: Sequence[Pair],
+        steps: int,
+        checkpoint: Path,
+        recipe: str,
+        device: str = "auto",
     ) -> None:
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = find_device(device)
         self.net = net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._encoder = encoder.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._pairs = [(_padded(frame), _padded(painted)) for frame, painted in pairs]
@@ -147,8 +155,7 @@ class FineTuning:
         self.net.eval()
 
     def _autocast(self) -> torch.autocast:
-        fast = self.device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=fast)
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=bfloat16_is_fast(self.device))
 
     def _save(self) -> None:
         state = {"step": self._step, "net": self.net.state_dict(), "average": self._average}

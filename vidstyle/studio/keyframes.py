@@ -32,6 +32,8 @@ from vidstyle.temporal.tracking import Sight, Tracker
 
 VERSION = 1
 """To be raised when the same options come to paint otherwise: nothing painted before is taken for current then."""
+NOT_SEEN = {"device", "memory"}
+"""Options that make no difference to be seen."""
 PLAN, NET, CHECKPOINT = "keyframes.json", "net.onnx", "net.pt"
 PREVIEW_SECONDS, PREVIEW_HEIGHT, PREVIEW_MOST = 5.0, 120, 12
 """The preview strip: how often it is written, the height of its pictures, and how many keyframes it shows, the latest."""
@@ -117,7 +119,7 @@ class KeyframePainting:
         self._folder, self._plan, self._paintings, self._options = folder, plan, paintings, options
         self._report, self._mask = report, mask
         look = [p.digest() for p in paintings], encoder_digest(options.encoder), None if mask is None else mask.tobytes().hex()
-        self._recipe = fingerprint(VERSION, asdict(options), look)
+        self._recipe = fingerprint(VERSION, {k: v for k, v in asdict(options).items() if k not in NOT_SEEN}, look)
         self._tracker, self._strip = Tracker(), _Strip(folder, plan.keyframes)
         self._painter: Painter | None = None
         self._seconds = list[float]()
@@ -189,7 +191,9 @@ def fine_tuned_net(folder: WorkFolder, plan: Plan, keyframes: KeyframePainting, 
         return path
     pairs = [keyframes.load(n) for n in plan.keyframes]
     net, start = nearest_net(pairs, shipped_models())
-    training = FineTuning(net, find_encoder("compact"), pairs, options.net_steps, folder.path / CHECKPOINT, made_from)
+    training = FineTuning(
+        net, find_encoder("compact"), pairs, options.net_steps, folder.path / CHECKPOINT, made_from, options.device
+    )
     began, first = time.monotonic(), None
     for step, _ in training.run():
         first = step - 1 if first is None else first

@@ -17,12 +17,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vidstyle.options import PaintOptions
+from vidstyle.studio.device import bfloat16_is_fast
 from vidstyle.studio.gatys import Step
 from vidstyle.studio.moments import Moments
 from vidstyle.studio.objective import Held, Objective, Weights
 from vidstyle.studio.perceptual import Encoder
 
-CONTENT_WEIGHT = 0.5
+CONTENT_WEIGHT, DETAIL_SHARE = 0.5, 1.0
 GRAM_WEIGHT, COVARIANCE_WEIGHT, VARIATION_WEIGHT, HELD_WEIGHT = 10.0, 1.0, 1.0, 10.0
 LEARNING_RATE = 0.04
 BETAS = (0.9, 0.99)
@@ -61,7 +62,7 @@ def multiscale(
     `style_at` gives the style for pictures of a size. `last_sizes`: at so many of the `sizes` only, the largest ones.
     """
     alpha = CONTENT_WEIGHT if options.content_weight is None else options.content_weight
-    weights = Weights(alpha, GRAM_WEIGHT, COVARIANCE_WEIGHT, VARIATION_WEIGHT, HELD_WEIGHT)
+    weights = Weights(alpha, alpha * DETAIL_SHARE, GRAM_WEIGHT, COVARIANCE_WEIGHT, VARIATION_WEIGHT, HELD_WEIGHT)
     margin = min(MARGIN, *(side - 1 for side in content.shape[2:]))
     # Style is asked for where it will be seen.
     seen = F.pad(torch.ones_like(content[:, :1]) if mask is None else mask, (margin,) * 4)
@@ -70,7 +71,7 @@ def multiscale(
     height = content.shape[2]
     stages = sizes(*content.shape[2:])[-last_sizes if last_sizes else None :]
     limits = [STEPS_SMALL] * (len(stages) - 1) + [options.steps or STEPS_FULL]
-    fast = content.device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()
+    fast = bfloat16_is_fast(content.device)
     done, x, adam = 0, start, _Moments()
     for number, (size, limit) in enumerate(zip(stages, limits, strict=True)):
         cut = margin * size[0] // height

@@ -25,16 +25,18 @@ from vidstyle.studio.moments import (
 from vidstyle.studio.perceptual import Encoder, Features, total_variation
 from vidstyle.studio.tiles import Tile, tiles_of
 
-CONTENT_LAYER = "relu4_2"
+CONTENT_LAYER, DETAIL_LAYER = "relu4_2", "relu3_2"
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 """Gatys et al. 2015: content of conv4_2, style of conv1_1 to conv5_1, each after its ReLU."""
 
 
 @dataclass(frozen=True)
 class Weights:
-    """What the terms of the loss weigh. `content` is alpha; `gram` is beta, Gatys' own statistic."""
+    """What the terms of the loss weigh. `content` is alpha; `gram` is beta, Gatys' own statistic. `detail` is content too, of a
+    shallower layer."""
 
     content: float
+    detail: float = 0.0
     gram: float = 1.0
     covariance: float = 0.0
     variation: float = 0.0
@@ -71,11 +73,12 @@ class Objective:
         fast: bool = False,
     ) -> None:
         self._encoder, self._style, self._weights, self._held, self._fast = encoder, style, weights, held, fast
+        self._content_weights = {k: w for k, w in ((CONTENT_LAYER, weights.content), (DETAIL_LAYER, weights.detail)) if w}
         self._tiles = tiles_of(content.shape[2], content.shape[3], tile)
         with torch.no_grad():
             seen = [self._see(content, t) for t in self._tiles]
-        self._content = [features.pop(CONTENT_LAYER).float() for features in seen]
-        self._content_norm = float(sum(c.square().sum() for c in self._content)) or 1.0
+        self._content = [{k: features.pop(k).float() for k in self._content_weights} for features in seen]
+        self._content_norms = {k: float(sum(c[k].square().sum() for c in self._content)) or 1.0 for k in self._content_weights}
         pairs = list(zip(self._tiles, seen, strict=True))
         self._masks = [{} if mask is None else layer_weights(t.cut(mask), features) for t, features in pairs]
         self._totals = {
@@ -113,13 +116,15 @@ class Objective:
     def _look(self, x: Tensor, index: int) -> tuple[Moments, Tensor]:
         """A tile's share of the style's moments, and of the content loss, weighted."""
         features = self._see(x, self._tiles[index])
-        gap = (features.pop(CONTENT_LAYER).float() - self._content[index]).square().sum()
-        moments = weighted_moments(features, self._masks[index], self._totals)
-        return moments, self._weights.content * gap / self._content_norm
+        content = torch.zeros((), device=x.device)
+        for layer, weight in self._content_weights.items():
+            gap = (features.pop(layer).float() - self._content[index][layer]).square().sum()
+            content = content + weight * gap / self._content_norms[layer]
+        return weighted_moments(features, self._masks[index], self._totals), content
 
     def _see(self, x: Tensor, tile: Tile) -> Features:
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self._fast):
-            return tile.features(self._encoder, x, (*STYLE_LAYERS, CONTENT_LAYER))
+            return tile.features(self._encoder, x, (*STYLE_LAYERS, *self._content_weights))
 
     def _style_terms(self, moments: Moments) -> dict[str, Tensor]:
         terms = {"style": self._weights.gram * gram_error(moments, self._style)}

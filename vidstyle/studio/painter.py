@@ -16,6 +16,7 @@ from vidstyle.errors import MemoryLimitError
 from vidstyle.frames import Pixels
 from vidstyle.mixing import masked, with_colors_of
 from vidstyle.options import PaintOptions
+from vidstyle.studio.device import find_device
 from vidstyle.studio.gatys import ALPHA, Step, gatys
 from vidstyle.studio.moments import Moments, mix_moments, painting_moments
 from vidstyle.studio.multiscale import multiscale, resize
@@ -50,7 +51,7 @@ class Painter:
 
     def __init__(self, paintings: Sequence[Painting], options: PaintOptions) -> None:
         self._paintings, self._options = paintings, options
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._device = find_device(options.device)
         self._encoder = find_encoder(options.encoder).to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._styles: dict[tuple[int, int, float, float], Moments] = {}
         self._largest_tile: int | None = None

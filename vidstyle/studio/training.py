@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from vidstyle.errors import TrainingError
 from vidstyle.options import TrainOptions
 from vidstyle.pipeline import prefetch
+from vidstyle.studio.device import bfloat16_is_fast, find_device
 from vidstyle.studio.perceptual import (
     Encoder,
     content_loss,
@@ -77,7 +78,7 @@ class Trainer:
         options: TrainOptions,
         start: nn.Module | None = None,
     ) -> None:
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = find_device("auto")
         self.options, self.photos, self.folder = options, photos, folder
         self.identity_steps = 0 if start is not None else options.identity_steps
         self.steps = self.identity_steps + options.steps
@@ -226,9 +227,7 @@ class Trainer:
         return x.contiguous(memory_format=torch.channels_last)
 
     def _autocast(self) -> torch.autocast:
-        """bfloat16 where the machine computes in it; elsewhere it would be slower than float32."""
-        fast = self.device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=fast)
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=bfloat16_is_fast(self.device))
 
     def _fingerprint(self) -> dict[str, Any]:
         """What must be equal to resume; the number of steps may be, and the learning rate then follows the new one."""

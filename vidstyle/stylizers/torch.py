@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from vidstyle.errors import DeviceError, MissingExtraError, StyleError
+from vidstyle.errors import MissingExtraError, StyleError
 from vidstyle.frames import Pixels
 
 try:
@@ -20,6 +20,7 @@ try:
 except ImportError as error:
     raise MissingExtraError("the torch backend", "torch") from error
 
+from vidstyle.studio.device import find_device
 from vidstyle.studio.export import load_net
 from vidstyle.studio.transformer_net import MARGIN, MULTIPLE
 from vidstyle.stylizers.padding import pad_to_multiple
@@ -42,7 +43,7 @@ class TorchStylizer:
     lanes = 1
 
     def __init__(self, net: nn.Module, device: str, scale: float, margin: int, multiple: int) -> None:
-        self._device = _device(device)
+        self._device = find_device(device)
         self._net = net.eval().to(self._device)
         self._scale, self._margin, self._multiple = scale, margin, multiple
 
@@ -79,17 +80,6 @@ class TorchStylizer:
 
     def describe(self) -> str:
         return f"torch on {self._device}"
-
-
-def _device(device: str) -> torch.device:
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise DeviceError(f"expected to run on {device}, this torch has no CUDA; try --device cpu")
-    try:
-        return torch.device(device)
-    except RuntimeError:
-        raise DeviceError(f"expected auto, cpu, cuda or cuda:N as the device, got {device}") from None
 
 
 class ExamplesTransformerNet(nn.Module):
