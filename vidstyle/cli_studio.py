@@ -111,6 +111,16 @@ def _command() -> str:
     return shlex.join(["vidstyle", *words])
 
 
+class _Finite(click.FloatRange):
+    """A range without nan, which compares as within any."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"expected a number, got {value}", param, ctx)
+        return number
+
+
 def _painting_options(command: Callable[..., int]) -> Callable[..., int]:
     """The options of how pixels are optimised, which `paint` and `keyframes` share."""
     for option in reversed((
@@ -118,9 +128,9 @@ def _painting_options(command: Callable[..., int]) -> Callable[..., int]:
                      help="gatys: as in the paper of 2015."),
         click.option("--encoder", default=PaintOptions.encoder, show_default=True,
                      help="compact (ships), vgg19 (torchvision's, downloads 548 MB once; finer and ten times slower) or a file."),
-        click.option("--content-weight", type=click.FloatRange(0, min_open=True), default=None,
+        click.option("--content-weight", type=_Finite(0, min_open=True), default=None,
                      help="More keeps more of the picture. [default: the recipe's]"),
-        click.option("--stroke-scale", type=click.FloatRange(0.1, 10), default=PaintOptions.stroke_scale, show_default=True,
+        click.option("--stroke-scale", type=_Finite(0.1, 10), default=PaintOptions.stroke_scale, show_default=True,
                      help="Size of the strokes."),
         click.option("--steps", type=click.IntRange(1), default=None,
                      help="At most so many at full size. [default: the recipe's]"),
@@ -130,7 +140,7 @@ def _painting_options(command: Callable[..., int]) -> Callable[..., int]:
                      help="What painting begins on."),
         click.option("--preserve-color", is_flag=True, help="Keep the original's colours."),
         click.option("--mask", type=click.Path(path_type=Path), default=None, help="A picture: white is painted, black left."),
-        click.option("--memory", type=click.FloatRange(0.1), default=PaintOptions.memory, show_default=True, metavar="GIB",
+        click.option("--memory", type=_Finite(0.1), default=PaintOptions.memory, show_default=True, metavar="GIB",
                      help="Stay within this much: larger pictures are painted in tiles."),
         click.option("--device", default=PaintOptions.device, show_default=True, help="auto, cpu, cuda or cuda:N."),
         click.option("--overwrite", is_flag=True, help="Replace an output that exists."),

@@ -50,11 +50,11 @@ def paint_file(
     where = None if mask is None else read_mask(mask, picture)
     painter = Painter(find_paintings(style), options)
     step = None
-    for step in painter.paint(picture, where):
-        taken = time.monotonic() - began
-        reporter.stage(f"painting {output.name}", step.step, step.steps, taken / step.step * (step.steps - step.step))
-    assert step is not None
-    with closing(open_image_sink(output, overwrite)) as sink:
+    with closing(open_image_sink(output, overwrite)) as sink:  # before painting: it may refuse
+        for step in painter.paint(picture, where):
+            taken = time.monotonic() - began
+            reporter.stage(f"painting {output.name}", step.step, step.steps, taken / step.step * (step.steps - step.step))
+        assert step is not None
         sink.write(Frame(painter.finished(picture, step, where), 0, Fraction(1)))
         sink.publish()
     result = Result(output, 1, time.monotonic() - began)

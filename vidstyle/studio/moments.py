@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vidstyle.studio.perceptual import Encoder, Features, gram_matrix
-from vidstyle.studio.tiles import tiles_of
+from vidstyle.studio.tiles import stride, tiles_of
 
 Moments = dict[str, tuple[Tensor, Tensor]]
 """Layer -> Gram matrix per position (1, C, C) and mean (1, C), float32."""
@@ -67,9 +67,9 @@ def painting_moments(
     return {k: (gram / totals[k], mean / totals[k]) for k, (gram, mean) in sum_moments(parts).items()}
 
 
-def layer_weights(mask: Tensor, features: Features) -> dict[str, Tensor]:
-    """`mask` (1, 1, H, W) at the size of each layer."""
-    return {k: F.interpolate(mask, size=f.shape[2:], mode="area") for k, f in features.items()}
+def layer_weights(mask: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
+    """`mask` (1, 1, H, W) at the size of each of `layers`."""
+    return {k: F.avg_pool2d(mask, stride(k)) for k in layers}
 
 
 def gram_error(moments: Moments, target: Moments) -> Tensor:

@@ -23,12 +23,14 @@ from vidstyle.studio.moments import Moments
 from vidstyle.studio.objective import Held, Objective, Weights
 from vidstyle.studio.perceptual import Encoder
 
-CONTENT_WEIGHT, DETAIL_SHARE = 0.5, 1.0
-GRAM_WEIGHT, COVARIANCE_WEIGHT, VARIATION_WEIGHT, HELD_WEIGHT = 10.0, 1.0, 1.0, 10.0
+CONTENT_WEIGHT, DETAIL_SHARE = 0.4, 1.0
+GRAM_WEIGHT, COVARIANCE_WEIGHT, VARIATION_WEIGHT, HELD_WEIGHT = 10.0, 1.0, 2.0, 20.0
 LEARNING_RATE = 0.04
 BETAS = (0.9, 0.99)
 SMALLEST = 128
 """Long side at which painting begins, or somewhat more."""
+NARROWEST = 32
+"""Short side that an encoder needs."""
 STEPS_SMALL, STEPS_FULL = 150, 300
 """At most so many at each smaller size, and at the picture's own."""
 ANNEALING = 50
@@ -42,7 +44,7 @@ MARGIN = 32
 
 def sizes(height: int, width: int) -> list[tuple[int, int]]:
     """Sizes to paint at, each twice the one before, the last the picture's own."""
-    doublings = max(0, int(math.log2(max(height, width) / SMALLEST)))
+    doublings = max(0, min(int(math.log2(max(height, width) / SMALLEST)), int(math.log2(min(height, width) / NARROWEST))))
     return [(max(1, round(height / 2**n)), max(1, round(width / 2**n))) for n in range(doublings, -1, -1)]
 
 
@@ -89,7 +91,7 @@ def multiscale(
         optimizer = torch.optim.Adam([x], LEARNING_RATE, BETAS)
         adam.go_into(optimizer, x)
         average = x.detach().clone()
-        for step, rate in _rates(limit, losses := deque[float](maxlen=2 * WINDOW)):
+        for step, rate, end in _schedule(limit, losses := deque[float](maxlen=2 * WINDOW)):
             optimizer.param_groups[0]["lr"] = LEARNING_RATE * rate
             found = objective.evaluate(x)
             optimizer.step()
@@ -99,25 +101,23 @@ def multiscale(
             losses.append(found["loss"])
             done += 1
             shown = average[..., cut : size[0] - cut, cut : size[1] - cut]
-            yield Step(done, done + limit - 1 - step + sum(limits[number + 1 :]), found, shown)
+            yield Step(done, done + end - 1 - step + sum(limits[number + 1 :]), found, shown)
         x = average
         adam.come_from(optimizer)
 
 
-def _rates(limit: int, losses: deque[float]) -> Iterator[tuple[int, float]]:
-    """Step numbers and learning rates: 1 until the loss has settled or steps run out, then down to 0."""
+def _schedule(limit: int, losses: deque[float]) -> Iterator[tuple[int, float, int]]:
+    """Step numbers, learning rates and the number of steps as far as it is known.
+
+    The rate is 1 until the loss has settled or steps run out, then goes down to 0.
+    """
     annealing = min(ANNEALING, limit)
-    left = None
-    for step in range(limit):
-        if left is None and (step == limit - annealing or _settled(losses)):
-            left = annealing
-        if left is None:
-            yield step, 1.0
-        elif left > 0:
-            yield step, left / (annealing + 1)
-            left -= 1
-        else:
-            return
+    begin, step = limit - annealing, 0
+    while step < begin + annealing:
+        if step < begin and _settled(losses):
+            begin = step
+        yield step, min(1.0, (begin + annealing - step) / (annealing + 1)), begin + annealing
+        step += 1
 
 
 def _settled(losses: deque[float]) -> bool:

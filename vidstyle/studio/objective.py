@@ -79,8 +79,7 @@ class Objective:
             seen = [self._see(content, t) for t in self._tiles]
         self._content = [{k: features.pop(k).float() for k in self._content_weights} for features in seen]
         self._content_norms = {k: float(sum(c[k].square().sum() for c in self._content)) or 1.0 for k in self._content_weights}
-        pairs = list(zip(self._tiles, seen, strict=True))
-        self._masks = [{} if mask is None else layer_weights(t.cut(mask), features) for t, features in pairs]
+        self._masks = [{} if mask is None else layer_weights(t.cut(mask), STYLE_LAYERS) for t in self._tiles]
         self._totals = {
             k: float(sum(m[k].sum() if m else f[k].shape[2] * f[k].shape[3] for m, f in zip(self._masks, seen, strict=True)))
             for k in STYLE_LAYERS

@@ -12,18 +12,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vidstyle.errors import MemoryLimitError
+from vidstyle.errors import InputError, MemoryLimitError
 from vidstyle.frames import Pixels
 from vidstyle.mixing import masked, with_colors_of
 from vidstyle.options import PaintOptions
 from vidstyle.studio.device import find_device
 from vidstyle.studio.gatys import ALPHA, Step, gatys
 from vidstyle.studio.moments import Moments, mix_moments, painting_moments
-from vidstyle.studio.multiscale import multiscale, resize
+from vidstyle.studio.multiscale import NARROWEST, multiscale, resize
 from vidstyle.studio.objective import STYLE_LAYERS, Held, Objective, Weights
 from vidstyle.studio.paintings import Painting
 from vidstyle.studio.perceptual import find_encoder
-from vidstyle.studio.tiles import CONTEXT, STRIDE
+from vidstyle.studio.tiles import CONTEXT
 
 log = logging.getLogger(__name__)
 
@@ -60,9 +60,12 @@ class Painter:
         """Paint `picture` (H, W, 3), from `neighbour` where there is one; yields every step, see `finished`.
 
         `mask` float32 (H, W) in [0, 1]: where style is wanted. When memory runs out it begins again in smaller tiles. Raises
-        `MemoryLimitError` when even the smallest do not fit.
+        `MemoryLimitError` when even the smallest do not fit, `InputError` for a picture too small to see anything in.
         """
-        tile = self._tile(*picture.shape[:2])
+        h, w = picture.shape[:2]
+        if min(h, w) < NARROWEST:
+            raise InputError(f"expected a picture of at least {NARROWEST} pixels a side to paint, got {w}x{h}")
+        tile = self._tile(h, w)
         while True:
             try:
                 yield from self._paint(picture, mask, neighbour, tile)
@@ -125,8 +128,8 @@ class Painter:
 
     def _moments_of(self, painting: Painting, pixels: float, tones: tuple[float, float], tile: int | None) -> Moments:
         h, w = painting.pixels.shape[:2]
-        scale = min(math.sqrt(pixels / (h * w)), MOST_ENLARGED)
-        size = max(STRIDE, round(w * scale)), max(STRIDE, round(h * scale))
+        scale = max(NARROWEST / min(h, w), min(math.sqrt(pixels / (h * w)), MOST_ENLARGED))
+        size = max(NARROWEST, round(w * scale)), max(NARROWEST, round(h * scale))
         how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
         resized = np.asarray(cv2.resize(painting.pixels, size, interpolation=how), np.uint8)
         if self._options.preserve_color:

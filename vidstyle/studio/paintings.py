@@ -79,8 +79,11 @@ def read_painting(path: Path, weight: float = 1.0) -> Painting:
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what is wrong is said once, by us
     data = np.fromfile(path, np.uint8)
     try:
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR)
-        layered = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+        layered = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)  # never turned as EXIF data may ask
+        turned = (
+            cv2.IMREAD_COLOR if layered is None or _alpha(layered) is None else cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+        )
+        image = cv2.imdecode(data, turned)
     except cv2.error as error:  # too large for OpenCV's limit, say
         raise InputError(f"expected a painting, could not read {path} ({error.err})") from error
     if image is None or layered is None:
@@ -91,13 +94,17 @@ def read_painting(path: Path, weight: float = 1.0) -> Painting:
     return Painting(np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8), _opacity(layered, path), weight)
 
 
-def _opacity(image: np.ndarray, path: Path) -> Pixels | None:
+def _alpha(image: np.ndarray) -> Pixels | None:
     """The alpha channel, None where all is opaque."""
     if image.ndim < 3 or image.shape[2] != 4:
         return None
     alpha = (image[..., 3] >> 8).astype(np.uint8) if image.dtype == np.uint16 else image[..., 3].astype(np.uint8)
-    if alpha.min() == 255:
-        return None
-    if np.count_nonzero(alpha > 127) < MIN_SIDE**2:
+    return None if alpha.min() == 255 else np.asarray(alpha, np.uint8)
+
+
+def _opacity(image: np.ndarray, path: Path) -> Pixels | None:
+    """The alpha channel, if there is something to be seen of the painting."""
+    alpha = _alpha(image)
+    if alpha is not None and np.count_nonzero(alpha > 127) < MIN_SIDE**2:
         raise InputError(f"expected a painting, found hardly anything but transparency: {path}")
-    return np.asarray(alpha, np.uint8)
+    return alpha

@@ -32,27 +32,14 @@ def fingerprint(*ingredients: object) -> str:
 
 
 class WorkFolder:
-    """Reads and writes the folder at `path`, which is made if need be. Files appear whole or not at all.
+    """Reads and writes the folder at `path`, which is made when something is written. Files appear whole or not at all.
 
     Raises `DiskError` where it cannot be written, `InputError` where its state is not to be understood.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        try:
-            for folder in (self.frames, self.painted):
-                folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise DiskError(f"could not make the working folder {path} ({error.strerror})") from error
         self._state = self._read_state()
-
-    @property
-    def frames(self) -> Path:
-        return self.path / "frames"
-
-    @property
-    def painted(self) -> Path:
-        return self.path / "painted"
 
     def _read_state(self) -> dict[str, Any]:
         path = self.path / "state.json"
@@ -60,9 +47,11 @@ class WorkFolder:
             return {"format": FORMAT, "made": {}}
         try:
             state = json.loads(path.read_text("utf-8"))
-            if state["format"] != FORMAT or not isinstance(state["made"], dict):
+            if state["format"] != FORMAT:
                 raise ValueError("another version's")
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            for entry in state["made"].values():
+                str(entry["from"]), str(entry["sha256"]), dict(entry["facts"])
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(
                 f"expected the state of a working folder, could not read {path} ({error}); remove it to begin anew"
             ) from None
@@ -70,6 +59,10 @@ class WorkFolder:
 
     def _write(self, path: Path, data: bytes) -> None:
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DiskError(f"could not make the working folder {path.parent} ({error.strerror})") from error
         with writing(path):
             try:
                 temporary.write_bytes(data)

@@ -15,7 +15,7 @@ COVERAGE = 0.6
 """A new keyframe is due where less than this part of a frame is found again in the last one..."""
 FEWEST, MOST = 4, 48
 """...but no sooner and no later than so many frames after it."""
-BLUR_HEIGHT = 90
+BLUR_HEIGHT = 60
 """Strokes are gone in a copy of this height, blurred by two of its pixels."""
 NOISE, MOST_GAIN = 4.0, 2.0
 """Details of less than this variance (of 255^2) are left alone, others amplified by this at most."""
