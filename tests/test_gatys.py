@@ -14,7 +14,7 @@ from vidstyle.options import PaintOptions
 from vidstyle.studio.gatys import ALPHA, gatys
 from vidstyle.studio.moments import Moments, mix_moments, painting_moments
 from vidstyle.studio.multiscale import multiscale, sizes
-from vidstyle.studio.objective import STYLE_LAYERS, Held, Objective, Weights
+from vidstyle.studio.objective import STYLE_LAYERS, Objective, Weights
 from vidstyle.studio.perceptual import Encoder, find_encoder
 
 
@@ -75,10 +75,10 @@ def test_the_loss_falls_from_every_fifty_steps_to_the_next(encoder: Encoder) -> 
 
 def test_lbfgs_lowers_the_loss_too(encoder: Encoder) -> None:
     content = picture(48, 48, 0)
-    options = PaintOptions(steps=40, optimizer="lbfgs")
+    options = PaintOptions(steps=35, optimizer="lbfgs")
     steps = list(gatys(encoder, content, moments(encoder), content, options))
     start = Objective(encoder, content, moments(encoder), Weights(ALPHA)).evaluate(content.clone().requires_grad_())
-    assert [s.step for s in steps] == [10, 20, 30, 40]
+    assert [s.step for s in steps] == [10, 20, 30, 35]
     assert steps[-1].losses["loss"] < 0.2 * start["loss"]
 
 
@@ -135,16 +135,6 @@ def test_a_mixture_of_paintings_lies_between_them(encoder: Encoder) -> None:
     mixture = mix_moments([(a, 0.25), (b, 0.75)])
     for layer in STYLE_LAYERS:
         assert torch.allclose(mixture[layer][0], 0.25 * a[layer][0] + 0.75 * b[layer][0])
-
-
-def test_what_is_held_stays(encoder: Encoder) -> None:
-    content, before = picture(48, 64, 0), picture(48, 64, 7)
-    trust = torch.zeros(1, 1, 48, 64)
-    trust[..., :32] = 1
-    style = moments(encoder)
-    *_, step = multiscale(encoder, content, lambda h, w: style, before, PaintOptions(steps=60), held=Held(before, trust))
-    moved = (step.picture - before).abs().mean((0, 1, 2))
-    assert moved[:24].mean() < 0.5 * moved[40:].mean()
 
 
 @pytest.mark.parametrize("size", [(33, 50), (90, 161), (32, 300)])

@@ -275,15 +275,15 @@ def test_a_picture_of_another_size_is_refused_with_both_sizes(tmp_path: Path) ->
 
 @pytest.mark.parametrize("content", [b"", b"no picture"])
 def test_an_unreadable_picture_is_named(tmp_path: Path, content: bytes) -> None:
-    (WorkFolder(tmp_path).painted / "000000.png").write_bytes(content)
+    (tmp_path / "000000.png").write_bytes(content)
     with pytest.raises(InputError, match=r"000000\.png"):
-        WorkFolder(tmp_path).load_picture("painted/000000.png")
+        WorkFolder(tmp_path).load_picture("000000.png")
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "work").write_text("a file")
     with pytest.raises(DiskError, match="work"):
-        WorkFolder(tmp_path / "work")
+        WorkFolder(tmp_path / "work").save_picture("painted/000000.png", PAN[0], "paint")
 
 
 def test_a_fingerprint_tells_ingredients_apart() -> None:
@@ -378,6 +378,7 @@ def test_a_keyframe_is_painted_from_the_one_before(work: Work) -> None:
     """With hardly a step to go, it looks as that one does, moved along."""
     options = replace(QUICK, steps=1)
     plan = work.plan()
+    work.painted(0).parent.mkdir(exist_ok=True)
     cv2.imwrite(str(work.painted(0)), cv2.cvtColor(negative(CLIP[0]), cv2.COLOR_RGB2BGR))
     keyframes = KeyframePainting(WorkFolder(work.path), plan, SEA, options, silent)
     keyframes.run()
@@ -496,7 +497,7 @@ def test_it_tells_how_far_it_is(work: Work) -> None:
 def test_keyframes_that_the_clip_does_not_have_are_named(work: Work, numbers: tuple[int, ...], named: str) -> None:
     with pytest.raises(UsageError, match=rf"0 to 9.*{named}"):
         work.plan(KeyframeOptions(keyframes=numbers))
-    assert list((work.path / "frames").iterdir()) == []
+    assert not work.path.exists(), "nothing is left behind"
 
 
 def test_keyframes_at_even_distances_begin_anew_at_every_cut(tmp_path: Path) -> None:
@@ -604,3 +605,16 @@ def test_the_net_comes_to_paint_as_the_keyframes_are_painted(work: Work) -> None
         net = trained(work, replace(THREE, net_steps=steps))
         gaps.append(distance(painted_by(net, CLIP[2]), negative(CLIP[2])))
     assert gaps[1] < 0.8 * gaps[0]
+
+
+def test_a_run_killed_between_note_and_file_leaves_no_retouching(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = WorkFolder(tmp_path)
+    folder.save_picture("painted/000000.png", PAN[0], "one")
+    write = WorkFolder._write
+    killed = lambda self, path, data: write(self, path, data) if path.name == "state.json" else None  # noqa: E731
+    monkeypatch.setattr(WorkFolder, "_write", killed)
+    folder.save_picture("painted/000000.png", PAN[1], "another")
+    monkeypatch.undo()
+    again = WorkFolder(tmp_path)
+    assert not again.was_retouched("painted/000000.png")
+    assert again.made_from("painted/000000.png") is None

@@ -11,7 +11,7 @@ from vidstyle.frames import Pixels
 from vidstyle.options import PaintOptions
 from vidstyle.studio import multiscale as recipe
 from vidstyle.studio.gatys import gatys
-from vidstyle.studio.moments import Moments, gram_error, painting_moments
+from vidstyle.studio.moments import Moments, covariance_error, gram_error, painting_moments, weighted_moments
 from vidstyle.studio.multiscale import multiscale
 from vidstyle.studio.objective import STYLE_LAYERS, Held, Objective, Weights
 from vidstyle.studio.perceptual import Encoder, find_encoder
@@ -71,6 +71,16 @@ def test_the_loss_is_the_sum_of_its_terms_and_none_is_left_of_the_goal_itself(en
     assert all(there[k] < 1e-6 for k in ("content", "style", "covariance", "held"))
     assert all(away[k] > 1e-3 for k in ("content", "style", "covariance", "held"))
     assert away["variation"] == pytest.approx(there["variation"], rel=1e-4), "a negative is as rough"
+
+
+def test_covariances_do_not_see_colours_that_are_the_same_everywhere() -> None:
+    """Features with something added to all of them: their Gram matrix is another, their covariance is not."""
+    features = torch.rand(1, 5, 30, 40, generator=torch.Generator().manual_seed(0))
+    added = features + torch.linspace(0, 2, 5)[:, None, None]
+    louder = 2 * (features - features.mean((2, 3), keepdim=True)) + features.mean((2, 3), keepdim=True)
+    own, shifted, stronger = (weighted_moments({"relu1_1": f}, {}, {"relu1_1": 1200.0}) for f in (features, added, louder))
+    assert covariance_error(shifted, own) < 1e-3 < 0.1 < gram_error(shifted, own)
+    assert covariance_error(stronger, own) > 1
 
 
 def test_weights_multiply_their_terms(encoder: Encoder) -> None:

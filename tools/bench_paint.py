@@ -33,7 +33,7 @@ from vidstyle.studio.photos import read_image
 ROOT = Path(__file__).resolve().parent.parent
 COMMAND = "python tools/bench_paint.py --photos large --paintings paintings --vgg19 vgg19_features_fp16.pth"
 WINDOW = 50
-PAIRS = (("compact", 512, 3), ("vgg19", 256, 1))
+PAIRS = (("compact", 512, 2), ("vgg19", 192, 1))
 """Encoder, long side of the pictures, pairs."""
 
 

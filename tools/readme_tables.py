@@ -155,14 +155,16 @@ def encoder_section(found: dict[str, Any]) -> list[str]:
         "random weights to see style as VGG-19 does. `vidstyle paint` and `keyframes` paint with it, and it judges the paintings",
         "while `vidstyle train` runs.",
         "",
-        "`python tools/train_encoder.py --teacher vgg19_features_fp16.pth --pictures photos --pictures paintings --style mosaic "
-        "--style udnie --style great-wave --style scream --steps 2500` (the last 500 steps; the first 2,000 with mosaic alone)",
+        "`python tools/train_encoder.py --teacher vgg19_distilled_16x.pth --pictures core --pictures more --pictures large "
+        "--pictures paintings --pictures paintings --style mosaic --style udnie --style great-wave --style scream --steps 16000 "
+        "--batch 8 --distance-weight 0.05`: learnt from the distilled VGG-19 of Collaborative Distillation (CVPR 2020), 56 "
+        "minutes on one core.",
         "",
         f"Rank correlation with VGG-19's style distances over {found['pairs']} pairs of an image and a painting: "
         f"{found['rank_correlation']:.3f} on the layers that training uses (relu1_1 to relu4_1), "
         f"{found['rank_correlation_with_relu5_1']:.3f} with relu5_1; layer by layer "
         f"{', '.join(f'{v:.3f}' for v in found['rank_correlation_by_layer'].values())}. Photographs are of those it was trained "
-        "on, or painted or blurred. Its pictures are still noisier than VGG-19's. Gatys pictures are made "
+        "on, or painted or blurred. Gatys pictures are made "
         f"{found['gatys_faster_by']:.0f} times as fast. Measured by `{found['command']}`.",
         "",
         "![Photo, painting, Gatys with VGG-19, with the compact encoder](../tools/results/encoder.jpg)",
@@ -179,6 +181,11 @@ def models_page(styles: dict[str, dict[str, Any]], encoder: dict[str, Any]) -> s
         "settings. Losses are means over the last 50 steps, weights included; minutes of stopped stages are by the clock,",
         "with three trainings on two CPU cores. A file named as a start is the stage before.",
         "The picture for `mosaic` is drawn by `python tools/draw_mosaic.py mosaic.png`; `--from mosaic` is the stage before.",
+        "",
+        "Beside each model lies its exemplar, from which `vidstyle paint` and `keyframes` know the style without the painting: a",
+        "texture with the painting's statistics, made from noise by `python tools/make_exemplars.py`; for `mosaic` the drawing.",
+        "",
+        *(f"![The exemplar of {name}]({facts['exemplar']['file']})" for name, facts in sorted(styles.items())),
     ]
     for name, facts in sorted(styles.items()):
         size = (ROOT / "models" / facts["file"]).stat().st_size

@@ -72,21 +72,15 @@ def _adam(objective: Objective, x: Tensor, steps: int) -> Iterator[Step]:
 
 def _lbfgs(objective: Objective, x: Tensor, steps: int) -> Iterator[Step]:
     """Yields every tenth step: the optimiser evaluates the loss once more whenever it is asked to go on."""
-    optimizer = torch.optim.LBFGS(
-        [x],
-        max_iter=STRIDE,
-        max_eval=3 * STRIDE,
-        history_size=HISTORY,
-        line_search_fn="strong_wolfe",
-        tolerance_grad=0,
-        tolerance_change=0,
-    )
+    optimizer = torch.optim.LBFGS([x], history_size=HISTORY, line_search_fn="strong_wolfe", tolerance_grad=0, tolerance_change=0)
     losses: dict[str, float] = {}
 
     def closure() -> float:
         losses.update(objective.evaluate(x))
         return losses["loss"]
 
-    for step in range(STRIDE, steps + STRIDE, STRIDE):
+    for begin in range(0, steps, STRIDE):
+        count = min(STRIDE, steps - begin)
+        optimizer.param_groups[0].update(max_iter=count, max_eval=3 * count)
         optimizer.step(closure)  # type: ignore[no-untyped-call]
-        yield Step(min(step, steps), steps, dict(losses), x.detach())
+        yield Step(begin + count, steps, dict(losses), x.detach())

@@ -17,6 +17,7 @@ from vidstyle.stylizers.catalog import find_exemplar
 
 MIN_SIDE = 32
 """Smaller paintings have no strokes to learn from."""
+MOST_WEIGHT = 1e6
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,8 @@ def _split(part: str) -> tuple[str, float]:
         value = float(weight)
     except ValueError:
         return part, 1.0  # a colon in a name
-    if not 0 < value < float("inf"):
-        raise UsageError(f"expected a weight above 0 after {name}, got {weight}")
+    if not 0 < value <= MOST_WEIGHT:
+        raise UsageError(f"expected a weight above 0 and at most {MOST_WEIGHT:g} after {name}, got {weight}")
     return name, value
 
 

@@ -71,40 +71,45 @@ class WorkFolder:
                 temporary.unlink(missing_ok=True)
 
     def made_from(self, name: str) -> str | None:
-        """The fingerprint that `name` was made from; None if it is not there."""
+        """The fingerprint that the file `name` was made from; None if it is not there, or not as it was made."""
         entry = self._state["made"].get(name)
-        return entry["from"] if entry and (self.path / name).exists() else None
+        return entry["from"] if entry and (self.path / name).exists() and self.digest(name) == entry["sha256"] else None
 
     def facts(self, name: str) -> dict[str, Any]:
         """What was noted of `name`."""
         return dict(self._state["made"].get(name, {}).get("facts", {}))
 
     def was_retouched(self, name: str) -> bool:
-        """Whether the file `name` is there and is not the one that was made here."""
-        path, entry = self.path / name, self._state["made"].get(name)
-        return path.exists() and (entry is None or entry["sha256"] != self.digest(name))
+        """Whether the file `name` is there and is none that was made here."""
+        entry = self._state["made"].get(name, {})
+        return (self.path / name).exists() and self.digest(name) not in (entry.get("sha256"), entry.get("before"))
 
     def digest(self, name: str) -> str:
         """Of the file's bytes."""
         return hashlib.sha256((self.path / name).read_bytes()).hexdigest()
 
-    def note(self, name: str, made_from: str, **facts: Any) -> None:
-        """Remember what the file `name`, which is there now, was made from."""
-        self._state["made"][name] = {"from": made_from, "sha256": self.digest(name), "facts": facts}
+    def note(self, name: str, made_from: str, sha256: str | None = None, **facts: Any) -> None:
+        """Remember what the file `name` was made from: the one that is there, or will be, with the digest `sha256`."""
+        before = self._state["made"].get(name, {}).get("sha256")
+        entry = {"from": made_from, "sha256": sha256 or self.digest(name), "before": before, "facts": facts}
+        self._state["made"][name] = entry
         self._write(self.path / "state.json", (json.dumps(self._state, indent=1) + "\n").encode())
 
     def save_picture(self, name: str, pixels: Pixels, made_from: str) -> None:
         """Write a PNG and note what it was made from."""
-        self._write(self.path / name, _encoded(pixels, ".png"))
-        self.note(name, made_from)
+        self._save(name, _encoded(pixels, ".png"), made_from)
+
+    def save_facts(self, name: str, made_from: str, **facts: Any) -> None:
+        """Write `facts` as a JSON file of their own, for people, and note them and what they were made from."""
+        self._save(name, (json.dumps(facts, indent=1) + "\n").encode(), made_from, **facts)
+
+    def _save(self, name: str, data: bytes, made_from: str, **facts: Any) -> None:
+        # Noted first: if this ends between the two, what lies there is still known to be no retouching.
+        self.note(name, made_from, hashlib.sha256(data).hexdigest(), **facts)
+        self._write(self.path / name, data)
 
     def save_preview(self, pixels: Pixels) -> None:
         self._write(self.path / "preview.jpg", _encoded(pixels, ".jpg"))
-
-    def save_facts(self, name: str, made_from: str, **facts: Any) -> None:
-        """Write `facts` as a JSON file of their own, for people, and note what they were made from."""
-        self._write(self.path / name, (json.dumps(facts, indent=1) + "\n").encode())
-        self.note(name, made_from, **facts)
 
     def load_picture(self, name: str, size: tuple[int, int] | None = None) -> Pixels:
         """RGB (H, W, 3). Raises `InputError` if it is no picture, or not of `size` (H, W)."""
