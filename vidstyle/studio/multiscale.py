@@ -23,23 +23,21 @@ from vidstyle.studio.moments import Moments
 from vidstyle.studio.objective import Held, Objective, Weights
 from vidstyle.studio.perceptual import Encoder
 
-CONTENT_WEIGHT, DETAIL_SHARE = 0.4, 1.0
-GRAM_WEIGHT, COVARIANCE_WEIGHT, VARIATION_WEIGHT, HELD_WEIGHT = 10.0, 1.0, 2.0, 20.0
-LEARNING_RATE = 0.04
+CONTENT_WEIGHT, DETAIL_SHARE = 1.0, 0.25
+GRAM_WEIGHT, COVARIANCE_WEIGHT, VARIATION_WEIGHT, HELD_WEIGHT = 60.0, 1.0, 2.0, 40.0
+LEARNING_RATE = 0.03
 BETAS = (0.9, 0.99)
 SMALLEST = 128
 """Long side at which painting begins, or somewhat more."""
 NARROWEST = 32
 """Short side that an encoder needs."""
-STEPS_SMALL, STEPS_FULL = 150, 300
+STEPS_SMALL, STEPS_FULL = 250, 400
 """At most so many at each smaller size, and at the picture's own."""
 ANNEALING = 50
 """Last steps at a size, over which the learning rate goes to zero..."""
-WINDOW, SETTLED = 25, 0.02
+WINDOW, SETTLED = 25, 0.008
 """...and they begin early if the loss has fallen by less than this share from one window of steps to the next."""
 AVERAGE = 0.95
-MARGIN = 32
-"""Pixels of mirrored picture that are painted on every side and cut off: an encoder sees borders too few from outside."""
 
 
 def sizes(height: int, width: int) -> list[tuple[int, int]]:
@@ -65,24 +63,17 @@ def multiscale(
     """
     alpha = CONTENT_WEIGHT if options.content_weight is None else options.content_weight
     weights = Weights(alpha, alpha * DETAIL_SHARE, GRAM_WEIGHT, COVARIANCE_WEIGHT, VARIATION_WEIGHT, HELD_WEIGHT)
-    margin = min(MARGIN, *(side - 1 for side in content.shape[2:]))
-    # Style is asked for where it will be seen.
-    seen = F.pad(torch.ones_like(content[:, :1]) if mask is None else mask, (margin,) * 4)
-    content, start = with_margin(content, margin), with_margin(start, margin)
-    held = None if held is None else Held(with_margin(held.picture, margin), with_margin(held.trust, margin))
-    height = content.shape[2]
     stages = sizes(*content.shape[2:])[-last_sizes if last_sizes else None :]
     limits = [STEPS_SMALL] * (len(stages) - 1) + [options.steps or STEPS_FULL]
     fast = bfloat16_is_fast(content.device)
     done, x, adam = 0, start, _Moments()
     for number, (size, limit) in enumerate(zip(stages, limits, strict=True)):
-        cut = margin * size[0] // height
         objective = Objective(
             encoder,
             resize(content, size),
-            style_at(size[0] - 2 * cut, size[1] - 2 * cut),
+            style_at(*size),
             weights,
-            resize(seen, size),
+            None if mask is None else resize(mask, size),
             None if held is None else Held(resize(held.picture, size), resize(held.trust, size)),
             tile,
             fast,
@@ -100,8 +91,7 @@ def multiscale(
                 average.lerp_(x, 1 - min(AVERAGE, step / (step + 10)))
             losses.append(found["loss"])
             done += 1
-            shown = average[..., cut : size[0] - cut, cut : size[1] - cut]
-            yield Step(done, done + end - 1 - step + sum(limits[number + 1 :]), found, shown)
+            yield Step(done, done + end - 1 - step + sum(limits[number + 1 :]), found, average)
         x = average
         adam.come_from(optimizer)
 
@@ -140,11 +130,6 @@ class _Moments:
         if self._state:
             moments = {k: resize(self._state[k], x.shape[2:]) for k in ("exp_avg", "exp_avg_sq")}
             optimizer.state[x] = {"step": self._state["step"], **moments}
-
-
-def with_margin(image: Tensor, margin: int) -> Tensor:
-    """`image` (1, C, H, W) with a mirrored border of `margin` pixels."""
-    return F.pad(image, (margin,) * 4, mode="reflect")
 
 
 def resize(image: Tensor, size: Sequence[int]) -> Tensor:
