@@ -7,8 +7,7 @@ process of its own, once from nothing, timed as a whole, and once more with the 
 are also painted each on its own, as keyframes are painted without a neighbour. Steadiness is the warping error of Lai et al.
 2018 (`vidstyle.temporal.metrics`) over those frames, less the input's own; the style distance is the relative squared error of
 Gram matrices at relu1_1, relu2_1 and relu3_1 over three sizes (that of tools/bench_quality.py), of the keyframes as they
-were painted and of five frames between keyframes, read back from the output. A strip of frames around a keyframe goes to
-tools/results/keyframes.jpg.
+were painted and of five frames between keyframes, read back from the output.
 """
 
 from __future__ import annotations
@@ -24,7 +23,6 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from bench import machine
@@ -58,8 +56,8 @@ def unsteadiness(sources: Sequence[Pixels], painted: Sequence[Pixels]) -> float:
     return meter.painted - meter.source
 
 
-def measure(clip: Path, painting: Path, judge: Path, scratch: Path) -> tuple[dict[str, Any], list[Pixels]]:
-    """Figures of one clip, and frames around its middle keyframe."""
+def measure(clip: Path, painting: Path, judge: Path, scratch: Path) -> dict[str, Any]:
+    """Figures of one clip."""
     small = scratch / f"{clip.stem}.mp4"
     scale = ["-t", str(SECONDS), "-vf", f"scale={WIDTH}:-2", "-an", "-crf", "10", "-pix_fmt", "yuv420p"]
     subprocess.run(["ffmpeg", "-loglevel", "error", "-i", clip, *scale, small], check=True)
@@ -97,10 +95,7 @@ def measure(clip: Path, painting: Path, judge: Path, scratch: Path) -> tuple[dic
     for how, frames in outputs.items():
         found[f"excess_warping_error_{how}"] = unsteadiness(sources[part], frames[part])
         found[f"style_distance_{how}"] = style_distance({n: frames[n] for n in chosen})
-    middle = min((n for n in keyframes if 3 <= n < len(sources) - 3), key=lambda n: abs(n - len(sources) // 2), default=3)
-    around = range(middle - 3, middle + 3)
-    rows = [np.concatenate([x[n] for n in around], axis=1) for x in (sources, outputs["warp"])]
-    return found, rows
+    return found
 
 
 def main() -> None:
@@ -113,16 +108,12 @@ def main() -> None:
     clips = " ".join(f"--clip {c.name}" for c in args.clip)
     command = f"python tools/bench_keyframes.py {clips} --painting {args.painting.name} --judge {args.judge.name}"
     results: dict[str, Any] = {"command": command, "machine": machine(torch.get_num_threads()), "clips": {}}
-    strips: list[Pixels] = []
     with tempfile.TemporaryDirectory() as scratch:
         for clip in args.clip:
-            found, rows = measure(clip, args.painting, args.judge, Path(scratch))
+            found = measure(clip, args.painting, args.judge, Path(scratch))
             results["clips"][clip.name] = found
             print(clip.name, found, flush=True)
-            strips += [cv2.resize(row, (1800, round(row.shape[0] * 1800 / row.shape[1]))) for row in rows]
             args.out.write_text(json.dumps(results, indent=1) + "\n")
-    sheet = cv2.cvtColor(np.concatenate(strips), cv2.COLOR_RGB2BGR)
-    cv2.imwrite(str(args.out.with_suffix(".jpg")), sheet, [cv2.IMWRITE_JPEG_QUALITY, 88])
 
 
 if __name__ == "__main__":

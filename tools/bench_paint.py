@@ -5,7 +5,7 @@
 Per encoder, photographs and paintings are paired in the order of their names, photographs of the folder's end first (those
 were looked at least). `gatys` runs its 3,000 steps of Adam from the photograph; its loss curve is checked to fall from every
 window of 50 steps to the next. Both pictures are judged as they are shown, clamped to [0, 1], in float32. Times are those of
-painting alone, on an idle machine. Pictures of the last pair of each encoder go to tools/results/paint.jpg.
+painting alone.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from vidstyle.studio.photos import read_image
 ROOT = Path(__file__).resolve().parent.parent
 COMMAND = "python tools/bench_paint.py --photos large --paintings paintings --vgg19 vgg19_features_fp16.pth"
 WINDOW = 50
-PAIRS = (("compact", 512, 2), ("vgg19", 192, 1))
+PAIRS = (("compact", 512, 2), ("vgg19", 160, 1))
 """Encoder, long side of the pictures, pairs."""
 
 
@@ -52,14 +52,14 @@ def run(painter: Painter, picture: Pixels) -> tuple[Pixels, float, list[float], 
     return painter.finished(picture, step), time.monotonic() - began, losses, step
 
 
-def compare(encoder: str, picture: Pixels, painting: Painting) -> tuple[dict[str, Any], list[Pixels]]:
-    """Figures and pictures of one pair."""
+def compare(encoder: str, picture: Pixels, painting: Painting) -> dict[str, Any]:
+    """Figures of one pair."""
     best = PaintOptions(encoder=encoder)
     plain = Painter([painting], replace(best, recipe="gatys"))
     theirs, their_seconds, losses, _ = run(plain, picture)
     ours, seconds, _, last = run(Painter([painting], best), picture)
     windows = [float(np.mean(losses[i : i + WINDOW])) for i in range(0, len(losses), WINDOW)]
-    found = {
+    return {
         "gatys": plain.gatys_loss(picture, theirs),
         "gatys_before_clamping": losses[-1],
         "gatys_seconds": their_seconds,
@@ -68,7 +68,6 @@ def compare(encoder: str, picture: Pixels, painting: Painting) -> tuple[dict[str
         "best_seconds": seconds,
         "best_steps": last.step,
     }
-    return found, [picture, theirs, ours]
 
 
 def main() -> None:
@@ -76,20 +75,20 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, required=True)
     parser.add_argument("--paintings", type=Path, required=True)
     parser.add_argument("--vgg19", type=Path, required=True, help="weights of the whole VGG-19")
+    parser.add_argument("--only", choices=[name for name, _, _ in PAIRS], help="this encoder; the other's figures are kept")
     parser.add_argument("--out", type=Path, default=ROOT / "tools" / "results" / "paint.json")
     args = parser.parse_args()
     photos = sorted(args.photos.iterdir(), reverse=True)[::7]
     paintings = [args.paintings / f"{n}.jpg" for n in ("starry_night", "the_scream", "udnie", "great_wave")]
-    results: dict[str, Any] = {"command": COMMAND, "machine": machine(torch.get_num_threads()), "alpha": ALPHA}
-    rows = []
-    for name, side, count in PAIRS:
+    results: dict[str, Any] = json.loads(args.out.read_text()) if args.only else {}
+    results |= {"command": COMMAND, "machine": machine(torch.get_num_threads()), "alpha": ALPHA}
+    for name, side, count in (pair for pair in PAIRS if args.only in (None, pair[0])):
         encoder = str(args.vgg19) if name == "vgg19" else name
         pairs = []
         for photo, painting in zip(photos, paintings[:count], strict=False):
-            figures, pictures = compare(encoder, fitted(read_image(photo), side), read_painting(painting))
+            figures = compare(encoder, fitted(read_image(photo), side), read_painting(painting))
             pairs.append({"photo": photo.name, "painting": painting.name, **figures})
             print(name, pairs[-1], flush=True)
-            rows.append([cv2.resize(p, (round(p.shape[1] * 256 / p.shape[0]), 256)) for p in pictures])
         results[name] = {
             "long_side": side,
             "pairs": pairs,
@@ -99,10 +98,6 @@ def main() -> None:
             "best_seconds": max(p["best_seconds"] for p in pairs),
         }
         args.out.write_text(json.dumps(results, indent=1) + "\n")
-    width = max(sum(p.shape[1] for p in row) for row in rows)
-    strips = [np.concatenate(row, axis=1) for row in rows]
-    sheet = np.concatenate([cv2.copyMakeBorder(s, 0, 4, 0, width - s.shape[1], cv2.BORDER_CONSTANT) for s in strips])
-    cv2.imwrite(str(args.out.with_suffix(".jpg")), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 88])
 
 
 if __name__ == "__main__":

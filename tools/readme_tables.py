@@ -166,8 +166,6 @@ def encoder_section(found: dict[str, Any]) -> list[str]:
         f"{', '.join(f'{v:.3f}' for v in found['rank_correlation_by_layer'].values())}. Photographs are of those it was trained "
         "on, or painted or blurred. Gatys pictures are made "
         f"{found['gatys_faster_by']:.0f} times as fast. Measured by `{found['command']}`.",
-        "",
-        "![Photo, painting, Gatys with VGG-19, with the compact encoder](../tools/results/encoder.jpg)",
     ]
 
 

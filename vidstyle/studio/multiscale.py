@@ -31,7 +31,7 @@ SMALLEST = 128
 """Long side at which painting begins, or somewhat more."""
 NARROWEST = 32
 """Short side that an encoder needs."""
-STEPS_SMALL, STEPS_FULL = 250, 400
+STEPS_SMALL, STEPS_FULL = 250, 1000
 """At most so many at each smaller size, and at the picture's own."""
 ANNEALING = 50
 """Last steps at a size, over which the learning rate goes to zero..."""
