@@ -222,7 +222,7 @@ def _reported(progress: str, quiet: bool, work: Callable[[Any], Any]) -> int:
     from vidstyle.progress import make_reporter
 
     reporter = make_reporter(progress, quiet)
-    logging.basicConfig(level=logging.WARNING, handlers=[LogHandler(reporter)], force=True)
+    logging.basicConfig(level=logging.ERROR if quiet else logging.WARNING, handlers=[LogHandler(reporter)], force=True)
     code = EXIT_FAILED
     try:
         result = work(reporter)

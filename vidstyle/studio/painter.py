@@ -174,7 +174,7 @@ def _tones(picture: Pixels) -> tuple[float, float]:
 
 
 def _in_tones(painting: Pixels, tones: tuple[float, float]) -> Pixels:
-    """The painting in greys of this mean and deviation (section 3.2, as above)."""
+    """The painting in greys of this mean and deviation (Gatys et al. 2016, "Preserving Color", section 4)."""
     grey = grey_picture(painting).astype(np.float32)
     scaled = (grey - grey.mean()) * (tones[1] / max(float(grey.std()), 1.0)) + tones[0]
     return np.asarray((scaled + 0.5).clip(0, 255), np.uint8)
