@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 import vidstyle
 from vidstyle.cli_live import devices, live
-from vidstyle.cli_shared import SECONDS, LogHandler, report_line, trim_of
+from vidstyle.cli_shared import SECONDS, encoding_options, report_line, reported, trim_of
 from vidstyle.cli_studio import keyframes, paint, train
 from vidstyle.errors import (
     EXIT_DAMAGE,
@@ -23,6 +24,9 @@ from vidstyle.errors import (
 )
 from vidstyle.interrupts import Interruptible, Signals, exit_code
 from vidstyle.options import ConvertOptions, EncodeOptions, StyleOptions
+
+if TYPE_CHECKING:
+    from vidstyle.progress import Quiet
 
 
 class _DefaultConvert(click.Group):
@@ -57,11 +61,8 @@ def cli() -> None:
 @click.option("--duration", type=SECONDS, default=None, help="Take this much.")
 @click.option("--sample", type=SECONDS, default=None, metavar="TIME", help="Only the first seconds, for trying out.")
 @click.option("--height", type=int, default=StyleOptions.height, help="Height at which the net works; the output keeps its size.")
-@click.option("--codec", default=EncodeOptions.codec, show_default=True, help="h264, hevc or av1.")
-@click.option("--crf", type=int, default=EncodeOptions.crf, help="Quality: smaller is better and larger. [default: the codec's]")
-@click.option("--preset", default=EncodeOptions.preset, help="The encoder's speed. [default: the codec's, veryfast for h264]")
-@click.option("--pix-fmt", default=EncodeOptions.pix_fmt, show_default=True, help="Pixel format of the output.")
-@click.option("--no-audio", is_flag=True, help="Leave the sound out.")
+@encoding_options
+@click.option("--resume", is_flag=True, help="Work so that an interrupted run can go on; go on from one.")
 @click.option("--device", default=StyleOptions.device, show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--backend", type=click.Choice(["auto", "onnx", "torch"]), default=StyleOptions.backend, show_default=True)
 @click.option(
@@ -110,45 +111,41 @@ def convert(
 
     in.mp4 becomes in.STYLE.mp4 beside it: sound, timing and shape stay, nothing is overwritten.
     """
+    level = logging.INFO if verbose else logging.ERROR if quiet else logging.WARNING
+    return reported(progress, quiet, level, lambda r: _convert(inputs, style, output, dry_run, given, r, signals))
+
+
+def _convert(
+    inputs: tuple[str, ...],
+    style: str,
+    output: Path | None,
+    dry_run: bool,
+    given: dict[str, Any],
+    reporter: Quiet,
+    signals: Signals,
+) -> int:
     from vidstyle.folder import plan, run_jobs
-    from vidstyle.progress import make_reporter
-    from vidstyle.sinks.video import find_encoder
+    from vidstyle.sinks import check_encoding
+    from vidstyle.sources import is_image
     from vidstyle.stylizers import load_stylizer
 
-    reporter = make_reporter(progress, quiet)
-    logging.basicConfig(
-        level=logging.INFO if verbose else logging.ERROR if quiet else logging.WARNING,
-        handlers=[LogHandler(reporter)],
-        force=True,
-    )
-    code = EXIT_FAILED
-    try:
-        options = _convert_options(style, given)
-        find_encoder(options.encode)
-        jobs = plan(inputs, style, output)
-        if dry_run:
-            code = _dry_run(jobs, options)
-            return code
-        stylizer = load_stylizer(options.style)
-        reporter.note(f"style {style}: {stylizer.describe()}")
-        outcomes = run_jobs(jobs, stylizer, options, Interruptible(reporter, signals))
-        code = _exit_code(outcomes)
-        for outcome in outcomes:
-            if outcome.result and outcome.result.report:
-                click.echo(report_line(outcome.result))
-        failed = [o for o in outcomes if o.error]
-        if failed and len(outcomes) > 1:
-            reporter.say(f"failed: {len(failed)} of {len(outcomes)}: {', '.join(o.job.spec for o in failed)}")
-        return code
-    except VidstyleError as error:
-        code = error.exit_code
-        reporter.say(f"error: {error}")
-        return code
-    except KeyboardInterrupt as stop:
-        code = exit_code(stop)
-        raise
-    finally:
-        reporter.close(code)
+    options = _convert_options(style, given)
+    jobs = plan(inputs, style, output)
+    if dry_run:
+        return _dry_run(jobs, options)
+    for job in jobs:
+        if not is_image(job.spec):
+            check_encoding(job.output, options.encode)
+    stylizer = load_stylizer(options.style)
+    reporter.note(f"style {style}: {stylizer.describe()}")
+    outcomes = run_jobs(jobs, stylizer, options, Interruptible(reporter, signals))
+    for outcome in outcomes:
+        if outcome.result and outcome.result.report:
+            click.echo(report_line(outcome.result))
+    failed = [o for o in outcomes if o.error]
+    if failed and len(outcomes) > 1:
+        reporter.say(f"failed: {len(failed)} of {len(outcomes)}: {', '.join(o.job.spec for o in failed)}")
+    return _exit_code(outcomes)
 
 
 def _convert_options(style: str, given: dict[str, Any]) -> ConvertOptions:
@@ -160,7 +157,8 @@ def _convert_options(style: str, given: dict[str, Any]) -> ConvertOptions:
         encode=EncodeOptions(**of(EncodeOptions)),
         trim=trim_of(given),
         audio=not given["no_audio"],
-        **{k: given[k] for k in ("batch_size", "stabilize", "report", "overwrite", "skip_existing", "allow_network")},
+        subtitles=not given["no_subtitles"],
+        **{k: given[k] for k in ("batch_size", "stabilize", "report", "resume", "overwrite", "skip_existing", "allow_network")},
     )
 
 
@@ -175,8 +173,8 @@ def _exit_code(outcomes: Sequence[Any]) -> int:
 
 def _dry_run(jobs: Sequence[Any], options: ConvertOptions) -> int:
     from vidstyle.convert import check_not_itself
-    from vidstyle.sinks import check_free
-    from vidstyle.sources import open_source
+    from vidstyle.sinks import check_free, stream_map
+    from vidstyle.sources import is_image, open_source
     from vidstyle.stylizers.catalog import find_style
 
     find_style(options.style.style)
@@ -186,12 +184,14 @@ def _dry_run(jobs: Sequence[Any], options: ConvertOptions) -> int:
             check_not_itself(job.spec, job.output)
             if job.output.parent.exists() and not options.skip_existing:
                 check_free(job.output, options.overwrite)
-            source = open_source(job.spec, options.trim, options.allow_network)
-            info = source.info
-            source.close()
+            with closing(open_source(job.spec, options.trim, options.allow_network)) as source:
+                info = source.info
             frames = f"{info.frame_count_estimate or 'unknown'} frames"
             rate = f" at {float(info.frame_rate):.2f} fps" if info.frame_rate else ""
+            lines = [] if is_image(job.spec) else stream_map(job.spec, job.output, info, options)
             click.echo(f"{job.spec} -> {job.output}: {info.width}x{info.height}, {frames}{rate}")
+            for line in lines:
+                click.echo(f"  {line}")
         except VidstyleError as error:
             errors.append(error)
             click.echo(f"error: {error}", err=True)

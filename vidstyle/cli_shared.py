@@ -1,16 +1,17 @@
-"""What several commands share: times, the trim options, and logging beside a progress bar."""
+"""What several commands share: times, the options of trimming and encoding, reporting, and what an error becomes."""
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
-from vidstyle.errors import UsageError
-from vidstyle.options import Trim
+from vidstyle.errors import EXIT_FAILED, UsageError, VidstyleError
+from vidstyle.interrupts import exit_code
+from vidstyle.options import EncodeOptions, Trim
 
 if TYPE_CHECKING:
     from vidstyle.convert import Result
@@ -50,6 +51,26 @@ def trim_of(given: Mapping[str, Any]) -> Trim:
     return Trim(start, end)
 
 
+def encoding_options(command: Callable[..., int]) -> Callable[..., int]:
+    """The options of what is encoded and what is carried over."""
+    for option in reversed((
+        click.option("--codec", default=EncodeOptions.codec,
+                     help="h264, hevc, av1, vp9, prores, ffv1 or gif. [default: what fits]"),
+        click.option("--quality", type=click.IntRange(0, 100), default=EncodeOptions.quality,
+                     help="Of the video; 100 is best and largest."),
+        click.option("--crf", type=int, default=EncodeOptions.crf, help="The encoder's own scale of quality, instead."),
+        click.option("--preset", default=EncodeOptions.preset,
+                     help="The encoder's speed. [default: the codec's, veryfast for h264]"),
+        click.option("--pix-fmt", default=EncodeOptions.pix_fmt, help="Pixel format of the output. [default: what fits]"),
+        click.option("--hardware", is_flag=True, help="Encode on the graphics card."),
+        click.option("--keep-hdr", is_flag=True, help="HDR stays HDR, with its bit depth."),
+        click.option("--no-audio", is_flag=True, help="Leave the sound out."),
+        click.option("--no-subtitles", is_flag=True, help="Leave subtitles out."),
+    )):  # fmt: skip
+        command = option(command)
+    return command
+
+
 def report_line(result: Result) -> str:
     """What --report prints."""
     figures = result.report.items()
@@ -72,3 +93,24 @@ class LogHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self._reporter.say(f"{record.levelname.lower()}: {record.getMessage()}")
+
+
+def reported(progress: str, quiet: bool, level: int, work: Callable[[Any], int]) -> int:
+    """The exit code of `work`, which is given a reporter; every error is one sentence in it."""
+    from vidstyle.progress import make_reporter
+
+    reporter = make_reporter(progress, quiet)
+    logging.basicConfig(level=level, handlers=[LogHandler(reporter)], force=True)
+    code = EXIT_FAILED
+    try:
+        code = work(reporter)
+        return code
+    except VidstyleError as error:
+        code = error.exit_code
+        reporter.say(f"error: {error}")
+        return code
+    except KeyboardInterrupt as stop:
+        code = exit_code(stop)
+        raise
+    finally:
+        reporter.close(code)

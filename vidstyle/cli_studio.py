@@ -14,9 +14,9 @@ from typing import Any
 
 import click
 
-from vidstyle.cli_shared import SECONDS, LogHandler, report_line, trim_of
-from vidstyle.errors import EXIT_DAMAGE, EXIT_DONE, EXIT_FAILED, UsageError, VidstyleError
-from vidstyle.interrupts import Interruptible, Signals, exit_code
+from vidstyle.cli_shared import SECONDS, encoding_options, report_line, reported, trim_of
+from vidstyle.errors import EXIT_DAMAGE, EXIT_DONE, UsageError
+from vidstyle.interrupts import Interruptible, Signals
 from vidstyle.options import ConvertOptions, EncodeOptions, KeyframeOptions, PaintOptions, TrainOptions
 
 
@@ -180,11 +180,7 @@ def paint(picture: str, style: str, output: Path | None, progress: str, quiet: b
 @click.option("--end", type=SECONDS, default=None, help="End here.")
 @click.option("--duration", type=SECONDS, default=None, help="Take this much.")
 @click.option("--sample", type=SECONDS, default=None, metavar="TIME", help="Only the first seconds, for trying out.")
-@click.option("--codec", default=EncodeOptions.codec, show_default=True, help="h264, hevc or av1.")
-@click.option("--crf", type=int, default=EncodeOptions.crf, help="Quality: smaller is better and larger. [default: the codec's]")
-@click.option("--preset", default=EncodeOptions.preset, help="The encoder's speed. [default: the codec's]")
-@click.option("--pix-fmt", default=EncodeOptions.pix_fmt, show_default=True, help="Pixel format of the output.")
-@click.option("--no-audio", is_flag=True, help="Leave the sound out.")
+@encoding_options
 @click.option("--stabilize", type=click.Choice(["off", "light", "strong"]), default=ConvertOptions.stabilize, show_default=True)
 @click.option("--report", is_flag=True, help="Print the warping error: how much the output shimmers.")
 @_painting_options
@@ -203,6 +199,7 @@ def keyframes(
         encode=EncodeOptions(**_of(EncodeOptions, given)),
         trim=trim_of({**given, "start": given["begin"]}),
         audio=not given["no_audio"],
+        subtitles=not given["no_subtitles"],
         **{k: given[k] for k in ("stabilize", "report", "overwrite")},
     )
     chosen = KeyframeOptions(
@@ -218,27 +215,15 @@ def keyframes(
 
 
 def _reported(progress: str, quiet: bool, work: Callable[[Any], Any]) -> int:
-    """Do `work` with a reporter; every error is one sentence in it."""
-    from vidstyle.progress import make_reporter
+    """The exit code of `work`, which is given a reporter and returns a `Result`."""
 
-    reporter = make_reporter(progress, quiet)
-    logging.basicConfig(level=logging.ERROR if quiet else logging.WARNING, handlers=[LogHandler(reporter)], force=True)
-    code = EXIT_FAILED
-    try:
+    def coded(reporter: Any) -> int:
         result = work(reporter)
         if result.report:
             click.echo(report_line(result))
-        code = EXIT_DAMAGE if result.damage else EXIT_DONE
-        return code
-    except VidstyleError as error:
-        code = error.exit_code
-        reporter.say(f"error: {error}")
-        return code
-    except KeyboardInterrupt as stop:
-        code = exit_code(stop)
-        raise
-    finally:
-        reporter.close(code)
+        return EXIT_DAMAGE if result.damage else EXIT_DONE
+
+    return reported(progress, quiet, logging.ERROR if quiet else logging.WARNING, coded)
 
 
 def _of(kind: type, given: dict[str, Any]) -> dict[str, Any]:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
-from vidstyle.errors import InputError, OutputExistsError
+from vidstyle.errors import InputError, OutputExistsError, UsageError
 from vidstyle.files import is_url
 from vidstyle.frames import Frame, Pixels, VideoInfo
 from vidstyle.options import ConvertOptions
 from vidstyle.pipeline import run
-from vidstyle.sinks import check_free, open_image_sink, open_video_sink
+from vidstyle.sinks import check_free, companion_of, open_image_sink, open_resumable_sink, open_video_sink
 from vidstyle.sources import is_image, open_source
-from vidstyle.stages import Finisher, Stylizer
+from vidstyle.stages import Finisher, Sink, Stylizer
+from vidstyle.stylizers.catalog import find_style, sha256
 from vidstyle.temporal.metrics import WarpingError
 from vidstyle.temporal.shots import spread_over_shot
 from vidstyle.temporal.stabilize import Stabilizer
@@ -56,45 +59,68 @@ def convert(
     """
     began = time.monotonic()
     check_not_itself(spec, output)
+    if options.resume and (options.report or is_url(spec)):
+        what = "a file, which stays the same," if is_url(spec) else "no --report, which needs all frames in one run,"
+        raise UsageError(f"expected {what} for --resume")
     if not options.overwrite:
         check_free(output, overwrite=False)
     with ExitStack() as stack:
         source = stack.enter_context(closing(open_source(spec, options.trim, options.allow_network)))
         on_start(source.info)
-        if is_image(spec):
-            sink = open_image_sink(output, options.overwrite)
-        else:
-            sink = open_video_sink(
-                output,
-                source.info,
-                options.encode,
-                companion=spec,
-                trim=options.trim,
-                shift_seconds=getattr(source, "shift_seconds", Fraction(0)),
-                audio=options.audio,
-                overwrite=options.overwrite,
-                allow_network=options.allow_network,
-            )
-        stack.enter_context(closing(sink))
-        meter = WarpingError() if options.report else None
         chain = list(finishers)
+        stabilizer = None
         if options.stabilize != "off":
-            chain.append(Stabilizer(options.stabilize))
+            stabilizer = Stabilizer(options.stabilize)
+            chain.append(stabilizer)
+        meter = WarpingError() if options.report else None
         if meter is not None:
             chain.append(meter)
+        done = 0
+        companion = companion_of(spec, getattr(source, "shift_seconds", Fraction(0)), options)
+        sink: Sink
+        if is_image(spec):
+            sink = open_image_sink(output, options.overwrite)
+        elif options.resume:
+            fingerprint = _fingerprint(spec, stylizer, options)
+            remember = stabilizer.memory if stabilizer is not None else None
+            sink = resumable = open_resumable_sink(output, source.info, options, fingerprint, companion, remember)
+            done = resumable.done
+            if stabilizer is not None:
+                stabilizer.recall(resumable.memory)
+        else:
+            sink = open_video_sink(output, source.info, options.encode, companion, options.overwrite)
+        stack.enter_context(closing(sink))
+        if done:
+            on_frame(done)
 
         def shot_pictures(first: Frame) -> Iterator[Pixels]:
             """Lazily: most stylizers of other tools do not ask."""
             with closing(source.following(first, SHOT_SECONDS)) as pictures:
                 yield from spread_over_shot(pictures, SHOT_PICTURES)
 
-        count = run(source, stylizer, sink, options.batch_size, on_frame, shot_pictures, chain)
+        in_step = options.resume and stabilizer is not None
+        count = run(source, stylizer, sink, options.batch_size, on_frame, shot_pictures, chain, done, in_step)
         if count == 0:
             raise InputError(f"expected frames to paint, got none: {spec}")
         sink.publish()
         report = {"warping error": meter.painted, "warping error of the input": meter.source} if meter else {}
         warnings = source.warnings() + sink.warnings()
         return Result(output, count, time.monotonic() - began, warnings, source.damage(), report)
+
+
+def _fingerprint(spec: str, stylizer: Stylizer, options: ConvertOptions) -> dict[str, Any]:
+    """All that the pictures of an output depend on, so that what an interrupted run made is used for the same work only."""
+    import vidstyle
+
+    choices = asdict(replace(options, overwrite=False, skip_existing=False, resume=True))
+    status = Path(spec).stat()
+    return {
+        "input": {"path": str(Path(spec).resolve()), "bytes": status.st_size, "modified_ns": status.st_mtime_ns},
+        "model": sha256(find_style(options.style.style)),
+        "runs_on": stylizer.describe(),
+        "options": json.loads(json.dumps(choices)),
+        "version": vidstyle.__version__,
+    }
 
 
 def check_not_itself(spec: str, output: Path) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from vidstyle.errors import DiskError, InputError, OutputError, VidstyleError
 
@@ -52,6 +53,32 @@ def writing(path: Path) -> Iterator[None]:
         raise
     except (OSError, ValueError) as error:
         raise write_error(path, error) from error
+
+
+def replace_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Have `write` fill a new file that takes the place of `path`, whole or not at all, also when the power fails."""
+    temporary = path.with_name(f"{path.name}.new")
+    with temporary.open("wb") as file:
+        write(file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+    fsync(path.parent)
+
+
+def fsync(path: Path) -> None:
+    """Have the disk hold a file or folder; raises `OSError`."""
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except PermissionError:  # a folder that may be written but not read
+        return
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EBADF, errno.EACCES):  # folders on some file systems
+            raise
+    finally:
+        os.close(handle)
 
 
 def write_error(path: Path, error: BaseException, means_permission: bool = True) -> VidstyleError:

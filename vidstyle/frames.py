@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 Pixels = NDArray[np.uint8]
 """RGB, shape (H, W, 3), or (N, H, W, 3) for a batch."""
 
+Mask = NDArray[np.uint8]
+"""Opacity, shape (H, W), 255 where a pixel hides what lies behind."""
+
 
 @dataclass(frozen=True, slots=True)
 class Frame:
@@ -20,6 +23,8 @@ class Frame:
     pts: int
     time_base: Fraction
     duration: int = 0
+    alpha: Mask | None = None
+    """Opacity of each pixel, where the video has transparent parts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,3 +51,8 @@ class VideoInfo:
     display_matrix: tuple[int, ...] | None = None
     """3x3, row by row, as containers store it (16.16 fixed point, last column 2.30): rotation and mirroring at display."""
     color: ColorTags | None = None
+    """As stored, which may be HDR; the pixels of frames are always 8 bit and standard range. None: RGB."""
+    peak_nits: float | None = None
+    """Brightest light of an HDR video, in cd/m2, where it is told."""
+    alpha: bool = False
+    """Whether frames carry an opacity."""

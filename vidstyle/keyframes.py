@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import closing
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from vidstyle.frames import Pixels
 from vidstyle.mixing import Masked, OwnColors
 from vidstyle.options import ConvertOptions, KeyframeOptions, PaintOptions, StyleOptions
 from vidstyle.paint import needing_studio, read_mask
-from vidstyle.sinks import check_free
+from vidstyle.sinks import check_encoding, check_free
 from vidstyle.sources import is_image, open_source
 from vidstyle.stages import Finisher
 from vidstyle.stylizers import load_stylizer
@@ -45,26 +45,25 @@ def paint_video(
         from vidstyle.studio.keyframes import KeyframePainting, choose, fine_tuned_net
         from vidstyle.studio.paintings import find_paintings, label
         from vidstyle.studio.workfolder import WorkFolder
-    from vidstyle.sinks.video import check_container, find_encoder
-
     if is_url(spec) or is_image(spec) or Path(spec).is_dir():
         raise UsageError(f"expected one video file, which is read several times, got {spec}; for a picture: vidstyle paint")
     check_regular_file(Path(spec))
     output = output or Path(spec).with_name(default_name(spec, label(style)))
     # Before hours of work: whatever would make it be in vain.
-    check_container(output)
-    find_encoder(convert_options.encode)
+    check_encoding(output, convert_options.encode)
     check_not_itself(spec, output)
     check_free(output, convert_options.overwrite)
     paintings = find_paintings(style)
 
-    def frames() -> Iterator[Pixels]:
+    def frames() -> Generator[Pixels, None, None]:
         with closing(open_source(spec, convert_options.trim)) as source:
             for frame in source.frames():
                 yield frame.pixels
 
-    first = next(frames())
-    where = None if mask is None else read_mask(mask, first)
+    where = None
+    if mask is not None:
+        with closing(frames()) as clip:
+            where = read_mask(mask, next(clip))
     folder = WorkFolder(work or output.with_name(f"{output.name}.keyframes"))
     origin = f"{sha256(Path(spec))} {convert_options.trim}"
     try:

@@ -23,12 +23,22 @@ class Trim:
 
 @dataclass(frozen=True)
 class EncodeOptions:
-    """How video is encoded. `crf` and `preset` None mean the defaults of `codec` (see `sinks.video`)."""
+    """How video is encoded (see `sinks.encoders`)."""
 
-    codec: str = "h264"
+    codec: str | None = None
+    """`h264`, or an encoder's name in FFmpeg such as `libx264`; None: what the container holds and fits best."""
+    quality: int | None = None
+    """0 to 100, best, on a scale that all encoders share. None: 75."""
     crf: int | None = None
+    """The quality on the encoder's own scale instead."""
     preset: str | None = None
-    pix_fmt: str = "yuv420p"
+    """The encoder's name for its speed; None: the encoder's default."""
+    pix_fmt: str | None = None
+    """FFmpeg's name of a pixel format; None: the encoder's first that holds what has to be held."""
+    hardware: bool = False
+    """Encode on the graphics card, with the first encoder that works."""
+    keep_hdr: bool = False
+    """Encode with 10 bits or more, as HDR needs."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +67,9 @@ class ConvertOptions:
     report: bool = False
     """Measure how steady the output is."""
     audio: bool = True
+    subtitles: bool = True
+    resume: bool = False
+    """Keep finished segments, and go on from those of an interrupted run."""
     overwrite: bool = False
     skip_existing: bool = False
     allow_network: bool = False

@@ -148,15 +148,20 @@ def run(
     on_frame: Callable[[int], None] = lambda count: None,
     shot_pictures: Callable[[Frame], Iterable[Pixels]] = lambda first: [first.pixels],
     finishers: Sequence[Finisher] = (),
+    done: int = 0,
+    in_step: bool = False,
 ) -> int:
     """Take every frame of `source` through `stylizer` and `finishers` into `sink`; returns how many there were.
+
+    The first `done` frames are only read, not painted and not written: they are there already. `in_step`: no frame is finished
+    before the one before it was written, so that a finisher's memory belongs to the sink's last frame.
 
     Decoding, the net (on as many batches as it has lanes), finishing and encoding run side by side, each only a few batches
     ahead of the next, so memory does not grow with the length of the video. At every cut the stylizer is made ready for the
     new shot with `shot_pictures` of its first frame. `on_frame` is called with the running count. The sink is neither
     published nor closed. An error in any stage is raised here, after all threads have ended.
     """
-    count = 0
+    count = done
 
     with ExitStack() as stack:
         lanes = ThreadPoolExecutor(stylizer.lanes, "vidstyle-lane")
@@ -167,9 +172,9 @@ def run(
 
         decoded = staged(source.frames(), AHEAD * batch_size)
         # Each item is a batch being painted; as many are under way as there are lanes, and some wait to be finished.
-        painted = staged(_painting(decoded, stylizer, batch_size, shot_pictures, lanes), AHEAD + stylizer.lanes - 1)
+        painted = staged(_painting(decoded, stylizer, batch_size, shot_pictures, lanes, done), AHEAD + stylizer.lanes - 1)
         finished = _finished(painted, finishers)
-        for frame in staged(finished, AHEAD * batch_size) if finishers else finished:
+        for frame in staged(finished, AHEAD * batch_size) if finishers and not in_step else finished:
             sink.write(frame)
             count += 1
             on_frame(count)
@@ -191,11 +196,20 @@ def _painting(
     batch_size: int,
     shot_pictures: Callable[[Frame], Iterable[Pixels]],
     lanes: ThreadPoolExecutor,
+    done: int,
 ) -> Iterator[_Batch]:
-    current = stylizer
+    first, current = None, None
     for begins_shot, batch in shot_batches(frames, batch_size):
         if begins_shot:
-            current = stylizer.for_shot(shot_pictures(batch[0]))
+            first, current = batch[0], None
+        if done >= len(batch):
+            done -= len(batch)
+            continue
+        if done:
+            batch, begins_shot, done = batch[done:], False, 0
+        if current is None:
+            assert first is not None
+            current, first = stylizer.for_shot(shot_pictures(first)), None
         yield _Batch(begins_shot, batch, lanes.submit(current.stylize, [frame.pixels for frame in batch]))
 
 

@@ -6,8 +6,10 @@ All are closed by whoever opened them; closing twice is harmless.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
+
+import numpy as np
 
 from vidstyle.controls import Controls, Event, Status
 from vidstyle.frames import Frame, Pixels, VideoInfo
@@ -58,6 +60,16 @@ class Finisher(Protocol):
 
     def finish(self, source: Pixels, painted: Pixels, begins_shot: bool) -> Pixels:
         """What to show instead of `painted`; all (H, W, 3) uint8 RGB."""
+
+
+class Remembering(Finisher, Protocol):
+    """A finisher to whom it matters what came before, and who can be told that by another one's memory."""
+
+    def memory(self) -> Mapping[str, np.ndarray]:
+        """What it knows after the last frame; empty before the first."""
+
+    def recall(self, memory: Mapping[str, np.ndarray]) -> None:
+        """Go on after the frame that `memory` was taken after."""
 
 
 class Sink(Protocol):

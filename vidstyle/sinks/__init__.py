@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from vidstyle.frames import VideoInfo
-from vidstyle.options import EncodeOptions, Trim
+from vidstyle.options import ConvertOptions, EncodeOptions
 from vidstyle.sinks.publish import check_free
 from vidstyle.stages import Sink
 
-__all__ = ["check_free", "open_image_sink", "open_video_sink"]
+if TYPE_CHECKING:
+    from vidstyle.sinks.copying import Companion
+    from vidstyle.sinks.segments import ResumableSink
+
+__all__ = [
+    "check_encoding",
+    "check_free",
+    "companion_of",
+    "open_image_sink",
+    "open_resumable_sink",
+    "open_video_sink",
+    "stream_map",
+]
 
 
 def open_image_sink(path: Path, overwrite: bool = False) -> Sink:
@@ -24,25 +40,67 @@ def open_video_sink(
     path: Path,
     info: VideoInfo,
     encode: EncodeOptions = EncodeOptions(),
-    companion: str | None = None,
-    trim: Trim = Trim(),
-    shift_seconds: Fraction = Fraction(0),
-    audio: bool = True,
+    open_companion: Callable[[], Companion] | None = None,
     overwrite: bool = False,
-    allow_network: bool = False,
 ) -> Sink:
     """A sink for a video as `info` describes it.
 
-    Audio tracks, chapters and metadata come from the media `companion` (the input), packet for packet, the part that `trim`
-    tells, moved back by `shift_seconds`. Raises `OutputExistsError`, `OutputError` or `DiskError`.
+    All other streams, chapters and metadata come from the companion. Raises `OutputExistsError`, `OutputError` or `DiskError`.
     """
-    from vidstyle.sinks.copying import Companion
     from vidstyle.sinks.video import VideoSink
 
-    tracks = Companion(companion, trim, shift_seconds, audio, allow_network) if companion is not None else None
+    companion = open_companion() if open_companion is not None else None
     try:
-        return VideoSink(path, info, encode, tracks, overwrite)
+        return VideoSink(path, info, encode, companion, overwrite)
     except BaseException:
-        if tracks is not None:
-            tracks.close()
+        if companion is not None:
+            companion.close()
         raise
+
+
+def open_resumable_sink(
+    path: Path,
+    info: VideoInfo,
+    options: ConvertOptions,
+    fingerprint: Mapping[str, Any],
+    open_companion: Callable[[], Companion],
+    remember: Callable[[], Mapping[str, np.ndarray]] | None = None,
+) -> ResumableSink:
+    """A sink that keeps finished segments; see `sinks.segments`. Raises `UsageError` too, for what has no segments."""
+    from vidstyle.sinks.segments import ResumableSink
+
+    return ResumableSink(path, info, options.encode, fingerprint, open_companion, remember, options.overwrite)
+
+
+def companion_of(spec: str, shift_seconds: Fraction, options: ConvertOptions) -> Callable[[], Companion]:
+    """Opens the media `spec` (the input) for its other streams, the part that is wanted, moved back by `shift_seconds`."""
+
+    def open_companion() -> Companion:
+        from vidstyle.sinks.copying import Companion
+
+        return Companion(spec, options.trim, shift_seconds, options.audio, options.subtitles, options.allow_network)
+
+    return open_companion
+
+
+def check_encoding(output: Path, encode: EncodeOptions) -> None:
+    """Raise `UsageError` or `DeviceError` where no video `output` can be written, or not encoded as asked."""
+    from vidstyle.sinks.encoders import find_encoder
+    from vidstyle.sinks.video import check_container
+
+    check_container(output)
+    find_encoder(encode, output.suffix.lower())
+
+
+def stream_map(spec: str, output: Path, info: VideoInfo, options: ConvertOptions) -> list[str]:
+    """What will become of each stream of the media `spec` in `output`, a line each. Raises `UsageError` where it cannot be."""
+    from vidstyle.media import open_media
+    from vidstyle.sinks.encoders import find_encoder
+    from vidstyle.sinks.streams import plan_streams
+    from vidstyle.sinks.video import check_container
+
+    encoder = find_encoder(options.encode, output.suffix.lower(), info.alpha)
+    muxer = check_container(output)
+    with open_media(spec, options.allow_network) as container:
+        plans = plan_streams(container, muxer, options.audio, options.subtitles)
+        return [f"{plan} with {encoder.name}" if plan.action == "paint" else str(plan) for plan in plans]

@@ -25,8 +25,8 @@ from vidstyle.files import reason
 from vidstyle.frames import Pixels
 from vidstyle.media import main_video, open_media, writing
 from vidstyle.options import EncodeOptions
+from vidstyle.sinks.encoders import Encoder, encoder_options, find_encoder, pixel_format, subsampling
 from vidstyle.sinks.microphone import RATE, Microphone, Samples
-from vidstyle.sinks.video import Encoder, find_encoder
 
 _TICK = Fraction(1, 1000)  # Matroska's own
 _KEYFRAME_EVERY = 60
@@ -37,13 +37,6 @@ _MUXER = {
     "flush_packets": "1",
     # Pictures do not wait longer than this for sound that does not come (microseconds).
     "max_interleave_delta": "300000",
-}
-
-# Encoders hold pictures back to look ahead; a kill would lose them.
-_PROMPT = {
-    "libx264": {"tune": "zerolatency"},
-    "libx265": {"tune": "zerolatency"},
-    "libsvtav1": {"svtav1-params": "pred-struct=1:lookahead=0"},
 }
 
 
@@ -68,7 +61,10 @@ class Film:
     """A Matroska file that grows with each picture; sound is cut to begin and end with them."""
 
     def __init__(self, path: Path, encode: EncodeOptions, microphone: Microphone | None) -> None:
-        self._encoder, self._encode, self._microphone = find_encoder(encode), encode, microphone
+        self._encoder, self._microphone = find_encoder(encode, ".mkv"), microphone
+        # Encoders hold pictures back to look ahead; a kill would lose them.
+        self._options = encoder_options(self._encoder, encode) | dict(self._encoder.prompt)
+        self._pix_fmt = pixel_format(self._encoder, encode)
         self._path = path
         with writing(path):
             self._file = _NewFile(path)
@@ -118,15 +114,13 @@ class Film:
 
     def _add_video(self, encoder: Encoder, width: int, height: int) -> VideoStream:
         assert self._container is not None
-        encode = self._encode
         self._color = color = output_tags(None, width, height)
-        self._pad = (width % 2, height % 2) if "420" in encode.pix_fmt else (0, 0)
-        options = {"crf": str(encode.crf if encode.crf is not None else encoder.crf)}
-        options |= {"preset": encode.preset or encoder.preset, **dict(encoder.extra), **_PROMPT[encoder.name]}
-        stream = self._container.add_stream(encoder.name, rate=30, options=options)
+        columns, rows = subsampling(self._pix_fmt)
+        self._pad = (-width % columns, -height % rows)
+        stream = self._container.add_stream(encoder.name, rate=30, options=self._options)
         assert isinstance(stream, VideoStream)
         stream.width, stream.height = width + self._pad[0], height + self._pad[1]
-        stream.pix_fmt = encode.pix_fmt
+        stream.pix_fmt = self._pix_fmt
         context = stream.codec_context
         context.time_base = stream.time_base = _TICK
         context.gop_size = _KEYFRAME_EVERY
@@ -140,7 +134,7 @@ class Film:
             pixels = np.pad(pixels, ((0, self._pad[1]), (0, self._pad[0]), (0, 0)), mode="edge")
         converted = self._reformatter.reformat(
             VideoFrame.from_numpy_buffer(np.ascontiguousarray(pixels), "rgb24"),
-            format=self._encode.pix_fmt,
+            format=self._pix_fmt,
             src_color_range=2,
             dst_colorspace=swscale_matrix(color),
             dst_color_range=color.range,

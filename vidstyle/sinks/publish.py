@@ -5,11 +5,17 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import tempfile
 from pathlib import Path
 
 from vidstyle.errors import DiskError, OutputExistsError
-from vidstyle.files import writing
+from vidstyle.files import fsync, writing
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 
 def check_free(target: Path, overwrite: bool) -> None:
@@ -25,26 +31,31 @@ def check_free(target: Path, overwrite: bool) -> None:
 
 
 class Unpublished:
-    """A hidden, uniquely named file beside `target`; `publish` gives it the name, `discard` removes it."""
+    """A hidden, uniquely named file beside `target`; `publish` gives it the name, `discard` removes it.
+
+    It is locked while this process lives: what a killed one left behind is told by that, and removed.
+    """
 
     def __init__(self, target: Path, overwrite: bool) -> None:
         check_free(target, overwrite)
         self.target, self._overwrite = target, overwrite
+        prefix, suffix = f".{target.stem[:80]}.", f".part{target.suffix}"
         with writing(target):
-            handle, name = tempfile.mkstemp(prefix=f".{target.stem[:80]}.", suffix=f".part{target.suffix}", dir=target.parent)
-        os.close(handle)
+            _remove_abandoned(target.parent, prefix, suffix)
+            self._handle, name = tempfile.mkstemp(prefix=prefix, suffix=suffix, dir=target.parent)
+            _lock(self._handle)
         self.path = Path(name)
 
     def publish(self) -> None:
         """Flush to the disk, then take the final name: a link refuses an existing name, whatever happened meanwhile."""
         with writing(self.target):
             os.chmod(self.path, 0o666 & ~_umask())
-            _fsync(self.path)
+            fsync(self.path)
             if self._overwrite:
                 os.replace(self.path, self.target)
             else:
                 self._link()
-            _fsync(self.target.parent)
+            fsync(self.target.parent)
 
     def _link(self) -> None:
         try:
@@ -62,23 +73,37 @@ class Unpublished:
         """Remove the hidden file; harmless after `publish`."""
         with contextlib.suppress(OSError):
             self.path.unlink(missing_ok=True)
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
+
+
+def _remove_abandoned(folder: Path, prefix: str, suffix: str) -> None:
+    """Remove hidden files of this target that no living process holds."""
+    if fcntl is None:  # Windows: not known, so they stay
+        return
+    names = re.compile(re.escape(prefix) + r"[a-z0-9_]{8}" + re.escape(suffix))
+    for path in [Path(entry.path) for entry in os.scandir(folder) if names.fullmatch(entry.name)]:
+        with contextlib.suppress(OSError):
+            handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+            try:
+                if _lock(handle):
+                    path.unlink()
+            finally:
+                os.close(handle)
+
+
+def _lock(handle: int) -> bool:
+    """Lock an open file for this process; whether that worked."""
+    try:
+        if fcntl is not None:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # held by another, or a file system without locks
+        return False
+    return fcntl is not None
 
 
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
-
-
-def _fsync(path: Path) -> None:
-    try:
-        handle = os.open(path, os.O_RDONLY)
-    except PermissionError:  # a folder that may be written but not read
-        return
-    try:
-        os.fsync(handle)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.EBADF, errno.EACCES):  # folders on some file systems
-            raise
-    finally:
-        os.close(handle)

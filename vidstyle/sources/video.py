@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import struct
+from collections import deque
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from fractions import Fraction
+from pathlib import Path
 from typing import Any, cast
 
-import av.error
+import av
 import numpy as np
-from av.packet import Packet
+from av.container import InputContainer
 from av.video.frame import VideoFrame
-from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
-from vidstyle.color import is_hdr, swscale_matrix, tags_of
+from vidstyle.color import is_hdr, tags_of
 from vidstyle.errors import InputError, VidstyleError
+from vidstyle.files import is_url
 from vidstyle.frames import Frame, Pixels, VideoInfo
+from vidstyle.hdr import peak_nits
 from vidstyle.media import main_video, open_media, reading
 from vidstyle.options import Trim
+from vidstyle.sources.decoding import BROKEN, Decoded, Decoding, Deinterlacer
+from vidstyle.sources.picture import PictureMaker, is_transparent
+from vidstyle.sources.structure import missing_bytes
+from vidstyle.timeline import Timeline, may_jump, read_packets
 
 MAX_PIXELS = 16384 * 8640
 """Larger frames are refused before they are decoded: a small file may claim any size."""
@@ -31,33 +38,47 @@ REWIND_SECONDS = 0.1
 TRUNCATED_SECONDS = 0.5
 """A file that ends this much before the time its header promises is taken as cut off."""
 
+JOIN_PACKETS = 3
+"""Shortly before a join packets count as incomplete, though nothing of either recording is missing."""
+
+SEEK_BACK = (0.0, 2.0, 10.0, 60.0)
+"""Where seeking lands behind the frame that is looked for, it is tried again so many seconds earlier, then from the start."""
+
 
 class VideoSource:
     """The main video of a file or URL.
 
-    `info` comes from the first frame, which is decoded when the source is opened. Timestamps are the file's own; where
-    `trim.start` cuts something off they are moved by `shift_seconds`, so that the output begins at zero.
+    `info` comes from the first frame, which is decoded when the source is opened. Timestamps are the file's own, but for
+    joined transport streams (see `vidstyle.timeline`); where `trim.start` cuts something off they are moved by
+    `shift_seconds`, so that the output begins at zero. `may_seek`: whether frames before `trim.start` may be jumped over in
+    files without an index, whose times before that point then stay unknown.
     """
 
-    def __init__(self, spec: str, trim: Trim = Trim(), allow_network: bool = False) -> None:
+    def __init__(self, spec: str, trim: Trim = Trim(), allow_network: bool = False, may_seek: bool = False) -> None:
         self._spec, self._trim, self._allow_network = spec, trim, allow_network
         self._container = open_media(spec, allow_network)
         try:
+            self._may_seek = may_seek or not may_jump(self._container)
+            self._missing_bytes = 0 if is_url(spec) else missing_bytes(Path(spec))
             self._stream = self._video_stream()
             self._time_base = self._stream.time_base or Fraction(1, 1000)
             self._start = (self._container.start_time or 0) / av.time_base
             ticks = int(trim.start / self._time_base)
             self._shift = ticks + round(self._start / self._time_base) if ticks else 0
             self.shift_seconds = self._shift * self._time_base
-            self._reformatter = VideoReformatter()
-            self._damaged = self._untimed = self._resized = 0
+            self._decoding = Decoding(self._stream, MAX_PIXELS)
+            self._timeline = Timeline(self._container)
+            self._deinterlacer = Deinterlacer()
+            self._dropped = self._bumped = self._untimed = 0
             self._end_seconds = 0.0
-            self._decoded = self._decode()
+            self._reached_end = False
+            self._decoded = self._deinterlacer.frames(self._wanted())
             with reading(spec):
                 self._first = next(self._decoded, None)
             if self._first is None:
                 raise InputError(f"expected a video, found no frame that can be decoded{self._where()}: {spec}")
-            self.info = self._describe(self._first)
+            self.info = self._describe(self._first.frame)
+            self._pictures = PictureMaker(self.info.width, self.info.height, self.info.alpha)
         except BaseException:
             self.close()
             raise
@@ -69,7 +90,6 @@ class VideoSource:
             raise InputError(f"expected a video stream, got only {' and '.join(found) or 'an empty file'}: {self._spec}")
         if stream.width * stream.height > MAX_PIXELS:
             raise InputError(f"expected frames of at most {MAX_PIXELS} pixels, got {stream.width}x{stream.height}: {self._spec}")
-        stream.thread_type = "AUTO"  # type: ignore[assignment]  # frame threads: 4-5x on one file
         return stream
 
     def _where(self) -> str:
@@ -78,13 +98,16 @@ class VideoSource:
     def _describe(self, frame: VideoFrame) -> VideoInfo:
         stream = self._stream
         rate = stream.average_rate or stream.guessed_rate
-        total = self._own_seconds() or self._all_seconds()
+        if self._first is not None and self._first.pts is None and frame.duration:  # then the container knows no rate either
+            rate = 1 / (frame.duration * self._time_base)
+        total = self._own_seconds()
         begin = self._trim.start
         end = min(x for x in (self._trim.end, total, float("inf")) if x is not None)
         duration = max(0.0, end - begin) if end < float("inf") else None
         count = round(duration * rate) if duration is not None and rate else None
         if stream.frames and self._trim == Trim():
             count = stream.frames
+        color = None if frame.format.is_rgb or frame.format.name == "pal8" else tags_of(frame, stream.codec_context)
         return VideoInfo(
             width=frame.width,
             height=frame.height,
@@ -94,32 +117,33 @@ class VideoSource:
             duration_seconds=duration,
             sample_aspect_ratio=stream.sample_aspect_ratio or None,
             display_matrix=_display_matrix(frame),
-            color=None if frame.format.is_rgb else tags_of(frame),
+            color=color,
+            peak_nits=peak_nits(frame) if color is not None and is_hdr(color) else None,
+            alpha=frame.format.name.startswith("yuva") or is_transparent(frame),
         )
 
     def _own_seconds(self) -> float | None:
-        """How long the video is, by the file's header; None where only the length of all streams together is told."""
-        if self._stream.duration:
-            return float(self._stream.duration * self._time_base)
-        tag = self._stream.metadata.get("DURATION", "").split(":")  # Matroska
-        if len(tag) == 3:
-            with contextlib.suppress(ValueError):
-                return int(tag[0]) * 3600 + int(tag[1]) * 60 + float(tag[2])
-        return self._all_seconds() if len(self._container.streams) == 1 else None
-
-    def _all_seconds(self) -> float | None:
-        return self._container.duration / av.time_base if self._container.duration else None
+        """How long the video is, from the beginning of the file, by its header; None where it tells nothing."""
+        stream = self._stream
+        if stream.duration:
+            begins = (stream.start_time or 0) * self._time_base - Fraction(self._start) if stream.start_time else Fraction(0)
+            return float(stream.duration * self._time_base + begins)
+        if self._container.format.name.startswith("matroska"):  # both tell when it ends, not how long it is
+            ends = _matroska_seconds(stream) or _seconds(self._container)
+            return None if ends is None else max(0.0, ends - self._start)
+        return _seconds(self._container)
 
     def frames(self) -> Iterator[Frame]:
-        frame, last = self._first, None
+        decoded, last = self._first, None
         self._first = None
-        while frame is not None:
-            pts = self._timestamp(frame, last)
+        while decoded is not None:
+            pts = self._timestamp(decoded, last)
             if pts is not None:
-                yield Frame(self._pixels(frame), pts - self._shift, self._time_base, frame.duration or 0)
+                pixels, alpha = self._pictures.picture(decoded.frame)
+                yield Frame(pixels, pts - self._shift, self._time_base, decoded.duration, alpha)
                 last = pts
             with reading(self._spec):
-                frame = next(self._decoded, None)
+                decoded = next(self._decoded, None)
 
     def following(self, first: Frame, seconds: float) -> Generator[Pixels, None, None]:
         """From a second opening of the file; `first` alone where that does not find it again."""
@@ -127,94 +151,148 @@ class VideoSource:
         end = begin + REWIND_SECONDS + seconds
         trim = Trim(begin, end if self._trim.end is None else min(end, self._trim.end))
         found = False
-        with contextlib.suppress(VidstyleError), closing(VideoSource(self._spec, trim, self._allow_network)) as again:
-            for frame in again.frames():
-                found = found or np.array_equal(frame.pixels, first.pixels)
-                if found:
-                    yield frame.pixels
+        if not self._timeline.joins:  # else the times are not the file's own, and seeking means those
+            with contextlib.suppress(VidstyleError), closing(VideoSource(self._spec, trim, self._allow_network, True)) as again:
+                for frame in again.frames():
+                    found = found or np.array_equal(frame.pixels, first.pixels)
+                    if found:
+                        yield frame.pixels
         if not found:
             yield first.pixels
 
-    def _timestamp(self, frame: VideoFrame, last: int | None) -> int | None:
-        """The frame's pts; made up where it has none, None (leave the frame out) where it does not come after the last."""
-        if frame.pts is None:
+    def _timestamp(self, decoded: Decoded, last: int | None) -> int | None:
+        """The frame's pts; made up where it has none, None (leave the frame out) where it comes well before the last."""
+        rate = self._stream.average_rate or Fraction(25)
+        step = max(1, decoded.duration or round(1 / rate / self._time_base))
+        if decoded.pts is None:
             self._untimed += 1
-            rate = self._stream.average_rate or Fraction(25)
-            return 0 if last is None else last + max(1, round(1 / rate / self._time_base))
-        if last is not None and frame.pts <= last:
-            self._damaged += 1
-            return None
-        return frame.pts
+            return 0 if last is None else last + step
+        if last is None or decoded.pts > last:
+            return decoded.pts
+        if last - decoded.pts <= 2 * step:  # two recordings overlap a little where they were joined
+            self._bumped += 1
+            return last + max(1, round(Fraction(1, 1000) / self._time_base))
+        self._dropped += 1
+        return None
 
-    def _pixels(self, frame: VideoFrame) -> Pixels:
-        color = tags_of(frame)
-        self._resized += (frame.width, frame.height) != (self.info.width, self.info.height)
-        rgb = self._reformatter.reformat(
-            frame,
-            self.info.width,
-            self.info.height,
-            "rgb24",
-            src_colorspace=swscale_matrix(color),
-            src_color_range=color.range,
-            dst_color_range=2,
-            threads=1,
-        )
-        return np.asarray(rgb.to_ndarray(), np.uint8)
-
-    def _decode(self) -> Iterator[VideoFrame]:
-        """Decoded frames between the trim points. Packets are decoded one by one: damage costs its frames, not the rest."""
+    def _wanted(self) -> Iterator[Decoded]:
+        """Decoded frames between the trim points."""
         begin, end = self._start + self._trim.start, self._trim.end
-        if self._trim.start:
-            self._container.seek(int(begin * av.time_base))
-        for packet in self._packets():
-            for frame in self._decode_packet(packet):
-                seconds = float(frame.pts * self._time_base) if frame.pts is not None else None
-                if seconds is not None:
-                    self._end_seconds = max(self._end_seconds, seconds + float((frame.duration or 0) * self._time_base))
-                    if seconds < begin - 1e-6:
-                        continue
-                    if end is not None and seconds >= self._start + end - 1e-6:
-                        return
-                yield frame
+        for item in self._decode_from(begin) if self._trim.start else self._decode():
+            if item.pts is None:
+                yield item
+                continue
+            seconds = float(item.pts * self._time_base)
+            self._end_seconds = max(self._end_seconds, seconds + float(item.duration * self._time_base))
+            if seconds < begin - 1e-6:
+                continue
+            if end is not None and seconds >= self._start + end - 1e-6:
+                self._reached_end = True
+                return
+            yield item
 
-    def _packets(self) -> Iterator[Packet[VideoStream]]:
-        try:
-            yield from self._container.demux(self._stream)
-        except (av.error.FFmpegError, OSError, ValueError, IndexError):
-            self._damaged += 1  # nothing can be read past this point
+    def _decode_from(self, begin: float) -> Iterator[Decoded]:
+        """Frames from one at or before `begin` on: where seeking lands behind it, from further back."""
+        for back in SEEK_BACK if self._may_seek else ():
+            target = begin - back
+            if target <= self._start:
+                break
+            try:
+                self._container.seek(int(target * av.time_base))
+            except BROKEN:
+                break
+            self._timeline = Timeline(self._container)
+            self._decoding.sought()
+            decoded = self._decode()
+            first = next(decoded, None)
+            if first is not None and (first.pts is None or first.pts * self._time_base <= begin + 1e-6):
+                yield first
+                yield from decoded
+                return
+        if self._may_seek:
+            self._reopen()
+        yield from self._decode()
 
-    def _decode_packet(self, packet: Packet[VideoStream]) -> list[VideoFrame]:
-        if packet.is_corrupt:
-            self._damaged += 1
-        try:
-            return packet.decode()
-        except (av.error.FFmpegError, OSError, ValueError, IndexError):
-            self._damaged += 1
-            return []
+    def _reopen(self) -> None:
+        self._container.close()
+        self._container = open_media(self._spec, self._allow_network)
+        self._stream = self._video_stream()
+        self._decoding = Decoding(self._stream, MAX_PIXELS)
+        self._timeline = Timeline(self._container)
+
+    def _decode(self) -> Iterator[Decoded]:
+        """Frames from where the file stands."""
+        self._corrupt_packets = 0
+        suspects = deque([False] * JOIN_PACKETS, JOIN_PACKETS)
+        for packet, joined in read_packets(self._container, self._timeline):
+            if packet.stream.index != self._stream.index:
+                continue
+            if joined:
+                suspects.extend([False] * JOIN_PACKETS)
+            self._corrupt_packets += suspects[0]
+            suspects.append(packet.is_corrupt and not joined)
+            yield from self._decoding.frames(packet)  # type: ignore[arg-type]  # a packet of the video stream
+        self._corrupt_packets += sum(suspects)
+        yield from self._decoding.frames(None)
 
     def warnings(self) -> list[str]:
         found = []
         if self.info.color is not None and is_hdr(self.info.color):
-            found.append("the input is HDR; it was read as standard range, colours will look flat")
+            found.append("the input is HDR; it was brought to standard range for painting")
+        if self._deinterlacer.used:
+            found.append("the input is interlaced; it was deinterlaced")
+        if self._timeline.joins:
+            found.append(f"the input's clock jumps {self._timeline.joins} times: it was joined from several recordings")
         if self._untimed:
             found.append(f"{self._untimed} frames had no timestamp and were given one")
-        if self._resized:
-            found.append(f"{self._resized} frames changed size and were scaled to {self.info.width}x{self.info.height}")
+        if self._bumped:
+            found.append(f"{self._bumped} frames had the time of the one before and were moved behind it")
+        if self._pictures.resized:
+            size = f"{self.info.width}x{self.info.height}"
+            found.append(f"{self._pictures.resized} frames had another size and were fitted into {size}")
+        if self._pictures.flattened:
+            found.append(f"{self._pictures.flattened} frames had transparent parts, which were put on black")
         return found
 
     def damage(self) -> list[str]:
+        decoding = self._decoding
         found = []
-        if self._damaged:
-            found.append(f"{self._damaged} damaged packets or frames were left out")
-        own = self._own_seconds()
-        if own is not None and self._trim.end is None:
-            missing = self._start + own - self._end_seconds
-            if missing > max(TRUNCATED_SECONDS, 0.02 * own):
-                found.append(f"the input seems cut off: {missing:.1f} s of {own:.1f} s are missing at the end")
+        if decoding.held:
+            found.append(f"{decoding.held} damaged frames were replaced by the one before")
+        if decoding.corrupt:
+            found.append(f"{decoding.corrupt} frames are damaged and were painted as far as they could be mended")
+        others = max(decoding.failed - decoding.held, self._corrupt_packets - decoding.held - decoding.corrupt)
+        if others > 0:
+            found.append(f"{others} damaged packets were left out or mended")
+        if self._dropped:
+            found.append(f"{self._dropped} frames came out of order and were left out")
+        if not self._reached_end:
+            found += self._cut_off()
         return found
+
+    def _cut_off(self) -> list[str]:
+        own = self._own_seconds()
+        missing = self._start + own - self._end_seconds if own is not None else 0.0
+        if own is not None and missing > max(TRUNCATED_SECONDS, 0.02 * own):
+            return [f"the input seems cut off: {missing:.1f} s of {own:.1f} s are missing at the end"]
+        if self._missing_bytes:
+            return ["the input is cut off: the file is shorter than it says itself"]
+        return []
 
     def close(self) -> None:
         self._container.close()
+
+
+def _seconds(container: InputContainer) -> float | None:
+    return container.duration / av.time_base if container.duration else None
+
+
+def _matroska_seconds(stream: VideoStream) -> float | None:
+    tag = stream.metadata.get("DURATION", "").split(":")
+    with contextlib.suppress(ValueError):
+        if len(tag) == 3:
+            return int(tag[0]) * 3600 + int(tag[1]) * 60 + float(tag[2])
+    return None
 
 
 def _display_matrix(frame: VideoFrame) -> tuple[int, ...] | None:

@@ -5,6 +5,7 @@ After Ruder et al. 2016 and Lai et al. 2018; recursive, one frame of memory, no 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 import cv2
@@ -14,6 +15,7 @@ from vidstyle.frames import Pixels
 from vidstyle.temporal.flow import FLOW_HEIGHT, Flow, enlarged, grey, inside, occluded, shrunk, unchanged, warp
 
 _SHARES = {"light": 0.6, "strong": 0.85}
+_MEMORY = ("grey", "source", "painted")
 
 
 class Stabilizer:
@@ -44,3 +46,11 @@ class Stabilizer:
             result += share * (past - result)
         self._last = now, small, result
         return np.asarray((result + 0.5).clip(0, 255), np.uint8)
+
+    def memory(self) -> Mapping[str, np.ndarray]:
+        """See `vidstyle.stages.Remembering`."""
+        return {} if self._last is None else dict(zip(_MEMORY, self._last, strict=True))
+
+    def recall(self, memory: Mapping[str, np.ndarray]) -> None:
+        """See `vidstyle.stages.Remembering`."""
+        self._last = (memory[_MEMORY[0]], memory[_MEMORY[1]], memory[_MEMORY[2]]) if memory else None

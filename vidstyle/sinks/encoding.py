@@ -1,0 +1,177 @@
+"""Painted frames into packets: size, colour, opacity and clock as the video says."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from av.container import OutputContainer
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
+from av.video.stream import VideoStream
+
+from vidstyle.color import is_hdr, output_tags, swscale_matrix
+from vidstyle.errors import OutputError, UsageError
+from vidstyle.frames import ColorTags, Frame, VideoInfo
+from vidstyle.hdr import ToneMap
+from vidstyle.options import EncodeOptions
+from vidstyle.sinks.encoders import Encoder, GifPalette, encoder_options, pixel_format, subsampling
+
+KEYFRAME_SECONDS = 4
+"""At most so far apart: players jump there, and an output is checked from one to the next."""
+
+MIN_TICKS = 10_000
+"""A second, at least; MP4's muxer has the same bound."""
+
+GIF_TICK = Fraction(1, 100)
+
+
+class FrameEncoder:
+    """Encodes frames with their own timestamps into a stream of `output`, which it adds.
+
+    Size, shape of pixels, rotation and colour tags are those of `info`, but for an odd width or height that the pixel format
+    cannot hold: the last column or row is repeated once. Where the container cannot hold a rotation the picture is turned.
+    `repeatable`: the same frames give the same packets in every run. Raises `UsageError` for HDR with transparency.
+    """
+
+    def __init__(
+        self, output: OutputContainer, encoder: Encoder, info: VideoInfo, encode: EncodeOptions, repeatable: bool = False
+    ) -> None:
+        self._encoder, self._info, self._repeatable = encoder, info, repeatable
+        self._pix_fmt = pixel_format(encoder, encode, info.alpha)
+        self._is_gif = encoder.codec == "gif"
+        self._turn = info.display_matrix if self._is_gif else None
+        self._hdr = info.color if encode.keep_hdr and info.color is not None and is_hdr(info.color) else None
+        self._tone_map = ToneMap(self._hdr, info.peak_nits) if self._hdr is not None else None
+        if self._hdr is not None and info.alpha:
+            raise UsageError("expected a video without transparency for --keep-hdr; leave it out")
+        self._color = self._hdr or output_tags(info.color, info.width, info.height)
+        self._pad = _padding(encoder, self._pix_fmt, info)
+        self._reformatter, self._palette = VideoReformatter(), GifPalette() if self._is_gif else None
+        self._last_pts: int | None = None
+        self.dropped = 0
+        """Frames left out because the output's clock is too coarse to tell them apart."""
+        self.stream = self._add(output, encode)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height as encoded."""
+        return self.stream.width, self.stream.height
+
+    def _add(self, output: OutputContainer, encode: EncodeOptions) -> VideoStream:
+        info, color = self._info, self._color
+        options = encoder_options(self._encoder, encode) | dict(self._encoder.repeatable if self._repeatable else ())
+        stream = output.add_stream(self._encoder.name, rate=info.frame_rate or Fraction(25), options=options)
+        assert isinstance(stream, VideoStream)
+        size = (info.width, info.height) if not _is_quarter_turn(self._turn) else (info.height, info.width)
+        stream.width, stream.height = size[0] + self._pad[0], size[1] + self._pad[1]
+        stream.pix_fmt = "pal8" if self._is_gif else self._pix_fmt
+        context = stream.codec_context
+        context.time_base = stream.time_base = self.time_base = GIF_TICK if self._is_gif else _fine(info.time_base)
+        if info.sample_aspect_ratio:
+            context.sample_aspect_ratio = info.sample_aspect_ratio
+        if self._is_gif:
+            return stream
+        context.gop_size = max(1, round(KEYFRAME_SECONDS * (info.frame_rate or 25)))
+        context.colorspace, context.color_range = color.matrix, color.range
+        context.color_primaries, context.color_trc = color.primaries, color.transfer
+        if self._encoder.tag and output.format.name in ("mp4", "mov"):
+            stream.codec_tag = self._encoder.tag
+        if info.display_matrix:
+            stream.set_display_matrix(info.display_matrix)
+        return stream
+
+    def encode(self, frame: Frame) -> list[Packet[Any]]:
+        """The packets that `frame` completes; raises av's errors."""
+        converted = self._to_video_frame(frame)
+        if self._is_gif:
+            converted.pts = round(frame.pts * frame.time_base / GIF_TICK)
+            converted.time_base = GIF_TICK
+            if self._last_pts is not None and converted.pts <= self._last_pts:
+                self.dropped += 1
+                return []
+            self._last_pts = converted.pts
+        return list(self.stream.encode(converted))
+
+    def flush(self) -> list[Packet[Any]]:
+        """The packets that are left."""
+        return list(self.stream.encode(None))
+
+    def _to_video_frame(self, frame: Frame) -> VideoFrame:
+        pixels = frame.pixels if frame.alpha is None else np.dstack([frame.pixels, frame.alpha])
+        if self._turn:
+            pixels = _upright(pixels, self._turn)
+        if any(self._pad):
+            pixels = np.pad(pixels, ((0, self._pad[1]), (0, self._pad[0]), (0, 0)), mode="edge")
+        converted = self._convert(np.ascontiguousarray(pixels))
+        converted.pts, converted.time_base, converted.duration = frame.pts, frame.time_base, frame.duration
+        return converted
+
+    def _convert(self, pixels: np.ndarray) -> VideoFrame:
+        if self._tone_map is not None:
+            return self._tone_map.to_hdr(pixels, self._pix_fmt)
+        rgb = VideoFrame.from_numpy_buffer(pixels, "rgba" if pixels.shape[2] == 4 else "rgb24")
+        if self._palette is not None:
+            return self._palette.convert(rgb)
+        color = self._color
+        if self._pix_fmt.startswith(("gbr", "bgr", "rgb")):
+            return self._reformatter.reformat(rgb, format=self._pix_fmt, threads=1)
+        converted = self._reformatter.reformat(
+            rgb,
+            format=self._pix_fmt,
+            src_color_range=2,
+            dst_colorspace=swscale_matrix(color),
+            dst_color_range=color.range,
+            threads=1,
+        )
+        _tag(converted, color)
+        return converted
+
+    def warnings(self) -> list[str]:
+        """What the encoded video lacks of the frames, a sentence each."""
+        found = []
+        if any(self._pad):
+            found.append(f"{self._pix_fmt} needs even sizes: the output is {self.size[0]}x{self.size[1]}")
+        if self.dropped:
+            found.append(f"GIF counts hundredths of a second: {self.dropped} frames closer than that were left out")
+        return found
+
+
+def _fine(time_base: Fraction) -> Fraction:
+    """A clock that counts the same times, so fine that no player takes its ticks for the frame rate, as encoders write it."""
+    while time_base.denominator < MIN_TICKS:
+        time_base /= 2
+    return time_base
+
+
+def _tag(frame: VideoFrame, color: ColorTags) -> None:
+    frame.colorspace, frame.color_range = color.matrix, color.range
+    frame.color_primaries, frame.color_trc = color.primaries, color.transfer
+
+
+def _padding(encoder: Encoder, pix_fmt: str, info: VideoInfo) -> tuple[int, int]:
+    """Columns and rows to add: what most encoders need of subsampled colour; VP9 and AV1 take any size."""
+    if encoder.codec in ("vp9", "av1", "ffv1", "gif"):
+        return 0, 0
+    columns, rows = subsampling(pix_fmt)
+    return -info.width % columns, -info.height % rows
+
+
+def _is_quarter_turn(matrix: tuple[int, ...] | None) -> bool:
+    return matrix is not None and matrix[0] == 0 and matrix[4] == 0
+
+
+def _upright(pixels: np.ndarray, matrix: tuple[int, ...]) -> np.ndarray:
+    """`pixels` (H, W, C) as a player shows them: a point (x, y) goes to (a x + c y, b x + d y) (ISO/IEC 14496-12, 6.2.2).
+
+    Raises `OutputError` for other angles than quarter turns.
+    """
+    a, b, c, d = (int(np.sign(matrix[i])) for i in (0, 1, 3, 4))
+    if (abs(a), abs(b), abs(c), abs(d)) == (1, 0, 0, 1):
+        return pixels[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
+    if (abs(a), abs(b), abs(c), abs(d)) == (0, 1, 1, 0):
+        turned = pixels.swapaxes(0, 1)  # x and y change places
+        return turned[:: -1 if b < 0 else 1, :: -1 if c < 0 else 1]
+    raise OutputError("expected a rotation by quarter turns, which GIF can be turned by; -o NAME.mp4 keeps any other")

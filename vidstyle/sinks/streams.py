@@ -1,0 +1,136 @@
+"""What becomes of each stream of an input: decided, and told, before the work begins."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import av
+import av.error
+from av.container import InputContainer
+from av.stream import AttachmentStream, Disposition, Stream
+
+from vidstyle.media import main_video
+
+Action = Literal["paint", "copy", "transcode", "attach", "rewrite", "leave"]
+"""`rewrite`: the muxer writes the same anew from metadata (time code, chapters)."""
+
+_AUDIO_ENCODERS = {"mp4": "aac", "mov": "aac"}
+"""By muxer, what audio that it cannot hold becomes; elsewhere Opus, whose delay Matroska knows how to take off."""
+
+_ERRORS = (av.error.FFmpegError, OSError, ValueError)
+_SUFFIXES = {"matroska": ".mkv", "mp4": ".mp4", "mov": ".mov"}
+"""Containers to turn to for what another cannot hold, the most capable first."""
+
+
+@dataclass(frozen=True)
+class StreamPlan:
+    """One stream of the input: what is done with it, and why where it is not simply copied."""
+
+    stream: Stream
+    action: Action
+    why: str = ""
+
+    def __str__(self) -> str:
+        done = {"paint": "painted", "copy": "copied", "transcode": "converted", "attach": "copied", "rewrite": "copied"}
+        return f"{describe(self.stream)}: {done.get(self.action, 'left out')}" + (f" ({self.why})" if self.why else "")
+
+
+def plan_streams(container: InputContainer, muxer: str, audio: bool = True, subtitles: bool = True) -> list[StreamPlan]:
+    """A plan for every stream of `container`, in its order, with `muxer` (FFmpeg's name) as the output's format."""
+    video = main_video(container)
+    plans = []
+    for stream in container.streams:
+        if stream is video:
+            plans.append(StreamPlan(stream, "paint"))
+        elif stream.type == "audio" and not audio:
+            plans.append(StreamPlan(stream, "leave", "--no-audio"))
+        elif stream.type == "subtitle" and not subtitles:
+            plans.append(StreamPlan(stream, "leave", "--no-subtitles"))
+        else:
+            plans.append(_plan(stream, muxer, container))
+    return plans
+
+
+def left_out(plans: Sequence[StreamPlan]) -> list[str]:
+    """One sentence for each stream that nobody asked to leave out, or that changes."""
+    found = []
+    for plan in plans:
+        if plan.action == "leave" and not plan.why.startswith("--"):
+            found.append(f"not carried over: {describe(plan.stream)}: {plan.why}")
+        elif plan.action == "transcode":
+            found.append(f"{describe(plan.stream)} was converted: {plan.why}")
+    return found
+
+
+def describe(stream: Stream) -> str:
+    """A stream in a few words: `audio 2 (ac3, fra)`."""
+    kind = "cover art" if stream.disposition & Disposition.attached_pic else stream.type
+    words = [codec_of(stream), stream.metadata.get("language", ""), stream.metadata.get("handler_name", "")]
+    if stream.type == "attachment":
+        words = [stream.metadata.get("filename", "")]
+    known = [word for word in words if word and word not in ("unknown", "und") and not word.endswith("Handler")]
+    return f"{kind} {stream.index}" + (f" ({', '.join(known)})" if known else "")
+
+
+def codec_of(stream: Stream) -> str:
+    """The codec's plain name, whichever decoder stands for it."""
+    context = stream.codec_context
+    return context.codec.canonical_name if context is not None else stream.name or "unknown"
+
+
+def _plan(stream: Stream, muxer: str, container: InputContainer) -> StreamPlan:
+    if stream.type == "data" and "timecode" in stream.metadata and muxer in _SUFFIXES:
+        return StreamPlan(stream, "rewrite", "as the time code of the video")
+    if stream.type == "data" and muxer in ("mp4", "mov") and codec_of(stream) == "bin_data" and container.chapters():
+        return StreamPlan(stream, "rewrite", "as chapters")
+    if action := _holds(muxer, stream):
+        return StreamPlan(stream, action)
+    cannot = f"{_SUFFIXES.get(muxer, '.' + muxer)} cannot hold it"
+    if stream.type == "audio" and stream.codec_context is not None:
+        return StreamPlan(stream, "transcode", f"{cannot} as it is, it becomes {audio_encoder(muxer)}")
+    others = (suffix for other, suffix in _SUFFIXES.items() if other != muxer and _holds(other, stream))
+    way_out = next((f"; an output that ends in {suffix} (-o) can" for suffix in others), "")
+    return StreamPlan(stream, "leave", cannot + way_out)
+
+
+def _holds(muxer: str, stream: Stream) -> Action | None:
+    """How `muxer` takes `stream` as it is, if it does."""
+    cover = bool(stream.disposition & Disposition.attached_pic)
+    if cover or isinstance(stream, AttachmentStream):
+        if muxer == "matroska":
+            return "attach"
+        return "copy" if cover and muxer == "mp4" and accepts(muxer, stream) else None
+    return "copy" if accepts(muxer, stream) else None
+
+
+def audio_encoder(muxer: str) -> str:
+    """FFmpeg's name of the encoder for audio that `muxer` cannot hold as it is."""
+    return _AUDIO_ENCODERS.get(muxer, "libopus")
+
+
+def accepts(muxer: str, stream: Stream) -> bool:
+    """Whether `muxer` takes `stream`'s packets: it is asked, by writing a header into memory."""
+    try:
+        trial = av.open(io.BytesIO(), "w", format=muxer)
+    except _ERRORS:
+        return False
+    try:
+        add_copy(trial, stream)
+        trial.start_encoding()
+    except _ERRORS:
+        return False
+    finally:
+        with contextlib.suppress(*_ERRORS):
+            trial.close()
+    return True
+
+
+def add_copy(output: av.container.OutputContainer, stream: Stream) -> Stream:
+    """A stream of `output` for the packets of `stream`."""
+    if stream.codec_context is None:
+        return output.add_stream_from_template(stream)
+    return output.add_stream_from_template(stream, opaque=True)

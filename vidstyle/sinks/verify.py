@@ -1,0 +1,93 @@
+"""Reading an output back before it gets its name."""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import av.error
+from av.packet import Packet
+from av.video.stream import VideoStream
+
+from vidstyle.errors import OutputError
+from vidstyle.files import reason
+from vidstyle.media import open_media
+
+_TOLERANCE_SECONDS = 0.0101
+"""GIF counts hundredths of a second, Matroska thousandths."""
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What must be in an output."""
+
+    PER_SECOND: ClassVar[int] = 1_000_000
+
+    video: int
+    """The index of the painted stream."""
+    times: array[int]
+    """When each of its frames is shown, in microseconds, in any order."""
+    packets: dict[int, int] = field(default_factory=dict)
+    """How many packets the other streams have, by index."""
+    loose: set[int] = field(default_factory=set)
+    """Streams to which the muxer may have added packets."""
+
+
+def verify(path: Path, target: Path, expected: Expected) -> None:
+    """Read `path`, which is to become `target`: every packet must be there, every frame at its time, the first and the last
+    group of pictures decodable. Raises `OutputError`."""
+    try:
+        counts, times = _read(path, expected.video)
+    except (av.error.FFmpegError, OSError, ValueError, IndexError) as error:
+        raise OutputError(f"the output could not be read back, nothing was published: {target} ({reason(error)})") from error
+    if len(times) != len(expected.times):
+        raise OutputError(
+            f"expected {len(expected.times)} frames in the output, read back {len(times)}; nothing was published: {target}"
+        )
+    pairs = zip(sorted(expected.times), sorted(times), strict=True)
+    if any(abs(a - b) > _TOLERANCE_SECONDS * Expected.PER_SECOND for a, b in pairs):
+        raise OutputError(f"the output's timestamps came back wrong, nothing was published: {target}")
+    for index, count in expected.packets.items():
+        if counts[index] < count or (counts[index] > count and index not in expected.loose):
+            raise OutputError(
+                f"expected {count} packets in stream {index} of the output, read back {counts[index]}; "
+                f"nothing was published: {target}"
+            )
+
+
+def _read(path: Path, index: int) -> tuple[Counter[int], array[int]]:
+    """Packets of each stream, and the video's times in microseconds."""
+    counts: Counter[int] = Counter()
+    times = array("q")
+    with open_media(str(path)) as container:
+        video = container.streams[index]
+        assert isinstance(video, VideoStream)
+        group: list[Packet[Any]] = []
+        first = True
+        for packet in container.demux():
+            if not packet.size:
+                continue
+            counts[packet.stream.index] += 1
+            if packet.stream.index != index:
+                continue
+            if packet.is_keyframe and group:
+                if first:
+                    _decode(video, group)
+                first, group = False, []
+            group.append(packet)
+            pts = packet.pts if packet.pts is not None else packet.dts or 0
+            times.append(round(pts * packet.time_base * Expected.PER_SECOND))
+        if group:
+            _decode(video, group)
+    return counts, times
+
+
+def _decode(video: VideoStream, group: list[Packet[Any]]) -> None:
+    """Decode a group of pictures; raises av's errors or ValueError where it is damaged."""
+    video.codec_context.flush_buffers()
+    frames = [frame for packet in [*group, None] for frame in video.decode(packet)]
+    if not frames or any(frame.is_corrupt for frame in frames):
+        raise ValueError("its pictures cannot be decoded")

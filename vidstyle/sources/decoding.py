@@ -1,0 +1,173 @@
+"""Packets into frames, one by one: damage costs its frames and nothing else."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import av
+import av.error
+from av.filter import Graph
+from av.packet import Packet
+from av.stream import Stream
+from av.video.codeccontext import VideoCodecContext
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+BROKEN = (av.error.FFmpegError, OSError, ValueError, IndexError)
+"""What PyAV raises over damaged data."""
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A frame and when it is shown, in ticks of the stream; `pts` None where the file does not tell. `held`: it stands in
+    for a damaged one that could not be decoded."""
+
+    frame: VideoFrame
+    pts: int | None
+    duration: int
+    held: bool = False
+
+
+class Decoding:
+    """The frames of a video stream, in the order they are shown.
+
+    Where packets were damaged and gave no frame, the frame before is held, so that the picture stays as long as it was.
+    """
+
+    def __init__(self, stream: VideoStream, max_pixels: int) -> None:
+        self.failed = self.corrupt = self.held = 0
+        """Packets that raised, frames marked as damaged by the decoder, frames that stand in for others."""
+        self._decoder = _decoder_of(stream, max_pixels)
+        self._is_own = self._decoder is not stream.codec_context
+        # AVI tells when frames are decoded, not when they are shown: what its packets claim of that is guessed.
+        self._by_decoding_time = stream.container.format.name == "avi"
+        self._waiting: list[int] = []  # pts of packets whose frame has not come yet
+        self._hurt_until: int | None = None
+        self._last: Decoded | None = None
+
+    def sought(self) -> None:
+        """Forget what came before: the file was read on from elsewhere."""
+        if self._is_own:  # the stream's own is flushed by seeking
+            self._decoder.flush_buffers()
+        self.failed = self.corrupt = self.held = 0
+        self._waiting, self._hurt_until, self._last = [], None, None
+
+    def frames(self, packet: Packet[VideoStream] | None) -> Iterator[Decoded]:
+        """The frames that `packet` completes; with None those left at the end."""
+        if packet is not None and packet.pts is not None and not packet.is_discard:
+            heapq.heappush(self._waiting, packet.pts)
+        try:
+            frames = self._decoder.decode(packet)
+        except BROKEN:
+            frames = []
+            self.failed += 1
+            self._hurt(packet)
+        if packet is not None and packet.is_corrupt:
+            self._hurt(packet)
+        for frame in frames:
+            self.corrupt += frame.is_corrupt
+            yield from self._in_order(frame)
+        if packet is None:
+            yield from self._held_before(None)
+
+    def _hurt(self, packet: Packet[VideoStream] | None) -> None:
+        """The frame of `packet`, or of one shortly before (decoders work ahead), may not come."""
+        latest = max(self._waiting, default=None)
+        if packet is not None and latest is not None:
+            self._hurt_until = max(latest, self._hurt_until or latest)
+
+    def _in_order(self, frame: VideoFrame) -> Iterator[Decoded]:
+        pts = frame.dts if self._by_decoding_time else frame.pts
+        if pts is not None:
+            yield from self._held_before(pts)
+        self._last = Decoded(frame, pts, frame.duration or 0)
+        yield self._last
+
+    def _held_before(self, pts: int | None) -> Iterator[Decoded]:
+        """Stand-ins for the frames that should have come before `pts`, or at all."""
+        while self._waiting and (pts is None or self._waiting[0] <= pts):
+            lost = heapq.heappop(self._waiting)
+            hurt = self._hurt_until is not None and lost <= self._hurt_until
+            if hurt and lost != pts and self._last is not None and (self._last.pts is None or lost > self._last.pts):
+                self._last = Decoded(self._last.frame, lost, self._last.duration, held=True)
+                self.held += 1
+                yield self._last
+
+
+def _decoder_of(stream: VideoStream, max_pixels: int) -> VideoCodecContext:
+    """The stream's decoder, with a limit on what it allocates; for VP9 with transparency one that sees it."""
+    if has_vp9_alpha(stream):
+        decoder: Any = av.CodecContext.create("libvpx-vp9", "r")
+    else:
+        decoder = stream.codec_context
+        decoder.thread_type = "AUTO"  # frame threads: 4-5x on one file
+    decoder.options = {"max_pixels": str(max_pixels)}
+    assert isinstance(decoder, VideoCodecContext)
+    return decoder
+
+
+def has_vp9_alpha(stream: Stream) -> bool:
+    """Whether `stream` is VP9 with a second, hidden picture for its transparency (WebM container guidelines, AlphaMode)."""
+    return stream.type == "video" and stream.codec_context.name == "vp9" and stream.metadata.get("alpha_mode") == "1"
+
+
+class Deinterlacer:
+    """Frames of two fields become whole ones (BBC's and Weston's filter, FFmpeg's bwdif); others pass as they are."""
+
+    def __init__(self) -> None:
+        self._graph: Graph | None = None
+        self._like: tuple[int, int, str] | None = None
+        self._sink: Any = None
+        self._source: Any = None
+        self._waiting: list[Decoded] = []
+        self.used = False
+
+    def frames(self, decoded: Iterator[Decoded]) -> Iterator[Decoded]:
+        for item in decoded:
+            frame = item.frame
+            like = (frame.width, frame.height, frame.format.name)
+            if self._graph is not None and like != self._like:
+                yield from self._flush()
+            if self._graph is None:
+                if not frame.interlaced_frame:
+                    yield item
+                    continue
+                self._build(frame, like)
+            self._waiting.append(item)
+            if item.held:  # the same picture again: the filter would not take it twice
+                continue
+            self._source.push(frame)
+            yield from self._ready()
+        if self._graph is not None:
+            yield from self._flush()
+
+    def _build(self, frame: VideoFrame, like: tuple[int, int, str]) -> None:
+        self.used = True
+        self._like, self._graph = like, Graph()
+        self._source = self._graph.add_buffer(
+            width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base
+        )
+        bwdif = self._graph.add("bwdif", "mode=send_frame:parity=auto:deint=interlaced")
+        self._sink = self._graph.add("buffersink")
+        self._graph.link_nodes(self._source, bwdif, self._sink).configure()
+
+    def _flush(self) -> Iterator[Decoded]:
+        self._source.push(None)
+        yield from self._ready()
+        self._graph = None
+
+    def _ready(self) -> Iterator[Decoded]:
+        """What the filter, a frame behind, has done; each with the times of what went in."""
+        while True:
+            try:
+                whole = self._sink.pull()
+            except (av.error.BlockingIOError, av.error.EOFError):
+                return
+            item = self._waiting.pop(0)
+            yield Decoded(whole, item.pts, item.duration)
+            while self._waiting and self._waiting[0].held:
+                held = self._waiting.pop(0)
+                yield Decoded(whole, held.pts, held.duration, held=True)

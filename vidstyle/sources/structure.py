@@ -1,0 +1,118 @@
+"""Whether a file is as long as it says itself: a copy that broke off half way often plays without a complaint."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import BinaryIO
+
+_EBML, _SEGMENT = 0x1A45DFA3, 0x18538067
+_TS_PACKETS = (188, 192, 204)
+_PAGE = b"OggS"
+_BOXES = set(b"ftyp moov mdat free skip wide uuid moof mfra meta sidx styp ssix pnot udta emsg prft pdin PICT".split())
+
+
+def missing_bytes(path: Path) -> int:
+    """How many bytes `path` lacks by its own structure, at least; 0 where it says nothing of it.
+
+    Read are the boxes of MP4 and MOV (ISO/IEC 14496-12, 4.2), the segment of Matroska and WebM (RFC 9559), the chunks of RIFF
+    (AVI), the packets of transport streams, the last page of Ogg (RFC 3533, 6) and the trailer of GIF.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(16)
+        if head[4:8] in _BOXES:
+            return _boxes_end(file, size) - size
+        if int.from_bytes(head[:4], "big") == _EBML:
+            return max(0, _segment_end(file) - size)
+        if head[:4] == b"RIFF":
+            return max(0, _riff_end(file, size) - size)
+        if head[:6] in (b"GIF87a", b"GIF89a"):
+            return 0 if _tail(file, size, 16).rstrip(b"\0").endswith(b";") else 1
+        if head[:4] == _PAGE:
+            return _ogg_missing(_tail(file, size, 1 << 16))
+        if head[:1] == b"\x47" or head[4:5] == b"\x47":
+            return _transport_missing(file, size)
+    return 0
+
+
+def _boxes_end(file: BinaryIO, size: int) -> int:
+    """Where the last box that begins in the file would end; `size` where it does not go beyond."""
+    position = 0
+    while position + 8 <= size:
+        file.seek(position)
+        header = file.read(16)
+        length = int.from_bytes(header[:4], "big")
+        if length == 1 and len(header) == 16:
+            length = int.from_bytes(header[8:], "big")
+        # A length of 0 is to the end of the file; what is no box was put behind the last one, as some cameras do.
+        if length < 8 or header[4:8] not in _BOXES:
+            return size
+        position += length
+    return max(position, size)
+
+
+def _segment_end(file: BinaryIO) -> int:
+    """Where the segment ends; 0 where it does not tell, as in live recordings."""
+    position = 0
+    while True:
+        file.seek(position)
+        identity, id_length = _vint(file, keep_marker=True)
+        length, length_length = _vint(file, keep_marker=False)
+        if identity is None or length is None:
+            return 0
+        unknown = length == (1 << 7 * length_length) - 1
+        position += id_length + length_length + (0 if unknown else length)
+        if identity == _SEGMENT:
+            return 0 if unknown else position
+
+
+def _vint(file: BinaryIO, keep_marker: bool) -> tuple[int | None, int]:
+    first = file.read(1)
+    if not first or not first[0]:
+        return None, 0
+    length = 9 - first[0].bit_length()
+    rest = file.read(length - 1)
+    if len(rest) < length - 1:
+        return None, 0
+    value = int.from_bytes(first + rest, "big")
+    return (value if keep_marker else value & ((1 << 7 * length) - 1)), length
+
+
+def _riff_end(file: BinaryIO, size: int) -> int:
+    """Where the last RIFF chunk ends (OpenDML files have several)."""
+    position = 0
+    while position + 8 <= size:
+        file.seek(position)
+        header = file.read(8)
+        length = int.from_bytes(header[4:], "little")
+        if header[:4] != b"RIFF" or not length:  # 0: a writer that could not go back
+            break
+        position += 8 + length + length % 2
+    return position if position - size != 1 else size  # the last padding byte is often left out
+
+
+def _transport_missing(file: BinaryIO, size: int) -> int:
+    """The bytes lacking to a whole last packet."""
+    for length in _TS_PACKETS:
+        offset = 4 if length == 192 else 0
+        file.seek(0)
+        data = file.read(5 * length)
+        if len(data) == 5 * length and all(data[i * length + offset] == 0x47 for i in range(5)):
+            return -size % length
+    return 0
+
+
+def _ogg_missing(tail: bytes) -> int:
+    """1 unless the last page is whole."""
+    start = tail.rfind(_PAGE)
+    if start < 0 or len(tail) < start + 27:
+        return 1
+    segments = tail[start + 26]
+    end = start + 27 + segments + sum(tail[start + 27 : start + 27 + segments])
+    return int(end > len(tail))
+
+
+def _tail(file: BinaryIO, size: int, count: int) -> bytes:
+    file.seek(max(0, size - count), os.SEEK_SET)
+    return file.read(count)
