@@ -15,6 +15,7 @@ from functools import cache
 from typing import Any
 
 import av.error
+import cv2
 import numpy as np
 from av.codec import Codec, CodecContext
 from av.codec.codec import UnknownCodecError
@@ -30,6 +31,8 @@ from vidstyle.options import EncodeOptions
 os.environ.setdefault("SVT_LOG", "1")
 
 DEFAULT_QUALITY = 75
+
+_CPU_AVX_512F = 13  # OpenCV's number, which has no name in Python
 
 Points = tuple[tuple[int, int], ...]
 Options = tuple[tuple[str, str], ...]
@@ -62,8 +65,6 @@ class Encoder:
     extra: Options = ()
     prompt: Options = ()
     """Besides, where a picture must not be held back to look ahead."""
-    repeatable: Options = ()
-    """Besides, where the same frames must give the same packets in every run."""
     tag: str | None = None
     """Codec tag in MP4 and MOV; None: the muxer's choice."""
     hardware: bool = False
@@ -76,9 +77,9 @@ _AMF_SPEEDS = ("speed", "balanced", "quality")
 _NVENC_SPEEDS = tuple(f"p{n}" for n in range(1, 8))
 
 _X264: Points = ((0, 50), (100, 10))
-_X265: Points = ((0, 48), (40, 37), (60, 28), (75, 23), (90, 16), (100, 12))
-_AV1: Points = ((0, 63), (40, 59), (60, 42), (75, 30), (90, 15), (100, 8))
-_VP9: Points = ((0, 63), (40, 59), (60, 43), (75, 32), (90, 19), (100, 11))
+_X265: Points = ((0, 51), (20, 46), (40, 37), (60, 28), (75, 23), (90, 15), (100, 11))
+_AV1: Points = ((0, 63), (40, 62), (50, 56), (60, 45), (75, 30), (90, 11), (100, 6))
+_VP9: Points = ((0, 63), (40, 59), (60, 43), (75, 31), (90, 17), (100, 10))
 _VIDEOTOOLBOX: Points = ((0, 20), (75, 65), (100, 90))
 _AV1_INDEX: Points = tuple((quality, 4 * value) for quality, value in _AV1)
 
@@ -120,13 +121,14 @@ def _videotoolbox(codec: str, formats: tuple[str, ...], tag: str | None) -> Enco
     )  # fmt: skip
 
 
+# With AVX-512 its macroblock tree reads memory that nobody wrote, and now and then the same frames give other packets.
+_X264_EXTRA: Options = (("x264-params", "asm=AVX2"),) if cv2.checkHardwareSupport(_CPU_AVX_512F) else ()
+
 # No VA-API: it takes only pictures that are on the card already, and PyAV cannot bring them there.
 ENCODERS = (
     Encoder(
         "h264", "libx264", _MP4 + _MOV + _MKV, ("yuv420p",), ("crf",), _X264, (0, 51),
-        preset="veryfast", presets=_SPEEDS, prompt=(("tune", "zerolatency"),),
-        # Its macroblock tree reads memory that nobody wrote: now and then a packet is another one.
-        repeatable=(("mbtree", "0"),),
+        preset="veryfast", presets=_SPEEDS, extra=_X264_EXTRA, prompt=(("tune", "zerolatency"),),
     ),
     Encoder(
         "hevc", "libx265", _MP4 + _MOV + _MKV, ("yuv420p", "yuv420p10le"), ("crf",), _X265, (0, 51),

@@ -33,13 +33,11 @@ class FrameEncoder:
 
     Size, shape of pixels, rotation and colour tags are those of `info`, but for an odd width or height that the pixel format
     cannot hold: the last column or row is repeated once. Where the container cannot hold a rotation the picture is turned.
-    `repeatable`: the same frames give the same packets in every run. Raises `UsageError` for HDR with transparency.
+    Raises `UsageError` for HDR with transparency.
     """
 
-    def __init__(
-        self, output: OutputContainer, encoder: Encoder, info: VideoInfo, encode: EncodeOptions, repeatable: bool = False
-    ) -> None:
-        self._encoder, self._info, self._repeatable = encoder, info, repeatable
+    def __init__(self, output: OutputContainer, encoder: Encoder, info: VideoInfo, encode: EncodeOptions) -> None:
+        self._encoder, self._info = encoder, info
         self._pix_fmt = pixel_format(encoder, encode, info.alpha)
         self._is_gif = encoder.codec == "gif"
         self._turn = info.display_matrix if self._is_gif else None
@@ -62,7 +60,7 @@ class FrameEncoder:
 
     def _add(self, output: OutputContainer, encode: EncodeOptions) -> VideoStream:
         info, color = self._info, self._color
-        options = encoder_options(self._encoder, encode) | dict(self._encoder.repeatable if self._repeatable else ())
+        options = encoder_options(self._encoder, encode)
         stream = output.add_stream(self._encoder.name, rate=info.frame_rate or Fraction(25), options=options)
         assert isinstance(stream, VideoStream)
         size = (info.width, info.height) if not _is_quarter_turn(self._turn) else (info.height, info.width)

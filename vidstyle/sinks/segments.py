@@ -212,7 +212,7 @@ class ResumableSink:
         with writing(self._path):
             self._finish()
         companion = self._open_companion()
-        self._output = VideoFile(self._path, self._info, self._encode, companion, self._overwrite, repeatable=True)
+        self._output = VideoFile(self._path, self._info, self._encode, companion, self._overwrite)
         for packets in self._joined():
             self._output.mux(packets)
         self._output.publish()
@@ -248,7 +248,7 @@ class _Segment:
         self.frames = 0
         self._packets: list[tuple[int, int]] = []
         self._container: OutputContainer | None = av.open(str(path), "w", format={".mkv": "matroska", ".nut": "nut"}[path.suffix])
-        self.encoder = FrameEncoder(self._container, encoder, info, encode, repeatable=True)
+        self.encoder = FrameEncoder(self._container, encoder, info, encode)
 
     def write(self, frame: Frame) -> None:
         self._mux(self.encoder.encode(frame))

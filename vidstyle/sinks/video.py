@@ -70,7 +70,6 @@ class VideoFile:
         encode: EncodeOptions,
         companion: Companion | None = None,
         overwrite: bool = False,
-        repeatable: bool = False,
     ) -> None:
         self._companion = companion
         self._times = array("q")
@@ -85,7 +84,7 @@ class VideoFile:
                 self._container = container = av.open(str(self._file.path), "w", format=muxer, container_options=options)
 
                 def add_video() -> Any:
-                    self.encoder = FrameEncoder(container, encoder, info, encode, repeatable)
+                    self.encoder = FrameEncoder(container, encoder, info, encode)
                     return self.encoder.stream
 
                 if companion is None:
