@@ -13,6 +13,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from check_fidelity import markdown
 from quality_figure import figure
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -169,6 +170,45 @@ def encoder_section(found: dict[str, Any]) -> list[str]:
     ]
 
 
+def fidelity_table(fidelity: dict[str, Any]) -> str:
+    """The table of `tools/check_fidelity.py`'s results."""
+    return markdown(fidelity) + (
+        f"\n\nMeasured by `{fidelity['command']}` with ffprobe {fidelity['machine']['ffprobe']}, another build than PyAV's. "
+        "*same*: equal, times exactly in MP4 and MOV and to 1 ms in Matroska, copied packets by their hash; "
+        "*named*: not the same, and the run said so."
+    )
+
+
+def faults_table(faults: dict[str, Any]) -> str:
+    """The table of `tools/bench_faults.py`'s results."""
+    damaged, killed = faults["damaged"], faults["killed"]
+    codes = ", ".join(f"{count} ended with {code}" for code, count in damaged["codes"].items())
+    rows = (
+        (f"{damaged['files']} damaged files", codes),
+        ("tracebacks, crashes, hangs", f"{damaged['traceback']}, {damaged['crash']}, {damaged['hang']}"),
+        ("false successes", str(damaged["false_success"])),
+        ("peak memory", f"{damaged['peak_mib']} MiB"),
+        (f"{killed['kills']} times kill -9 in {killed['films']} conversions with `--resume`", ""),
+        ("files lost or not whole", str(killed["no_output"] + killed["not_whole"])),
+        ("resumed, and not equal to an uninterrupted run", str(killed["unequal"])),
+    )
+    lines = ["| | |", "| --- | --- |", *(f"| {what} | {figure} |" for what, figure in rows)]
+    where = f"{faults['machine']['cores']} cores of {faults['machine']['cpu']}"
+    lines += ["", f"Measured by `{faults['command']}` on {where}; the judge of outputs is Debian's ffmpeg."]
+    return "\n".join(lines)
+
+
+def care_table(care: dict[str, Any]) -> str:
+    """The sentence of `tools/bench_care.py`'s results."""
+    machine, percent = care["machine"], {key: f"{100 * care[key]:.1f} %" for key in ("care_costs", "resumable_costs")}
+    machine, percent = care["machine"], {key: f"{100 * care[key]:.1f} %" for key in ("care_costs", "resumable_costs")}
+    return (
+        f"Reading back, flushing, locking and checking cost {percent['care_costs']} of the time that {care['frames']} frames of "
+        f"640x360 take without all that; `--resume` costs {percent['resumable_costs']}. Measured by `{care['command']}` on "
+        f"{machine['cores']} cores of {machine['cpu']}."
+    )
+
+
 def models_page(styles: dict[str, dict[str, Any]], encoder: dict[str, Any]) -> str:
     """models/README.md: everything that ships here, with where it comes from and how it was made."""
     lines = [
@@ -205,17 +245,22 @@ def pages() -> dict[Path, str]:
     """Path -> text of everything that is generated."""
     readme = ROOT / "README.md"
     results = ROOT / "tools" / "results"
-    names = ("bench", "quality", "encoder", "live", "paint", "keyframes")
+    names = ("bench", "quality", "encoder", "live", "paint", "keyframes", "fidelity", "faults", "care")
     found = {name: json.loads((results / f"{name}.json").read_text("utf-8")) for name in names}
-    bench, quality, encoder, live, paint, keyframes = (found[name] for name in names)
+    bench, quality, encoder, live, paint, keyframes = (found[name] for name in names[:6])
     text = _filled(readme.read_text("utf-8"), "speed", speed_table(bench))
     text = _filled(text, "live", live_table(live))
     text = _filled(text, "quality", quality_table(quality))
     text = _filled(text, "paint", paint_table(paint))
     text = _filled(text, "keyframes", keyframes_table(keyframes))
     catalog = json.loads((ROOT / "models" / "catalog.json").read_text("utf-8"))
+    media = ROOT / "docs" / "media.md"
+    page = _filled(media.read_text("utf-8"), "fidelity", fidelity_table(found["fidelity"]))
+    page = _filled(page, "faults", faults_table(found["faults"]))
+    page = _filled(page, "care", care_table(found["care"]))
     return {
         readme: text,
+        media: page,
         ROOT / "models" / "README.md": models_page(catalog["styles"], encoder),
         results / "quality.svg": figure(quality["nets"]),
     }

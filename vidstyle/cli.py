@@ -136,7 +136,9 @@ def _convert(
     for job in jobs:
         if not is_image(job.spec):
             check_encoding(job.output, options.encode)
+    signals.hold()  # an interrupted import would be reported as a broken installation
     stylizer = load_stylizer(options.style)
+    signals.release()
     reporter.note(f"style {style}: {stylizer.describe()}")
     outcomes = run_jobs(jobs, stylizer, options, Interruptible(reporter, signals))
     for outcome in outcomes:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -14,7 +16,7 @@ from vidstyle.errors import DiskError, InputError, OutputExistsError, UsageError
 from vidstyle.files import is_url
 from vidstyle.frames import VideoInfo
 from vidstyle.options import ConvertOptions, StyleOptions
-from vidstyle.sources import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from vidstyle.sources import IMAGE_SUFFIXES, VIDEO_SUFFIXES, open_source
 from vidstyle.stages import Stylizer
 from vidstyle.stylizers import load_stylizer
 from vidstyle.stylizers.catalog import all_styles
@@ -79,11 +81,24 @@ def plan(inputs: Sequence[str], style: str, output: Path | None = None) -> list[
 
 
 def default_name(spec: str, label: str) -> str:
-    """`holiday.mp4` -> `holiday.mosaic.mp4`. A container that cannot be written becomes one that can."""
+    """`holiday.mp4` -> `holiday.mosaic.mp4`. A container that cannot be written becomes one that can; so does a GIF, unless it
+    has transparent parts, which MP4 cannot hold."""
     path = Path(PurePosixPath(urlsplit(spec).path).name or "stream") if is_url(spec) else Path(spec)
     suffix = path.suffix.lower()
-    kept = path.suffix if suffix in _KEPT_SUFFIXES else ".mp4" if suffix == ".gif" else ".mkv"
+    kept = path.suffix if suffix in _KEPT_SUFFIXES else ".mkv"
+    if suffix == ".gif":
+        kept = ".gif" if not is_url(spec) and _is_transparent(spec) else ".mp4"
     return f"{path.stem}.{label}{kept}"
+
+
+@cache
+def _is_transparent(spec: str) -> bool:
+    """Whether the first picture of a file has transparent parts; False where it cannot be read."""
+    try:
+        with closing(open_source(spec)) as source:
+            return source.info.alpha
+    except VidstyleError:
+        return False
 
 
 def _is_folder(name: str) -> bool:

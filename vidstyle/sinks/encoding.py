@@ -151,7 +151,7 @@ def _tag(frame: VideoFrame, color: ColorTags) -> None:
 
 def _padding(encoder: Encoder, pix_fmt: str, info: VideoInfo) -> tuple[int, int]:
     """Columns and rows to add: what most encoders need of subsampled colour; VP9 and AV1 take any size."""
-    if encoder.codec in ("vp9", "av1", "ffv1", "gif"):
+    if encoder.codec in ("vp9", "av1", "ffv1", "gif") and not encoder.hardware:
         return 0, 0
     columns, rows = subsampling(pix_fmt)
     return -info.width % columns, -info.height % rows

@@ -22,6 +22,8 @@ def check_free(target: Path, overwrite: bool) -> None:
     """Raise `OutputExistsError` if `target` is there and must stay, `DiskError` if its folder cannot be written to."""
     if target.is_dir():
         raise OutputExistsError(f"expected a file name for the output, {target} is a folder")
+    if target.exists() and not target.is_file():
+        raise OutputExistsError(f"expected a file for the output, {target} is a device or pipe; choose another name with -o")
     if os.path.lexists(target) and not overwrite:
         raise OutputExistsError(f"{target} exists; give --overwrite to replace it, or another name with -o")
     if not target.parent.is_dir():

@@ -55,7 +55,9 @@ class WorkFolder:
 
     def __init__(self, output: Path, fingerprint: Mapping[str, Any]) -> None:
         self.path = output.with_name(f".{output.name}.resume")
+        self._leaving = output.with_name(f".{output.name}.resume.done")
         self._fingerprint = dict(fingerprint)
+        shutil.rmtree(self._leaving, ignore_errors=True)  # of a run that was killed at its very end
         with writing(output):
             self.path.mkdir(mode=0o700, exist_ok=True)
         self._lock = filelock.FileLock(self.path / "lock")
@@ -137,9 +139,14 @@ class WorkFolder:
         replace_file(self.path / "manifest.json", lambda file: file.write(json.dumps(manifest).encode()))
 
     def remove(self) -> None:
-        """All is done: the folder goes."""
+        """All is done: the folder goes. It loses its name first, so that no other process finds it half gone."""
+        try:
+            os.replace(self.path, self._leaving)
+        except OSError:  # Windows, while the lock is open
+            self.close()
+            shutil.rmtree(self.path, ignore_errors=True)
         self.close()
-        shutil.rmtree(self.path, ignore_errors=True)
+        shutil.rmtree(self._leaving, ignore_errors=True)
 
     def close(self) -> None:
         """Let another process have it."""

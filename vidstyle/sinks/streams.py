@@ -78,8 +78,10 @@ def describe(stream: Stream) -> str:
 
 def codec_of(stream: Stream) -> str:
     """The codec's plain name, whichever decoder stands for it."""
-    context = stream.codec_context
-    return context.codec.canonical_name if context is not None else stream.name or "unknown"
+    with contextlib.suppress(ValueError):  # a codec that nobody knows
+        if stream.codec_context is not None:
+            return stream.codec_context.codec.canonical_name
+    return (stream.name if stream.type == "data" else None) or "unknown"
 
 
 def _plan(stream: Stream, muxer: str, container: InputContainer) -> StreamPlan:

@@ -20,6 +20,10 @@ BROKEN = (av.error.FFmpegError, OSError, ValueError, IndexError)
 """What PyAV raises over damaged data."""
 
 
+MAX_GROUP = 600
+"""So many packets at the end of a file are decoded a second time at most."""
+
+
 @dataclass(frozen=True)
 class Decoded:
     """A frame and when it is shown, in ticks of the stream; `pts` None where the file does not tell. `held`: it stands in
@@ -47,18 +51,25 @@ class Decoding:
         self._waiting: list[int] = []  # pts of packets whose frame has not come yet
         self._hurt_until: int | None = None
         self._last: Decoded | None = None
+        self._stream = stream
+        self._group: list[Packet[VideoStream]] = []
 
     def sought(self) -> None:
         """Forget what came before: the file was read on from elsewhere."""
         if self._is_own:  # the stream's own is flushed by seeking
             self._decoder.flush_buffers()
         self.failed = self.corrupt = self.held = 0
-        self._waiting, self._hurt_until, self._last = [], None, None
+        self._waiting, self._hurt_until, self._last, self._group = [], None, None, []
 
     def frames(self, packet: Packet[VideoStream] | None) -> Iterator[Decoded]:
         """The frames that `packet` completes; with None those left at the end."""
         if packet is not None and packet.pts is not None and not packet.is_discard:
             heapq.heappush(self._waiting, packet.pts)
+        if packet is not None:
+            if packet.is_keyframe:
+                self._group = []
+            if len(self._group) <= MAX_GROUP:
+                self._group.append(packet)
         try:
             frames = self._decoder.decode(packet)
         except BROKEN:
@@ -71,7 +82,28 @@ class Decoding:
             self.corrupt += frame.is_corrupt
             yield from self._in_order(frame)
         if packet is None:
+            if self._waiting and self._last is not None and 0 < len(self._group) <= MAX_GROUP:
+                yield from self._given_up()
             yield from self._held_before(None)
+
+    def _given_up(self) -> Iterator[Decoded]:
+        """The last frames, once more with a single thread: several give up at the end, without a word, if one fails."""
+        again = av.CodecContext.create(self._stream.codec_context.codec.name, "r")
+        assert isinstance(again, VideoCodecContext)
+        again.extradata = self._stream.codec_context.extradata
+        again.thread_count = 1
+        for packet in [*self._group, None]:
+            try:
+                frames = again.decode(packet)
+            except BROKEN:
+                self.failed += 1
+                self._hurt(self._group[-1])
+                continue
+            for frame in frames:
+                pts = frame.dts if self._by_decoding_time else frame.pts
+                if pts is not None and self._last is not None and self._last.pts is not None and pts > self._last.pts:
+                    self.corrupt += frame.is_corrupt
+                    yield from self._in_order(frame)
 
     def _hurt(self, packet: Packet[VideoStream] | None) -> None:
         """The frame of `packet`, or of one shortly before (decoders work ahead), may not come."""

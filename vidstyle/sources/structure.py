@@ -16,7 +16,7 @@ def missing_bytes(path: Path) -> int:
     """How many bytes `path` lacks by its own structure, at least; 0 where it says nothing of it.
 
     Read are the boxes of MP4 and MOV (ISO/IEC 14496-12, 4.2), the segment of Matroska and WebM (RFC 9559), the chunks of RIFF
-    (AVI), the packets of transport streams, the last page of Ogg (RFC 3533, 6) and the trailer of GIF.
+    (AVI), the packets of transport streams, the last tag of FLV, the last page of Ogg (RFC 3533, 6) and the trailer of GIF.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -31,6 +31,8 @@ def missing_bytes(path: Path) -> int:
             return 0 if _tail(file, size, 16).rstrip(b"\0").endswith(b";") else 1
         if head[:4] == _PAGE:
             return _ogg_missing(_tail(file, size, 1 << 16))
+        if head[:3] == b"FLV":
+            return _flv_missing(file, size)
         if head[:1] == b"\x47" or head[4:5] == b"\x47":
             return _transport_missing(file, size)
     return 0
@@ -101,6 +103,15 @@ def _transport_missing(file: BinaryIO, size: int) -> int:
         if len(data) == 5 * length and all(data[i * length + offset] == 0x47 for i in range(5)):
             return -size % length
     return 0
+
+
+def _flv_missing(file: BinaryIO, size: int) -> int:
+    """1 unless the file ends with the size of a tag that is where that says (FLV specification 10.1, E.3)."""
+    ends = int.from_bytes(_tail(file, size, 4), "big")
+    if not 11 <= ends <= size - 17:
+        return 1
+    file.seek(size - 4 - ends)
+    return int(int.from_bytes(file.read(4)[1:], "big") + 11 != ends)
 
 
 def _ogg_missing(tail: bytes) -> int:
