@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
 import av.error
 from av.packet import Packet
+from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
 from vidstyle.errors import OutputError
@@ -27,11 +29,11 @@ class Expected:
     PER_SECOND: ClassVar[int] = 1_000_000
 
     video: int
-    """The index of the painted stream."""
+    """The rank (see `ranks`) of the painted stream."""
     times: array[int]
     """When each of its frames is shown, in microseconds, in any order."""
     packets: dict[int, int] = field(default_factory=dict)
-    """How many packets the other streams have, by index."""
+    """How many packets the other streams have, by rank."""
     loose: set[int] = field(default_factory=set)
     """Streams to which the muxer may have added packets."""
 
@@ -58,19 +60,31 @@ def verify(path: Path, target: Path, expected: Expected) -> None:
             )
 
 
+def ranks(streams: Iterable[Stream]) -> dict[int, int]:
+    """By index: tracks from 0 up, cover art from -1 down. Indices are not read as they were written: MP4 has its covers behind
+    all tracks, and between them those that it makes itself, of chapters and time codes."""
+    known = list(streams)
+    covers = [s for s in known if s.disposition & Disposition.attached_pic]
+    tracks = [s for s in known if s not in covers]
+    return {s.index: n for n, s in enumerate(tracks)} | {s.index: -1 - n for n, s in enumerate(covers)}
+
+
 def _read(path: Path, index: int) -> tuple[Counter[int], array[int]]:
     """Packets of each stream, and the video's times in microseconds."""
     counts: Counter[int] = Counter()
     times = array("q")
     with open_media(str(path)) as container:
+        rank = ranks(container.streams)
+        index = next(i for i, r in rank.items() if r == index)
         video = container.streams[index]
         assert isinstance(video, VideoStream)
+        video.thread_type = "AUTO"  # type: ignore[assignment]  # a name will do
         group: list[Packet[Any]] = []
         first = True
         for packet in container.demux():
             if not packet.size:
                 continue
-            counts[packet.stream.index] += 1
+            counts[rank[packet.stream.index]] += 1
             if packet.stream.index != index:
                 continue
             if packet.is_keyframe and group:

@@ -22,7 +22,7 @@ from vidstyle.sinks.copying import Companion
 from vidstyle.sinks.encoders import find_encoder
 from vidstyle.sinks.encoding import FrameEncoder
 from vidstyle.sinks.publish import Unpublished
-from vidstyle.sinks.verify import Expected, verify
+from vidstyle.sinks.verify import Expected, ranks, verify
 
 FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm", ".gif": "gif"}
 """Suffixes that can be written, and the muxer's name."""
@@ -42,6 +42,13 @@ def check_container(path: Path) -> str:
     if name is None:
         raise UsageError(f"expected an output that ends in {', '.join(FORMATS)}, got {path.name}")
     return name
+
+
+def _unplaced(muxer: str, companion: Companion | None) -> list[str]:
+    """Metadata for which only QuickTime's list has a place, where iTunes' list is needed for cover art."""
+    if muxer != "mp4" or companion is None or not companion.has_cover:
+        return []
+    return sorted(key for key in companion.metadata if key.lower() not in _ITUNES_TAGS)
 
 
 def _muxer_options(muxer: str, time_base: Fraction, companion: Companion | None) -> dict[str, str]:
@@ -72,6 +79,7 @@ class VideoFile:
         overwrite: bool = False,
     ) -> None:
         self._companion = companion
+        self._unplaced = _unplaced(check_container(path), companion)
         self._times = array("q")
         self._closed = False
         muxer = check_container(path)
@@ -115,16 +123,22 @@ class VideoFile:
             index = self.encoder.stream.index
             if self._companion is not None:
                 self._companion.mux_until(self._container)
+            rank = ranks(self._container.streams)
             container, self._container = self._container, None
             container.close()  # may be where a full disk shows
         others = dict(self._companion.written) if self._companion is not None else {}
         loose = self._companion.subtitle_indices if self._companion is not None else set()
-        verify(self._file.path, self._file.target, Expected(index, self._times, others, loose))
+        packets = {rank[i]: count for i, count in others.items()}
+        verify(self._file.path, self._file.target, Expected(rank[index], self._times, packets, {rank[i] for i in loose}))
         self._file.publish()
 
     def warnings(self) -> list[str]:
         """What the output lacks of the input, a sentence each."""
-        return (self._companion.warnings() if self._companion is not None else []) + self.encoder.warnings()
+        found = self._companion.warnings() if self._companion is not None else []
+        if self._unplaced:
+            names = ", ".join(self._unplaced)
+            found.append(f"not carried over: metadata {names}, for which .mp4 has no place beside cover art; .mkv has (-o)")
+        return found + self.encoder.warnings()
 
     def close(self) -> None:
         """Let go of everything; what was not published is removed."""

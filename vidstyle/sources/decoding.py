@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import av
@@ -122,11 +123,19 @@ class Decoding:
         """Stand-ins for the frames that should have come before `pts`, or at all."""
         while self._waiting and (pts is None or self._waiting[0] <= pts):
             lost = heapq.heappop(self._waiting)
-            hurt = self._hurt_until is not None and lost <= self._hurt_until
+            hurt = (self._hurt_until is not None and lost <= self._hurt_until) or self._leaves_gap(lost, pts)
             if hurt and lost != pts and self._last is not None and (self._last.pts is None or lost > self._last.pts):
                 self._last = Decoded(self._last.frame, lost, self._last.duration, held=True)
                 self.held += 1
                 yield self._last
+
+    def _leaves_gap(self, lost: int, pts: int | None) -> bool:
+        """Whether there is room for a frame at `lost`, between the last one and the one at `pts`: not every decoder says that
+        a packet was damaged. The second field of a frame, and a picture that is never shown, leave none."""
+        if self._last is None or self._last.pts is None or not self._last.duration:
+            return False
+        room = self._last.duration * 3 // 4
+        return lost - self._last.pts >= room and (pts is None or pts - lost >= room)
 
 
 def _decoder_of(stream: VideoStream, max_pixels: int) -> VideoCodecContext:
@@ -180,7 +189,7 @@ class Deinterlacer:
         self.used = True
         self._like, self._graph = like, Graph()
         self._source = self._graph.add_buffer(
-            width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base
+            width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base or Fraction(1, 1000)
         )
         bwdif = self._graph.add("bwdif", "mode=send_frame:parity=auto:deint=interlaced")
         self._sink = self._graph.add("buffersink")

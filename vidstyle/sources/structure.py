@@ -28,7 +28,7 @@ def missing_bytes(path: Path) -> int:
         if head[:4] == b"RIFF":
             return max(0, _riff_end(file, size) - size)
         if head[:6] in (b"GIF87a", b"GIF89a"):
-            return 0 if _tail(file, size, 16).rstrip(b"\0").endswith(b";") else 1
+            return int(not _gif_ends(file))
         if head[:4] == _PAGE:
             return _ogg_missing(_tail(file, size, 1 << 16))
         if head[:3] == b"FLV":
@@ -83,7 +83,7 @@ def _vint(file: BinaryIO, keep_marker: bool) -> tuple[int | None, int]:
 
 def _riff_end(file: BinaryIO, size: int) -> int:
     """Where the last RIFF chunk ends (OpenDML files have several)."""
-    position = 0
+    position = length = 0
     while position + 8 <= size:
         file.seek(position)
         header = file.read(8)
@@ -91,7 +91,7 @@ def _riff_end(file: BinaryIO, size: int) -> int:
         if header[:4] != b"RIFF" or not length:  # 0: a writer that could not go back
             break
         position += 8 + length + length % 2
-    return position if position - size != 1 else size  # the last padding byte is often left out
+    return size if position - size == 1 and length % 2 else position  # the last padding byte is often left out
 
 
 def _transport_missing(file: BinaryIO, size: int) -> int:
@@ -112,6 +112,34 @@ def _flv_missing(file: BinaryIO, size: int) -> int:
         return 1
     file.seek(size - 4 - ends)
     return int(int.from_bytes(file.read(4)[1:], "big") + 11 != ends)
+
+
+def _gif_ends(file: BinaryIO) -> bool:
+    """Whether the blocks (GIF89a, 12 to 27) go on to the trailer; so far as they are blocks at all."""
+    file.seek(10)
+    position = 13 + _color_table(file.read(1))
+    while True:
+        file.seek(position)
+        kind = file.read(1)
+        if kind == b",":
+            head = file.read(9)
+            position += 11 + _color_table(head[8:])
+        elif kind == b"!":
+            position += 2
+        else:
+            return kind != b""
+        file.seek(position)
+        while length := file.read(1):
+            position += 1 + length[0]
+            if not length[0]:
+                break
+            file.seek(position)
+        else:
+            return False
+
+
+def _color_table(packed: bytes) -> int:
+    return 3 << (packed[0] & 7) + 1 if packed and packed[0] & 0x80 else 0
 
 
 def _ogg_missing(tail: bytes) -> int:

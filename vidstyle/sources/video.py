@@ -14,6 +14,7 @@ from typing import Any, cast
 import av
 import numpy as np
 from av.container import InputContainer
+from av.stream import Disposition, Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
@@ -69,7 +70,7 @@ class VideoSource:
             self._decoding = Decoding(self._stream, MAX_PIXELS)
             self._timeline = Timeline(self._container)
             self._deinterlacer = Deinterlacer()
-            self._dropped = self._bumped = self._untimed = 0
+            self._dropped = self._bumped = self._untimed = self._mistimed = 0
             self._end_seconds = 0.0
             self._reached_end = False
             self._decoded = self._deinterlacer.frames(self._wanted())
@@ -86,7 +87,7 @@ class VideoSource:
     def _video_stream(self) -> VideoStream:
         stream = main_video(self._container)
         if stream is None:
-            found = sorted({"cover art" if s.type == "video" else str(s.type) for s in self._container.streams})
+            found = sorted({_kind(s) for s in self._container.streams})
             raise InputError(f"expected a video stream, got only {' and '.join(found) or 'an empty file'}: {self._spec}")
         if stream.width * stream.height > MAX_PIXELS:
             raise InputError(f"expected frames of at most {MAX_PIXELS} pixels, got {stream.width}x{stream.height}: {self._spec}")
@@ -137,13 +138,14 @@ class VideoSource:
         decoded, last = self._first, None
         self._first = None
         while decoded is not None:
-            pts = self._timestamp(decoded, last)
+            with reading(self._spec):
+                coming = next(self._decoded, None)
+            pts = self._timestamp(decoded, coming, last)
             if pts is not None:
                 pixels, alpha = self._pictures.picture(decoded.frame)
                 yield Frame(pixels, pts - self._shift, self._time_base, decoded.duration, alpha)
                 last = pts
-            with reading(self._spec):
-                decoded = next(self._decoded, None)
+            decoded = coming
 
     def following(self, first: Frame, seconds: float) -> Generator[Pixels, None, None]:
         """From a second opening of the file; `first` alone where that does not find it again."""
@@ -160,13 +162,17 @@ class VideoSource:
         if not found:
             yield first.pixels
 
-    def _timestamp(self, decoded: Decoded, last: int | None) -> int | None:
+    def _timestamp(self, decoded: Decoded, coming: Decoded | None, last: int | None) -> int | None:
         """The frame's pts; made up where it has none, None (leave the frame out) where it comes well before the last."""
         rate = self._stream.average_rate or Fraction(25)
         step = max(1, decoded.duration or round(1 / rate / self._time_base))
         if decoded.pts is None:
             self._untimed += 1
             return 0 if last is None else last + step
+        before = last if last is not None else -(2**62)
+        if coming is not None and coming.pts is not None and before + 1 < coming.pts < decoded.pts - 2 * step:
+            self._mistimed += 1  # alone: those before and behind it agree
+            return min(before + step, coming.pts - 1) if last is not None else coming.pts - step
         if last is None or decoded.pts > last:
             return decoded.pts
         if last - decoded.pts <= 2 * step:  # two recordings overlap a little where they were joined
@@ -264,6 +270,8 @@ class VideoSource:
         others = max(decoding.failed - decoding.held, self._corrupt_packets - decoding.held - decoding.corrupt)
         if others > 0:
             found.append(f"{others} damaged packets were left out or mended")
+        if self._mistimed:
+            found.append(f"{self._mistimed} frames had a wrong time and were put between their neighbours")
         if self._dropped:
             found.append(f"{self._dropped} frames came out of order and were left out")
         if not self._reached_end:
@@ -281,6 +289,12 @@ class VideoSource:
 
     def close(self) -> None:
         self._container.close()
+
+
+def _kind(stream: Stream) -> str:
+    if stream.type != "video":
+        return str(stream.type)
+    return "cover art" if stream.disposition & Disposition.attached_pic else "a video of unknown size"
 
 
 def _seconds(container: InputContainer) -> float | None:
