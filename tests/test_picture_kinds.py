@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import av
+import cv2
 import numpy as np
 import pytest
 from check_fidelity import orientations, remux
@@ -16,7 +17,7 @@ from helpers import frames_of, listing, moving_bar, rgb_of, times_of, write_clip
 from test_color import Identity
 
 from vidstyle.convert import Result, convert
-from vidstyle.errors import InputError, UsageError
+from vidstyle.errors import InputError, OutputError
 from vidstyle.frames import Pixels
 from vidstyle.options import ConvertOptions, EncodeOptions
 from vidstyle.sources.video import MAX_PIXELS
@@ -159,7 +160,7 @@ def test_a_transparent_film_stays_so_without_loss(tmp_path: Path) -> None:
 def test_what_cannot_be_transparent_names_what_can(tmp_path: Path, given: tuple[str, str, str], suffix: str) -> None:
     name, codec, pix_fmt = given
     clip = write_rgba(tmp_path / name, codec, pix_fmt)
-    refused(clip, f"out{suffix}", UsageError, r"transparency.*-o NAME\.mkv")
+    refused(clip, f"out{suffix}", InputError, r"transparency.*-o NAME\.mkv")
 
 
 def test_pixels_that_could_be_transparent_but_are_not(tmp_path: Path) -> None:
@@ -312,3 +313,13 @@ def test_ten_bits_of_standard_range_are_no_hdr(tmp_path: Path) -> None:
     kept, _ = painted(clip, "kept.mp4", ConvertOptions(encode=EncodeOptions(keep_hdr=True)))
     assert tags_of(kept)[1] == "yuv420p10le"
     assert tags_of(kept)[4] not in (PQ, HLG)
+
+
+def test_a_transparent_picture_stays_transparent(tmp_path: Path) -> None:
+    picture = np.dstack([np.full((16, 24, 3), 90, np.uint8), np.tile(np.arange(0, 240, 10, dtype=np.uint8), (16, 1))])
+    cv2.imwrite(str(tmp_path / "in.png"), picture)
+    convert(str(tmp_path / "in.png"), tmp_path / "out.png", Identity())
+    assert (cv2.imread(str(tmp_path / "out.png"), cv2.IMREAD_UNCHANGED) == picture).all()
+    with pytest.raises(OutputError, match=r"\.png"):
+        convert(str(tmp_path / "in.png"), tmp_path / "out.jpg", Identity())
+    assert listing(tmp_path) == ["in.png", "out.png"]

@@ -105,7 +105,7 @@ def convert(
         sink.publish()
         report = {"warping error": meter.painted, "warping error of the input": meter.source} if meter else {}
         warnings = source.warnings() + sink.warnings()
-        return Result(output, count, time.monotonic() - began, warnings, source.damage(), report)
+        return Result(output, count, time.monotonic() - began, warnings, source.damage() + sink.damage(), report)
 
 
 def _fingerprint(spec: str, stylizer: Stylizer, options: ConvertOptions) -> dict[str, Any]:

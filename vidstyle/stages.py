@@ -81,6 +81,9 @@ class Sink(Protocol):
     def warnings(self) -> list[str]:
         """What the output lacks of the input, a sentence each."""
 
+    def damage(self) -> list[str]:
+        """What was lost of the input because it is damaged, a sentence each. Complete after `publish`."""
+
     def publish(self) -> None:
         """Finish, verify, and give the file its name; raises `OutputExistsError`, `OutputError` or `DiskError`."""
 

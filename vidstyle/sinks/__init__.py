@@ -95,11 +95,11 @@ def check_encoding(output: Path, encode: EncodeOptions) -> None:
 def stream_map(spec: str, output: Path, info: VideoInfo, options: ConvertOptions) -> list[str]:
     """What will become of each stream of the media `spec` in `output`, a line each. Raises `UsageError` where it cannot be."""
     from vidstyle.media import open_media
-    from vidstyle.sinks.encoders import find_encoder
+    from vidstyle.sinks.encoding import encoder_for
     from vidstyle.sinks.streams import plan_streams
     from vidstyle.sinks.video import check_container
 
-    encoder = find_encoder(options.encode, output.suffix.lower(), info.alpha)
+    encoder = encoder_for(output, info, options.encode)
     muxer = check_container(output)
     with open_media(spec, options.allow_network) as container:
         plans = plan_streams(container, muxer, options.audio, options.subtitles)

@@ -252,10 +252,11 @@ class Companion:
 
     def warnings(self) -> list[str]:
         """What is not carried over as it is, a sentence each."""
-        found = left_out(self._plans)
-        if self.refused:
-            found.append(f"{self.refused} damaged packets of other streams were left out")
-        return found
+        return left_out(self._plans)
+
+    def damage(self) -> list[str]:
+        """What could not be carried over because it is damaged, a sentence each."""
+        return [f"{self.refused} damaged packets of other streams were left out"] if self.refused else []
 
     def _read(self) -> Iterator[Packet[Any]]:
         """All packets of the output's other streams, in the order of the input."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,11 @@ from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from vidstyle.color import is_hdr, output_tags, swscale_matrix
-from vidstyle.errors import OutputError, UsageError
+from vidstyle.errors import InputError, OutputError, UsageError
 from vidstyle.frames import ColorTags, Frame, VideoInfo
 from vidstyle.hdr import ToneMap
 from vidstyle.options import EncodeOptions
-from vidstyle.sinks.encoders import Encoder, GifPalette, encoder_options, pixel_format, subsampling
+from vidstyle.sinks.encoders import Encoder, GifPalette, encoder_options, find_encoder, pixel_format, subsampling
 
 KEYFRAME_SECONDS = 4
 """At most so far apart: players jump there, and an output is checked from one to the next."""
@@ -26,6 +27,20 @@ MIN_TICKS = 10_000
 """A second, at least; MP4's muxer has the same bound."""
 
 GIF_TICK = Fraction(1, 100)
+
+
+def encoder_for(path: Path, info: VideoInfo, encode: EncodeOptions) -> Encoder:
+    """The encoder for the output `path` of a video as `info` describes it.
+
+    Raises what `find_encoder` does, but an `InputError` where it is the video's transparency that has no place.
+    """
+    suffix = path.suffix.lower()
+    if info.alpha:
+        find_encoder(encode, suffix)
+    try:
+        return find_encoder(encode, suffix, info.alpha)
+    except UsageError as error:
+        raise (InputError(str(error)) if info.alpha else error) from None
 
 
 class FrameEncoder:

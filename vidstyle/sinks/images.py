@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import cv2
+import numpy as np
 
 from vidstyle.errors import OutputError
 from vidstyle.files import writing
 from vidstyle.frames import Frame
 from vidstyle.sinks.publish import Unpublished
+
+_TRANSPARENT_SUFFIXES = {".png", ".webp", ".tif", ".tiff"}
 
 JPEG_QUALITY = 95
 
@@ -23,10 +26,14 @@ class ImageSink:
         self._file = Unpublished(path, overwrite)
 
     def write(self, frame: Frame) -> None:
-        bgr = cv2.cvtColor(frame.pixels, cv2.COLOR_RGB2BGR)
+        picture = cv2.cvtColor(frame.pixels, cv2.COLOR_RGB2BGR)
         suffix = self._file.target.suffix
+        if frame.alpha is not None:
+            if suffix.lower() not in _TRANSPARENT_SUFFIXES:
+                raise OutputError(f"the picture has transparent parts, which {suffix} cannot hold: -o NAME.png")
+            picture = np.dstack([picture, frame.alpha])
         quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY] if suffix.lower() in (".jpg", ".jpeg") else []
-        done, data = cv2.imencode(suffix, bgr, quality)
+        done, data = cv2.imencode(suffix, picture, quality)
         if not done:
             raise OutputError(f"could not encode {self._file.target}")
         with writing(self._file.target):
@@ -38,6 +45,9 @@ class ImageSink:
         self._file.publish()
 
     def warnings(self) -> list[str]:
+        return []
+
+    def damage(self) -> list[str]:
         return []
 
     def close(self) -> None:

@@ -25,8 +25,7 @@ from vidstyle.frames import Frame, VideoInfo
 from vidstyle.media import open_media, writing
 from vidstyle.options import EncodeOptions
 from vidstyle.sinks.copying import Companion
-from vidstyle.sinks.encoders import find_encoder
-from vidstyle.sinks.encoding import FrameEncoder
+from vidstyle.sinks.encoding import FrameEncoder, encoder_for
 from vidstyle.sinks.publish import check_free
 from vidstyle.sinks.video import VideoFile, check_container
 
@@ -172,7 +171,7 @@ class ResumableSink:
         overwrite: bool = False,
     ) -> None:
         check_container(path)
-        self._encoder = find_encoder(encode, path.suffix.lower(), info.alpha)
+        self._encoder = encoder_for(path, info, encode)
         if self._encoder.codec == "gif":
             raise UsageError("expected a video that can be joined from segments for --resume, GIF cannot")
         check_free(path, overwrite)
@@ -214,6 +213,9 @@ class ResumableSink:
 
     def warnings(self) -> list[str]:
         return self._output.warnings() if self._output is not None else self._warnings
+
+    def damage(self) -> list[str]:
+        return self._output.damage() if self._output is not None else []
 
     def publish(self) -> None:
         with writing(self._path):

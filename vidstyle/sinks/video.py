@@ -19,8 +19,7 @@ from vidstyle.frames import Frame, VideoInfo
 from vidstyle.media import writing
 from vidstyle.options import EncodeOptions
 from vidstyle.sinks.copying import Companion
-from vidstyle.sinks.encoders import find_encoder
-from vidstyle.sinks.encoding import FrameEncoder
+from vidstyle.sinks.encoding import FrameEncoder, encoder_for
 from vidstyle.sinks.publish import Unpublished
 from vidstyle.sinks.verify import Expected, ranks, verify
 
@@ -83,7 +82,7 @@ class VideoFile:
         self._times = array("q")
         self._closed = False
         muxer = check_container(path)
-        encoder = find_encoder(encode, path.suffix.lower(), info.alpha)
+        encoder = encoder_for(path, info, encode)
         self._file = Unpublished(path, overwrite)
         self._container: OutputContainer | None = None
         try:
@@ -140,6 +139,10 @@ class VideoFile:
             found.append(f"not carried over: metadata {names}, for which .mp4 has no place beside cover art; .mkv has (-o)")
         return found + self.encoder.warnings()
 
+    def damage(self) -> list[str]:
+        """What of the input's other streams was lost because it is damaged, a sentence each."""
+        return self._companion.damage() if self._companion is not None else []
+
     def close(self) -> None:
         """Let go of everything; what was not published is removed."""
         if self._container is not None:
@@ -172,6 +175,9 @@ class VideoSink:
 
     def warnings(self) -> list[str]:
         return self._output.warnings()
+
+    def damage(self) -> list[str]:
+        return self._output.damage()
 
     def publish(self) -> None:
         with writing(self._path):

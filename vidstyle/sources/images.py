@@ -11,7 +11,7 @@ import numpy as np
 
 from vidstyle.errors import InputError
 from vidstyle.files import check_regular_file
-from vidstyle.frames import Frame, Pixels, VideoInfo
+from vidstyle.frames import Frame, Mask, Pixels, VideoInfo
 
 
 def read_image(path: Path) -> Pixels:
@@ -27,16 +27,26 @@ def read_image(path: Path) -> Pixels:
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
 
 
+def read_alpha(path: Path) -> Mask | None:
+    """The opacity of the picture `path`, uint8 (H, W), as `read_image` has it; None where all of it is opaque."""
+    image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    if image is None or image.ndim != 3 or image.shape[2] != 4 or image.dtype not in (np.uint8, np.uint16):
+        return None
+    alpha = image[..., 3] if image.dtype == np.uint8 else image[..., 3] // 256
+    return np.ascontiguousarray(alpha, np.uint8) if alpha.min() < 255 else None
+
+
 class ImageSource:
     """One picture, decoded when opened."""
 
     def __init__(self, path: Path) -> None:
-        self._pixels = read_image(path)
+        self._pixels, alpha = read_image(path), read_alpha(path)
+        self._alpha = alpha if alpha is not None and alpha.shape == self._pixels.shape[:2] else None
         height, width = self._pixels.shape[:2]
         self.info = VideoInfo(width, height, frame_count_estimate=1)
 
     def frames(self) -> Iterator[Frame]:
-        yield Frame(self._pixels, 0, Fraction(1))
+        yield Frame(self._pixels, 0, Fraction(1), alpha=self._alpha)
 
     def following(self, first: Frame, seconds: float) -> Generator[Pixels, None, None]:
         yield first.pixels
