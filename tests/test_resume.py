@@ -96,7 +96,7 @@ def studio(request: pytest.FixtureRequest, tmp_path: Path, films: Callable[[str]
 # --- without an interruption
 
 
-@pytest.mark.parametrize("name", ["plain", "steady", "uneven", "mkv"])
+@pytest.mark.parametrize("name", ["plain", "steady"])
 def test_the_painting_is_that_of_a_run_without_resume(films: Any, tmp_path: Path, name: str) -> None:
     shutil.copy2(films(name), tmp_path)
     # So little is lost in encoding that a picture that begins a segment is as any other.
@@ -122,7 +122,7 @@ def test_times_and_sound_are_those_of_the_input(uninterrupted: Callable[..., Fac
 # --- after an interruption
 
 
-@pytest.mark.parametrize("after", [1, 3, 5])
+@pytest.mark.parametrize("after", [1, 5])
 def test_a_killed_run_goes_on(studio: Any, uninterrupted: Callable[..., Facts], after: int) -> None:
     one = studio()
     one.interrupt(after)
@@ -320,7 +320,7 @@ def _fill_with_noise(path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("harm", "which"),
-    [*((harm, 1) for harm in (_halve, _zero_a_block, _empty, _fill_with_noise, Path.unlink)), (_halve, 0), (_zero_a_block, -1)],
+    [*((harm, 1) for harm in (_halve, _zero_a_block, Path.unlink)), (_empty, 0), (_fill_with_noise, -1)],
 )
 def test_a_damaged_segment_is_painted_again(
     studio: Any, uninterrupted: Callable[..., Facts], harm: Callable[[Path], None], which: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +25,8 @@ from vidstyle.stylizers.catalog import find_style, sha256
 from vidstyle.temporal.metrics import WarpingError
 from vidstyle.temporal.shots import spread_over_shot
 from vidstyle.temporal.stabilize import Stabilizer
+
+log = logging.getLogger(__name__)
 
 SHOT_SECONDS = 4.0
 SHOT_PICTURES = 8
@@ -99,7 +102,12 @@ def convert(
                 yield from spread_over_shot(pictures, SHOT_PICTURES)
 
         in_step = options.resume and stabilizer is not None
-        count = run(source, stylizer, sink, options.batch_size, on_frame, shot_pictures, chain, done, in_step)
+        try:
+            count = run(source, stylizer, sink, options.batch_size, on_frame, shot_pictures, chain, done, in_step)
+        except KeyboardInterrupt:
+            if options.resume:
+                log.warning("the finished part of %s is kept; the same command goes on from there", output)
+            raise
         if count == 0:
             raise InputError(f"expected frames to paint, got none: {spec}")
         sink.publish()

@@ -60,11 +60,11 @@ class WorkFolder:
         with writing(output):
             self.path.mkdir(mode=0o700, exist_ok=True)
         self._lock = filelock.FileLock(self.path / "lock")
-        try:
-            with writing(output):
+        with writing(output):
+            try:
                 self._lock.acquire(timeout=0)
-        except filelock.Timeout:
-            raise OutputExistsError(f"another vidstyle is at work on {output}; nothing was changed") from None
+            except filelock.Timeout:
+                raise OutputExistsError(f"another vidstyle is at work on {output}; nothing was changed") from None
         self.segments: list[dict[str, Any]] = self._read()
 
     @property
