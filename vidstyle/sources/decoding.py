@@ -21,6 +21,9 @@ BROKEN = (av.error.FFmpegError, OSError, ValueError, IndexError)
 """What PyAV raises over damaged data."""
 
 
+SILENTLY_LOST = 2
+"""So many frames in a row at most are taken as lost where no decoder complained."""
+
 MAX_GROUP = 600
 """So many packets at the end of a file are decoded a second time at most."""
 
@@ -121,9 +124,11 @@ class Decoding:
 
     def _held_before(self, pts: int | None) -> Iterator[Decoded]:
         """Stand-ins for the frames that should have come before `pts`, or at all."""
+        # Many at once are on their way still: then it is this frame whose time is wrong.
+        few = pts is None or sum(waiting < pts for waiting in self._waiting) <= SILENTLY_LOST
         while self._waiting and (pts is None or self._waiting[0] <= pts):
             lost = heapq.heappop(self._waiting)
-            hurt = (self._hurt_until is not None and lost <= self._hurt_until) or self._leaves_gap(lost, pts)
+            hurt = (self._hurt_until is not None and lost <= self._hurt_until) or (few and self._leaves_gap(lost, pts))
             if hurt and lost != pts and self._last is not None and (self._last.pts is None or lost > self._last.pts):
                 self._last = Decoded(self._last.frame, lost, self._last.duration, held=True)
                 self.held += 1
