@@ -204,7 +204,7 @@ def care_table(care: dict[str, Any]) -> str:
     machine, percent = care["machine"], {key: f"{100 * care[key]:.1f} %" for key in ("care_costs", "resumable_costs")}
     return (
         f"Reading back, flushing, locking and checking cost {percent['care_costs']} of the time that {care['frames']} frames of "
-        f"640x360 take without all that; `--resume` costs {percent['resumable_costs']}. Measured by `{care['command']}` on "
+        f"the sample take without all that; `--resume` costs {percent['resumable_costs']}. Measured by `{care['command']}` on "
         f"{machine['cores']} cores of {machine['cpu']}."
     )
 

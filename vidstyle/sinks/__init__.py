@@ -47,11 +47,11 @@ def open_video_sink(
 
     All other streams, chapters and metadata come from the companion. Raises `OutputExistsError`, `OutputError` or `DiskError`.
     """
-    from vidstyle.sinks.video import VideoSink
+    from vidstyle.sinks.video import VideoFile, VideoSink
 
     companion = open_companion() if open_companion is not None else None
     try:
-        return VideoSink(path, info, encode, companion, overwrite)
+        return VideoSink(path, VideoFile(path, info, encode, companion, overwrite))
     except BaseException:
         if companion is not None:
             companion.close()

@@ -26,6 +26,9 @@ from vidstyle.timeline import Timeline, may_jump, read_packets
 _OWN_METADATA = {"encoder", "major_brand", "minor_version", "compatible_brands", "duration", "alpha_mode"}
 _OWN_PREFIXES = ("_statistics", "bps", "number_of_", "duration")
 
+INTERLEAVED_SECONDS = 10
+"""Streams of a file are not further apart than this, as FFmpeg's muxers see to it."""
+
 _MATROSKA = ("matroska", "webm")
 _BROKEN = (av.error.FFmpegError, OSError, ValueError, IndexError)
 _DAMAGED_PACKET = (av.error.InvalidDataError, av.error.ArgumentError)
@@ -100,6 +103,9 @@ class _Part:
     end: Fraction | None
     shift: Fraction
     done: set[int] = field(default_factory=set)
+    """Streams that have come to the end."""
+    over: bool = False
+    """Whether all have, those too of which nothing comes any more."""
 
     def takes(self, packet: Packet[Any]) -> bool:
         ticks = packet.pts if packet.pts is not None else packet.dts
@@ -108,6 +114,7 @@ class _Part:
         seconds = ticks * packet.time_base
         if self.end is not None and seconds >= self.end:
             self.done.add(packet.stream.index)
+            self.over = self.over or seconds >= self.end + INTERLEAVED_SECONDS
             return False
         return self.begin is None or seconds >= self.begin
 
@@ -264,10 +271,10 @@ class Companion:
         if self._part.begin is not None and self._tracks and not may_jump(self._container):
             self._container.seek(int(self._part.begin * av.time_base))
         for packet, _ in read_packets(self._container, timeline) if self._tracks else ():
-            track = self._tracks.get(packet.stream.index)
-            if track is None or not self._part.takes(packet):
-                if self._part.done and self._part.done >= self._tracks.keys():
-                    break
+            takes, track = self._part.takes(packet), self._tracks.get(packet.stream.index)
+            if self._part.over or (self._part.done and self._part.done >= self._tracks.keys()):
+                break
+            if track is None or not takes:
                 continue
             self._part.move(packet)
             yield from track.packets(packet)

@@ -148,7 +148,9 @@ class WorkFolder:
         shutil.rmtree(self._leaving, ignore_errors=True)
 
     def close(self) -> None:
-        """Let another process have it."""
+        """Let another process have it; a folder without a finished segment is of no use to anybody."""
+        if self._lock.is_locked and not self.segments:
+            shutil.rmtree(self.path, ignore_errors=True)
         self._lock.release()
 
 
@@ -291,9 +293,3 @@ def _decoding_times(times: list[int], step: int) -> list[int]:
     rank = {pts: i for i, pts in enumerate(shown)}
     delay = max((i - rank[pts] for i, pts in enumerate(times)), default=0)
     return [shown[i - delay] if i >= delay else shown[0] - (delay - i) * step for i in range(len(times))]
-
-
-def file_facts(path: Path) -> dict[str, Any]:
-    """What tells whether a file is still the same."""
-    status = path.stat()
-    return {"path": str(path.resolve()), "bytes": status.st_size, "modified_ns": status.st_mtime_ns}

@@ -77,11 +77,10 @@ class VideoFile:
         companion: Companion | None = None,
         overwrite: bool = False,
     ) -> None:
-        self._companion = companion
-        self._unplaced = _unplaced(check_container(path), companion)
-        self._times = array("q")
-        self._closed = False
         muxer = check_container(path)
+        self._companion = companion
+        self._unplaced = _unplaced(muxer, companion)
+        self._times = array("q")
         encoder = encoder_for(path, info, encode)
         self._file = Unpublished(path, overwrite)
         self._container: OutputContainer | None = None
@@ -155,18 +154,10 @@ class VideoFile:
 
 
 class VideoSink:
-    """Encodes frames, one after the other, straight into the output. See `vidstyle.stages.Sink`."""
+    """Encodes frames, one after the other, straight into `output`, which becomes `path`. See `vidstyle.stages.Sink`."""
 
-    def __init__(
-        self,
-        path: Path,
-        info: VideoInfo,
-        encode: EncodeOptions,
-        companion: Companion | None = None,
-        overwrite: bool = False,
-    ) -> None:
-        self._path = path
-        self._output = VideoFile(path, info, encode, companion, overwrite)
+    def __init__(self, path: Path, output: VideoFile) -> None:
+        self._path, self._output = path, output
 
     def write(self, frame: Frame) -> None:
         with writing(self._path):

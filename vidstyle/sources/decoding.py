@@ -92,8 +92,9 @@ class Decoding:
 
     def _given_up(self) -> Iterator[Decoded]:
         """The last frames, once more with a single thread: several give up at the end, without a word, if one fails."""
-        again = av.CodecContext.create(self._stream.codec_context.codec.name, "r")
+        again = av.CodecContext.create(self._decoder.codec.name, "r")
         assert isinstance(again, VideoCodecContext)
+        again.options = self._decoder.options
         again.extradata = self._stream.codec_context.extradata
         again.thread_count = 1
         for packet in [*self._group, None]:
