@@ -44,9 +44,13 @@ class Unpublished:
         prefix, suffix = f".{target.stem[:80]}.", f".part{target.suffix}"
         with writing(target):
             _remove_abandoned(target.parent, prefix, suffix)
-            self._handle, name = tempfile.mkstemp(prefix=prefix, suffix=suffix, dir=target.parent)
-            _lock(self._handle)
-        self.path = Path(name)
+            while True:
+                self._handle, name = tempfile.mkstemp(prefix=prefix, suffix=suffix, dir=target.parent)
+                self.path = Path(name)
+                _lock(self._handle)
+                if os.path.lexists(name):
+                    break
+                os.close(self._handle)  # another run took it for abandoned before it was locked
 
     def publish(self) -> None:
         """Flush to the disk, then take the final name: a link refuses an existing name, whatever happened meanwhile."""
