@@ -30,8 +30,8 @@ from helpers import (
     write_sound,
 )
 
-from vidstyle.folder import Job
 from vidstyle.frames import VideoInfo
+from vidstyle.jobs import Job
 from vidstyle.progress import Json
 
 MILLISECOND = Fraction(1, 1000)
@@ -328,10 +328,10 @@ def test_json_progress_of_a_usage_error_is_json(clip: Path) -> None:
 
 def test_progress_events_tell_frame_total_and_rate(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr("vidstyle.progress.JSON_EVERY_SECONDS", 0.0)
-    reporter = Json()
-    reporter.start(Job("in.mp4", Path("out.mp4")), VideoInfo(64, 48, frame_count_estimate=3))
+    reporter, job = Json(), Job("in.mp4", Path("out.mp4"))
+    reporter.start(job, VideoInfo(64, 48, frame_count_estimate=3))
     for count in (1, 2, 3):
-        reporter.frame(count)
+        reporter.frame(job, count)
     found = [event for event in events(capsys.readouterr().err) if event["event"] == "progress"]
     assert [event["frame"] for event in found] == [1, 2, 3]
     assert all(event["frames"] == 3 and event["fps"] > 0 for event in found)
@@ -374,6 +374,74 @@ def test_a_folder_does_not_convert_its_earlier_outputs(tmp_path: Path) -> None:
     assert listing(tmp_path) == made
 
 
+def test_a_tree_of_videos_and_pictures_into_another(tmp_path: Path) -> None:
+    (tmp_path / "in" / "day1").mkdir(parents=True)
+    write_clip(tmp_path / "in" / "a.mp4", times=range(4))
+    write_clip(tmp_path / "in" / "day1" / "b.mkv", times=range(4))
+    cv2.imwrite(str(tmp_path / "in" / "day1" / "c.png"), moving_bar(0, 32, 32))
+    paint("in", "--recursive", "--exclude", "*.mkv", "-o", "in/out/", cwd=tmp_path)
+    assert [name for name in listing(tmp_path / "in" / "out") if "." in name] == ["a.tiny.mp4", "day1/c.tiny.png"]
+    paint("in", "-r", "--include", "*.mkv", "-o", "in/out/{folder}/{style}-{name}", cwd=tmp_path)
+    assert len(frames_of(tmp_path / "in" / "out" / "day1" / "tiny-b.mkv")) == 4
+
+
+def test_several_styles(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "in.png"), moving_bar(0, 32, 32))
+    paint(tmp_path / "in.png", "--style", "slow", style="tiny")
+    assert listing(tmp_path) == ["in.png", "in.slow.png", "in.tiny.png"]
+    tiny, slow = (cv2.imread(str(tmp_path / f"in.{style}.png")).astype(int) for style in ("tiny", "slow"))
+    assert np.abs(tiny - slow).mean() > 1
+
+
+def test_dry_run_tells_the_style_of_each_output(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "in.png"), moving_bar(0, 32, 32))
+    lines = paint(tmp_path / "in.png", "--style", "slow", "--dry-run").stdout.splitlines()
+    assert [("in.slow.png" in line, line.endswith("style slow")) for line in lines] == [(True, True), (False, False)]
+    assert run_cli(tmp_path / "in.png", "--style", "tiny", "--style", "nobodys", "--dry-run").returncode == 4
+
+
+def test_inputs_from_lists(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png", "c d.png", "e.png"):
+        cv2.imwrite(str(tmp_path / name), moving_bar(0, 32, 32))
+    (tmp_path / "list.txt").write_text("# of today\n\nb.png\na.png\n")
+    paint("e.png", "-a", "list.txt", "--list", "-", "-o", "out", cwd=tmp_path, input="c d.png\r\n")
+    assert listing(tmp_path / "out") == ["a.tiny.png", "b.tiny.png", "c d.tiny.png", "e.tiny.png"]
+
+
+def test_a_name_that_is_not_utf8(tmp_path: Path) -> None:
+    name = os.fsencode(tmp_path) + b"/k\xfcste.mp4"
+    os.rename(write_clip(tmp_path / "in.mp4", times=range(4)), name)
+    (tmp_path / "list.txt").write_bytes(name + b"\n")
+    paint("--list", tmp_path / "list.txt", "--dry-run", env={"PYTHONIOENCODING": "utf-8:strict"})
+    paint("--list", tmp_path / "list.txt")
+    assert os.path.exists(os.fsencode(tmp_path) + b"/k\xfcste.tiny.mp4")
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "said"),
+    [
+        ([], 2, "expected a video, a picture or a folder"),
+        (["--list", "empty.txt"], 2, "expected inputs in empty.txt"),
+        (["--list", "none.txt"], 1, "none.txt"),
+        (["in.mp4", "b.mp4", "--list", "list.txt"], 1, "found nothing: b.mp4, c.mp4"),
+        (["in.mp4", "--style", "slow", "-o", "out.mp4"], 2, "out.mp4"),
+        (["in.mp4", "-o", "{stm}.mp4"], 2, "{stem}"),
+        (["in.mp4", "--style", "slow", "-o", "{stem}_new.mp4"], 2, "{style}"),
+        ([".", "--include", "*.mov"], 1, "besides 1"),
+        (["in.mp4", "--watch"], 2, "--watch"),
+        ([".", "--watch", "--dry-run"], 2, "--dry-run"),
+    ],
+)
+def test_what_cannot_be_planned_is_refused_before_any_work(clip: Path, given: list[str], code: int, said: str) -> None:
+    (clip.parent / "empty.txt").write_text("# nothing yet\n")
+    (clip.parent / "list.txt").write_text("c.mp4\n")
+    done = run_cli("--style", "tiny", *given, cwd=clip.parent)
+    assert done.returncode == code, done.stderr
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert listing(clip.parent) == ["empty.txt", "in.mp4", "list.txt"]
+
+
 def test_one_bad_file_in_a_folder_costs_only_itself(tmp_path: Path) -> None:
     for name in ("a.mp4", "c.mp4"):
         write_clip(tmp_path / name, times=range(4))
@@ -381,7 +449,7 @@ def test_one_bad_file_in_a_folder_costs_only_itself(tmp_path: Path) -> None:
     done = run_cli(tmp_path, "--style", "tiny")
     assert done.returncode == 3
     assert listing(tmp_path) == ["a.mp4", "a.tiny.mp4", "b.mp4", "c.mp4", "c.tiny.mp4"]
-    assert "1 of 3" in done.stderr.splitlines()[-1]
+    assert "3 files: 2 done, 1 failed" in done.stderr.splitlines()
     assert str(tmp_path / "b.mp4") in done.stderr.splitlines()[-1]
 
 

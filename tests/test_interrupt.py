@@ -5,10 +5,17 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from helpers import command, environment, listing, write_clip
+
+from vidstyle.frames import VideoInfo
+from vidstyle.interrupts import Interruptible, Signals, Terminated
+from vidstyle.jobs import Job
+from vidstyle.outcomes import Outcome
+from vidstyle.progress import Quiet
 
 STOPPED = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
@@ -49,3 +56,53 @@ def test_a_signal_ends_it_and_leaves_nothing(tmp_path: Path, number: signal.Sign
     assert process.returncode == STOPPED[number]
     assert "Traceback" not in rest
     assert listing(tmp_path) == ["in.mp4"]
+
+
+# In this process
+
+
+@pytest.fixture
+def signals() -> Iterator[Signals]:
+    before = [(number, signal.getsignal(number)) for number in STOPPED]
+    yield Signals()
+    for number, handler in before:
+        signal.signal(number, handler)
+
+
+JOB = Job("in.mp4", Path("out.mp4"))
+
+
+@pytest.mark.parametrize("number", STOPPED, ids=lambda number: number.name)
+def test_a_first_signal_waits_for_the_frame_in_flight_and_a_second_does_not(signals: Signals, number: signal.Signals) -> None:
+    reporter = Interruptible(Quiet(), signals)
+    signals.hold()
+    reporter.start(JOB, VideoInfo(64, 48))
+    signal.raise_signal(number)
+    reporter.foresee(JOB, 10, 100)  # in a thread of its own, which is not to be ended
+    with pytest.raises(KeyboardInterrupt) as stop:
+        reporter.frame(JOB, 1)
+    assert isinstance(stop.value, Terminated) == (number == signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(number)
+
+
+def test_a_signal_waits_until_the_end_of_a_file_is_told(signals: Signals, capsys: pytest.CaptureFixture[str]) -> None:
+    signals.hold()
+    signal.raise_signal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        Interruptible(Quiet(quiet=False), signals).done(Outcome(JOB, skipped="is finished already"))
+    assert "is finished already" in capsys.readouterr().err
+
+
+def test_a_signal_that_waits_comes_at_the_end_unless_an_error_is_on_its_way(signals: Signals) -> None:
+    with pytest.raises(KeyboardInterrupt), signals.held():
+        signal.raise_signal(signal.SIGINT)
+    with pytest.raises(ValueError, match="why"), signals.held():
+        raise ValueError("why")
+
+
+def test_signals_act_at_once_where_they_are_not_held(signals: Signals) -> None:
+    with signals.held():
+        pass
+    with pytest.raises(Terminated):
+        signal.raise_signal(signal.SIGTERM)

@@ -145,8 +145,8 @@ def painted(clip: Path, name: str, options: ConvertOptions = ConvertOptions()) -
 
 
 def tags_of(metadata: dict[str, str]) -> dict[str, str]:
-    """But those that the muxer writes itself."""
-    own = ("DURATION", "ENCODER", "encoder", "major_brand", "minor_version", "compatible_brands", "vendor_id")
+    """But those that the muxer writes itself, and ours."""
+    own = ("VIDSTYLE", "DURATION", "ENCODER", "encoder", "major_brand", "minor_version", "compatible_brands", "vendor_id")
     return {key: value for key, value in metadata.items() if key not in own}
 
 

@@ -50,8 +50,9 @@ CHECKS = (
     "av_offset",
     "decodes",
 )
-# The muxer owns these, or they would tell untruths of the new file.
-_OWN_TAGS = {"encoder", "major_brand", "minor_version", "compatible_brands", "vendor_id", "alpha_mode"}
+# The muxer or vidstyle owns these, or they would tell untruths of the new file.
+_OWN_TAGS = {"encoder", "encoding_tool", "vidstyle", "major_brand", "minor_version", "compatible_brands"}
+_OWN_TAGS |= {"vendor_id", "alpha_mode"}
 _OWN_PREFIXES = ("duration", "bps", "number_of_", "_statistics")
 _UNKNOWN = {None, "unknown", "reserved", "unspecified"}
 _COLOURS = ("color_range", "color_space", "color_transfer", "color_primaries")

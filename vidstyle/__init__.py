@@ -1,8 +1,10 @@
 """vidstyle: turns videos into moving paintings.
 
-Importing this loads neither torch nor cv2; the names below load what they need when they are first used.
+    vidstyle.stylize("holiday.mp4", style="mosaic")        # a file
+    vidstyle.Stylizer("mosaic")                            # a net to keep: pictures, frames, files
+    vidstyle.read_frames(...), vidstyle.write_video(...)   # what is between them is yours
 
-    vidstyle.stylize("in.mp4", style="mosaic")
+docs/python.md has examples. Importing this loads nothing heavy; the names below load what they need when they are first used.
 """
 
 from __future__ import annotations
@@ -11,19 +13,43 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vidstyle.convert import Result, convert
-    from vidstyle.errors import VidstyleError
-    from vidstyle.folder import stylize
+    from vidstyle.api import Stylizer, styles, stylize
+    from vidstyle.clips import read_frames, write_video
+    from vidstyle.convert import Result
+    from vidstyle.errors import (
+        DeviceError,
+        DiskError,
+        InputError,
+        MissingExtraError,
+        OutputError,
+        OutputExistsError,
+        StyleError,
+        UsageError,
+        VidstyleError,
+    )
+    from vidstyle.frames import Frame
     from vidstyle.options import ConvertOptions, EncodeOptions, StyleOptions, Trim
     from vidstyle.stylizers import load_stylizer
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "stylize": "folder",
+    "Stylizer": "api",
+    "styles": "api",
+    "stylize": "api",
+    "read_frames": "clips",
+    "write_video": "clips",
     "Result": "convert",
-    "convert": "convert",
+    "DeviceError": "errors",
+    "DiskError": "errors",
+    "InputError": "errors",
+    "MissingExtraError": "errors",
+    "OutputError": "errors",
+    "OutputExistsError": "errors",
+    "StyleError": "errors",
+    "UsageError": "errors",
     "VidstyleError": "errors",
+    "Frame": "frames",
     "ConvertOptions": "options",
     "EncodeOptions": "options",
     "StyleOptions": "options",
@@ -33,15 +59,27 @@ _HOMES = {
 
 __all__ = [
     "ConvertOptions",
+    "DeviceError",
+    "DiskError",
     "EncodeOptions",
+    "Frame",
+    "InputError",
+    "MissingExtraError",
+    "OutputError",
+    "OutputExistsError",
     "Result",
+    "StyleError",
     "StyleOptions",
+    "Stylizer",
     "Trim",
+    "UsageError",
     "VidstyleError",
     "__version__",
-    "convert",
     "load_stylizer",
+    "read_frames",
+    "styles",
     "stylize",
+    "write_video",
 ]
 
 
@@ -49,3 +87,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'vidstyle' has no attribute '{name}'")
     return getattr(importlib.import_module(f"vidstyle.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from contextlib import closing
-from dataclasses import fields
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -20,10 +19,11 @@ from vidstyle.errors import (
     EXIT_DONE,
     EXIT_FAILED,
     EXIT_USAGE,
+    UsageError,
     VidstyleError,
 )
 from vidstyle.interrupts import Interruptible, Signals, exit_code
-from vidstyle.options import ConvertOptions, EncodeOptions, StyleOptions
+from vidstyle.options import ClusterOptions, ConvertOptions, EncodeOptions, Selection, StyleOptions
 
 if TYPE_CHECKING:
     from vidstyle.progress import Quiet
@@ -53,9 +53,36 @@ def cli() -> None:
 
 
 @cli.command(hidden=True)
-@click.argument("inputs", nargs=-1, required=True, metavar="INPUT [INPUT ...]")
-@click.option("--style", default=StyleOptions.style, show_default=True, help="A style's name, or a model file.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="File, or folder for several inputs.")
+@click.argument("inputs", nargs=-1, metavar="INPUT [INPUT ...]")
+@click.option(
+    "--style",
+    "styles",
+    multiple=True,
+    default=[StyleOptions.style],
+    show_default=True,
+    help="A style's name, or a model file; several for a painting in each.",
+)
+@click.option(
+    "-o",
+    "--output",
+    help="File, folder for several outputs, or template such as {folder}/{stem}.{style}{ext} or {name}.",
+)
+@click.option("-a", "--list", "lists", multiple=True, metavar="FILE", help="Inputs, one a line; - is stdin.")
+@click.option("-r", "--recursive", is_flag=True, help="Take subfolders too.")
+@click.option("--include", multiple=True, metavar="PATTERN", help="Of folders take only what fits, such as '*.mov' or 'day1/*'.")
+@click.option("--exclude", multiple=True, metavar="PATTERN", help="Of folders leave out what fits.")
+@click.option("--watch", is_flag=True, help="Stay, and paint what arrives in the folders.")
+@click.option("--workers", type=click.IntRange(1), default=None, help="Work with so many processes, dividing long films.")
+@click.option("--cluster", metavar="ADDRESS", default=None, help="Work on a Ray cluster: local, auto or ray://HOST:PORT.")
+@click.option(
+    "--chunk",
+    "chunk_seconds",
+    type=SECONDS,
+    default=ClusterOptions.chunk_seconds,
+    show_default=True,
+    metavar="TIME",
+    help="Length of the parts of a long film.",
+)
 @click.option("--start", type=SECONDS, default=None, help="Begin here (seconds or H:M:S).")
 @click.option("--end", type=SECONDS, default=None, help="End here.")
 @click.option("--duration", type=SECONDS, default=None, help="Take this much.")
@@ -99,55 +126,115 @@ def convert(
     signals: Signals,
     /,
     inputs: tuple[str, ...],
-    style: str,
-    output: Path | None,
+    styles: tuple[str, ...],
+    output: str | None,
     dry_run: bool,
     progress: str,
     quiet: bool,
     verbose: bool,
     **given: Any,
 ) -> int:
-    """Paint videos, pictures, or every video of a folder.
+    """Paint videos and pictures, or all of a folder.
 
     in.mp4 becomes in.STYLE.mp4 beside it: sound, timing and shape stay, nothing is overwritten.
     """
     level = logging.INFO if verbose else logging.ERROR if quiet else logging.WARNING
-    return reported(progress, quiet, level, lambda r: _convert(inputs, style, output, dry_run, given, r, signals))
+    return reported(progress, quiet, level, lambda r: _convert(inputs, styles, output, dry_run, given, r, signals))
 
 
 def _convert(
     inputs: tuple[str, ...],
-    style: str,
-    output: Path | None,
+    styles: tuple[str, ...],
+    output: str | None,
     dry_run: bool,
     given: dict[str, Any],
     reporter: Quiet,
     signals: Signals,
 ) -> int:
-    from vidstyle.folder import plan, run_jobs
+    from vidstyle.jobs import Planner
     from vidstyle.sinks import check_encoding
     from vidstyle.sources import is_image
-    from vidstyle.stylizers import load_stylizer
 
-    options = _convert_options(style, given)
-    jobs = plan(inputs, style, output)
+    options = _convert_options(styles[0], given)
+    selection = Selection(given["recursive"], given["include"], given["exclude"])
+    planner = Planner(_with_listed(inputs, given["lists"]), styles, output, selection)
+    if given["watch"]:
+        if dry_run:
+            raise UsageError("expected --watch or --dry-run, got both")
+        if not planner.folders:
+            raise UsageError("expected a folder for --watch among the inputs, got none")
+    jobs = planner.plan_for(planner.given) if given["watch"] else planner.plan()
     if dry_run:
         return _dry_run(jobs, options)
-    for job in jobs:
-        if not is_image(job.spec):
-            check_encoding(job.output, options.encode)
-    signals.hold()  # an interrupted import would be reported as a broken installation
-    stylizer = load_stylizer(options.style)
-    signals.release()
-    reporter.note(f"style {style}: {stylizer.describe()}")
-    outcomes = run_jobs(jobs, stylizer, options, Interruptible(reporter, signals))
+    # One of each kind: there may be thousands.
+    for output_path in {job.output.suffix: job.output for job in jobs if not is_image(job.spec)}.values():
+        check_encoding(output_path, options.encode)
+    cluster = ClusterOptions(given["workers"], given["cluster"], given["chunk_seconds"])
+    shared = bool(planner.folders or given["lists"])
+    with _painters(styles, options, cluster, shared, reporter, signals) as painted:
+        outcomes = painted(jobs) if jobs else []
+        if given["watch"]:
+            _watch(planner, painted, selection, reporter, signals)
     for outcome in outcomes:
         if outcome.result and outcome.result.report:
             click.echo(report_line(outcome.result))
-    failed = [o for o in outcomes if o.error]
-    if failed and len(outcomes) > 1:
-        reporter.say(f"failed: {len(failed)} of {len(outcomes)}: {', '.join(o.job.spec for o in failed)}")
+    if len(outcomes) > 1:
+        reporter.summary(outcomes)
     return _exit_code(outcomes)
+
+
+@contextmanager
+def _painters(
+    styles: Sequence[str], options: ConvertOptions, cluster: ClusterOptions, shared: bool, reporter: Quiet, signals: Signals
+) -> Iterator[Callable[[Sequence[Any]], list[Any]]]:
+    """What works jobs off: this process, or the workers that were asked for. `shared`: other runs may be at the same jobs."""
+    with ExitStack() as stack:
+        if cluster.workers is None and cluster.address is None:
+            with signals.held():  # an interrupted import would be reported as a broken installation
+                from vidstyle.folder import run_jobs
+                from vidstyle.stylizers import load_stylizer
+
+                stylizers = {style: load_stylizer(replace(options.style, style=style)) for style in dict.fromkeys(styles)}
+            for style, stylizer in stylizers.items():
+                reporter.note(f"style {style}: {stylizer.describe()}")
+
+            def painted(jobs: Sequence[Any]) -> list[Any]:
+                with signals.held():
+                    return run_jobs(jobs, stylizers, options, Interruptible(reporter, signals), shared)
+        else:
+            with signals.held():
+                from vidstyle import cluster as crew
+
+                engine = stack.enter_context(closing(crew.open_engine(list(dict.fromkeys(styles)), options, cluster)))
+            place = f"the Ray cluster {cluster.address}" if cluster.address else "this machine"
+            reporter.note(f"{engine.workers} {'worker' if engine.workers == 1 else 'workers'} on {place}")
+
+            def painted(jobs: Sequence[Any]) -> list[Any]:
+                return crew.run_jobs(jobs, engine, options, reporter, cluster.chunk_seconds)
+
+        yield painted
+
+
+def _watch(
+    planner: Any, painted: Callable[[Sequence[Any]], list[Any]], selection: Selection, reporter: Quiet, signals: Signals
+) -> None:
+    """Paint what arrives in the folders, until somebody ends it."""
+    from vidstyle.watching import arriving
+
+    with signals.held():
+        reporter.note(f"watching {', '.join(map(str, planner.folders))}; Ctrl-C ends it")
+        for arrived in arriving(planner.folders, planner.find, selection.recursive, check=signals.check):
+            painted(planner.plan_for(arrived))
+
+
+def _with_listed(inputs: tuple[str, ...], lists: tuple[str, ...]) -> list[str]:
+    """The inputs, and those in the lists."""
+    from vidstyle.jobs import read_list
+
+    together = [*inputs, *(line for name in lists for line in read_list(name))]
+    if lists and not together:
+        raise UsageError(f"expected inputs in {' and '.join(lists)}, one a line, found none")
+    return together
 
 
 def _convert_options(style: str, given: dict[str, Any]) -> ConvertOptions:
@@ -178,8 +265,10 @@ def _dry_run(jobs: Sequence[Any], options: ConvertOptions) -> int:
     from vidstyle.sinks import check_free, stream_map
     from vidstyle.sources import is_image, open_source
     from vidstyle.stylizers.catalog import find_style
+    from vidstyle.wording import printable
 
-    find_style(options.style.style)
+    for style in dict.fromkeys(job.style for job in jobs):
+        find_style(style)
     errors = []
     for job in jobs:
         try:
@@ -191,12 +280,12 @@ def _dry_run(jobs: Sequence[Any], options: ConvertOptions) -> int:
             frames = f"{info.frame_count_estimate or 'unknown'} frames"
             rate = f" at {float(info.frame_rate):.2f} fps" if info.frame_rate else ""
             lines = [] if is_image(job.spec) else stream_map(job.spec, job.output, info, options)
-            click.echo(f"{job.spec} -> {job.output}: {info.width}x{info.height}, {frames}{rate}")
+            click.echo(printable(f"{job.spec} -> {job.output}: {info.width}x{info.height}, {frames}{rate}, style {job.style}"))
             for line in lines:
                 click.echo(f"  {line}")
         except VidstyleError as error:
             errors.append(error)
-            click.echo(f"error: {error}", err=True)
+            click.echo(printable(f"error: {error}"), err=True)
     if not errors:
         return EXIT_DONE
     return errors[0].exit_code if len(jobs) == 1 else EXIT_FAILED if len(errors) == len(jobs) else EXIT_DAMAGE

@@ -210,8 +210,12 @@ def keyframes(
         device=given["device"],
     )
     options = PaintOptions(**_of(PaintOptions, given))
-    return _reported(progress, quiet, lambda reporter: paint_video(
-        video, style, output, options, chosen, convert, work, given["mask"], Interruptible(reporter, signals)))  # fmt: skip
+
+    def work_on(reporter: Any) -> Any:
+        interruptible = Interruptible(reporter, signals)
+        return paint_video(video, style, output, options, chosen, convert, work, given["mask"], interruptible, signals.held)
+
+    return _reported(progress, quiet, work_on)
 
 
 def _reported(progress: str, quiet: bool, work: Callable[[Any], Any]) -> int:

@@ -13,6 +13,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from vidstyle import provenance
 from vidstyle.errors import InputError, OutputExistsError, UsageError
 from vidstyle.files import is_url
 from vidstyle.frames import Frame, Pixels, VideoInfo
@@ -20,13 +21,16 @@ from vidstyle.options import ConvertOptions
 from vidstyle.pipeline import run
 from vidstyle.sinks import check_free, companion_of, open_image_sink, open_resumable_sink, open_video_sink
 from vidstyle.sources import is_image, open_source
-from vidstyle.stages import Finisher, Sink, Stylizer
+from vidstyle.stages import Finisher, Sink, Source, Stylizer
 from vidstyle.stylizers.catalog import find_style, sha256
 from vidstyle.temporal.metrics import WarpingError
 from vidstyle.temporal.shots import spread_over_shot
 from vidstyle.temporal.stabilize import Stabilizer
 
 log = logging.getLogger(__name__)
+
+LONG_SECONDS = 30.0
+"""Videos of so much or more are worth the segments that an interrupted run goes on from."""
 
 SHOT_SECONDS = 4.0
 SHOT_PICTURES = 8
@@ -46,6 +50,118 @@ class Result:
     report: dict[str, float] = field(default_factory=dict)
 
 
+class Conversion:
+    """One input on its way into one output, in three steps that different threads may take: made (input and output are opened),
+    `run` (frames are painted) and `publish`. To be closed, however far it came.
+
+    Raises the kinds of `vidstyle.errors`, as all steps do. `finishers` come before those that `options` ask for.
+    `fingerprint` is what the output will tell of its making (`vidstyle.provenance`).
+    """
+
+    def __init__(
+        self,
+        spec: str,
+        output: Path,
+        stylizer: Stylizer,
+        options: ConvertOptions = ConvertOptions(),
+        finishers: Sequence[Finisher] = (),
+        fingerprint: str | None = None,
+    ) -> None:
+        began = time.monotonic()
+        self._spec, self._output, self._stylizer, self._options = spec, output, stylizer, options
+        check_not_itself(spec, output)
+        check_resumable(spec, options)
+        if not options.overwrite:
+            check_free(output, overwrite=False)
+        self._stamp = provenance.stamp(fingerprint) if fingerprint is not None else None
+        self._finishers = list(finishers)
+        self._stabilizer: Stabilizer | None = None
+        if options.stabilize != "off":
+            self._stabilizer = Stabilizer(options.stabilize)
+            self._finishers.append(self._stabilizer)
+        self._meter = WarpingError() if options.report else None
+        if self._meter is not None:
+            self._finishers.append(self._meter)
+        self._count = self._done = 0
+        self._resumable = False
+        with ExitStack() as stack:
+            self._source = stack.enter_context(closing(open_source(spec, options.trim, options.allow_network)))
+            self._sink = stack.enter_context(closing(self._open_sink()))
+            self._opened = stack.pop_all()
+        self._seconds = time.monotonic() - began
+
+    @property
+    def info(self) -> VideoInfo:
+        """The input's facts."""
+        return self._source.info
+
+    def _open_sink(self) -> Sink:
+        spec, output, options, info = self._spec, self._output, self._options, self.info
+        if is_image(spec):
+            return open_image_sink(output, options.overwrite, self._stamp)
+        companion = companion_of(spec, getattr(self._source, "shift_seconds", Fraction(0)), options)
+        self._resumable = self._resumes()
+        if not self._resumable:
+            return open_video_sink(output, info, options.encode, companion, options.overwrite, self._stamp)
+        fingerprint = {**work_fingerprint(spec, options), "runs_on": self._stylizer.describe()}
+        remember = self._stabilizer.memory if self._stabilizer is not None else None
+        sink = open_resumable_sink(output, info, options, fingerprint, companion, remember, self._stamp)
+        self._done = sink.done
+        if self._stabilizer is not None:
+            self._stabilizer.recall(sink.memory)
+        return sink
+
+    def _resumes(self) -> bool:
+        options = self._options
+        if options.resume != "long":
+            return options.resume
+        impossible = options.report or is_url(self._spec) or self._output.suffix.lower() == ".gif"
+        return not impossible and (self.info.duration_seconds or 0) >= LONG_SECONDS
+
+    def run(self, on_frame: Callable[[int], None] = lambda count: None) -> None:
+        """Paint all frames; `on_frame` gets the running count."""
+        began = time.monotonic()
+        options = self._options
+        if self._done:
+            on_frame(self._done)
+
+        in_step = self._resumable and self._stabilizer is not None
+        try:
+            self._count = run(
+                self._source,
+                self._stylizer,
+                self._sink,
+                options.batch_size,
+                on_frame,
+                shot_pictures(self._source),
+                self._finishers,
+                self._done,
+                in_step,
+            )
+        except KeyboardInterrupt:
+            if self._resumable:
+                log.warning("the finished part of %s is kept; the same command goes on from there", self._output)
+            raise
+        if self._count == 0:
+            raise InputError(f"expected frames to paint, got none: {self._spec}")
+        self._seconds += time.monotonic() - began
+
+    def publish(self) -> Result:
+        """Finish, verify and name the output."""
+        began = time.monotonic()
+        self._sink.publish()
+        meter = self._meter
+        report = {"warping error": meter.painted, "warping error of the input": meter.source} if meter else {}
+        warnings = self._source.warnings() + self._sink.warnings()
+        damage = self._source.damage() + self._sink.damage()
+        self._seconds += time.monotonic() - began
+        return Result(self._output, self._count, self._seconds, warnings, damage, report)
+
+    def close(self) -> None:
+        """Let go of everything; what was not published is removed, but for what `--resume` goes on from."""
+        self._opened.close()
+
+
 def convert(
     spec: str,
     output: Path,
@@ -54,69 +170,37 @@ def convert(
     on_start: Callable[[VideoInfo], None] = lambda info: None,
     on_frame: Callable[[int], None] = lambda count: None,
     finishers: Sequence[Finisher] = (),
+    fingerprint: str | None = None,
 ) -> Result:
     """Paint the video or picture `spec` with `stylizer` into `output`, which appears whole or not at all.
 
-    `on_start` gets the input's facts, `on_frame` the running count. `finishers` come before those that `options` ask for.
-    Raises the kinds of `vidstyle.errors`.
+    `on_start` gets the input's facts, `on_frame` the running count; the rest is as for `Conversion`.
     """
-    began = time.monotonic()
-    check_not_itself(spec, output)
-    if options.resume and (options.report or is_url(spec)):
+    with closing(Conversion(spec, output, stylizer, options, finishers, fingerprint)) as conversion:
+        on_start(conversion.info)
+        conversion.run(on_frame)
+        return conversion.publish()
+
+
+def shot_pictures(source: Source) -> Callable[[Frame], Iterator[Pixels]]:
+    """Gives, for the first frame of a shot that `source` gave, the pictures that the shot's statistics are taken from."""
+
+    def pictures(first: Frame) -> Iterator[Pixels]:
+        # Lazily: most stylizers of other tools do not ask.
+        with closing(source.following(first, SHOT_SECONDS)) as following:
+            yield from spread_over_shot(following, SHOT_PICTURES)
+
+    return pictures
+
+
+def check_resumable(spec: str, options: ConvertOptions) -> None:
+    """Raise `UsageError` where `options.resume` asks for what cannot be taken up again."""
+    if options.resume is True and (options.report or is_url(spec)):
         what = "a file, which stays the same," if is_url(spec) else "no --report, which needs all frames in one run,"
         raise UsageError(f"expected {what} for --resume")
-    if not options.overwrite:
-        check_free(output, overwrite=False)
-    with ExitStack() as stack:
-        source = stack.enter_context(closing(open_source(spec, options.trim, options.allow_network)))
-        on_start(source.info)
-        chain = list(finishers)
-        stabilizer = None
-        if options.stabilize != "off":
-            stabilizer = Stabilizer(options.stabilize)
-            chain.append(stabilizer)
-        meter = WarpingError() if options.report else None
-        if meter is not None:
-            chain.append(meter)
-        done = 0
-        companion = companion_of(spec, getattr(source, "shift_seconds", Fraction(0)), options)
-        sink: Sink
-        if is_image(spec):
-            sink = open_image_sink(output, options.overwrite)
-        elif options.resume:
-            fingerprint = _fingerprint(spec, stylizer, options)
-            remember = stabilizer.memory if stabilizer is not None else None
-            sink = resumable = open_resumable_sink(output, source.info, options, fingerprint, companion, remember)
-            done = resumable.done
-            if stabilizer is not None:
-                stabilizer.recall(resumable.memory)
-        else:
-            sink = open_video_sink(output, source.info, options.encode, companion, options.overwrite)
-        stack.enter_context(closing(sink))
-        if done:
-            on_frame(done)
-
-        def shot_pictures(first: Frame) -> Iterator[Pixels]:
-            """Lazily: most stylizers of other tools do not ask."""
-            with closing(source.following(first, SHOT_SECONDS)) as pictures:
-                yield from spread_over_shot(pictures, SHOT_PICTURES)
-
-        in_step = options.resume and stabilizer is not None
-        try:
-            count = run(source, stylizer, sink, options.batch_size, on_frame, shot_pictures, chain, done, in_step)
-        except KeyboardInterrupt:
-            if options.resume:
-                log.warning("the finished part of %s is kept; the same command goes on from there", output)
-            raise
-        if count == 0:
-            raise InputError(f"expected frames to paint, got none: {spec}")
-        sink.publish()
-        report = {"warping error": meter.painted, "warping error of the input": meter.source} if meter else {}
-        warnings = source.warnings() + sink.warnings()
-        return Result(output, count, time.monotonic() - began, warnings, source.damage() + sink.damage(), report)
 
 
-def _fingerprint(spec: str, stylizer: Stylizer, options: ConvertOptions) -> dict[str, Any]:
+def work_fingerprint(spec: str, options: ConvertOptions) -> dict[str, Any]:
     """All that the pictures of an output depend on, so that what an interrupted run made is used for the same work only."""
     import vidstyle
 
@@ -125,7 +209,6 @@ def _fingerprint(spec: str, stylizer: Stylizer, options: ConvertOptions) -> dict
     return {
         "input": {"path": str(Path(spec).resolve()), "bytes": status.st_size, "modified_ns": status.st_mtime_ns},
         "model": sha256(find_style(options.style.style)),
-        "runs_on": stylizer.describe(),
         "options": json.loads(json.dumps(choices)),
         "version": vidstyle.__version__,
     }

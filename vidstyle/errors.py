@@ -6,6 +6,8 @@ says what was expected, what was found and, where there is one, the way out. `ex
 
 from __future__ import annotations
 
+from typing import Any
+
 EXIT_DONE = 0
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -18,6 +20,16 @@ class VidstyleError(Exception):
     """Base of all errors raised on purpose."""
 
     exit_code = EXIT_FAILED
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Workers send errors to the run: the message is all there is to them, however the kind is made.
+        return _remade, (type(self), self.args)
+
+
+def _remade(kind: type[VidstyleError], args: tuple[Any, ...]) -> VidstyleError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    return error
 
 
 class UsageError(VidstyleError, ValueError):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from vidstyle.folder import Job, Outcome, Reporter
     from vidstyle.frames import VideoInfo
+    from vidstyle.jobs import Job
+    from vidstyle.outcomes import Outcome, Reporter
 
 
 class Terminated(KeyboardInterrupt):
@@ -40,7 +43,7 @@ class Signals:
         self._pending = kind
 
     def hold(self) -> None:
-        """From now on a first signal waits for `check` or `release`."""
+        """From now on a first signal waits for `check`."""
         self._held = True
 
     def check(self) -> None:
@@ -48,10 +51,16 @@ class Signals:
         if self._pending:
             raise self._pending
 
-    def release(self) -> None:
-        """Signals act at once again, one that waits does so now."""
-        self._held = False
-        self.check()
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Inside, a first signal waits for `check`; at the end one that still waits is raised, unless an error is already."""
+        before, self._held = self._held, True
+        try:
+            yield
+        finally:
+            self._held = before
+        if not before:
+            self.check()
 
 
 class Interruptible:
@@ -61,16 +70,28 @@ class Interruptible:
         self._reporter, self._signals = reporter, signals
 
     def stage(self, what: str, done: int, total: int | None, seconds_left: float | None) -> None:
+        """As told; then a signal that waits is raised."""
         self._reporter.stage(what, done, total, seconds_left)
+        self._signals.check()
+
+    def expect(self, jobs: Sequence[Job]) -> None:
+        """As told."""
+        self._reporter.expect(jobs)
+
+    def foresee(self, job: Job, frames: int, pixels: int) -> None:
+        """As told; signals are not for the thread that this comes from."""
+        self._reporter.foresee(job, frames, pixels)
 
     def start(self, job: Job, info: VideoInfo) -> None:
-        self._signals.hold()
+        """As told."""
         self._reporter.start(job, info)
 
-    def frame(self, count: int) -> None:
-        self._reporter.frame(count)
+    def frame(self, job: Job, count: int) -> None:
+        """As told; then a signal that waits is raised."""
+        self._reporter.frame(job, count)
         self._signals.check()
 
     def done(self, outcome: Outcome) -> None:
+        """As told; then a signal that waits is raised."""
         self._reporter.done(outcome)
-        self._signals.release()
+        self._signals.check()

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator
-from contextlib import closing
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
 
 from vidstyle.convert import Result, check_not_itself, convert
 from vidstyle.errors import UsageError
 from vidstyle.files import check_regular_file, is_url
-from vidstyle.folder import Job, Outcome, Reporter, default_name
-from vidstyle.frames import Pixels
+from vidstyle.frames import Pixels, VideoInfo
+from vidstyle.jobs import Job, default_name
 from vidstyle.mixing import Masked, OwnColors
 from vidstyle.options import ConvertOptions, KeyframeOptions, PaintOptions, StyleOptions
+from vidstyle.outcomes import Outcome, Reporter
 from vidstyle.paint import needing_studio, read_mask
 from vidstyle.sinks import check_encoding, check_free
 from vidstyle.sources import is_image, open_source
@@ -35,11 +36,13 @@ def paint_video(
     work: Path | None,
     mask: Path | None,
     reporter: Reporter,
+    held: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> Result:
     """Paint the video file `spec` in `style` (see `studio.paintings.find_paintings`) into `output`, whole or not at all.
 
     Without `output`, `in.mp4` becomes `in.STYLE.mp4` beside it, without `work` the working folder is `OUTPUT.keyframes`.
-    Raises the kinds of `vidstyle.errors`; what was painted by then stays in the working folder.
+    Raises the kinds of `vidstyle.errors`; what was painted by then stays in the working folder. Once all keyframes are, the rest
+    is done inside `held()`, where signals may wait for the frame in flight.
     """
     with needing_studio("painting keyframes"):
         from vidstyle.studio.keyframes import KeyframePainting, choose, fine_tuned_net
@@ -80,7 +83,15 @@ def paint_video(
     finishers += [OwnColors()] if paint.preserve_color else []
     finishers += [Masked(where)] if where is not None else []
     job = Job(spec, output)
-    stylizer = load_stylizer(StyleOptions(style=str(net), device=options.device))
-    result = convert(spec, output, stylizer, convert_options, lambda info: reporter.start(job, info), reporter.frame, finishers)
-    reporter.done(Outcome(job, result))
+
+    def on_start(info: VideoInfo) -> None:
+        reporter.start(job, info)
+
+    def on_frame(count: int) -> None:
+        reporter.frame(job, count)
+
+    with held():
+        stylizer = load_stylizer(StyleOptions(style=str(net), device=options.device))
+        result = convert(spec, output, stylizer, convert_options, on_start, on_frame, finishers)
+        reporter.done(Outcome(job, result))
     return result

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import av
 import av.error
@@ -17,26 +18,55 @@ from vidstyle.errors import InputError, UsageError, VidstyleError
 from vidstyle.files import FORMATS, NETWORK_FORMATS, NETWORK_PROTOCOLS, check_regular_file, is_url, reason, write_error
 
 _NETWORK_TIMEOUT_SECONDS = 20.0
+_ELSEWHERE_BUFFER = 1 << 20
 
 
-def open_media(spec: str, allow_network: bool = False) -> InputContainer:
-    """Open a file or URL for reading.
+_elsewhere: dict[str, Callable[[], BinaryIO]] = {}
+
+
+@contextmanager
+def read_through(spec: str, open_file: Callable[[], BinaryIO]) -> Iterator[None]:
+    """While inside, the bytes of the file `spec`, which lies on another machine, are those of what `open_file` gives."""
+    _elsewhere[spec] = open_file
+    try:
+        yield
+    finally:
+        del _elsewhere[spec]
+
+
+def is_elsewhere(spec: str) -> bool:
+    """Whether `spec` is read through something else, see `read_through`: it is no path here."""
+    return spec in _elsewhere
+
+
+def open_media(spec: str, allow_network: bool = False, options: Mapping[str, str] | None = None) -> InputContainer:
+    """Open a file or URL for reading; `options` are a demuxer's own.
 
     Raises `InputError` if it is missing, not a regular file or no media, `UsageError` for a URL without `allow_network`.
     """
     if is_url(spec):
         if not allow_network:
             raise UsageError(f"expected a file, {spec} is a URL; give --allow-network to let vidstyle open it")
-        options = {"protocol_whitelist": NETWORK_PROTOCOLS, "format_whitelist": NETWORK_FORMATS}
+        safe = {"protocol_whitelist": NETWORK_PROTOCOLS, "format_whitelist": NETWORK_FORMATS}
         with reading(spec):
-            return av.open(spec, mode="r", options=options, timeout=_NETWORK_TIMEOUT_SECONDS)
+            return av.open(spec, mode="r", options={**(options or {}), **safe}, timeout=_NETWORK_TIMEOUT_SECONDS)
+    local = {"protocol_whitelist": "file", "format_whitelist": FORMATS}
+    if is_elsewhere(spec):
+        with reading(spec):
+            return av.open(
+                _elsewhere[spec](),
+                mode="r",
+                options={**(options or {}), **local},
+                metadata_errors="replace",
+                buffer_size=_ELSEWHERE_BUFFER,
+            )
     check_regular_file(Path(spec))
     # An explicit file: keeps a name with a colon from being read as a protocol.
     with reading(spec):
         return av.open(
             f"file:{spec}",
             mode="r",
-            options={"protocol_whitelist": "file", "format_whitelist": FORMATS},
+            options={**(options or {}), **local},
             metadata_errors="replace",
         )
 

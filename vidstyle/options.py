@@ -22,6 +22,18 @@ class Trim:
 
 
 @dataclass(frozen=True)
+class Selection:
+    """Which files of a folder are inputs, among its videos and pictures."""
+
+    recursive: bool = False
+    """Those of its subfolders too."""
+    include: tuple[str, ...] = ()
+    """Shell patterns, whatever the case, of names, or with a `/` of paths in the folder; only what fits one. Empty: all."""
+    exclude: tuple[str, ...] = ()
+    """Not what fits one of these, or lies in a folder that does."""
+
+
+@dataclass(frozen=True)
 class EncodeOptions:
     """How video is encoded (see `sinks.encoders`)."""
 
@@ -68,11 +80,23 @@ class ConvertOptions:
     """Measure how steady the output is."""
     audio: bool = True
     subtitles: bool = True
-    resume: bool = False
-    """Keep finished segments, and go on from those of an interrupted run."""
+    resume: bool | Literal["long"] = False
+    """Keep finished segments, and go on from those of an interrupted run; `long`: where there will be several."""
     overwrite: bool = False
     skip_existing: bool = False
     allow_network: bool = False
+
+
+@dataclass(frozen=True)
+class ClusterOptions:
+    """Who does the work, where it is more than this process."""
+
+    workers: int | None = None
+    """How many; None: as many as there is room for, on a cluster."""
+    address: str | None = None
+    """A Ray cluster: `local`, `auto` or `ray://HOST:PORT`; None: processes of this machine."""
+    chunk_seconds: float = 20.0
+    """Films are divided into parts of about this length."""
 
 
 @dataclass(frozen=True)

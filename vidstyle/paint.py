@@ -13,9 +13,10 @@ import numpy as np
 
 from vidstyle.convert import Result, check_not_itself
 from vidstyle.errors import InputError, MissingExtraError, UsageError
-from vidstyle.folder import Job, Outcome, Reporter, default_name
 from vidstyle.frames import Frame, Pixels
+from vidstyle.jobs import Job, default_name
 from vidstyle.options import PaintOptions
+from vidstyle.outcomes import Outcome, Reporter
 from vidstyle.sinks import check_free, open_image_sink
 from vidstyle.sources import is_image
 from vidstyle.sources.images import read_image

@@ -6,6 +6,7 @@ nobody took in time (live). `run` joins source, stylizer and sink.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -135,6 +136,12 @@ class Newest(Generic[T]):
         return not self._thread.is_alive()
 
 
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
 def background() -> ThreadPoolExecutor:
     """One thread for what must not hold up a picture."""
     return ThreadPoolExecutor(1, "vidstyle-background")
@@ -150,11 +157,15 @@ def run(
     finishers: Sequence[Finisher] = (),
     done: int = 0,
     in_step: bool = False,
+    begins_shot: Callable[[Frame], bool] | None = None,
+    under_way: Stylizer | None = None,
 ) -> int:
     """Take every frame of `source` through `stylizer` and `finishers` into `sink`; returns how many there were.
 
     The first `done` frames are only read, not painted and not written: they are there already. `in_step`: no frame is finished
     before the one before it was written, so that a finisher's memory belongs to the sink's last frame.
+    `begins_shot` knows where the cuts are, which are looked for without it. `under_way`: the stylizer made for the shot to which
+    the first frame belongs, where that has begun before.
 
     Decoding, the net (on as many batches as it has lanes), finishing and encoding run side by side, each only a few batches
     ahead of the next, so memory does not grow with the length of the video. At every cut the stylizer is made ready for the
@@ -162,7 +173,29 @@ def run(
     published nor closed. An error in any stage is raised here, after all threads have ended.
     """
     count = done
+    painted = finished_frames(
+        source.frames(), stylizer, batch_size, shot_pictures, finishers, done, in_step, begins_shot, under_way
+    )
+    with closing(painted) as frames:
+        for frame in frames:
+            sink.write(frame)
+            count += 1
+            on_frame(count)
+    return count
 
+
+def finished_frames(
+    frames: Iterator[Frame],
+    stylizer: Stylizer,
+    batch_size: int = 1,
+    shot_pictures: Callable[[Frame], Iterable[Pixels]] = lambda first: [first.pixels],
+    finishers: Sequence[Finisher] = (),
+    done: int = 0,
+    in_step: bool = False,
+    begins_shot: Callable[[Frame], bool] | None = None,
+    under_way: Stylizer | None = None,
+) -> Generator[Frame, None, None]:
+    """`frames` painted and finished, in order; see `run`. However this ends, its threads have ended and `frames` is closed."""
     with ExitStack() as stack:
         lanes = ThreadPoolExecutor(stylizer.lanes, "vidstyle-lane")
         stack.callback(lanes.shutdown, cancel_futures=True)
@@ -170,15 +203,12 @@ def run(
         def staged(items: Iterator[T], depth: int) -> Iterator[T]:
             return stack.enter_context(closing(prefetch(items, depth)))
 
-        decoded = staged(source.frames(), AHEAD * batch_size)
+        decoded = staged(frames, AHEAD * batch_size)
+        batches = shot_batches(decoded, batch_size, begins_shot)
         # Each item is a batch being painted; as many are under way as there are lanes, and some wait to be finished.
-        painted = staged(_painting(decoded, stylizer, batch_size, shot_pictures, lanes, done), AHEAD + stylizer.lanes - 1)
+        painted = staged(_painting(batches, stylizer, shot_pictures, lanes, done, under_way), AHEAD + stylizer.lanes - 1)
         finished = _finished(painted, finishers)
-        for frame in staged(finished, AHEAD * batch_size) if finishers and not in_step else finished:
-            sink.write(frame)
-            count += 1
-            on_frame(count)
-    return count
+        yield from staged(finished, AHEAD * batch_size) if finishers and not in_step else finished
 
 
 @dataclass(frozen=True)
@@ -191,17 +221,17 @@ class _Batch:
 
 
 def _painting(
-    frames: Iterator[Frame],
+    batches: Iterator[tuple[bool, list[Frame]]],
     stylizer: Stylizer,
-    batch_size: int,
     shot_pictures: Callable[[Frame], Iterable[Pixels]],
     lanes: ThreadPoolExecutor,
     done: int,
+    under_way: Stylizer | None,
 ) -> Iterator[_Batch]:
     first, current = None, None
-    for begins_shot, batch in shot_batches(frames, batch_size):
+    for begins_shot, batch in batches:
         if begins_shot:
-            first, current = batch[0], None
+            first, current, under_way = batch[0], under_way, None
         if done >= len(batch):
             done -= len(batch)
             continue

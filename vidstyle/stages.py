@@ -48,6 +48,12 @@ class Stylizer(Protocol):
     def for_shot(self, pictures: Iterable[Pixels]) -> Stylizer:
         """A stylizer made for one shot, after a few of its pictures; itself where they make no difference."""
 
+    def statistics(self) -> Mapping[str, np.ndarray]:
+        """What `for_shot` learnt of the shot; empty where nothing is."""
+
+    def with_statistics(self, statistics: Mapping[str, np.ndarray]) -> Stylizer:
+        """A stylizer made for the shot that another one, of the same style, learnt `statistics` of."""
+
     def adapted(self, picture: Pixels, share: float) -> Stylizer:
         """A stylizer whose idea of the scene has moved by `share` (0..1) towards `picture`; itself where there is none."""
 

@@ -16,7 +16,7 @@ from vidstyle.stages import Sink
 
 if TYPE_CHECKING:
     from vidstyle.sinks.copying import Companion
-    from vidstyle.sinks.segments import ResumableSink
+    from vidstyle.sinks.segments import ResumableSink, SegmentedFile, SegmentSink
 
 __all__ = [
     "check_encoding",
@@ -24,16 +24,18 @@ __all__ = [
     "companion_of",
     "open_image_sink",
     "open_resumable_sink",
+    "open_segment_sink",
+    "open_segmented_file",
     "open_video_sink",
     "stream_map",
 ]
 
 
-def open_image_sink(path: Path, overwrite: bool = False) -> Sink:
-    """A sink for one picture; raises `OutputExistsError`, `OutputError` or `DiskError`."""
+def open_image_sink(path: Path, overwrite: bool = False, stamp: str | None = None) -> Sink:
+    """A sink for one picture; `stamp` tells what it was made from. Raises `OutputExistsError`, `OutputError` or `DiskError`."""
     from vidstyle.sinks.images import ImageSink
 
-    return ImageSink(path, overwrite)
+    return ImageSink(path, overwrite, stamp)
 
 
 def open_video_sink(
@@ -42,16 +44,18 @@ def open_video_sink(
     encode: EncodeOptions = EncodeOptions(),
     open_companion: Callable[[], Companion] | None = None,
     overwrite: bool = False,
+    stamp: str | None = None,
 ) -> Sink:
     """A sink for a video as `info` describes it.
 
-    All other streams, chapters and metadata come from the companion. Raises `OutputExistsError`, `OutputError` or `DiskError`.
+    All other streams, chapters and metadata come from the companion; `stamp` tells what it was made from.
+    Raises `OutputExistsError`, `OutputError` or `DiskError`.
     """
     from vidstyle.sinks.video import VideoFile, VideoSink
 
     companion = open_companion() if open_companion is not None else None
     try:
-        return VideoSink(path, VideoFile(path, info, encode, companion, overwrite))
+        return VideoSink(path, VideoFile(path, info, encode, companion, overwrite, stamp))
     except BaseException:
         if companion is not None:
             companion.close()
@@ -65,11 +69,34 @@ def open_resumable_sink(
     fingerprint: Mapping[str, Any],
     open_companion: Callable[[], Companion],
     remember: Callable[[], Mapping[str, np.ndarray]] | None = None,
+    stamp: str | None = None,
 ) -> ResumableSink:
     """A sink that keeps finished segments; see `sinks.segments`. Raises `UsageError` too, for what has no segments."""
     from vidstyle.sinks.segments import ResumableSink
 
-    return ResumableSink(path, info, options.encode, fingerprint, open_companion, remember, options.overwrite)
+    return ResumableSink(path, info, options.encode, fingerprint, open_companion, remember, options.overwrite, stamp)
+
+
+def open_segmented_file(
+    path: Path,
+    info: VideoInfo,
+    options: ConvertOptions,
+    fingerprint: Mapping[str, Any],
+    open_companion: Callable[[], Companion],
+    stamp: str | None = None,
+) -> SegmentedFile:
+    """An output that is joined from segments which are encoded elsewhere. Raises as `open_resumable_sink`."""
+    from vidstyle.sinks.segments import SegmentedFile
+
+    return SegmentedFile(path, info, options.encode, fingerprint, open_companion, options.overwrite, stamp)
+
+
+def open_segment_sink(output: Path, info: VideoInfo, encode: EncodeOptions, skip: int = 0) -> SegmentSink:
+    """A sink for one segment of the video `output`, of which the first `skip` frames are left out."""
+    from vidstyle.sinks.encoding import encoder_for
+    from vidstyle.sinks.segments import SegmentSink
+
+    return SegmentSink(encoder_for(output, info, encode), info, encode, skip)
 
 
 def companion_of(spec: str, shift_seconds: Fraction, options: ConvertOptions) -> Callable[[], Companion]:

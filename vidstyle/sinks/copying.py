@@ -22,8 +22,13 @@ from vidstyle.options import Trim
 from vidstyle.sinks.streams import StreamPlan, add_copy, audio_encoder, codec_of, left_out, plan_streams
 from vidstyle.timeline import Timeline, may_jump, read_packets
 
+STAMP_TAG = "VIDSTYLE"
+"""Tells what a file was made from, where tags can have any name; see `vidstyle.provenance`."""
+
 # The muxer writes these itself, or they would tell untruths of the new file.
-_OWN_METADATA = {"encoder", "major_brand", "minor_version", "compatible_brands", "duration", "alpha_mode"}
+_OWN_METADATA = {
+    "encoder", "encoding_tool", STAMP_TAG.lower(), "major_brand", "minor_version", "compatible_brands", "duration", "alpha_mode",
+}  # fmt: skip
 _OWN_PREFIXES = ("_statistics", "bps", "number_of_", "duration")
 
 INTERLEAVED_SECONDS = 10

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import cv2
@@ -14,15 +15,19 @@ from vidstyle.sinks.publish import Unpublished
 
 _TRANSPARENT_SUFFIXES = {".png", ".webp", ".tif", ".tiff"}
 
+STAMPED_SUFFIXES = {".jpg", ".jpeg", ".jpe", ".png", ".webp", ".avif"}
+"""Formats in which OpenCV writes EXIF."""
+
 JPEG_QUALITY = 95
 
 
 class ImageSink:
-    """Writes one frame in the format that the name's suffix tells."""
+    """Writes one frame in the format that the name's suffix tells, with `stamp` as the software that made it where it can."""
 
-    def __init__(self, path: Path, overwrite: bool = False) -> None:
-        if not cv2.haveImageWriter(path.name):
+    def __init__(self, path: Path, overwrite: bool = False, stamp: str | None = None) -> None:
+        if not cv2.haveImageWriter(f"x{path.suffix}"):  # it crashes over a name that is no UTF-8
             raise OutputError(f"expected a picture's suffix such as .jpg or .png for the output, got {path.name}")
+        self._exif = _exif(stamp) if stamp is not None and path.suffix.lower() in STAMPED_SUFFIXES else None
         self._file = Unpublished(path, overwrite)
 
     def write(self, frame: Frame) -> None:
@@ -33,7 +38,10 @@ class ImageSink:
                 raise OutputError(f"the picture has transparent parts, which {suffix} cannot hold: -o NAME.png")
             picture = np.dstack([picture, frame.alpha])
         quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY] if suffix.lower() in (".jpg", ".jpeg") else []
-        done, data = cv2.imencode(suffix, picture, quality)
+        if self._exif is None:
+            done, data = cv2.imencode(suffix, picture, quality)
+        else:
+            done, data = cv2.imencodeWithMetadata(suffix, picture, [cv2.IMAGE_METADATA_EXIF], [self._exif], quality)
         if not done:
             raise OutputError(f"could not encode {self._file.target}")
         with writing(self._file.target):
@@ -52,3 +60,11 @@ class ImageSink:
 
     def close(self) -> None:
         self._file.discard()
+
+
+def _exif(software: str) -> np.ndarray:
+    """EXIF with the one tag Software: a TIFF header, then a directory of one entry, then the text that it points to."""
+    text = software.encode("ascii") + b"\0"
+    header, end = struct.pack("<2sHI", b"II", 42, 8), struct.pack("<I", 0)
+    entry = struct.pack("<HHHII", 1, 0x0131, 2, len(text), 26)
+    return np.frombuffer(header + entry + end + text, np.uint8)

@@ -1,35 +1,30 @@
-"""A conversion that can be taken up again: the video is encoded in segments, which are joined at the end."""
+"""A conversion that can be taken up again, or divided: the video is encoded in segments, which are joined at the end."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
-import logging
-import os
-import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import av
 import av.error
-import filelock
-import numpy as np
 from av.container import OutputContainer
 from av.packet import Packet
 
-from vidstyle.errors import OutputExistsError, UsageError
+from vidstyle.errors import UsageError
 from vidstyle.files import replace_file
 from vidstyle.frames import Frame, VideoInfo
 from vidstyle.media import open_media, writing
 from vidstyle.options import EncodeOptions
 from vidstyle.sinks.copying import Companion
+from vidstyle.sinks.encoders import Encoder
 from vidstyle.sinks.encoding import FrameEncoder, encoder_for
 from vidstyle.sinks.publish import check_free
 from vidstyle.sinks.video import VideoFile, check_container
-
-log = logging.getLogger(__name__)
+from vidstyle.sinks.workfolder import Memory, WorkFolder
 
 SEGMENT_SECONDS = 10
 _FRAMES = (20, 600)
@@ -39,119 +34,77 @@ _CONTAINERS = {"h264": "nut", "hevc": "nut"}
 """What a segment is kept in, Matroska for other codecs. NUT leaves these two as the encoder gave them (Annex B), which fits
 the headers of the joined stream."""
 
-_VERSION = 1
-_BROKEN = (av.error.FFmpegError, OSError, ValueError, KeyError, TypeError, IndexError)
 
-Memory = Mapping[str, np.ndarray]
+class SegmentedFile:
+    """An output whose segments are finished one by one, in any order, and kept beside it until `publish` joins them."""
 
+    def __init__(
+        self,
+        path: Path,
+        info: VideoInfo,
+        encode: EncodeOptions,
+        fingerprint: Mapping[str, Any],
+        open_companion: Callable[[], Companion],
+        overwrite: bool = False,
+        stamp: str | None = None,
+    ) -> None:
+        check_container(path)
+        self.encoder = encoder_for(path, info, encode)
+        if self.encoder.codec == "gif":
+            raise UsageError("expected a video that can be joined from segments, GIF cannot")
+        check_free(path, overwrite)
+        self._path, self._info, self._encode = path, info, encode
+        self._open_companion, self._overwrite, self._stamp = open_companion, overwrite, stamp
+        self.folder = WorkFolder(path, fingerprint)
+        self._output: VideoFile | None = None
 
-class WorkFolder:
-    """The hidden folder beside an output that holds its finished segments, locked for one process.
+    def add(self, number: int, segment: EncodedSegment) -> None:
+        """Keep a segment that was encoded elsewhere."""
+        with writing(self._path):
+            path = self.folder.path / f"{number:06}.{segment_suffix(self.encoder)}"
+            replace_file(path, lambda file: file.write(segment.data))
+            self.folder.add(number, path, segment.packets)
 
-    `manifest.json` tells what they were made from (`fingerprint`) and lists them; it is written whole or not at all, after the
-    segment that it lists. Raises `OutputExistsError` where another process is at work in it.
-    """
-
-    def __init__(self, output: Path, fingerprint: Mapping[str, Any]) -> None:
-        self.path = output.with_name(f".{output.name}.resume")
-        self._leaving = output.with_name(f".{output.name}.resume.done")
-        self._fingerprint = dict(fingerprint)
-        shutil.rmtree(self._leaving, ignore_errors=True)  # of a run that was killed at its very end
-        with writing(output):
-            self.path.mkdir(mode=0o700, exist_ok=True)
-        self._lock = filelock.FileLock(self.path / "lock")
-        with writing(output):
-            try:
-                self._lock.acquire(timeout=0)
-            except filelock.Timeout:
-                raise OutputExistsError(f"another vidstyle is at work on {output}; nothing was changed") from None
-        self.segments: list[dict[str, Any]] = self._read()
-
-    @property
-    def frames(self) -> int:
-        """How many frames the finished segments hold."""
-        return sum(len(segment["packets"]) for segment in self.segments)
-
-    def _read(self) -> list[dict[str, Any]]:
+    def publish(self, count: int) -> None:
+        """Join the first `count` segments into the output, and give it its name."""
+        companion = self._open_companion()
         try:
-            manifest = json.loads((self.path / "manifest.json").read_text("utf-8"))
-            segments = list(manifest["segments"])
-            same = manifest["version"] == _VERSION and manifest["fingerprint"] == self._fingerprint
-        except FileNotFoundError:
-            return []
-        except _BROKEN:
-            log.warning("the notes of the interrupted run cannot be read; beginning anew")
-            return []
-        if not same:
-            log.warning("the input, the style or an option has changed since the interrupted run; beginning anew")
-            return []
-        good = []
+            self._output = VideoFile(self._path, self._info, self._encode, companion, self._overwrite, self._stamp)
+        except BaseException:
+            companion.close()
+            raise
+        for packet in self._joined([self.folder.segments[number] for number in range(count)]):
+            self._output.mux([packet])
+        self._output.publish()
+        self.folder.remove()
+
+    def _joined(self, segments: list[dict[str, Any]]) -> Iterator[Packet[Any]]:
+        """The packets of all segments with their exact times, and decoding times that fit all of them."""
+        assert self._output is not None
+        base = self._output.encoder.time_base
+        times = [pts for segment in segments for pts, _ in segment["packets"]]
+        decoding_times = iter(_decoding_times(times, max(1, round(1 / (self._info.frame_rate or 25) / base))))
         for segment in segments:
-            if not self._is_whole(segment):
-                log.warning("a segment of the interrupted run is damaged; it and what follows is done again")
-                break
-            good.append(segment)
-        return good
+            with open_media(str(self.folder.segment_path(segment))) as container:
+                packets = (packet for packet in container.demux(video=0) if packet.size)
+                for packet, (pts, duration) in zip(packets, segment["packets"], strict=True):
+                    packet.time_base = base
+                    packet.pts, packet.dts, packet.duration = pts, next(decoding_times), duration
+                    yield packet
 
-    def _is_whole(self, segment: Mapping[str, Any]) -> bool:
-        try:
-            path = self.segment_path(segment)
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-            with open_media(str(path)) as container:
-                count = sum(1 for packet in container.demux(video=0) if packet.size)
-            return bool(digest == segment["sha256"] and count == len(segment["packets"]))
-        except (*_BROKEN, AttributeError):
-            return False
+    def warnings(self) -> list[str]:
+        """What the output lacks of the input; known after `publish`."""
+        return self._output.warnings() if self._output is not None else []
 
-    def segment_path(self, segment: Mapping[str, Any]) -> Path:
-        """The file of a segment; a name from the manifest cannot lead elsewhere."""
-        return self.path / Path(str(segment["file"])).name
-
-    def memory(self) -> dict[str, np.ndarray] | None:
-        """What the finishers knew after the last finished segment; None where that is lost."""
-        try:
-            with np.load(self.path / f"{len(self.segments):06}.npz", allow_pickle=False) as stored:
-                return dict(stored)
-        except (OSError, ValueError, KeyError, EOFError):
-            return None
-
-    def add(self, path: Path, packets: list[tuple[int, int]], memory: Memory) -> None:
-        """List a finished segment, with what the finishers know after it."""
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        number = len(self.segments) + 1
-        if memory:
-            replace_file(self.path / f"{number:06}.npz", lambda file: np.savez(file, **memory))  # type: ignore[arg-type]
-        self.segments.append({"file": path.name, "sha256": digest, "packets": packets})
-        self._write()
-        (self.path / f"{number - 1:06}.npz").unlink(missing_ok=True)
-
-    def forget(self) -> None:
-        """Begin anew: the segments do not fit together with what is left."""
-        self.segments = []
-        self._write()
-
-    def _write(self) -> None:
-        manifest = {"version": _VERSION, "fingerprint": self._fingerprint, "segments": self.segments}
-        replace_file(self.path / "manifest.json", lambda file: file.write(json.dumps(manifest).encode()))
-
-    def remove(self) -> None:
-        """All is done: the folder goes. It loses its name first, so that no other process finds it half gone."""
-        try:
-            os.replace(self.path, self._leaving)
-        except OSError:  # Windows, while the lock is open
-            self.close()
-            shutil.rmtree(self.path, ignore_errors=True)
-        self.close()
-        shutil.rmtree(self._leaving, ignore_errors=True)
+    def damage(self) -> list[str]:
+        """What of the input's other streams was lost because it is damaged; known after `publish`."""
+        return self._output.damage() if self._output is not None else []
 
     def close(self) -> None:
-        """Let another process have it; a folder without a finished segment is of no use to anybody."""
-        if self._lock.is_locked and not self.segments:
-            shutil.rmtree(self.path, ignore_errors=True)
-        self._lock.release()
+        """Let go of everything but the finished segments."""
+        if self._output is not None:
+            self._output.close()
+        self.folder.close()
 
 
 class ResumableSink:
@@ -171,37 +124,33 @@ class ResumableSink:
         open_companion: Callable[[], Companion],
         remember: Callable[[], Memory] | None = None,
         overwrite: bool = False,
+        stamp: str | None = None,
     ) -> None:
-        check_container(path)
-        self._encoder = encoder_for(path, info, encode)
-        if self._encoder.codec == "gif":
-            raise UsageError("expected a video that can be joined from segments for --resume, GIF cannot")
-        check_free(path, overwrite)
-        self._path, self._info, self._encode, self._overwrite = path, info, encode, overwrite
-        self._open_companion, self._remember = open_companion, remember
+        self._path, self._info, self._encode, self._remember = path, info, encode, remember
         low, high = _FRAMES
         self._length = min(max(round(SEGMENT_SECONDS * (info.frame_rate or 25)), low), high)
-        self._folder = WorkFolder(path, fingerprint)
-        self._segment: _Segment | None = None
-        self._output: VideoFile | None = None
+        self._file = SegmentedFile(path, info, encode, fingerprint, open_companion, overwrite, stamp)
+        self._segment: SegmentWriter | None = None
         self._warnings: list[str] = []
         self.memory: Memory = {}
         self._recall()
 
     def _recall(self) -> None:
-        if self._remember is not None and self._folder.segments:
-            memory = self._folder.memory()
-            if memory is None:
-                with writing(self._path):
-                    self._folder.forget()
+        folder = self._file.folder
+        self._number = next(number for number in range(len(folder.segments) + 1) if number not in folder.segments)
+        if self._remember is not None and self._number:
+            memory = folder.memory(self._number - 1)
+            self._number = self._number if memory is not None else 0
             self.memory = memory or {}
-        self.done = self._folder.frames
+        with writing(self._path):
+            folder.keep_first(self._number)
+        self.done = sum(len(segment["packets"]) for segment in folder.segments.values())
 
     def write(self, frame: Frame) -> None:
         with writing(self._path):
             if self._segment is None:
-                path = self._folder.path / f"{len(self._folder.segments):06}.{_CONTAINERS.get(self._encoder.codec, 'mkv')}"
-                self._segment = _Segment(path, self._encoder, self._info, self._encode)
+                path = self._file.folder.path / f"{self._number:06}.{segment_suffix(self._file.encoder)}"
+                self._segment = SegmentWriter(path, self._file.encoder, self._info, self._encode)
             self._segment.write(frame)
             if self._segment.frames == self._length:
                 self._finish()
@@ -211,50 +160,81 @@ class ResumableSink:
         if segment is not None:
             packets = segment.finish()
             self._warnings = segment.encoder.warnings()
-            self._folder.add(segment.path, packets, self._remember() if self._remember is not None else {})
+            self._file.folder.add(self._number, segment.path, packets, self._remember() if self._remember is not None else {})
+            self._number += 1
 
     def warnings(self) -> list[str]:
-        return self._output.warnings() if self._output is not None else self._warnings
+        return self._file.warnings() or self._warnings
 
     def damage(self) -> list[str]:
-        return self._output.damage() if self._output is not None else []
+        return self._file.damage()
 
     def publish(self) -> None:
         with writing(self._path):
             self._finish()
-        companion = self._open_companion()
-        self._output = VideoFile(self._path, self._info, self._encode, companion, self._overwrite)
-        for packets in self._joined():
-            self._output.mux(packets)
-        self._output.publish()
-        self._folder.remove()
-
-    def _joined(self) -> Iterator[list[Packet[Any]]]:
-        """The packets of all segments with their exact times, and decoding times that fit all of them."""
-        assert self._output is not None
-        base = self._output.encoder.time_base
-        times = [pts for segment in self._folder.segments for pts, _ in segment["packets"]]
-        decoding_times = iter(_decoding_times(times, max(1, round(1 / (self._info.frame_rate or 25) / base))))
-        for segment in self._folder.segments:
-            with open_media(str(self._folder.segment_path(segment))) as container:
-                packets = (packet for packet in container.demux(video=0) if packet.size)
-                for packet, (pts, duration) in zip(packets, segment["packets"], strict=True):
-                    packet.time_base = base
-                    packet.pts, packet.dts, packet.duration = pts, next(decoding_times), duration
-                    yield [packet]
+        self._file.publish(self._number)
 
     def close(self) -> None:
         if self._segment is not None:
             self._segment.discard()
-        if self._output is not None:
-            self._output.close()
-        self._folder.close()
+        self._file.close()
 
 
-class _Segment:
+@dataclass(frozen=True)
+class EncodedSegment:
+    """A finished segment on its way: the bytes of its file, time and duration of every packet in its order."""
+
+    data: bytes
+    packets: list[tuple[int, int]]
+
+
+class SegmentSink:
+    """Encodes frames into one segment in a temporary file, of which `encoded` gives the bytes; the first `skip` frames are left
+    out. See `vidstyle.stages.Sink`; it is for others to publish."""
+
+    def __init__(self, encoder: Encoder, info: VideoInfo, encode: EncodeOptions, skip: int = 0) -> None:
+        self._skip = skip
+        self._folder = tempfile.TemporaryDirectory(prefix="vidstyle-")
+        self._path = Path(self._folder.name) / f"segment.{segment_suffix(encoder)}"
+        self._writer = SegmentWriter(self._path, encoder, info, encode)
+
+    def write(self, frame: Frame) -> None:
+        if self._skip:
+            self._skip -= 1
+            return
+        with writing(self._path):
+            self._writer.write(frame)
+
+    def warnings(self) -> list[str]:
+        return self._writer.encoder.warnings()
+
+    def damage(self) -> list[str]:
+        return []
+
+    def publish(self) -> None:
+        pass
+
+    def encoded(self) -> EncodedSegment:
+        """All of it; nothing can be written after that."""
+        with writing(self._path):
+            packets = self._writer.finish()
+            return EncodedSegment(self._path.read_bytes(), packets)
+
+    def close(self) -> None:
+        """Remove the temporary file."""
+        self._writer.discard()
+        self._folder.cleanup()
+
+
+def segment_suffix(encoder: Encoder) -> str:
+    """Of a segment's file, without the dot."""
+    return _CONTAINERS.get(encoder.codec, "mkv")
+
+
+class SegmentWriter:
     """A file of some frames; their exact times, which its container would round, are kept aside."""
 
-    def __init__(self, path: Path, encoder: Any, info: VideoInfo, encode: EncodeOptions) -> None:
+    def __init__(self, path: Path, encoder: Encoder, info: VideoInfo, encode: EncodeOptions) -> None:
         self.path = path
         self.frames = 0
         self._packets: list[tuple[int, int]] = []

@@ -92,7 +92,7 @@ def _plan(stream: Stream, muxer: str, container: InputContainer) -> StreamPlan:
     if action := _holds(muxer, stream):
         return StreamPlan(stream, action)
     cannot = f"{_SUFFIXES.get(muxer, '.' + muxer)} cannot hold it"
-    if stream.type == "audio" and stream.codec_context is not None:
+    if stream.type == "audio" and stream.codec_context is not None and muxer != "gif":
         return StreamPlan(stream, "transcode", f"{cannot} as it is, it becomes {audio_encoder(muxer)}")
     others = (suffix for other, suffix in _SUFFIXES.items() if other != muxer and _holds(other, stream))
     way_out = next((f"; an output that ends in {suffix} (-o) can" for suffix in others), "")

@@ -18,7 +18,7 @@ from vidstyle.errors import UsageError
 from vidstyle.frames import Frame, VideoInfo
 from vidstyle.media import writing
 from vidstyle.options import EncodeOptions
-from vidstyle.sinks.copying import Companion
+from vidstyle.sinks.copying import STAMP_TAG, Companion
 from vidstyle.sinks.encoding import FrameEncoder, encoder_for
 from vidstyle.sinks.publish import Unpublished
 from vidstyle.sinks.verify import Expected, ranks, verify
@@ -32,6 +32,10 @@ _ITUNES_TAGS = frozenset((
     "description", "synopsis", "show", "episode_id", "network", "keywords", "track", "disc", "creation_time", "location",
     "timecode", "encoding_tool",
 ))  # fmt: skip
+_XMP = (
+    '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description'
+    ' rdf:about="" xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmp:CreatorTool="{}"/></rdf:RDF></x:xmpmeta>'
+)
 _MAX_TIMESCALE = 2**31 - 1
 
 
@@ -50,6 +54,27 @@ def _unplaced(muxer: str, companion: Companion | None) -> list[str]:
     return sorted(key for key in companion.metadata if key.lower() not in _ITUNES_TAGS)
 
 
+def _needs_quicktime_tags(muxer: str, companion: Companion | None) -> bool:
+    """Whether metadata goes to QuickTime's list of tags, which can have any name."""
+    if muxer not in ("mp4", "mov") or companion is None:
+        return False
+    if muxer == "mp4" and companion.has_cover:  # which only iTunes' list can hold, and MOV does not at all
+        return False
+    return bool({key.lower() for key in companion.metadata} - _ITUNES_TAGS)
+
+
+def _stamp_tags(muxer: str, quicktime_tags: bool, stamp: str | None) -> dict[str, str]:
+    """The metadata that tells what the file was made from: in a place that players do not mind, and where no other metadata
+    has to move for it. Read by `vidstyle.provenance`."""
+    if stamp is None or muxer == "gif":  # which has no place
+        return {}
+    if quicktime_tags or muxer in ("matroska", "webm"):
+        return {STAMP_TAG: stamp}
+    if muxer == "mp4":
+        return {"encoding_tool": stamp}  # read back as `encoder`
+    return {"xmp": _XMP.format(stamp)}  # FFmpeg writes its own name where MOV has the encoder's
+
+
 def _muxer_options(muxer: str, time_base: Fraction, companion: Companion | None) -> dict[str, str]:
     if muxer == "matroska":
         return {"default_mode": "passthrough"}  # which track is the default one is copied, not guessed
@@ -58,16 +83,15 @@ def _muxer_options(muxer: str, time_base: Fraction, companion: Companion | None)
     # A late beginning is an edit in the movie's own clock: too coarse a clock would round its time.
     beginnings = companion.beginnings if companion is not None else [time_base]
     exact = math.lcm(1000, *(seconds.denominator for seconds in beginnings))
-    flags = "+faststart"
-    if companion is not None and not companion.has_cover:  # which only iTunes' list can hold
-        flags += "+use_metadata_tags" if {k.lower() for k in companion.metadata} - _ITUNES_TAGS else ""
+    flags = "+faststart" + ("+use_metadata_tags" if _needs_quicktime_tags(muxer, companion) else "")
     timescale = exact if exact <= _MAX_TIMESCALE else min(max(time_base.denominator, 1000), 1_000_000)
     return {"movflags": flags, "movie_timescale": str(timescale)}
 
 
 class VideoFile:
     """The output as a hidden file: takes packets of the painted video, copies the companion's beside them, is verified and
-    published. `encoder` is set up for it, and for the packets that `mux` takes, whoever encoded them."""
+    published. `encoder` is set up for it, and for the packets that `mux` takes, whoever encoded them. `stamp` is put where the
+    container has a place for the name of what made it."""
 
     def __init__(
         self,
@@ -76,6 +100,7 @@ class VideoFile:
         encode: EncodeOptions,
         companion: Companion | None = None,
         overwrite: bool = False,
+        stamp: str | None = None,
     ) -> None:
         muxer = check_container(path)
         self._companion = companion
@@ -97,6 +122,7 @@ class VideoFile:
                     add_video()
                 else:
                     companion.attach(container, add_video)
+                container.metadata.update(_stamp_tags(muxer, _needs_quicktime_tags(muxer, companion), stamp))
                 container.start_encoding()
         except BaseException:
             self.close()

@@ -47,3 +47,23 @@ def open_source(spec: str, trim: Trim = Trim(), allow_network: bool = False) -> 
     from vidstyle.sources.video import VideoSource
 
     return VideoSource(spec, trim, allow_network)
+
+
+def glance(spec: str) -> tuple[int, int] | None:
+    """How many frames a file has, and of how many pixels, by its header alone; None where it does not tell, or for a URL."""
+    if is_url(spec):
+        return None
+    from vidstyle.errors import VidstyleError
+    from vidstyle.media import main_video, open_media
+
+    try:
+        with open_media(spec) as container:
+            stream = main_video(container)
+            if stream is None:
+                return None
+            rate = stream.average_rate or stream.guessed_rate
+            seconds = float(container.duration or 0) / 1_000_000
+            frames = stream.frames or (round(seconds * rate) if rate else 0)
+            return (1 if is_image(spec) else frames, stream.width * stream.height) if frames or is_image(spec) else None
+    except VidstyleError:
+        return None

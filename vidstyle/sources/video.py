@@ -7,6 +7,7 @@ import struct
 from collections import deque
 from collections.abc import Generator, Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, cast
@@ -23,7 +24,7 @@ from vidstyle.errors import InputError, VidstyleError
 from vidstyle.files import is_url
 from vidstyle.frames import Frame, Pixels, VideoInfo
 from vidstyle.hdr import peak_nits
-from vidstyle.media import main_video, open_media, reading
+from vidstyle.media import is_elsewhere, main_video, open_media, reading
 from vidstyle.options import Trim
 from vidstyle.sources.decoding import BROKEN, Decoded, Decoding, Deinterlacer
 from vidstyle.sources.picture import PictureMaker, is_transparent
@@ -46,39 +47,59 @@ SEEK_BACK = (0.0, 2.0, 10.0, 60.0)
 """Where seeking lands behind the frame that is looked for, it is tried again so many seconds earlier, then from the start."""
 
 
+@dataclass(frozen=True)
+class Window:
+    """The frames of a video from the one at `first` to before the one at `end`, in ticks of the source's own timestamps; None:
+    from its beginning, to its end."""
+
+    first: int | None = None
+    end: int | None = None
+
+
 class VideoSource:
     """The main video of a file or URL.
 
     `info` comes from the first frame, which is decoded when the source is opened. Timestamps are the file's own, but for
     joined transport streams (see `vidstyle.timeline`); where `trim.start` cuts something off they are moved by
     `shift_seconds`, so that the output begins at zero. `may_seek`: whether frames before `trim.start` may be jumped over in
-    files without an index, whose times before that point then stay unknown.
+    files without an index, whose times before that point then stay unknown. `window` takes a part of that, without moving
+    timestamps; `info` then are the facts of the whole.
     """
 
-    def __init__(self, spec: str, trim: Trim = Trim(), allow_network: bool = False, may_seek: bool = False) -> None:
+    def __init__(
+        self,
+        spec: str,
+        trim: Trim = Trim(),
+        allow_network: bool = False,
+        may_seek: bool = False,
+        window: Window = Window(),
+        info: VideoInfo | None = None,
+    ) -> None:
         self._spec, self._trim, self._allow_network = spec, trim, allow_network
         self._container = open_media(spec, allow_network)
         try:
             self._may_seek = may_seek or not may_jump(self._container)
-            self._missing_bytes = 0 if is_url(spec) else missing_bytes(Path(spec))
+            self._missing_bytes = 0 if is_url(spec) or is_elsewhere(spec) else missing_bytes(Path(spec))
             self._stream = self._video_stream()
             self._time_base = self._stream.time_base or Fraction(1, 1000)
             self._start = (self._container.start_time or 0) / av.time_base
             ticks = int(trim.start / self._time_base)
             self._shift = ticks + round(self._start / self._time_base) if ticks else 0
             self.shift_seconds = self._shift * self._time_base
+            self._window = Window(*(None if x is None else x + self._shift for x in (window.first, window.end)))
             self._decoding = Decoding(self._stream, MAX_PIXELS)
             self._timeline = Timeline(self._container)
             self._deinterlacer = Deinterlacer()
             self._dropped = self._bumped = self._untimed = self._mistimed = 0
             self._end_seconds = 0.0
+            self._corrupt_packets = 0
             self._reached_end = False
             self._decoded = self._deinterlacer.frames(self._wanted())
             with reading(spec):
                 self._first = next(self._decoded, None)
             if self._first is None:
                 raise InputError(f"expected a video, found no frame that can be decoded{self._where()}: {spec}")
-            self.info = self._describe(self._first.frame)
+            self.info = info or self._describe(self._first.frame)
             self._pictures = PictureMaker(self.info.width, self.info.height, self.info.alpha)
         except BaseException:
             self.close()
@@ -134,6 +155,29 @@ class VideoSource:
             return None if ends is None else max(0.0, ends - self._start)
         return _seconds(self._container)
 
+    def keyframes(self) -> tuple[list[int], int]:
+        """When its keyframes are shown, behind the first frame, and the last frame, by its packets alone; no keyframes where the
+        format does not let them be found again. To be called before `frames`."""
+        assert self._first is not None
+        if may_jump(self._container) or self._first.pts is None:
+            return [], 0
+        by_decoding_time = self._container.format.name == "avi"
+        end = None if self._trim.end is None else self._start + self._trim.end
+        found, last = set(), self._first.pts
+        with open_media(self._spec, self._allow_network) as again, reading(self._spec):
+            for packet in again.demux(again.streams[self._stream.index]):
+                pts = packet.dts if by_decoding_time else packet.pts
+                if pts is None or not packet.size or packet.is_discard or pts <= self._first.pts:
+                    continue
+                if end is not None and pts * self._time_base >= end:
+                    if packet.is_keyframe:
+                        break
+                    continue
+                last = max(last, pts)
+                if packet.is_keyframe:
+                    found.add(pts)
+        return sorted(pts - self._shift for pts in found), last - self._shift
+
     def frames(self) -> Iterator[Frame]:
         decoded, last = self._first, None
         self._first = None
@@ -182,29 +226,37 @@ class VideoSource:
         return None
 
     def _wanted(self) -> Iterator[Decoded]:
-        """Decoded frames between the trim points."""
-        begin, end = self._start + self._trim.start, self._trim.end
-        for item in self._decode_from(begin) if self._trim.start else self._decode():
+        """Decoded frames between the trim points, within the window."""
+        begin, end, window = self._start + self._trim.start, self._trim.end, self._window
+        if window.first is not None:
+            decoded = self._decode_from(max(begin, float(window.first * self._time_base)), window.first)
+        else:
+            decoded = self._decode_from(begin) if self._trim.start else self._decode()
+        for item in decoded:
             if item.pts is None:
                 yield item
                 continue
             seconds = float(item.pts * self._time_base)
             self._end_seconds = max(self._end_seconds, seconds + float(item.duration * self._time_base))
-            if seconds < begin - 1e-6:
+            if seconds < begin - 1e-6 or (window.first is not None and item.pts < window.first):
                 continue
-            if end is not None and seconds >= self._start + end - 1e-6:
+            behind_window = window.end is not None and item.pts >= window.end
+            if behind_window or (end is not None and seconds >= self._start + end - 1e-6):
                 self._reached_end = True
                 return
             yield item
 
-    def _decode_from(self, begin: float) -> Iterator[Decoded]:
-        """Frames from one at or before `begin` on: where seeking lands behind it, from further back."""
+    def _decode_from(self, begin: float, ticks: int | None = None) -> Iterator[Decoded]:
+        """Frames from one at or before `begin` (exactly: `ticks`) on: where seeking lands behind it, from further back."""
         for back in SEEK_BACK if self._may_seek else ():
             target = begin - back
             if target <= self._start:
                 break
             try:
-                self._container.seek(int(target * av.time_base))
+                if ticks is not None and not back:  # microseconds could fall short of the keyframe that begins there
+                    self._container.seek(ticks, stream=self._stream)
+                else:
+                    self._container.seek(int(target * av.time_base))
             except BROKEN:
                 break
             self._timeline = Timeline(self._container)
@@ -240,6 +292,15 @@ class VideoSource:
             yield from self._decoding.frames(packet)  # type: ignore[arg-type]  # a packet of the video stream
         self._corrupt_packets += sum(suspects)
         yield from self._decoding.frames(None)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether every frame so far came whole, with its own time, and independent of those before its keyframe: then any part
+        of the video reads the same alone as within the whole."""
+        decoding = self._decoding
+        amiss = decoding.failed or decoding.corrupt or decoding.held or self._corrupt_packets
+        amiss = amiss or self._untimed or self._bumped or self._mistimed or self._dropped
+        return not (amiss or self._deinterlacer.used or self._timeline.joins)
 
     def warnings(self) -> list[str]:
         found = []

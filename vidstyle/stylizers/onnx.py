@@ -17,6 +17,7 @@ import onnxruntime as ort
 from vidstyle.errors import DeviceError, StyleError
 from vidstyle.frames import Pixels
 from vidstyle.options import ColorOrder
+from vidstyle.pipeline import usable_cores
 from vidstyle.stylizers import norms
 from vidstyle.stylizers.padding import pad_to_multiple
 
@@ -32,17 +33,25 @@ class OnnxStylizer:
     """A net that `vidstyle train` made takes and gives uint8 (N, H, W, 3); H and W are padded here and cropped back.
 
     A foreign one takes and gives float (N, 3, H, W) in 0..255; where its size is fixed, pictures are scaled to it and back.
-    `lanes` None: as many as make the most frames a second; 1 makes each frame soonest.
+    `lanes` None: as many as make the most frames a second on `cores`, None: on all there are; 1 makes each frame soonest.
     """
 
-    def __init__(self, path: Path, device: str = "auto", model_color: ColorOrder = "rgb", lanes: int | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        device: str = "auto",
+        model_color: ColorOrder = "rgb",
+        lanes: int | None = None,
+        cores: int | None = None,
+    ) -> None:
+        cores = cores or usable_cores()
         self._model, self._path, self._device = _checked_model(path), path, device
         properties = self._model.metadata_props
         self.facts = {p.key.removeprefix("vidstyle."): p.value for p in properties if p.key.startswith("vidstyle.")}
         # On a CPU, frames side by side on few threads each waste less time waiting for one another than all threads on one
         # frame; a foreign net may be large, and lanes take memory each.
-        self.lanes = lanes or (min(usable_cores(), MAX_LANES) if self.facts else 1)
-        self._threads = max(1, usable_cores() // self.lanes)
+        self.lanes = lanes or (min(cores, MAX_LANES) if self.facts else 1)
+        self._threads = max(1, cores // self.lanes)
         self.session = self._open(self._model, self._threads)
         if self.session.get_providers()[0] != "CPUExecutionProvider":
             self.lanes = 1
@@ -62,6 +71,12 @@ class OnnxStylizer:
         if self._engine is not None or not norms.nodes(self._model):
             return self
         return self._with(self._measured(pictures))
+
+    def statistics(self) -> norms.Statistics:
+        return {} if self._engine is not None else norms.own_statistics(self._model)
+
+    def with_statistics(self, statistics: norms.Statistics) -> OnnxStylizer:
+        return self._with(statistics) if statistics else self
 
     def adapted(self, picture: Pixels, share: float) -> OnnxStylizer:
         if self._engine is not None or not norms.nodes(self._model):
@@ -231,12 +246,6 @@ def _providers(device: str) -> list[str | tuple[str, dict[str, str]]]:
 def _has_nvidia() -> bool:
     """Whether an NVIDIA driver is loaded; asking CUDA without one only prints errors."""
     return os.path.exists("/proc/driver/nvidia/version") or os.name == "nt"
-
-
-def usable_cores() -> int:
-    """Cores that this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def _first_line(error: Exception) -> str:

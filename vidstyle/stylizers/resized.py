@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import cv2
 import numpy as np
@@ -32,6 +32,12 @@ class Resized:
 
     def for_shot(self, pictures: Iterable[Pixels]) -> Stylizer:
         return Resized(self._stylizer.for_shot(scaled(p, self._height) for p in pictures), self._height)
+
+    def statistics(self) -> Mapping[str, np.ndarray]:
+        return self._stylizer.statistics()
+
+    def with_statistics(self, statistics: Mapping[str, np.ndarray]) -> Stylizer:
+        return Resized(self._stylizer.with_statistics(statistics), self._height)
 
     def adapted(self, picture: Pixels, share: float) -> Stylizer:
         return Resized(self._stylizer.adapted(scaled(picture, self._height), share), self._height)

@@ -61,6 +61,18 @@ class TorchStylizer:
         # A plain mean, for which InstanceNorm2d does not know momentum=None.
         return self._measuring((picture, 1 / count) for count, picture in enumerate(pictures, 1))
 
+    def statistics(self) -> Mapping[str, np.ndarray]:
+        state = self._net.state_dict()
+        return {name: state[name].cpu().numpy() for name in state if name.endswith((".running_mean", ".running_var"))}
+
+    def with_statistics(self, statistics: Mapping[str, np.ndarray]) -> TorchStylizer:
+        if not statistics:
+            return self
+        shot = copy.copy(self)
+        shot._net = copy.deepcopy(self._net)
+        shot._net.load_state_dict({name: torch.from_numpy(value) for name, value in statistics.items()}, strict=False)
+        return shot
+
     def adapted(self, picture: Pixels, share: float) -> TorchStylizer:
         return self._measuring([(picture, share)])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import cv2
 import numpy as np
@@ -16,30 +16,51 @@ CUT_CONTRAST = 3.0
 """...if it is also this many times the recent one: a whirling camera is no series of cuts."""
 
 
-class CutDetector:
-    """Tells frame by frame whether a new shot begins (as PySceneDetect's content detectors: colour difference, adaptive)."""
+class Cuts:
+    """Tells from the differences of successive thumbnails where a new shot begins (as PySceneDetect's content detectors:
+    colour difference, adaptive)."""
 
     def __init__(self) -> None:
-        self._last: np.ndarray | None = None
         self._recent = 0.0
 
-    def begins_shot(self, pixels: Pixels) -> bool:
-        """Whether `pixels` (H, W, 3), the next frame, is the first of a shot; True for the very first."""
-        small = cv2.resize(np.ascontiguousarray(pixels), THUMBNAIL, interpolation=cv2.INTER_AREA).astype(np.float32)
-        last, self._last = self._last, small
-        if last is None:
-            return True
-        difference = float(np.abs(small - last).mean())
+    def is_cut(self, difference: float) -> bool:
+        """Whether there is a cut where the next two frames differ by `difference`."""
         cut = difference > max(CUT_DIFFERENCE, CUT_CONTRAST * self._recent)
         self._recent = (self._recent + difference) / 2
         return cut
 
 
-def shot_batches(frames: Iterable[Frame], size: int) -> Iterator[tuple[bool, list[Frame]]]:
-    """Lists of at most `size` consecutive frames, none across a cut; with each, whether a shot begins with it."""
-    cuts, begins, batch = CutDetector(), True, list[Frame]()
+class CutDetector:
+    """Tells frame by frame whether a new shot begins."""
+
+    def __init__(self) -> None:
+        self._last: Pixels | None = None
+        self._cuts = Cuts()
+
+    def begins_shot(self, pixels: Pixels) -> bool:
+        """Whether `pixels` (H, W, 3), the next frame, is the first of a shot; True for the very first."""
+        last, self._last = self._last, thumbnail(pixels)
+        return last is None or self._cuts.is_cut(difference(last, self._last))
+
+
+def thumbnail(pixels: Pixels) -> Pixels:
+    """`pixels` (H, W, 3) at a size at which cuts are told."""
+    return np.asarray(cv2.resize(np.ascontiguousarray(pixels), THUMBNAIL, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def difference(first: Pixels, second: Pixels) -> float:
+    """Mean absolute difference of two thumbnails, 0..255."""
+    return float(np.abs(second.astype(np.float32) - first.astype(np.float32)).mean())
+
+
+def shot_batches(
+    frames: Iterable[Frame], size: int, begins_shot: Callable[[Frame], bool] | None = None
+) -> Iterator[tuple[bool, list[Frame]]]:
+    """Lists of at most `size` consecutive frames, none across a cut; with each, whether a shot begins with it, which the very
+    first always does. `begins_shot` knows the cuts; without it they are looked for."""
+    detector, begins, batch = CutDetector(), True, list[Frame]()
     for frame in frames:
-        cut = cuts.begins_shot(frame.pixels)
+        cut = begins_shot(frame) if begins_shot is not None else detector.begins_shot(frame.pixels)
         if batch and cut:
             yield begins, batch
             batch = []

@@ -1,0 +1,204 @@
+"""Workers on a Ray cluster. The only importer of ray [extra: ray]."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+from vidstyle.cluster.engine import Crashed, Frames, Lost, Task, answer
+from vidstyle.cluster.worker import Model, SharedFile, Worker
+from vidstyle.errors import DeviceError, MissingExtraError
+
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody is told that somebody paints
+try:
+    import ray
+    from ray.exceptions import RayActorError, RayError
+except ImportError as error:
+    raise MissingExtraError("--cluster", "ray") from error
+
+log = logging.getLogger(__name__)
+
+CORES = 4
+"""Of a worker without a GPU: more do not make one net faster (see `stylizers.onnx`)."""
+CORES_BESIDE_GPU = 4
+"""Of a worker with a GPU, for decoding and encoding."""
+
+BLOCK = 8 << 20
+"""Bytes of the pieces in which a file is sent to machines that do not have it."""
+
+_PATIENCE_SECONDS = 1.0
+
+
+class RayWorkers:
+    """See `vidstyle.cluster.engine.Engine`. `address`: `local` (a cluster of this machine, for this run), `auto` (the one that
+    this machine belongs to) or where one is. `workers` None: as many as the cluster has room for.
+
+    Raises `DeviceError` where there is no such cluster, or no room for a single worker.
+    """
+
+    def __init__(self, models: Mapping[str, Model], address: str, workers: int | None = None, gpu: bool = True) -> None:
+        self._connected = not ray.is_initialized()
+        if self._connected:
+            _connect(address)
+        try:
+            self._resources, room = _room(workers, gpu)
+            self.workers = workers or room
+            self._models = ray.put(dict(models))
+            self._free = [self._actor() for _ in range(self.workers)]
+        except BaseException:
+            if self._connected:
+                ray.shutdown()
+            raise
+        self._number = 0
+        self._busy: dict[int, tuple[Any, Any]] = {}
+        self._asked: dict[Any, int] = {}
+
+    def _actor(self) -> Any:
+        # Two calls at once: one works, the other tells how far it is.
+        kind: Any = ray.remote(_Actor)
+        return kind.options(max_concurrency=2, **self._resources).remote(self._models, int(self._resources["num_cpus"]))
+
+    def start(self, task: Task) -> int | None:
+        if not self._free:
+            return None
+        actor = self._free.pop()
+        self._number += 1
+        self._busy[self._number] = actor, actor.do.remote(task)
+        return self._number
+
+    def answers(self) -> list[tuple[int, Any]]:
+        working = {ref: number for number, (_, ref) in self._busy.items()}
+        if not working:
+            return []
+        ready, _ = ray.wait([*working, *self._asked], num_returns=1, timeout=_PATIENCE_SECONDS)
+        found: list[tuple[int, Any]] = []
+        for ref in ready:
+            number = working.get(ref) or self._asked.pop(ref)
+            said = _got(ref)
+            if ref in working:
+                actor, _ = self._busy.pop(number)
+                self._free.append(self._actor() if isinstance(said, Lost) else actor)
+                found.append((number, said))
+            elif number in self._busy and isinstance(said, Frames):
+                found.append((number, said))
+        if not ready:
+            asked = set(self._asked.values())
+            self._asked |= {actor.frames.remote(): n for n, (actor, _) in self._busy.items() if n not in asked}
+        return found
+
+    def share(self, path: str) -> SharedFile:
+        with open(path, "rb") as file:
+            blocks = []
+            while data := file.read(BLOCK):
+                blocks.append(ray.put(data))
+            return _Blocks(blocks, file.tell())
+
+    def close(self) -> None:
+        actors = [actor for actor, _ in self._busy.values()] + self._free
+        self._busy, self._free, self._asked = {}, [], {}
+        for actor in actors:
+            ray.kill(actor)
+        if self._connected:
+            ray.shutdown()
+
+
+@dataclass(frozen=True)
+class _Blocks:
+    """A file in the cluster's memory, in pieces: each machine fetches those that it reads, once."""
+
+    refs: list[Any]
+    size: int
+
+    def open(self) -> BinaryIO:
+        return io.BufferedReader(_BlockReader(self), 1 << 16)
+
+
+class _BlockReader(io.RawIOBase):
+    def __init__(self, blocks: _Blocks) -> None:
+        self._blocks, self._at = blocks, 0
+        self._number, self._data = -1, b""
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._blocks.size}[whence]
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        number, begin = divmod(self._at, BLOCK)
+        if number >= len(self._blocks.refs):
+            return 0
+        if number != self._number:
+            self._number, self._data = number, ray.get(self._blocks.refs[number])
+        data = self._data[begin : begin + len(buffer)]
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)
+
+
+class _Actor:
+    """A worker that keeps its nets from one task to the next."""
+
+    def __init__(self, models: Mapping[str, Model], cores: int) -> None:
+        self._worker = Worker(models, cores)
+        self._count = 0
+
+    def do(self, task: Task) -> Any:
+        self._count = 0
+        return answer(self._worker, task, self._tell)
+
+    def _tell(self, count: int) -> None:
+        self._count = count
+
+    def frames(self) -> Frames:
+        return Frames(self._count)
+
+
+def _connect(address: str) -> None:
+    quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+    try:
+        if address == "local":
+            ray.init(include_dashboard=False, **quiet)
+        else:
+            ray.init(address=address, **quiet)
+    except (ConnectionError, RuntimeError, ValueError, RayError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise DeviceError(f"expected a Ray cluster at {address}, could not reach one ({reason})") from error
+
+
+def _room(workers: int | None, gpu: bool) -> tuple[dict[str, float], int]:
+    """What a worker asks the cluster for, and how many of them have room."""
+    everything: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    nodes = [node["Resources"] for node in everything if node["Alive"]]
+    if gpu and any(node.get("GPU", 0) for node in nodes):
+        each = {"num_gpus": 1, "num_cpus": float(min(CORES_BESIDE_GPU, *(n["CPU"] // n["GPU"] for n in nodes if n.get("GPU"))))}
+        room = sum(int(min(n.get("GPU", 0), n.get("CPU", 0) // max(1, each["num_cpus"]))) for n in nodes)
+    else:
+        cores = min(CORES, max((int(n.get("CPU", 0)) for n in nodes), default=0))
+        if workers is not None:
+            cores = min(cores, sum(int(n.get("CPU", 0)) for n in nodes) // workers)
+        each = {"num_cpus": float(max(1, cores))}
+        room = sum(int(n.get("CPU", 0) // each["num_cpus"]) for n in nodes)
+    if room < 1:
+        raise DeviceError("expected a Ray cluster with a free core, found none")
+    return each, room
+
+
+def _got(ref: Any) -> Any:
+    try:
+        return ray.get(ref)
+    except RayActorError:
+        return Lost()
+    except RayError as error:
+        return Crashed(str(error))

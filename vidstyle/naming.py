@@ -1,0 +1,143 @@
+"""What an output is called and where it goes: beside its input, into a folder, or as a template says."""
+
+from __future__ import annotations
+
+import os
+import string
+from contextlib import closing
+from functools import cache
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
+
+from vidstyle.errors import UsageError, VidstyleError
+from vidstyle.files import is_url
+from vidstyle.sources import IMAGE_SUFFIXES, VIDEO_SUFFIXES, open_source
+
+FIELDS = ("stem", "ext", "name", "style", "folder")
+"""What may stand in braces in a template. For `day1/a.webm` of the folder `holiday`, in the style mosaic: `a`, `.mkv` (what the
+output gets by default), `a.webm`, `mosaic` and `day1`."""
+
+_DEFAULT = "{stem}.{style}{ext}"
+_KEPT_SUFFIXES = {".mp4", ".m4v", ".mov", ".mkv"} | IMAGE_SUFFIXES
+_SEPARATORS = tuple(filter(None, (os.sep, os.altsep)))
+
+
+def label_of(style: str) -> str:
+    """What stands for a style in names: its name, or that of the model file without suffix."""
+    return Path(style).stem if os.sep in style or Path(style).suffix else style
+
+
+def default_name(spec: str, label: str) -> str:
+    """`holiday.mp4` -> `holiday.mosaic.mp4`. A container that cannot be written becomes one that can; so does a GIF, unless it
+    has transparent parts, which MP4 cannot hold."""
+    return _DEFAULT.format_map(_fields(spec, "", label))
+
+
+class Naming:
+    """Where outputs go, as `output` (`-o`) says: None, a file, a folder or a template with `FIELDS`.
+
+    Without it, `in.mp4` becomes `in.STYLE.mp4` beside it. Into a folder outputs go under that name, in subfolders as the inputs'.
+    A template names a file beside the input; one with a folder in it is relative to the current folder. `several`: there may be
+    more than one output. Raises `UsageError` for a template that is none, and for a file where there may be several.
+    """
+
+    def __init__(self, output: str | None, several: bool) -> None:
+        self._beside, self._root, self._parts = output is None, Path(), [_DEFAULT]
+        self.folder: Path | None = None
+        """The folder that all outputs go into, as far as that is fixed."""
+        if output is None:
+            return
+        self._root, template = _literal_part(output)
+        fields = [_fields_in(part, output) for part in template]
+        if any(fields):
+            _check_template(template, fields, output)
+            self._beside, self._parts = not os.path.dirname(output), template
+            self.folder = None if self._root == Path() else self._root
+            return
+        for part in template:  # {{ and }} at most
+            self._root /= part.format()
+        if several or self._root.is_dir() or output.endswith(_SEPARATORS):
+            _check_folder(self._root, output)
+            self.folder, self._parts = self._root, ["{folder}", _DEFAULT]
+        else:
+            self._parts = []
+
+    def path(self, spec: str, folder: str, label: str) -> Path:
+        """Where the painting of `spec` goes, which was found in the subfolder `folder` of an input, "" for none.
+
+        Raises `UsageError` where a template gives no name, or where a field would lead out of the folder.
+        """
+        path = Path(spec).parent if self._beside and not is_url(spec) else self._root
+        fields = _fields(spec, folder, label)
+        for part in self._parts:
+            text = part.format_map(fields)
+            if part not in (text, "{folder}") and (text in ("", ".", "..") or any(mark in text for mark in _SEPARATORS)):
+                raise UsageError(f"expected a name from {part} in -o, got '{text}' for {spec}; give it an -o of its own")
+            path /= text
+        return path
+
+
+def _fields(spec: str, folder: str, label: str) -> dict[str, str]:
+    path = Path(PurePosixPath(urlsplit(spec).path).name or "stream") if is_url(spec) else Path(spec)
+    suffix = path.suffix.lower()
+    kept = path.suffix if suffix in _KEPT_SUFFIXES else ".mkv"
+    if suffix == ".gif":
+        kept = ".gif" if not is_url(spec) and _is_transparent(spec, _state(spec)) else ".mp4"
+    return {"stem": path.stem, "ext": kept, "name": path.name, "style": label, "folder": folder}
+
+
+def _state(spec: str) -> tuple[int, int] | None:
+    try:
+        status = os.stat(spec)
+    except (OSError, ValueError):
+        return None
+    return status.st_size, status.st_mtime_ns
+
+
+@cache
+def _is_transparent(spec: str, state: tuple[int, int] | None) -> bool:
+    """Whether the first picture of a file (as it is in `state`) has transparent parts; False where it cannot be read."""
+    try:
+        with closing(open_source(spec)) as source:
+            return source.info.alpha
+    except VidstyleError:
+        return False
+
+
+def _literal_part(output: str) -> tuple[Path, list[str]]:
+    """The part of a path that is no template, without braces or there under that very name, and the parts behind it."""
+    path, parts = Path(), list(Path(output).parts)
+    while parts and (not {*"{}"} & {*parts[0]} or os.path.lexists(path / parts[0])):
+        path /= parts.pop(0)
+    return path, parts
+
+
+def _fields_in(part: str, output: str) -> list[str]:
+    """The fields in a part of the template `output`; raises `UsageError` for such that there are not."""
+    literally = "{{ and }} stand for braces themselves"
+    try:
+        parsed = [rest for _, *rest in string.Formatter().parse(part) if rest[0] is not None]
+    except ValueError:
+        raise UsageError(f"expected braces in pairs in -o, got {output}; {literally}") from None
+    for name, spec, conversion in parsed:
+        if name not in FIELDS or spec or conversion:
+            known = ", ".join(f"{{{field}}}" for field in FIELDS)
+            raise UsageError(f"expected nothing but {known} in braces in -o, got {output}; {literally}")
+    return [str(name) for name, *_ in parsed]
+
+
+def _check_template(parts: list[str], fields: list[list[str]], output: str) -> None:
+    if output.endswith(_SEPARATORS) or parts[-1] == "{ext}":
+        raise UsageError(f"expected -o to end in a file name, got {output}; {_DEFAULT} is the usual one")
+    lost = any("folder" in found and part != "{folder}" for part, found in zip(parts, fields, strict=True))
+    if lost or parts[-1] == "{folder}":
+        raise UsageError(f"expected {{folder}} to be a folder of its own in -o, as in {{folder}}/{_DEFAULT}, got {output}")
+
+
+def _check_folder(folder: Path, output: str) -> None:
+    """Raise `UsageError` where several outputs would go into one file: one that is there, or what looks like one."""
+    named_file = folder.suffix.lower() in VIDEO_SUFFIXES | IMAGE_SUFFIXES and not output.endswith(_SEPARATORS)
+    if not folder.is_dir() and (os.path.lexists(folder) or named_file):
+        raise UsageError(
+            f"expected a folder for what may be several outputs, got a file's name: {output}; or try -o '{_DEFAULT}'"
+        )
