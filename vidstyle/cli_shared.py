@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -15,6 +16,7 @@ from vidstyle.options import EncodeOptions, Trim
 
 if TYPE_CHECKING:
     from vidstyle.convert import Result
+    from vidstyle.progress import Quiet
 
 
 class _Seconds(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.5
@@ -95,11 +97,24 @@ class LogHandler(logging.Handler):
         self._reporter.say(f"{record.levelname.lower()}: {record.getMessage()}")
 
 
+def _reporter(kind: str, quiet: bool) -> Quiet:
+    """The reporter for `--progress` and `--quiet`."""
+    from vidstyle.progress import Json, Lines, Quiet
+
+    if kind == "json":
+        return Json()
+    if quiet or kind == "none":
+        return Quiet(quiet=quiet)
+    if not sys.stderr.isatty():
+        return Lines()
+    from vidstyle.bar import Bar
+
+    return Bar()
+
+
 def reported(progress: str, quiet: bool, level: int, work: Callable[[Any], int]) -> int:
     """The exit code of `work`, which is given a reporter; every error is one sentence in it."""
-    from vidstyle.progress import make_reporter
-
-    reporter = make_reporter(progress, quiet)
+    reporter = _reporter(progress, quiet)
     logging.basicConfig(level=level, handlers=[LogHandler(reporter)], force=True)
     code = EXIT_FAILED
     try:

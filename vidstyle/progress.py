@@ -230,16 +230,3 @@ def _names(job: Job) -> dict[str, str]:
 
 def _rounded(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds, 1)
-
-
-def make_reporter(kind: str, quiet: bool) -> Quiet:
-    """The reporter for `--progress` and `--quiet`."""
-    if kind == "json":
-        return Json()
-    if quiet or kind == "none":
-        return Quiet(quiet=quiet)
-    if not sys.stderr.isatty():
-        return Lines()
-    from vidstyle.bar import Bar
-
-    return Bar()
