@@ -24,7 +24,7 @@ def upright(frame: Frame, matrix: tuple[int, ...] | None) -> Frame:
     if matrix is None or not is_right_angled(matrix):
         return frame
     return replace(
-        frame, pixels=_turned(frame.pixels, matrix), alpha=None if frame.alpha is None else _turned(frame.alpha, matrix)
+        frame, pixels=turned(frame.pixels, matrix), alpha=None if frame.alpha is None else turned(frame.alpha, matrix)
     )
 
 
@@ -40,11 +40,12 @@ def upright_info(info: VideoInfo) -> VideoInfo:
     return replace(info, width=info.height, height=info.width, sample_aspect_ratio=Fraction(1) / aspect if aspect else None)
 
 
-def _turned(picture: Picture, matrix: tuple[int, ...]) -> Picture:
-    """A point (x, y) goes to (a x + c y, b x + d y) (ISO/IEC 14496-12, 6.2.2)."""
+def turned(picture: Picture, matrix: tuple[int, ...]) -> Picture:
+    """`picture` as a player shows it, for a right-angled matrix: a point (x, y) goes to (a x + c y, b x + d y) (ISO/IEC 14496-12,
+    6.2.2)."""
     a, b, c, d = matrix[0], matrix[1], matrix[3], matrix[4]
     if a:
-        turned = picture[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
+        result = picture[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
     else:
-        turned = picture.swapaxes(0, 1)[:: -1 if b < 0 else 1, :: -1 if c < 0 else 1]  # x and y change places
-    return np.ascontiguousarray(turned)  # type: ignore[return-value]  # of the same kind
+        result = picture.swapaxes(0, 1)[:: -1 if b < 0 else 1, :: -1 if c < 0 else 1]  # x and y change places
+    return np.ascontiguousarray(result)  # type: ignore[return-value]  # of the same kind

@@ -18,6 +18,7 @@ from vidstyle.errors import InputError, OutputError, UsageError
 from vidstyle.frames import ColorTags, Frame, VideoInfo
 from vidstyle.hdr import ToneMap
 from vidstyle.options import EncodeOptions
+from vidstyle.orientation import is_right_angled, turned
 from vidstyle.sinks.encoders import Encoder, GifPalette, encoder_options, find_encoder, pixel_format, subsampling
 
 KEYFRAME_SECONDS = 4
@@ -115,7 +116,9 @@ class FrameEncoder:
     def _to_video_frame(self, frame: Frame) -> VideoFrame:
         pixels = frame.pixels if frame.alpha is None else np.dstack([frame.pixels, frame.alpha])
         if self._turn:
-            pixels = _upright(pixels, self._turn)
+            if not is_right_angled(self._turn):
+                raise OutputError("expected a rotation by quarter turns, which GIF can be turned by; -o NAME.mp4 keeps any other")
+            pixels = turned(pixels, self._turn)
         if any(self._pad):
             pixels = np.pad(pixels, ((0, self._pad[1]), (0, self._pad[0]), (0, 0)), mode="edge")
         converted = self._convert(np.ascontiguousarray(pixels))
@@ -174,17 +177,3 @@ def _padding(encoder: Encoder, pix_fmt: str, info: VideoInfo) -> tuple[int, int]
 
 def _is_quarter_turn(matrix: tuple[int, ...] | None) -> bool:
     return matrix is not None and matrix[0] == 0 and matrix[4] == 0
-
-
-def _upright(pixels: np.ndarray, matrix: tuple[int, ...]) -> np.ndarray:
-    """`pixels` (H, W, C) as a player shows them: a point (x, y) goes to (a x + c y, b x + d y) (ISO/IEC 14496-12, 6.2.2).
-
-    Raises `OutputError` for other angles than quarter turns.
-    """
-    a, b, c, d = (int(np.sign(matrix[i])) for i in (0, 1, 3, 4))
-    if (abs(a), abs(b), abs(c), abs(d)) == (1, 0, 0, 1):
-        return pixels[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
-    if (abs(a), abs(b), abs(c), abs(d)) == (0, 1, 1, 0):
-        turned = pixels.swapaxes(0, 1)  # x and y change places
-        return turned[:: -1 if b < 0 else 1, :: -1 if c < 0 else 1]
-    raise OutputError("expected a rotation by quarter turns, which GIF can be turned by; -o NAME.mp4 keeps any other")
