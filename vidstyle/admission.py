@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +19,9 @@ from vidstyle.options import ConvertOptions
 from vidstyle.outcomes import Outcome
 
 FINISHED = "is finished already"
+
+_LONGEST_NAME = 255
+"""Bytes; no usual file system allows more."""
 
 
 class Claim:
@@ -45,7 +49,10 @@ class Claim:
 
 def claim_path(output: Path) -> Path:
     """The file by which a run shows that it is at work on `output`."""
-    return output.with_name(f".{output.name}.claim")
+    name = f".{output.name}.claim"
+    if len(os.fsencode(name)) > _LONGEST_NAME:
+        name = f".{hashlib.sha256(os.fsencode(output.name)).hexdigest()[:32]}.claim"
+    return output.with_name(name)
 
 
 @dataclass(frozen=True)
@@ -68,13 +75,12 @@ def admit(job: Job, options: ConvertOptions, shared: bool) -> Admitted | Outcome
 
     `shared`: whether there may be another run that works off the same jobs.
     """
-    options = replace(options, style=replace(options.style, style=job.style))
+    options = _in_style(job, options)
     claim: Claim | None = None
     try:
-        check_not_itself(job.spec, job.output)
-        fingerprint = provenance.fingerprint(job.spec, options)
-        outcome = _settled(job, options, fingerprint)
-        if outcome is None and shared:
+        fingerprint, outcome = _looked_at(job, options)
+        # Beside a finished output a claim is that of a run that is about to let go, or was killed then.
+        if shared and (outcome is None or os.path.lexists(claim_path(job.output))):
             _make_folder(job.output.parent)
             claim = Claim(job.output)
             if not claim.taken:
@@ -89,6 +95,26 @@ def admit(job: Job, options: ConvertOptions, shared: bool) -> Admitted | Outcome
             claim.close()
         return outcome
     return Admitted(job, options, fingerprint, claim)
+
+
+def foregone(job: Job, options: ConvertOptions) -> Outcome | None:
+    """The outcome of a job, if there is nothing to do as things stand."""
+    try:
+        return _looked_at(job, _in_style(job, options))[1]
+    except VidstyleError as error:
+        return Outcome(job, error=error)
+
+
+def _in_style(job: Job, options: ConvertOptions) -> ConvertOptions:
+    return replace(options, style=replace(options.style, style=job.style))
+
+
+def _looked_at(job: Job, options: ConvertOptions) -> tuple[str | None, Outcome | None]:
+    """The fingerprint of the output, and the outcome, if there is nothing to do."""
+    with writing(job.output):  # whose name may be too long
+        check_not_itself(job.spec, job.output)
+        fingerprint = provenance.fingerprint(job.spec, options)
+        return fingerprint, _settled(job, options, fingerprint)
 
 
 def _settled(job: Job, options: ConvertOptions, fingerprint: str | None) -> Outcome | None:

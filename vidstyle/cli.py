@@ -261,7 +261,7 @@ def _exit_code(outcomes: Sequence[Any]) -> int:
 
 
 def _dry_run(jobs: Sequence[Any], options: ConvertOptions) -> int:
-    from vidstyle.convert import check_not_itself
+    from vidstyle.admission import foregone
     from vidstyle.sinks import check_free, stream_map
     from vidstyle.sources import is_image, open_source
     from vidstyle.stylizers.catalog import find_style
@@ -272,8 +272,13 @@ def _dry_run(jobs: Sequence[Any], options: ConvertOptions) -> int:
     errors = []
     for job in jobs:
         try:
-            check_not_itself(job.spec, job.output)
-            if job.output.parent.exists() and not options.skip_existing:
+            outcome = foregone(job, options)
+            if outcome is not None and outcome.error is not None:
+                raise outcome.error
+            if outcome is not None:
+                click.echo(printable(f"{job.output}: {outcome.skipped}, would be skipped"))
+                continue
+            if job.output.parent.exists():
                 check_free(job.output, options.overwrite)
             with closing(open_source(job.spec, options.trim, options.allow_network)) as source:
                 info = source.info

@@ -126,6 +126,8 @@ def reported(progress: str, quiet: bool, level: int, work: Callable[[Any], int])
         return code
     except KeyboardInterrupt as stop:
         code = exit_code(stop)
+        if progress == "json":  # whose last line is the event that tells the code
+            return code
         raise
     finally:
         reporter.close(code)

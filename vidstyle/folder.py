@@ -152,8 +152,10 @@ class _Round:
                 continue
             try:
                 work = _Work(admitted, self._stylizers[job.style])
-            except VidstyleError as error:
+            except BaseException as error:
                 admitted.close()
+                if not isinstance(error, VidstyleError):
+                    raise
                 yield Outcome(job, error=error)
                 continue
             self._open.add(work)

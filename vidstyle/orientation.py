@@ -23,9 +23,7 @@ def upright(frame: Frame, matrix: tuple[int, ...] | None) -> Frame:
     """`frame` turned as `matrix` asks for; as it is where that is no right angle."""
     if matrix is None or not is_right_angled(matrix):
         return frame
-    return replace(
-        frame, pixels=turned(frame.pixels, matrix), alpha=None if frame.alpha is None else turned(frame.alpha, matrix)
-    )
+    return replace(frame, pixels=turned(frame.pixels, matrix), alpha=None if frame.alpha is None else turned(frame.alpha, matrix))
 
 
 def upright_info(info: VideoInfo) -> VideoInfo:

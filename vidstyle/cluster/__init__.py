@@ -6,6 +6,7 @@ without encoding again. Only what is encoded travels.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -28,6 +29,8 @@ from vidstyle.options import ClusterOptions, ConvertOptions
 from vidstyle.outcomes import Outcome, Reporter
 from vidstyle.pipeline import background, usable_cores
 from vidstyle.stylizers.catalog import find_style
+
+log = logging.getLogger(__name__)
 
 TRIES = 3
 """A task whose worker died is given to another, so many times in all: it may be what kills them."""
@@ -66,7 +69,11 @@ def run_jobs(
         stack.enter_context(foreseeing(jobs, reporter))
         office = _Office(engine, options, reporter, settle, chunk_seconds)
         stack.callback(office.close)
-        office.work_off(jobs)
+        try:
+            office.work_off(jobs)
+        except KeyboardInterrupt:
+            log.warning("the finished parts are kept; the same command goes on from there")
+            raise
     return [outcomes[job] for job in jobs]
 
 

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from vidstyle.cluster.engine import Crashed, Frames, Lost, Task, answer
+from vidstyle import __version__
+from vidstyle.cluster.engine import Crashed, Failed, Frames, Lost, Task, answer
 from vidstyle.cluster.worker import Model, SharedFile, Worker
 from vidstyle.errors import DeviceError, MissingExtraError
 
@@ -60,7 +61,9 @@ class RayWorkers:
     def _actor(self) -> Any:
         # Two calls at once: one works, the other tells how far it is.
         kind: Any = ray.remote(_Actor)
-        return kind.options(max_concurrency=2, **self._resources).remote(self._models, int(self._resources["num_cpus"]))
+        return kind.options(max_concurrency=2, **self._resources).remote(
+            self._models, int(self._resources["num_cpus"]), __version__
+        )
 
     def start(self, task: Task) -> int | None:
         if not self._free:
@@ -150,7 +153,9 @@ class _BlockReader(io.RawIOBase):
 class _Actor:
     """A worker that keeps its nets from one task to the next."""
 
-    def __init__(self, models: Mapping[str, Model], cores: int) -> None:
+    def __init__(self, models: Mapping[str, Model], cores: int, version: str) -> None:
+        if version != __version__:
+            raise RuntimeError(f"expected vidstyle {version} as where the run was started, found {__version__}")
         self._worker = Worker(models, cores)
         self._count = 0
 
@@ -198,7 +203,13 @@ def _room(workers: int | None, gpu: bool) -> tuple[dict[str, float], int]:
 def _got(ref: Any) -> Any:
     try:
         return ray.get(ref)
-    except RayActorError:
+    except RayActorError as error:
+        if getattr(error, "actor_init_failed", False):  # so would any other
+            return Failed(DeviceError(f"a worker could not be started on the cluster ({_last_line(error)})"))
         return Lost()
     except RayError as error:
         return Crashed(str(error))
+
+
+def _last_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[-1].strip() if str(error).strip() else type(error).__name__

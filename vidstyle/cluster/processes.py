@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import multiprocessing
 import os
 import signal
@@ -10,6 +11,7 @@ import threading
 from collections.abc import Mapping
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any
 
 from vidstyle.cluster.engine import Frames, Lost, Task, answer
@@ -28,6 +30,7 @@ class Processes:
         self._number = 0
         self._busy: dict[int, _Process] = {}
         self._free: list[_Process] = []
+        self._gpus = itertools.cycle(_gpus())
         try:
             self._free += [self._process() for _ in range(workers)]
         except BaseException:
@@ -35,7 +38,7 @@ class Processes:
             raise
 
     def _process(self) -> _Process:
-        return _Process(self._context, self._models, self._cores)
+        return _Process(self._context, self._models, self._cores, next(self._gpus))
 
     def start(self, task: Task) -> int | None:
         while self._free:
@@ -87,11 +90,11 @@ class Processes:
 class _Process:
     """One worker and the line to it."""
 
-    def __init__(self, context: Any, models: Mapping[str, Model], cores: int) -> None:
+    def __init__(self, context: Any, models: Mapping[str, Model], cores: int, gpu: str | None) -> None:
         self.pipe: Connection[Any, Any]
         self.pipe, theirs = context.Pipe()
         self.process: BaseProcess = context.Process(
-            target=_serve, args=(theirs, models, cores), name="vidstyle-worker", daemon=True
+            target=_serve, args=(theirs, models, cores, gpu), name="vidstyle-worker", daemon=True
         )
         self.process.start()
         theirs.close()  # so that its death is the end of the line
@@ -102,8 +105,18 @@ class _Process:
         self.process.join()
 
 
-def _serve(pipe: Connection[Any, Any], models: Mapping[str, Model], cores: int) -> None:
+def _gpus() -> list[str | None]:
+    """NVIDIA's GPUs as CUDA counts them, for workers to share; None where there is one at most, or the user has chosen."""
+    found = list(Path("/proc/driver/nvidia/gpus").glob("*"))
+    if len(found) < 2 or "CUDA_VISIBLE_DEVICES" in os.environ:
+        return [None]
+    return [str(index) for index in range(len(found))]
+
+
+def _serve(pipe: Connection[Any, Any], models: Mapping[str, Model], cores: int, gpu: str | None) -> None:
     """A worker's life: it ends with the run, whose signals it leaves to it."""
+    if gpu is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_die_with_parent, daemon=True).start()

@@ -73,7 +73,7 @@ class Production:
         if not chunks:
             return (yield from self._whole())
         try:
-            return (yield from self._painted(survey, chunks))
+            return (yield from self._painted(_brief(survey), chunks))
         except DividedError:
             log.warning("%s does not read the same in parts: it is painted in one piece", job.spec)
             self._forget()
@@ -121,7 +121,7 @@ class Production:
         assert self._file is not None
         ticks = round(self._seconds / survey.info.time_base)
         parts = windows(boundaries(survey.keyframes, ticks, survey.last))
-        stretches: list[Stretch] = yield [self._order("look_through", survey, window) for window in parts]
+        stretches: list[Stretch] = yield [self._order("look_through", _brief(survey), window) for window in parts]
         if not fit_together(stretches):
             log.info("%s does not read the same in parts: it is painted in one piece", self.job.spec)
             self._forget()
@@ -177,3 +177,8 @@ class Production:
         if self._file is not None:
             self._file.close()
         self._admitted.close()
+
+
+def _brief(survey: Survey) -> Survey:
+    """For the workers, who are not to be sent thousands of keyframes with every part."""
+    return replace(survey, keyframes=[])

@@ -103,7 +103,6 @@ class Worker:
     """Does one thing after the other; `cores` of the machine are its own."""
 
     def __init__(self, models: Mapping[str, Model], cores: int | None = None) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="vidstyle-")
         self._models, self._cores = models, cores
         self._stylizers: dict[Any, Stylizer] = {}
 
@@ -111,9 +110,10 @@ class Worker:
         style = film.options.style
         if style not in self._stylizers:
             model = self._models[style.style]
-            path = Path(self._folder.name) / f"{len(self._stylizers)}-{Path(model.name).name}"
-            path.write_bytes(model.data)
-            self._stylizers[style] = load_stylizer(replace(style, style=str(path)), cores=self._cores)
+            with tempfile.TemporaryDirectory(prefix="vidstyle-") as folder:
+                path = Path(folder) / Path(model.name).name
+                path.write_bytes(model.data)
+                self._stylizers[style] = load_stylizer(replace(style, style=str(path)), cores=self._cores)
         return self._stylizers[style]
 
     @contextmanager

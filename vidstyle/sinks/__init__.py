@@ -96,7 +96,7 @@ def open_segment_sink(output: Path, info: VideoInfo, encode: EncodeOptions, skip
     from vidstyle.sinks.encoding import encoder_for
     from vidstyle.sinks.segments import SegmentSink
 
-    return SegmentSink(encoder_for(output, info, encode), info, encode, skip)
+    return SegmentSink(output, encoder_for(output, info, encode), info, encode, skip)
 
 
 def companion_of(spec: str, shift_seconds: Fraction, options: ConvertOptions) -> Callable[[], Companion]:

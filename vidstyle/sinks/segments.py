@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
+import io
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import av
 import av.error
@@ -149,8 +149,9 @@ class ResumableSink:
     def write(self, frame: Frame) -> None:
         with writing(self._path):
             if self._segment is None:
-                path = self._file.folder.path / f"{self._number:06}.{segment_suffix(self._file.encoder)}"
-                self._segment = SegmentWriter(path, self._file.encoder, self._info, self._encode)
+                suffix = segment_suffix(self._file.encoder)
+                self._path_now = self._file.folder.path / f"{self._number:06}.{suffix}"
+                self._segment = SegmentWriter(self._path_now, suffix, self._file.encoder, self._info, self._encode)
             self._segment.write(frame)
             if self._segment.frames == self._length:
                 self._finish()
@@ -160,7 +161,7 @@ class ResumableSink:
         if segment is not None:
             packets = segment.finish()
             self._warnings = segment.encoder.warnings()
-            self._file.folder.add(self._number, segment.path, packets, self._remember() if self._remember is not None else {})
+            self._file.folder.add(self._number, self._path_now, packets, self._remember() if self._remember is not None else {})
             self._number += 1
 
     def warnings(self) -> list[str]:
@@ -177,6 +178,7 @@ class ResumableSink:
     def close(self) -> None:
         if self._segment is not None:
             self._segment.discard()
+            self._path_now.unlink(missing_ok=True)
         self._file.close()
 
 
@@ -189,20 +191,18 @@ class EncodedSegment:
 
 
 class SegmentSink:
-    """Encodes frames into one segment in a temporary file, of which `encoded` gives the bytes; the first `skip` frames are left
-    out. See `vidstyle.stages.Sink`; it is for others to publish."""
+    """Encodes frames into one segment in memory, of which `encoded` gives the bytes; the first `skip` frames are left out.
+    See `vidstyle.stages.Sink`; it is for others to publish."""
 
-    def __init__(self, encoder: Encoder, info: VideoInfo, encode: EncodeOptions, skip: int = 0) -> None:
-        self._skip = skip
-        self._folder = tempfile.TemporaryDirectory(prefix="vidstyle-")
-        self._path = Path(self._folder.name) / f"segment.{segment_suffix(encoder)}"
-        self._writer = SegmentWriter(self._path, encoder, info, encode)
+    def __init__(self, output: Path, encoder: Encoder, info: VideoInfo, encode: EncodeOptions, skip: int = 0) -> None:
+        self._output, self._skip, self._data = output, skip, io.BytesIO()
+        self._writer = SegmentWriter(self._data, segment_suffix(encoder), encoder, info, encode)
 
     def write(self, frame: Frame) -> None:
         if self._skip:
             self._skip -= 1
             return
-        with writing(self._path):
+        with writing(self._output):
             self._writer.write(frame)
 
     def warnings(self) -> list[str]:
@@ -216,14 +216,12 @@ class SegmentSink:
 
     def encoded(self) -> EncodedSegment:
         """All of it; nothing can be written after that."""
-        with writing(self._path):
+        with writing(self._output):
             packets = self._writer.finish()
-            return EncodedSegment(self._path.read_bytes(), packets)
+            return EncodedSegment(self._data.getvalue(), packets)
 
     def close(self) -> None:
-        """Remove the temporary file."""
         self._writer.discard()
-        self._folder.cleanup()
 
 
 def segment_suffix(encoder: Encoder) -> str:
@@ -232,13 +230,13 @@ def segment_suffix(encoder: Encoder) -> str:
 
 
 class SegmentWriter:
-    """A file of some frames; their exact times, which its container would round, are kept aside."""
+    """Encodes some frames into a file; their exact times, which its container would round, are kept aside."""
 
-    def __init__(self, path: Path, encoder: Encoder, info: VideoInfo, encode: EncodeOptions) -> None:
-        self.path = path
+    def __init__(self, file: Path | BinaryIO, suffix: str, encoder: Encoder, info: VideoInfo, encode: EncodeOptions) -> None:
         self.frames = 0
         self._packets: list[tuple[int, int]] = []
-        self._container: OutputContainer | None = av.open(str(path), "w", format={".mkv": "matroska", ".nut": "nut"}[path.suffix])
+        name: Any = str(file) if isinstance(file, Path) else file
+        self._container: OutputContainer | None = av.open(name, "w", format={"mkv": "matroska", "nut": "nut"}[suffix])
         self.encoder = FrameEncoder(self._container, encoder, info, encode)
 
     def write(self, frame: Frame) -> None:
@@ -264,7 +262,6 @@ class SegmentWriter:
             container, self._container = self._container, None
             with contextlib.suppress(av.error.FFmpegError, OSError, ValueError):
                 container.close()
-            self.path.unlink(missing_ok=True)
 
 
 def _decoding_times(times: list[int], step: int) -> list[int]:

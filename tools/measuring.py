@@ -1,0 +1,53 @@
+"""What the benchmarks of folders and clusters share: telling how far they are, and noting what they found."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bench import machine
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "tools" / "results"
+SAMPLE = ROOT / "samples" / "boat.mp4"
+STYLE = "mosaic"
+_BEGAN = time.monotonic()
+
+
+def say(text: str) -> None:
+    """A line of progress."""
+    print(f"[{time.monotonic() - _BEGAN:6.0f} s] {text}", file=sys.stderr, flush=True)
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def command_line(arguments: Sequence[str] | None = None) -> str:
+    """The command as anybody may type it: files are named without the folders that they lie in here."""
+    script, *given = sys.argv if arguments is None else arguments
+    return shlex.join(["python", f"tools/{Path(script).name}", *(Path(x).name if "/" in x else x for x in given)])
+
+
+def noted(path: Path, part: str, found: dict[str, Any], seconds: float, command: str | None = None) -> None:
+    """Put what a part of a benchmark found into the results, beside what other parts found at other times."""
+    results: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    where = {"command": command or command_line(), "machine": machine(usable_cores()), "seconds": round(seconds)}
+    results[part] = where | found
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
+
+
+def vidstyle_environment() -> dict[str, str]:
+    """In which the package under test is found, with its own styles, wherever it is run."""
+    variables = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tools")]), "PYTHONDONTWRITEBYTECODE": "1"}
+    variables.pop("VIDSTYLE_STYLES", None)
+    variables.pop("RAY_ADDRESS", None)  # `local` means this machine
+    return variables

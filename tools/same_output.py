@@ -1,0 +1,76 @@
+"""All of an output that must not depend on who made it, and when: read frame by frame, so that films may be long."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+
+_PICTURES = {".png", ".jpg", ".jpeg"}
+
+
+@dataclass(frozen=True)
+class Facts:
+    """`frames`: when each is shown and the hash of its pixels as decoded. `others`: for each copied stream its packets' times
+    and hashes. `tracks`: kind, language and disposition of all streams."""
+
+    frames: list[tuple[Fraction, str]]
+    others: list[list[tuple[Fraction | None, str]]]
+    tracks: list[tuple[str, str | None, int]]
+
+
+def facts_of(path: Path) -> Facts:
+    """The facts of a video, or of a picture, which is one frame."""
+    if path.suffix.lower() in _PICTURES:
+        return Facts([(Fraction(0), hashlib.sha256(cv2.imread(str(path)).tobytes()).hexdigest())], [], [])
+    with av.open(str(path)) as container:
+        tracks = [(s.type, s.metadata.get("language"), int(s.disposition)) for s in container.streams]
+    return Facts(list(_frames(path)), _others(path), tracks)
+
+
+def _frames(path: Path) -> Iterator[tuple[Fraction, str]]:
+    with av.open(str(path)) as container:
+        container.streams.video[0].thread_type = "AUTO"
+        for frame in container.decode(video=0):
+            try:
+                pixels = frame.to_ndarray()
+            except (ValueError, AssertionError):  # a format, or an odd size, that numpy does not get as it is
+                pixels = frame.to_ndarray(format="rgb24")
+            yield frame.pts * frame.time_base, hashlib.sha256(pixels.tobytes()).hexdigest()
+
+
+def _others(path: Path) -> list[list[tuple[Fraction | None, str]]]:
+    with av.open(str(path)) as container:
+        video = container.streams.video[0].index
+        packets: dict[int, list[tuple[Fraction | None, str]]] = {s.index: [] for s in container.streams if s.index != video}
+        for packet in container.demux():
+            if packet.size and packet.stream.index in packets:
+                shown = None if packet.pts is None else packet.pts * packet.time_base
+                packets[packet.stream.index].append((shown, hashlib.sha256(bytes(packet)).hexdigest()))
+    return list(packets.values())
+
+
+def file_hash(path: Path) -> str:
+    """Of all bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def differing(first: Facts, second: Facts) -> dict[str, int]:
+    """How many frames, times of frames and copied packets are not the same."""
+    frames = list(zip(first.frames, second.frames, strict=False))
+    missing = abs(len(first.frames) - len(second.frames))
+    packets = 0
+    for mine, theirs in zip(first.others, second.others, strict=False):
+        packets += sum(a != b for a, b in zip(mine, theirs, strict=False)) + abs(len(mine) - len(theirs))
+    return {
+        "frames": sum(a[1] != b[1] for a, b in frames) + missing,
+        "times": sum(a[0] != b[0] for a, b in frames) + missing,
+        "packets": packets,
+        "streams": int(first.tracks != second.tracks) + abs(len(first.others) - len(second.others)),
+    }
