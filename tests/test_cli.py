@@ -534,3 +534,9 @@ def test_the_library_does_what_the_command_line_does(clip: Path) -> None:
     assert result.output == clip.with_name("in.tiny.mp4")
     assert result.frames == len(frames_of(result.output)) == 12
     assert result.warnings == result.damage == []
+
+
+def test_a_long_name_in_another_script(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / f"{'影' * 76}.mp4", times=range(4))
+    assert run_cli(clip, "--style", "tiny").returncode == 0
+    assert listing(tmp_path) == sorted([clip.name, f"{clip.stem}.tiny.mp4"])

@@ -16,7 +16,7 @@ import av
 import cv2
 import numpy as np
 import pytest
-from helpers import moving_bar, rgb_of, write_clip
+from helpers import moving_bar, rgb_of, run_cli, write_clip
 from test_streams import CHAPTERS, COVER, chapters_of, metadata_of, mux, streams_of
 
 from vidstyle.errors import InputError, StyleError
@@ -394,3 +394,14 @@ def test_what_cannot_be_read_is_an_error(tmp_path: Path, clip: Path) -> None:
             fingerprint(str(spec), OPTIONS)
     with pytest.raises(StyleError, match="unknown style"):
         fingerprint(str(clip), ConvertOptions(style=StyleOptions(style="nobody")))
+
+
+@pytest.mark.parametrize("suffix", [".bmp", ".tif"])
+def test_an_output_that_cannot_tell_is_left_and_is_no_failure(tmp_path: Path, suffix: str) -> None:
+    cv2.imwrite(str(tmp_path / f"in{suffix}"), moving_bar(0, 64, 48))
+    assert run_cli(tmp_path / f"in{suffix}", "--style", "tiny").returncode == 0
+    before = (tmp_path / f"in.tiny{suffix}").read_bytes()
+    again = run_cli(tmp_path / f"in{suffix}", "--style", "tiny")
+    assert again.returncode == 0
+    assert "no place to tell" in again.stderr
+    assert (tmp_path / f"in.tiny{suffix}").read_bytes() == before

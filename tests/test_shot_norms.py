@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -133,3 +134,34 @@ def test_the_backends_agree_on_adapting_by_a_part() -> None:
 def test_a_model_of_another_tool_does_not_adapt(tmp_path: Path) -> None:
     stylizer = load_stylizer(StyleOptions(str(identity_model(tmp_path / "other.onnx")), device="cpu"))
     assert stylizer.adapted(PICTURES[0], 0.5) is stylizer
+
+
+@each_backend
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("height", [None, 40])
+def test_what_one_learnt_of_a_shot_another_paints_it_with(backend: str, architecture: str, height: int | None) -> None:
+    """To the bit: parts of a shot are painted by different processes."""
+    options = StyleOptions(STYLE[architecture], device="cpu", backend=backend, height=height)  # type: ignore[arg-type]
+    shot = load_stylizer(options).for_shot(PICTURES[1:])
+    statistics = pickle.loads(pickle.dumps(dict(shot.statistics())))
+    assert statistics
+    other = load_stylizer(options)
+    before = other.stylize(PICTURES[:1])
+    painted = other.with_statistics(statistics).stylize(PICTURES)
+    assert (painted == shot.stylize(PICTURES)).all()
+    assert difference(painted[:1], before).mean() > 2, "the statistics make no difference"
+    assert (other.stylize(PICTURES[:1]) == before).all(), "the other one has changed"
+
+
+@pytest.mark.parametrize("kind", [".onnx", ".pth"])
+@pytest.mark.parametrize("height", [None, 40])
+def test_a_model_of_another_tool_has_nothing_to_learn(tmp_path: Path, kind: str, height: int | None) -> None:
+    path = tmp_path / f"model{kind}"
+    if kind == ".onnx":
+        identity_model(path)
+    else:
+        torch.save(ExamplesTransformerNet(4).state_dict(), path)
+    stylizer = load_stylizer(StyleOptions(str(path), device="cpu", height=height))
+    statistics = stylizer.for_shot(PICTURES).statistics()
+    assert dict(statistics) == {}
+    assert (stylizer.with_statistics(statistics).stylize(PICTURES) == stylizer.stylize(PICTURES)).all()

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
+import av
 import numpy as np
 import pytest
 from helpers import moving_bar, write_clip
 
 from vidstyle.frames import Frame, Pixels
 from vidstyle.options import Trim
-from vidstyle.sources.video import VideoSource
+from vidstyle.sources.video import VideoSource, Window
 
 
 def lighter(index: int, width: int, height: int) -> Pixels:
@@ -28,9 +32,9 @@ def long_clip(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
 
 
 @contextmanager
-def opened(path: Path, trim: Trim = Trim()) -> Iterator[tuple[VideoSource, list[Frame]]]:
+def opened(path: Path, trim: Trim = Trim(), window: Window = Window()) -> Iterator[tuple[VideoSource, list[Frame]]]:
     """A source, and all its frames."""
-    with closing(VideoSource(str(path), trim)) as source:
+    with closing(VideoSource(str(path), trim, may_seek=window != Window(), window=window)) as source:
         yield source, list(source.frames())
 
 
@@ -97,3 +101,137 @@ def test_a_matroska_file_that_begins_late_is_not_cut_off(tmp_path: Path) -> None
     with opened(write_clip(tmp_path / "in.mkv", times=range(24, 72))) as (source, frames):
         assert source.damage() == []
         assert source.info.frame_count_estimate == len(frames) == 48
+
+
+# --- a part of a film, and where it may begin
+
+UNEVEN = [int(t) for t in 90 + np.cumsum(np.random.default_rng(2).integers(1, 90, 72))]
+DIVISIBLE: dict[str, tuple[str, dict[str, Any]]] = {
+    "mp4": ("in.mp4", {"options": {"g": "12"}}),
+    "mkv": ("in.mkv", {"options": {"g": "12"}}),
+    "late": ("in.mp4", {"times": range(100, 172), "options": {"g": "12"}, "sound": ()}),
+    "early": ("in.mkv", {"times": range(-12, 60), "options": {"g": "12", "bf": "0"}}),
+    "open groups": ("in.mp4", {"options": {"x264-params": "open-gop=1:keyint=12:bframes=3:scenecut=0"}}),
+    "open groups of H.265": ("in.mkv", {"codec": "libx265", "options": {"x265-params": "keyint=12:log-level=error"}}),
+    "uneven": ("in.mp4", {"times": UNEVEN, "time_base": Fraction(1, 1000), "options": {"g": "12"}}),
+    "avi": ("in.avi", {"codec": "mpeg4", "options": {"g": "12"}}),
+    "webm": ("in.webm", {"codec": "libvpx", "options": {"g": "12", "deadline": "realtime", "cpu-used": "8"}}),
+    "fragments": ("in.mp4", {"options": {"g": "12"}, "container_options": {"movflags": "frag_keyframe+empty_moov"}}),
+    "every frame": ("in.mov", {"codec": "mjpeg", "pix_fmt": "yuvj420p"}),
+}
+
+
+@pytest.fixture(scope="module")
+def divisible(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Three seconds of film that may be divided."""
+    made: dict[str, Path] = {}
+
+    def make(name: str) -> Path:
+        if name not in made:
+            file, facts = DIVISIBLE[name]
+            path = tmp_path_factory.mktemp("divisible") / file
+            made[name] = write_clip(
+                path, **{"times": range(72), "picture": lighter, "sound": ["eng"] if file == "in.mp4" else ()} | facts
+            )
+        return made[name]
+
+    return make
+
+
+def keyframes_of(path: Path) -> list[int]:
+    """When those of all frames are shown that the decoder calls keyframes, with a clock that begins with the first frame."""
+    with av.open(str(path)) as container:
+        frames = [(frame.dts if path.suffix == ".avi" else frame.pts, frame.key_frame) for frame in container.decode(video=0)]
+    return [time for time, is_key in frames if is_key]
+
+
+@pytest.mark.parametrize("trim", [Trim(), Trim(0.8), Trim(0.3, 2.3), Trim(0, 1.2)], ids=["whole", "rest", "part", "beginning"])
+@pytest.mark.parametrize("name", DIVISIBLE)
+def test_a_film_read_in_parts_that_begin_at_keyframes_is_the_same_film(
+    divisible: Callable[[str], Path], name: str, trim: Trim
+) -> None:
+    path = divisible(name)
+    with opened(path, trim) as (whole, expected):
+        pass
+    times = [frame.pts for frame in expected]
+    with closing(VideoSource(str(path), trim)) as source:
+        found, last = source.keyframes()
+        shift = round(source.shift_seconds / expected[0].time_base)
+    assert found == [times[0], *(k - shift for k in keyframes_of(path) if times[0] < k - shift <= times[-1])]
+    assert last == times[-1]
+    assert len(found) > 2
+    edges = [None, *found[1:], None]
+    read = list[Frame]()
+    for first, end in pairwise(edges):
+        with opened(path, trim, Window(first, end)) as (part, frames):
+            assert part.is_plain
+            assert part.damage() == []
+            assert part.shift_seconds == whole.shift_seconds
+            read += frames
+    assert [frame.pts for frame in read] == times
+    assert [frame.duration for frame in read] == [frame.duration for frame in expected]
+    assert all((a.pixels == b.pixels).all() for a, b in zip(read, expected, strict=True))
+
+
+@pytest.mark.parametrize("name", ["mp4", "open groups", "avi"])
+def test_a_part_may_begin_and_end_anywhere(divisible: Callable[[str], Path], name: str) -> None:
+    path = divisible(name)
+    with opened(path) as (_, whole):
+        pass
+    for first, end in ((1, 2), (11, 13), (30, 71), (5, 60), (71, None)):
+        window = Window(whole[first].pts, None if end is None else whole[end].pts)
+        with opened(path, window=window) as (_, part):
+            assert [f.pts for f in part] == [f.pts for f in whole[first:end]]
+            assert all((a.pixels == b.pixels).all() for a, b in zip(part, whole[first:end], strict=True))
+
+
+@pytest.mark.parametrize("name", ["mp4", "every frame"])
+def test_the_facts_of_a_part_are_those_of_the_whole_if_they_are_given(divisible: Callable[[str], Path], name: str) -> None:
+    with closing(VideoSource(str(divisible(name)))) as whole:
+        found, _ = whole.keyframes()
+        with closing(VideoSource(str(divisible(name)), may_seek=True, window=Window(found[2]), info=whole.info)) as part:
+            assert part.info == whole.info
+
+
+def test_recordings_of_broadcasts_tell_no_keyframes(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "in.ts", times=range(48), options={"g": "12"})
+    with closing(VideoSource(str(clip))) as source:
+        assert source.keyframes()[0] == []
+
+
+def _two_sizes(path: Path) -> Path:
+    """The second half is of another size, as where a stream was joined from two."""
+    codec = {"codec": "libvpx", "options": {"g": "12", "deadline": "realtime", "cpu-used": "8"}}
+    halves = [write_clip(path.with_name(f"{n}.mkv"), size=(64 + 16 * n, 48), times=range(24), **codec) for n in range(2)]
+    with av.open(str(path), "w") as output:
+        stream = None
+        for number, half in enumerate(halves):
+            with av.open(str(half)) as container:
+                stream = stream or output.add_stream_from_template(container.streams.video[0])
+                for packet in container.demux(video=0):
+                    if packet.size:
+                        packet.pts = packet.dts = (packet.pts or 0) + 1000 * number
+                        packet.stream = stream
+                        output.mux(packet)
+    return path
+
+
+def _interlaced(path: Path) -> Path:
+    return write_clip(path, size=(64, 64), times=range(24), options={"x264-params": "interlaced=1"})
+
+
+def _damaged(path: Path) -> Path:
+    data = write_clip(path, times=range(48), options={"g": "12"}).read_bytes()
+    path.write_bytes(data[: len(data) // 2] + bytes(300) + data[len(data) // 2 + 300 :])
+    return path
+
+
+def _plain(path: Path) -> Path:
+    return write_clip(path, times=range(24))
+
+
+@pytest.mark.parametrize(("make", "plain"), [(_plain, True), (_two_sizes, False), (_interlaced, False), (_damaged, False)])
+def test_a_film_that_reads_otherwise_in_parts_is_not_plain(tmp_path: Path, make: Callable[[Path], Path], plain: bool) -> None:
+    with opened(make(tmp_path / "in.mkv")) as (source, _):
+        assert source.is_plain == plain
+        assert plain or source.warnings() or source.damage()

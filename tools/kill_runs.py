@@ -107,7 +107,7 @@ class Kills:
     kills: Counter[str] = field(default_factory=Counter)
     pieces: Counter[str] = field(default_factory=Counter)
     hidden: Counter[str] = field(default_factory=Counter)
-    left_behind: int = 0
+    left_behind: Counter[str] = field(default_factory=Counter)
     series: int = 0
     failures: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
@@ -135,7 +135,7 @@ class Kills:
             "outputs_missing": kinds["missing"],
             "outputs_unequal": kinds["unequal"],
             "finished_files_changed": kinds["changed"],
-            "processes_left_behind": self.left_behind,
+            "processes_left_behind": dict(self.left_behind),
             "hidden_left": dict(self.hidden),
             "failures": self.failures,
         }
@@ -189,7 +189,7 @@ class Kills:
             run = self._run(place)
         code = run.finished(60 + 10 * self.seconds) if code is None else code
         self._judge(place, run, code, before, broken)
-        self.left_behind += left_behind(family)
+        self.left_behind.update(left_behind(family))
         told = ", ".join(f"{n} of a {who}" for who, n in self.kills.items())
         say(f"{self.setup.name}: {self.kills.total()} kills ({told or 'none'}), {len(self.failures)} series broken")
         broken = +broken

@@ -55,6 +55,12 @@ def _others(path: Path) -> list[list[tuple[Fraction | None, str]]]:
     return list(packets.values())
 
 
+def frames_in(path: Path) -> int:
+    """How many frames a video has, by its packets."""
+    with av.open(str(path)) as container:
+        return sum(1 for packet in container.demux(video=0) if packet.size)
+
+
 def file_hash(path: Path) -> str:
     """Of all bytes."""
     with path.open("rb") as file:

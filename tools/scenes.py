@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from fractions import Fraction
 from functools import cache
 from itertools import chain, cycle, islice
@@ -95,7 +95,7 @@ def one_shot(path: Path, clip: Path, size: tuple[int, int] | None, seconds: floa
         rate = Fraction(source.streams.video[0].average_rate or 25)
         frames = [frame.reformat(*size) if size else frame for frame in source.decode(video=0)]
     count = round(seconds * rate)
-    back_and_forth = islice(cycle(chain(frames, reversed(frames))), count)
+    back_and_forth = islice(cycle(chain(frames, frames[-2:0:-1])), count)  # no frame twice in a row: the motion only turns
     with av.open(str(path), "w") as output:
         options = {"crf": "18", "preset": "veryfast", "g": str(round(keyframe_seconds * rate))}
         video = output.add_stream("libx264", rate=rate, options=options)
@@ -130,27 +130,20 @@ def lengthened(clip: Path, path: Path, seconds: float) -> Path:
     times = -(-Fraction(seconds).limit_denominator(1000) // length)
     if times <= 1:
         return clip
-    with av.open(str(path), "w") as new:
-        copies = {}
+    with av.open(str(clip)) as old, av.open(str(path), "w") as new:
+        streams = [old.streams.video[0], *old.streams.audio]
+        copies = {stream.index: new.add_stream_from_template(stream, opaque=True) for stream in streams}
+        # Codecs' run-ups and tails would overlap with the next time.
+        kept = [p for p in old.demux(*streams) if p.size and p.pts is not None and 0 <= p.pts * p.time_base < length]
         for number in range(times):
-            for packet in _packets(clip, length):
-                source = packet.stream
-                if source.index not in copies:
-                    copies[source.index] = new.add_stream_from_template(source, opaque=True)
+            for packet in kept:
                 shift = round(number * length / packet.time_base)
-                packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
-                packet.stream = copies[source.index]
-                new.mux(packet)
+                again = av.Packet(bytes(packet))
+                again.time_base, again.is_keyframe, again.duration = packet.time_base, packet.is_keyframe, packet.duration
+                again.pts, again.dts = packet.pts + shift, packet.dts + shift
+                again.stream = copies[packet.stream.index]
+                new.mux(again)
     return path
-
-
-def _packets(clip: Path, length: Fraction) -> Iterator[av.Packet]:
-    """Those of its first video and its sound that are shown within `length`: codecs' run-ups and tails would overlap."""
-    with av.open(str(clip)) as container:
-        streams = [container.streams.video[0], *container.streams.audio]
-        for packet in container.demux(*streams):
-            if packet.size and packet.pts is not None and 0 <= packet.pts * packet.time_base < length:
-                yield packet
 
 
 def broken_file(folder: Path, number: int) -> Path:

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-GRACE_SECONDS = 20
+GRACE_SECONDS = 60
 """What a killed run leaves behind must have ended by then."""
 
 
@@ -133,11 +133,12 @@ class Process:
 
     pid: int
     started: str
+    name: str
 
     @classmethod
     def of(cls, pid: int) -> Process | None:
         facts = _stat(pid)
-        return cls(pid, facts[19]) if facts else None
+        return cls(pid, facts[19], Path(_words(pid).split(b"\0")[0].decode(errors="replace")).name) if facts else None
 
     @property
     def lives(self) -> bool:
@@ -167,12 +168,17 @@ def _descendants(pid: int) -> list[int]:
     return found
 
 
+def _words(pid: int) -> bytes:
+    """Its command line; empty for a process that is gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
 def _is_worker(pid: int) -> bool:
     """Whether the process paints: one of multiprocessing's, but for its helper, or an actor of Ray's."""
-    try:
-        words = Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return False
+    words = _words(pid)
     return words.startswith(b"ray::_Actor") or (b"spawn_main" in words and b"resource_tracker" not in words)
 
 
@@ -232,15 +238,15 @@ class Run:
         return self._errors.read_text(errors="replace")
 
 
-def left_behind(family: list[Process], seconds: float = GRACE_SECONDS) -> int:
-    """How many of a killed run's processes live on for longer than they may; they are ended."""
+def left_behind(family: list[Process], seconds: float = GRACE_SECONDS) -> list[str]:
+    """Which of a killed run's processes live on for longer than they may; they are ended."""
     end = time.monotonic() + seconds
     while any(p.lives for p in family) and time.monotonic() < end:
         time.sleep(0.05)
     left = [p for p in family if p.lives]
     for process in left:
         process.kill()
-    return len(left)
+    return [process.name for process in left]
 
 
 def events(log: Path) -> Iterator[dict[str, Any]]:

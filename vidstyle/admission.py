@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 from dataclasses import dataclass, replace
@@ -19,6 +20,8 @@ from vidstyle.options import ConvertOptions
 from vidstyle.outcomes import Outcome
 
 FINISHED = "is finished already"
+
+_NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 _LONGEST_NAME = 255
 """Bytes; no usual file system allows more."""
@@ -38,6 +41,11 @@ class Claim:
                 self._lock.acquire(timeout=0)
             except filelock.Timeout:
                 self.taken = False
+            except OSError as error:
+                if error.errno not in _NO_LOCKS:
+                    raise
+                # On a file system without locks runs cannot tell of each other; outputs replace none all the same.
+                self._path.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Let another run have it. Harmless when closed twice."""
@@ -123,6 +131,9 @@ def _settled(job: Job, options: ConvertOptions, fingerprint: str | None) -> Outc
         return None
     if options.skip_existing:
         return Outcome(job, skipped="is there already")
+    if not provenance.can_tell(job.output):  # then every later run would fail on it
+        kind = job.output.suffix.lower()
+        return Outcome(job, skipped=f"is there already ({kind} has no place to tell what it was made from)")
     made_from = provenance.read_fingerprint(job.output)
     if made_from is not None and made_from == fingerprint:
         return Outcome(job, skipped=FINISHED)

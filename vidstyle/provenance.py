@@ -101,6 +101,15 @@ def stamp(fingerprint: str) -> str:
     return f"vidstyle {__version__} (fingerprint {fingerprint})"
 
 
+def can_tell(path: Path) -> bool:
+    """Whether an output of this name has a place for the stamp."""
+    from vidstyle.sinks.images import STAMPED_SUFFIXES
+    from vidstyle.sinks.video import FORMATS
+
+    suffix = path.suffix.lower()
+    return suffix in STAMPED_SUFFIXES or (suffix in FORMATS and suffix != ".gif")
+
+
 def read_fingerprint(path: Path) -> str | None:
     """The fingerprint that the video or picture `path` tells; None where it tells none, or cannot be read."""
     from vidstyle.sinks.images import STAMPED_SUFFIXES

@@ -16,11 +16,11 @@ from dataclasses import replace
 from typing import Any
 
 from vidstyle.admission import Admitted, admit
-from vidstyle.cluster.engine import Crashed, Engine, Failed, Frames, Lost
+from vidstyle.cluster.engine import Crashed, Engine, Failed, Frames, Lost, Noted
 from vidstyle.cluster.production import Order, Production
-from vidstyle.cluster.worker import Model, NotHereError, SharedFile
+from vidstyle.cluster.worker import Model, NotHereError, SharedFile, facts_of
 from vidstyle.convert import Result
-from vidstyle.errors import DeviceError, UsageError, VidstyleError
+from vidstyle.errors import DeviceError, InputError, UsageError, VidstyleError
 from vidstyle.folder import WAIT_SECONDS, foreseeing
 from vidstyle.frames import VideoInfo
 from vidstyle.jobs import Job
@@ -93,6 +93,7 @@ class _Office:
         self._aside = background()
         self._desks: list[_Desk] = []
         self._out: dict[int, tuple[_Desk, _Ticket]] = {}
+        self._noted = set[str]()
 
     def work_off(self, jobs: Sequence[Job]) -> None:
         """Do all jobs; those that other runs are at are waited for."""
@@ -125,7 +126,12 @@ class _Office:
             self._settle(admitted)
         if not isinstance(admitted, Admitted):
             return admitted is not None
-        desk = _Desk(admitted, self._chunk_seconds, self._reporter)
+        try:
+            desk = _Desk(admitted, self._chunk_seconds, self._reporter)
+        except VidstyleError as error:  # the input has just gone
+            admitted.close()
+            self._settle(Outcome(job, error=error))
+            return True
         self._desks.append(desk)
         self._advance(desk, desk.begin)
         return True
@@ -145,6 +151,10 @@ class _Office:
             return
         del self._out[number]
         desk.tell(number, 0)
+        if isinstance(said, Noted):
+            for level, text in said.notes:
+                self._note(level, text)
+            said = said.answer
         if isinstance(said, Crashed):
             raise RuntimeError(f"a worker crashed at {desk.job.spec}:\n{said.trace}")
         if desk not in self._desks or ticket.round != desk.round:
@@ -161,6 +171,12 @@ class _Office:
             self._advance(desk, lambda: desk.fail(error))
         else:
             self._advance(desk, lambda: desk.receive(ticket, said))
+
+    def _note(self, level: int, text: str) -> None:
+        """What a worker logs, each word once: every worker says what there is to say of a model."""
+        if text not in self._noted:
+            self._noted.add(text)
+            log.log(level, "%s", text)
 
     def _advance(self, desk: _Desk, step: Callable[[], None]) -> None:
         try:
@@ -207,6 +223,7 @@ class _Desk:
         self._steps = self._production.steps()
         self._results: list[Any] = []
         self._left = self._done = self.round = 0
+        self._started = False
         self._shared: SharedFile | None = None
         self._under_way: dict[int, int] = {}
         self.waiting: deque[_Ticket] = deque()
@@ -231,6 +248,8 @@ class _Desk:
     def send_file(self, ticket: _Ticket, engine: Engine) -> None:
         """An order's worker does not have the file: it gets it with the order."""
         if self._shared is None:
+            if facts_of(self.job.spec) != ticket.order.task.film.facts:
+                raise InputError(f"another file has taken the place of {self.job.spec}")
             with reading(self.job.spec):
                 self._shared = engine.share(self.job.spec)
         task = ticket.order.task
@@ -263,11 +282,13 @@ class _Desk:
         """So many frames of a task are done, or it is over."""
         if count:
             self._under_way[number] = count
+        if count and self._started:
             self._reporter.frame(self.job, self._done + sum(self._under_way.values()))
         else:
             self._under_way.pop(number, None)
 
     def _start(self, info: VideoInfo) -> None:
+        self._started = True
         self._reporter.start(self.job, info)
 
     def _frames(self, count: int) -> None:

@@ -27,8 +27,8 @@ LEAD = 24
 
 @dataclass(frozen=True)
 class Survey:
-    """What is known of a film without decoding it all. `keyframes`: the timestamps of its keyframes, where it may be divided at
-    all, and `last` that of its last frame; the rest as `VideoSource` has it."""
+    """What is known of a film without decoding it all. `keyframes`: the timestamps of its first frame and of the keyframes behind
+    it, where it may be divided at all, and `last` that of its last frame; the rest as `VideoSource` has it."""
 
     info: VideoInfo
     shift_seconds: Fraction
@@ -84,7 +84,7 @@ def boundaries(keyframes: Sequence[int], ticks: int, last: int, preferred: Conta
     found: list[int] = []
     begin = keyframes[0] if keyframes else last
     while last - begin > ticks * 3 // 2:
-        low, high = begin + ticks * 2 // 3, min(begin + ticks * 4 // 3, last - ticks // 2)
+        low, high = begin + max(1, ticks * 2 // 3), min(begin + ticks * 4 // 3, last - ticks // 2)
         near = keyframes[bisect_left(keyframes, low) : bisect_right(keyframes, high)]
         if not near:
             near = [k for k in keyframes[bisect_right(keyframes, high) :][:1] if last - k >= ticks // 2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import traceback
 from collections.abc import Callable
@@ -47,6 +48,14 @@ class Crashed:
 
 
 @dataclass(frozen=True)
+class Noted:
+    """An answer, with what was logged on the way to it: levels and texts."""
+
+    answer: Any
+    notes: list[tuple[int, str]]
+
+
+@dataclass(frozen=True)
 class Frames:
     """Not an answer yet: how many frames the worker has done."""
 
@@ -62,8 +71,8 @@ class Engine(Protocol):
         """Give `task` to a worker that is free; its number, by which answers tell it, or None where all are busy."""
 
     def answers(self) -> list[tuple[int, Any]]:
-        """What has come since, with the numbers of the tasks: results, `Failed`, `Lost`, `Crashed`, and `Frames` in between.
-        Waits a little if there is nothing."""
+        """What has come since, with the numbers of the tasks: results, `Failed`, `Crashed`, any of them `Noted`, `Lost`, and
+        `Frames` in between. Waits a little if there is nothing."""
 
     def share(self, path: str) -> SharedFile:
         """The bytes of a file of this machine, for workers of others."""
@@ -74,6 +83,25 @@ class Engine(Protocol):
 
 def answer(worker: Worker, task: Task, tell: Callable[[int], None]) -> Any:
     """Do `task`; whatever goes wrong is an answer too. `tell` is called now and then with the number of frames done."""
+    notes = _Notes(logging.WARNING)
+    logging.getLogger().addHandler(notes)  # the run alone has a place for words
+    try:
+        said = _answer(worker, task, tell)
+    finally:
+        logging.getLogger().removeHandler(notes)
+    return Noted(said, notes.notes) if notes.notes else said
+
+
+class _Notes(logging.Handler):
+    def __init__(self, level: int) -> None:
+        super().__init__(level)
+        self.notes: list[tuple[int, str]] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.notes.append((record.levelno, record.getMessage()))
+
+
+def _answer(worker: Worker, task: Task, tell: Callable[[int], None]) -> Any:
     told = time.monotonic()
 
     def on_frame(count: int) -> None:

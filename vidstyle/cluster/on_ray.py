@@ -5,14 +5,17 @@ from __future__ import annotations
 import io
 import logging
 import os
+import socket
+import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
 from vidstyle import __version__
 from vidstyle.cluster.engine import Crashed, Failed, Frames, Lost, Task, answer
 from vidstyle.cluster.worker import Model, SharedFile, Worker
 from vidstyle.errors import DeviceError, MissingExtraError
+from vidstyle.files import is_url
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody is told that somebody paints
 try:
@@ -32,6 +35,7 @@ BLOCK = 8 << 20
 """Bytes of the pieces in which a file is sent to machines that do not have it."""
 
 _PATIENCE_SECONDS = 1.0
+_KNOCK_SECONDS = 10.0
 
 
 class RayWorkers:
@@ -49,7 +53,8 @@ class RayWorkers:
             self._resources, room = _room(workers, gpu)
             self.workers = workers or room
             self._models = ray.put(dict(models))
-            self._free = [self._actor() for _ in range(self.workers)]
+            self._free: list[Any] = []
+            self._coming = dict(self._actor() for _ in range(self.workers))
         except BaseException:
             if self._connected:
                 ray.shutdown()
@@ -58,19 +63,25 @@ class RayWorkers:
         self._busy: dict[int, tuple[Any, Any]] = {}
         self._asked: dict[Any, int] = {}
 
-    def _actor(self) -> Any:
+    def _actor(self) -> tuple[Any, Any]:
+        """A new worker, and before it what is there as soon as it has been started: there may be no room for it yet, or after
+        the loss of a machine never again."""
         # Two calls at once: one works, the other tells how far it is.
         kind: Any = ray.remote(_Actor)
-        return kind.options(max_concurrency=2, **self._resources).remote(
+        actor = kind.options(max_concurrency=2, **self._resources).remote(
             self._models, int(self._resources["num_cpus"]), __version__
         )
+        return actor.frames.remote(), actor
 
     def start(self, task: Task) -> int | None:
+        if self._coming:
+            come, _ = ray.wait(list(self._coming), num_returns=len(self._coming), timeout=0)
+            self._free += [self._coming.pop(ref) for ref in come]
         if not self._free:
             return None
         actor = self._free.pop()
         self._number += 1
-        self._busy[self._number] = actor, actor.do.remote(task)
+        self._busy[self._number] = actor, actor.do.remote(_absolute(task))
         return self._number
 
     def answers(self) -> list[tuple[int, Any]]:
@@ -84,7 +95,11 @@ class RayWorkers:
             said = _got(ref)
             if ref in working:
                 actor, _ = self._busy.pop(number)
-                self._free.append(self._actor() if isinstance(said, Lost) else actor)
+                if isinstance(said, Lost):
+                    ray.kill(actor)  # it may be out of reach only
+                    self._coming |= dict([self._actor()])
+                else:
+                    self._free.append(actor)
                 found.append((number, said))
             elif number in self._busy and isinstance(said, Frames):
                 found.append((number, said))
@@ -101,8 +116,8 @@ class RayWorkers:
             return _Blocks(blocks, file.tell())
 
     def close(self) -> None:
-        actors = [actor for actor, _ in self._busy.values()] + self._free
-        self._busy, self._free, self._asked = {}, [], {}
+        actors = [actor for actor, _ in self._busy.values()] + self._free + list(self._coming.values())
+        self._busy, self._free, self._coming, self._asked = {}, [], {}, {}
         for actor in actors:
             ray.kill(actor)
         if self._connected:
@@ -173,13 +188,22 @@ class _Actor:
 def _connect(address: str) -> None:
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     try:
-        if address == "local":
-            ray.init(include_dashboard=False, **quiet)
-        else:
-            ray.init(address=address, **quiet)
-    except (ConnectionError, RuntimeError, ValueError, RayError) as error:
+        _knock(address)
+        with warnings.catch_warnings(action="ignore"):  # what it warns of it raises too
+            if address == "local":
+                ray.init(include_dashboard=False, **quiet)
+            else:
+                ray.init(address=address, **quiet)
+    except (OSError, RuntimeError, ValueError, RayError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise DeviceError(f"expected a Ray cluster at {address}, could not reach one ({reason})") from error
+
+
+def _knock(address: str) -> None:
+    """Raise `OSError` where nobody is at an address that names a port: Ray asks for minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if colon and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), _KNOCK_SECONDS).close()
 
 
 def _room(workers: int | None, gpu: bool) -> tuple[dict[str, float], int]:
@@ -198,6 +222,13 @@ def _room(workers: int | None, gpu: bool) -> tuple[dict[str, float], int]:
     if room < 1:
         raise DeviceError("expected a Ray cluster with a free core, found none")
     return each, room
+
+
+def _absolute(task: Task) -> Task:
+    """`task`, whose paths lead to the same files from the workers' current folder, which is another."""
+    film = task.film
+    spec = film.spec if is_url(film.spec) else os.path.abspath(film.spec)
+    return replace(task, film=replace(film, spec=spec, output=os.path.abspath(film.output)))
 
 
 def _got(ref: Any) -> Any:

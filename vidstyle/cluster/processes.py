@@ -8,7 +8,8 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 
 from vidstyle.cluster.engine import Frames, Lost, Task, answer
 from vidstyle.cluster.worker import Model, SharedFile, Worker
+from vidstyle.errors import InputError
 
 _PATIENCE_SECONDS = 1.0
 
@@ -30,6 +32,7 @@ class Processes:
         self._number = 0
         self._busy: dict[int, _Process] = {}
         self._free: list[_Process] = []
+        self._stillborn: list[int] = []
         self._gpus = itertools.cycle(_gpus())
         try:
             self._free += [self._process() for _ in range(workers)]
@@ -41,22 +44,23 @@ class Processes:
         return _Process(self._context, self._models, self._cores, next(self._gpus))
 
     def start(self, task: Task) -> int | None:
-        while self._free:
-            process = self._free.pop()
-            try:
-                process.pipe.send(task)
-            except OSError:  # it died while it had nothing to do
-                process.close()
-                self._free.append(self._process())
-                continue
-            self._number += 1
+        if not self._free:
+            return None
+        process = self._free.pop()
+        self._number += 1
+        try:
+            process.send(task)
             self._busy[self._number] = process
-            return self._number
-        return None
+        except OSError:  # it died while it had nothing to do
+            self._free.append(self._replaced(process))
+            self._stillborn.append(self._number)
+        return self._number
 
     def answers(self) -> list[tuple[int, Any]]:
-        ready = wait([p.pipe for p in self._busy.values()], _PATIENCE_SECONDS) if self._busy else []
-        found: list[tuple[int, Any]] = []
+        found: list[tuple[int, Any]] = [(number, Lost()) for number in self._stillborn]
+        self._stillborn = []
+        patience = 0.0 if found else _PATIENCE_SECONDS
+        ready = wait([p.pipe for p in self._busy.values()], patience) if self._busy else []
         for number, process in list(self._busy.items()):
             if process.pipe in ready:
                 try:
@@ -74,7 +78,8 @@ class Processes:
         return self._process()
 
     def share(self, path: str) -> SharedFile:
-        raise AssertionError(f"all workers are of the machine that {path} is on")
+        # All workers are of this machine: what they do not find was there when the work began.
+        raise InputError(f"the file is gone, or another one is in its place: {path}")
 
     @property
     def pids(self) -> list[int]:
@@ -93,16 +98,37 @@ class _Process:
     def __init__(self, context: Any, models: Mapping[str, Model], cores: int, gpu: str | None) -> None:
         self.pipe: Connection[Any, Any]
         self.pipe, theirs = context.Pipe()
-        self.process: BaseProcess = context.Process(
-            target=_serve, args=(theirs, models, cores, gpu), name="vidstyle-worker", daemon=True
-        )
-        self.process.start()
+        self._models: Mapping[str, Model] | None = models
+        self.process: BaseProcess = context.Process(target=_serve, args=(theirs, cores, gpu), name="vidstyle-worker", daemon=True)
+        with _deaf():
+            self.process.start()
         theirs.close()  # so that its death is the end of the line
+
+    def send(self, task: Task) -> None:
+        """Give it work; raises `OSError` where it is dead."""
+        if self._models is not None:  # not at the start, where whoever gives them would wait for a dead process for ever
+            self.pipe.send(self._models)
+            self._models = None
+        self.pipe.send(task)
 
     def close(self) -> None:
         self.pipe.close()
         self.process.kill()
         self.process.join()
+
+
+@contextlib.contextmanager
+def _deaf() -> Iterator[None]:
+    """A process that is started inside does not hear Ctrl-C, which a terminal sends to all, before it can ignore it."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # by starting that one Python would open our ears again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _gpus() -> list[str | None]:
@@ -113,15 +139,15 @@ def _gpus() -> list[str | None]:
     return [str(index) for index in range(len(found))]
 
 
-def _serve(pipe: Connection[Any, Any], models: Mapping[str, Model], cores: int, gpu: str | None) -> None:
+def _serve(pipe: Connection[Any, Any], cores: int, gpu: str | None) -> None:
     """A worker's life: it ends with the run, whose signals it leaves to it."""
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_die_with_parent, daemon=True).start()
-    worker = Worker(models, cores)
     with contextlib.suppress(EOFError, OSError):
+        worker = Worker(pipe.recv(), cores)
         while True:
             pipe.send(answer(worker, pipe.recv(), lambda count: pipe.send(Frames(count))))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
@@ -15,11 +16,12 @@ from vidstyle.cluster.chunks import LEAD, Chunk, Stretch, Survey, boundaries, di
 from vidstyle.cluster.engine import Task
 from vidstyle.cluster.worker import DividedError, Film, Painted, Statistics, Whole, facts_of
 from vidstyle.convert import Result, work_fingerprint
-from vidstyle.files import is_url
+from vidstyle.files import is_url, writing
 from vidstyle.frames import VideoInfo
 from vidstyle.sinks import companion_of, open_segmented_file
 from vidstyle.sinks.publish import Unpublished
 from vidstyle.sinks.segments import EncodedSegment, SegmentedFile
+from vidstyle.sinks.workfolder import holds_plan
 from vidstyle.sources import is_image
 
 log = logging.getLogger(__name__)
@@ -60,16 +62,18 @@ class Production:
         self._film = Film(job.spec, str(job.output), options, admitted.fingerprint, facts_of(job.spec))
         self._file: SegmentedFile | None = None
         self._began = time.monotonic()
+        self._started = False
         self._done = 0
 
     def steps(self) -> Steps:
         """Everything that is to be done."""
         job, options = self.job, self._options
-        if is_image(job.spec) or is_url(job.spec) or options.report or job.output.suffix.lower() == ".gif":
+        if is_image(job.spec) or is_url(job.spec):
             return (yield from self._whole())
-        (survey,) = yield [self._order("survey", _LONG * self._seconds)]
-        self._on_start(survey.info)
-        chunks = (yield from self._divided(survey)) if survey.keyframes else []
+        is_whole = options.report or job.output.suffix.lower() == ".gif"
+        (survey,) = yield [self._order("survey", math.inf if is_whole else _LONG * self._seconds)]
+        self._start(survey.info)
+        chunks = (yield from self._divided(survey)) if len(survey.keyframes) > 1 else []
         if not chunks:
             return (yield from self._whole())
         try:
@@ -79,23 +83,30 @@ class Production:
             self._forget()
             return (yield from self._whole())
 
+    def _start(self, info: VideoInfo) -> None:
+        if not self._started:
+            self._started = True
+            self._on_start(info)
+
     def _order(self, method: str, *arguments: Any, keep: Callable[[Any], Any] = lambda result: result) -> Order:
         return Order(Task(method, self._film, arguments), keep)
 
     def _whole(self) -> Steps:
         (whole,) = yield [self._order("whole")]
         assert isinstance(whole, Whole)
+        self._start(whole.info)
         self._on_frames(whole.result.frames)
 
         def publish() -> Result:
             if whole.data is not None:
                 file = Unpublished(self.job.output, self._options.overwrite)
                 try:
-                    file.path.write_bytes(whole.data)
+                    with writing(self.job.output):
+                        file.path.write_bytes(whole.data)
                     file.publish()
                 finally:
                     file.discard()
-            return whole.result
+            return replace(whole.result, output=self.job.output)
 
         return publish
 
@@ -109,24 +120,30 @@ class Production:
     def _divided(self, survey: Survey) -> Generator[list[Order], list[Any], list[Chunk]]:
         """The parts of the film, as an interrupted run left them, or as looking through it tells; none where it is to be
         painted in one piece."""
-        self._file = file = self._open(survey)
-        try:
-            return [Chunk.restored(stored) for stored in file.folder.plan or []] or (yield from self._looked_through(survey))
-        except (KeyError, TypeError):
-            log.warning("the notes of the interrupted run cannot be read; beginning anew")
-            file.folder.keep_first(0)
-            return (yield from self._looked_through(survey))
+        if holds_plan(self.job.output):  # else there may be work of a run in one piece, for another one to go on from
+            self._file = self._open(survey)
+            try:
+                chunks = [Chunk.restored(stored) for stored in self._file.folder.plan or []]
+            except (KeyError, TypeError):
+                log.warning("the notes of the interrupted run cannot be read; beginning anew")
+                self._file.folder.keep_first(0)
+            else:
+                if chunks:
+                    return chunks
+        return (yield from self._looked_through(survey))
 
     def _looked_through(self, survey: Survey) -> Generator[list[Order], list[Any], list[Chunk]]:
-        assert self._file is not None
         ticks = round(self._seconds / survey.info.time_base)
-        parts = windows(boundaries(survey.keyframes, ticks, survey.last))
-        stretches: list[Stretch] = yield [self._order("look_through", _brief(survey), window) for window in parts]
+        bounds = boundaries(survey.keyframes, ticks, survey.last)
+        stretches: list[Stretch] = yield [
+            self._order("look_through", _brief(survey), window) for window in (windows(bounds) if bounds else [])
+        ]
         if not fit_together(stretches):
             log.info("%s does not read the same in parts: it is painted in one piece", self.job.spec)
             self._forget()
             return []
         chunks = divide(stretches, survey, ticks, LEAD if self._options.stabilize != "off" else 0)
+        self._file = self._file or self._open(survey)
         self._file.folder.plan = [chunk.stored() for chunk in chunks]
         self._file.folder.write()
         return chunks
@@ -171,6 +188,7 @@ class Production:
             self._file.folder.keep_first(0)
             self._file.close()
             self._file = None
+            self._count(-self._done)
 
     def close(self) -> None:
         """Let go of the output; finished parts are kept."""

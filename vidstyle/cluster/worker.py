@@ -27,6 +27,7 @@ from vidstyle.sources import is_image
 from vidstyle.sources.video import VideoSource, Window
 from vidstyle.stages import Stylizer
 from vidstyle.stylizers import load_stylizer
+from vidstyle.stylizers.catalog import find_style
 from vidstyle.temporal.shots import difference, thumbnail
 from vidstyle.temporal.stabilize import Stabilizer
 
@@ -97,6 +98,7 @@ class Whole:
 
     result: Result
     data: bytes | None
+    info: VideoInfo
 
 
 class Worker:
@@ -113,7 +115,12 @@ class Worker:
             with tempfile.TemporaryDirectory(prefix="vidstyle-") as folder:
                 path = Path(folder) / Path(model.name).name
                 path.write_bytes(model.data)
-                self._stylizers[style] = load_stylizer(replace(style, style=str(path)), cores=self._cores)
+                try:
+                    self._stylizers[style] = load_stylizer(replace(style, style=str(path)), cores=self._cores)
+                except VidstyleError as error:
+                    if str(path) in str(error):  # which tells the user nothing
+                        error.args = (str(error).replace(str(path), style.style),)
+                    raise
         return self._stylizers[style]
 
     @contextmanager
@@ -206,12 +213,23 @@ class Worker:
             path, spec = (output if is_place else Path(folder) / output.name), film.spec
             if not is_place:
                 options = replace(options, resume=False, overwrite=False)
+            elif film.shared is not None or not self._is_installed(film):  # then work that is left could not be told from other
+                options = replace(options, resume=False)
+            infos = list[VideoInfo]()
             if is_image(spec) and film.shared is not None:  # pictures are read whole
                 spec = str(Path(folder) / f"input{Path(spec).suffix}")
                 with film.shared.open() as file:
                     Path(spec).write_bytes(file.read())
-            result = convert(spec, path, stylizer, options, on_frame=on_frame, fingerprint=film.fingerprint)
-            return Whole(replace(result, output=output), None if is_place else path.read_bytes())
+            result = convert(spec, path, stylizer, options, infos.append, on_frame, fingerprint=film.fingerprint)
+            return Whole(result, None if is_place else path.read_bytes(), infos[0])
+
+    def _is_installed(self, film: Film) -> bool:
+        """Whether this machine has the style too."""
+        style = film.options.style.style
+        try:
+            return find_style(style).read_bytes() == self._models[style].data
+        except (VidstyleError, OSError):
+            return False
 
 
 def _part_of(film: Film, info: VideoInfo, window: Window) -> VideoSource:

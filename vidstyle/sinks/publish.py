@@ -18,6 +18,10 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 
+_STEM_BYTES = 200
+"""Of a long name: with what is put around it, it may not be longer than file systems allow (255)."""
+
+
 def check_free(target: Path, overwrite: bool) -> None:
     """Raise `OutputExistsError` if `target` is there and must stay, `DiskError` if its folder cannot be written to."""
     if target.is_dir():
@@ -41,7 +45,8 @@ class Unpublished:
     def __init__(self, target: Path, overwrite: bool) -> None:
         check_free(target, overwrite)
         self.target, self._overwrite = target, overwrite
-        prefix, suffix = f".{target.stem[:80]}.", f".part{target.suffix}"
+        stem = os.fsencode(target.stem)[:_STEM_BYTES].decode("utf-8", "ignore")
+        prefix, suffix = f".{stem}.", f".part{target.suffix}"
         with writing(target):
             _remove_abandoned(target.parent, prefix, suffix)
             while True:

@@ -27,6 +27,18 @@ _BROKEN = (av.error.FFmpegError, OSError, ValueError, KeyError, TypeError, Index
 Memory = Mapping[str, np.ndarray]
 
 
+def holds_plan(output: Path) -> bool:
+    """Whether the unfinished work on `output` was divided by a plan, see `WorkFolder.plan`."""
+    try:
+        return json.loads((_work_path(output) / "manifest.json").read_text("utf-8"))["plan"] is not None
+    except _BROKEN:
+        return False
+
+
+def _work_path(output: Path) -> Path:
+    return output.with_name(f".{output.name}.resume")
+
+
 class WorkFolder:
     """The hidden folder beside an output that holds its finished segments, locked for one process.
 
@@ -35,7 +47,7 @@ class WorkFolder:
     """
 
     def __init__(self, output: Path, fingerprint: Mapping[str, Any]) -> None:
-        self.path = output.with_name(f".{output.name}.resume")
+        self.path = _work_path(output)
         self._leaving = output.with_name(f".{output.name}.resume.done")
         self._fingerprint = dict(fingerprint)
         shutil.rmtree(self._leaving, ignore_errors=True)  # of a run that was killed at its very end

@@ -156,14 +156,14 @@ class VideoSource:
         return _seconds(self._container)
 
     def keyframes(self) -> tuple[list[int], int]:
-        """When its keyframes are shown, behind the first frame, and the last frame, by its packets alone; no keyframes where the
-        format does not let them be found again. To be called before `frames`."""
+        """When its first frame is shown and the keyframes behind it are, and the last frame, by its packets alone; none of them
+        where the format does not let them be found again. To be called before `frames`."""
         assert self._first is not None
         if may_jump(self._container) or self._first.pts is None:
             return [], 0
         by_decoding_time = self._container.format.name == "avi"
         end = None if self._trim.end is None else self._start + self._trim.end
-        found, last = set(), self._first.pts
+        found, last = {self._first.pts}, self._first.pts
         with open_media(self._spec, self._allow_network) as again, reading(self._spec):
             for packet in again.demux(again.streams[self._stream.index]):
                 pts = packet.dts if by_decoding_time else packet.pts
@@ -295,11 +295,12 @@ class VideoSource:
 
     @property
     def is_plain(self) -> bool:
-        """Whether every frame so far came whole, with its own time, and independent of those before its keyframe: then any part
-        of the video reads the same alone as within the whole."""
+        """Whether every frame so far came whole, as large as the first, with its own time, and independent of those before its
+        keyframe: then any part of the video reads the same alone as within the whole."""
         decoding = self._decoding
         amiss = decoding.failed or decoding.corrupt or decoding.held or self._corrupt_packets
         amiss = amiss or self._untimed or self._bumped or self._mistimed or self._dropped
+        amiss = amiss or self._pictures.resized or self._pictures.flattened  # which are counted over the whole
         return not (amiss or self._deinterlacer.used or self._timeline.joins)
 
     def warnings(self) -> list[str]:
