@@ -66,6 +66,8 @@ class Scale:
     rounds: int = 3
     task_seconds: float = 120.0
     hd_seconds: float = 12.0
+    repeat_hours: float = 0.5
+    hd_hours: float = 0.05
     keep_hours: float = 2.0
 
 
@@ -81,6 +83,8 @@ SMALL = Scale(
     rounds=1,
     task_seconds=8.0,
     hd_seconds=2.0,
+    repeat_hours=0.02,
+    hd_hours=0.003,
     keep_hours=0.2,
 )
 
@@ -201,10 +205,11 @@ def throughput(scratch: Path, scale: Scale) -> dict[str, Any]:
 def tasks(scratch: Path, scale: Scale) -> dict[str, Any]:
     """What each part of the work takes."""
     found: dict[str, Any] = {"films": {}}
-    for size, seconds, chunk in (((640, 360), scale.task_seconds, 20.0), ((1920, 1080), scale.hd_seconds, 4.0)):
+    sizes = (((640, 360), scale.task_seconds, 20.0, scale.repeat_hours), ((1920, 1080), scale.hd_seconds, 4.0, scale.hd_hours))
+    for size, seconds, chunk, hours in sizes:
         chunk = min(chunk, seconds / 3)
         film = one_shot(scratch / f"{size[1]}.mp4", SAMPLE, size, seconds, min(2.0, chunk / 2))
-        found["films"][f"{size[0]}x{size[1]}"] = film_parts(film, scratch / f"{size[1]}.out.mp4", chunk)
+        found["films"][f"{size[0]}x{size[1]}"] = film_parts(film, scratch / f"{size[1]}.out.mp4", chunk, hours)
         film.unlink()
     found["keeping"] = keeping(scale.keep_hours, 25.0, 20.0)
     found["hand_over_seconds"] = {

@@ -14,23 +14,27 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import av
+from av.video.reformatter import VideoReformatter
 from measuring import STYLE, say, usable_cores
+from scenes import lengthened
 
 import vidstyle.cluster
 from vidstyle.cluster import open_engine, production, run_jobs
 from vidstyle.cluster.chunks import Chunk, Survey
-from vidstyle.cluster.engine import Engine, Failed, Task, answer
-from vidstyle.cluster.worker import Film, Model, SharedFile, Worker
+from vidstyle.cluster.engine import Engine, Failed, Noted, Task, answer
+from vidstyle.cluster.worker import Film, Model, SharedFile, Worker, facts_of
 from vidstyle.jobs import Job
 from vidstyle.options import ClusterOptions, ConvertOptions, EncodeOptions, StyleOptions
 from vidstyle.progress import Quiet
-from vidstyle.sinks import open_segment_sink
-from vidstyle.sinks.segments import SegmentedFile
+from vidstyle.sinks import companion_of, open_segment_sink, open_segmented_file
+from vidstyle.sinks.segments import EncodedSegment, SegmentedFile
 from vidstyle.sinks.workfolder import WorkFolder
 from vidstyle.sources import open_source
 from vidstyle.sources.video import Window
@@ -91,7 +95,7 @@ class InProcess:
         spent.seconds += time.perf_counter() - began
         spent.cpu_seconds += time.process_time() - cpu
         spent.count += 1
-        spent.frames += _frames_of(task, said)
+        spent.frames += _frames_of(task, _plain(said))
         spent.bytes_in += len(pickle.dumps(task))
         spent.bytes_out += len(pickle.dumps(said))
         return [(self._number, said)]
@@ -101,6 +105,11 @@ class InProcess:
 
     def close(self) -> None:
         pass
+
+
+def _plain(said: Any) -> Any:
+    """An answer without what was logged on the way to it."""
+    return said.answer if isinstance(said, Noted) else said
 
 
 def _frames_of(task: Task, said: Any) -> int:
@@ -143,11 +152,19 @@ def _timed(into: dict[str, Spent]) -> Iterator[None]:
         yield
 
 
-def film_parts(film: Path, out: Path, chunk_seconds: float) -> dict[str, Any]:
-    """One film divided, painted and joined: what each kind of task took, and the driver."""
+def film_parts(film: Path, out: Path, chunk_seconds: float, hours: float) -> dict[str, Any]:
+    """One film divided, painted and joined: what each kind of task took, and the driver. What is done for all of a film at once
+    (survey and join) is measured again with the same packets repeated for so many hours, for it is more than a sum of frames."""
     engine, driver = InProcess(Worker(models(), usable_cores())), dict[str, Spent]()
+    segments: list[EncodedSegment] = []
+    add = SegmentedFile.add
+
+    def remembered(file: SegmentedFile, number: int, segment: EncodedSegment) -> None:
+        segments.append(segment)
+        add(file, number, segment)
+
     began = time.perf_counter()
-    with _timed(driver):
+    with mock.patch.object(SegmentedFile, "add", remembered), _timed(driver):
         (outcome,) = run_jobs([Job(str(film), out, STYLE)], engine, OPTIONS, Quiet(), chunk_seconds)
     if outcome.result is None or "paint" not in engine.spent:
         raise SystemExit(f"expected {film.name} to be painted in parts, got {outcome}")
@@ -166,8 +183,55 @@ def film_parts(film: Path, out: Path, chunk_seconds: float) -> dict[str, Any]:
         "driver": {name: {"count": s.count, "seconds": round(s.seconds, 5)} for name, s in driver.items()},
         "cpu_ms_a_frame": _stages(film, out),
     }
+    found["repeated"] = long = _repeated(film, out.with_name(f"long.{out.name}"), segments, hours)
+    short = {"frames": found["frames"], "survey": engine.spent["survey"].seconds, "join": driver["publish"].seconds}
+    found["fits"] = {what: _line(short["frames"], short[what], long["frames"], long[what]) for what in ("survey", "join")}
     say(f"tasks: {found['frames']} frames of {info.width}x{info.height} in {found['seconds']:.1f} s")
     return found
+
+
+def _repeated(film: Path, out: Path, segments: list[EncodedSegment], hours: float) -> dict[str, Any]:
+    """Survey and join of a long film that consists of `film` and its painted `segments` over and over."""
+    path = lengthened(film, out.with_name(f"in.{out.name}"), 3600 * hours)
+    with av.open(str(film)) as container:
+        length = Fraction(container.duration or 0, av.time_base)
+    given = Film(str(path), str(out), OPTIONS, None, facts_of(str(path)))
+    worker = Worker({})
+    began = time.perf_counter()
+    survey = worker.survey(given, 0.0)
+    surveyed = time.perf_counter() - began
+    companion = companion_of(str(path), survey.shift_seconds, OPTIONS)
+    with closing(open_segmented_file(out, survey.info, OPTIONS, {}, companion)) as file:
+        times = max(1, -int(-Fraction(3600 * hours).limit_denominator(1000) // length))
+        ticks = length / survey.info.time_base
+        began = time.perf_counter()
+        for n in range(times * len(segments)):
+            turn, which = divmod(n, len(segments))
+            segment, shift = segments[which], round(turn * ticks)
+            file.add(n, EncodedSegment(segment.data, [(pts + shift, duration) for pts, duration in segment.packets]))
+        kept = time.perf_counter() - began
+        began = time.perf_counter()
+        file.publish(times * len(segments))
+        joined = time.perf_counter() - began
+    found = {
+        "frames": times * sum(len(s.packets) for s in segments),
+        "chunks": times * len(segments),
+        "bytes_in": path.stat().st_size,
+        "bytes_out": out.stat().st_size,
+        "survey": round(surveyed, 4),
+        "keep": round(kept, 4),
+        "join": round(joined, 4),
+    }
+    for each in {path, out} - {film}:
+        each.unlink()
+    say(f"tasks: {found['frames']} frames, repeated, surveyed in {surveyed:.2f} s, joined in {joined:.2f} s")
+    return found
+
+
+def _line(x1: int, y1: float, x2: int, y2: float) -> dict[str, float]:
+    """Seconds at the beginning, and for each frame."""
+    each = max(0.0, (y2 - y1) / (x2 - x1)) if x2 > x1 else y1 / x1
+    return {"seconds": round(max(0.0, y1 - each * x1), 5), "seconds_a_frame": round(each, 9)}
 
 
 def _stages(film: Path, out: Path) -> dict[str, float]:
@@ -193,6 +257,10 @@ def _stages(film: Path, out: Path) -> dict[str, float]:
     stylizer.stylize([frames[0].pixels])
     with measured("net"):
         painted = [replace(frame, pixels=stylizer.stylize([frame.pixels])[0]) for frame in frames]
+    reformatter = VideoReformatter()
+    with measured("convert"):  # which is a part of encoding, and all of it that an encoder on a card leaves to the CPU
+        for frame in painted:
+            reformatter.reformat(av.VideoFrame.from_ndarray(frame.pixels, "rgb24"), format="yuv420p", threads=1)
     with closing(open_segment_sink(out, info, EncodeOptions())) as sink, measured("encode"):
         for frame in painted:
             sink.write(frame)
@@ -243,11 +311,12 @@ def hand_over(cluster: ClusterOptions) -> float:
 
 
 def _said(engine: Engine, task: Task) -> None:
-    number = engine.start(task)
+    while (number := engine.start(task)) is None:  # no worker has come yet
+        time.sleep(0.01)
     while True:
         for answered, said in engine.answers():
             if answered == number:
-                assert isinstance(said, Failed), said
+                assert isinstance(_plain(said), Failed), said
                 return
 
 

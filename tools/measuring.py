@@ -8,6 +8,7 @@ import shlex
 import sys
 import time
 from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +40,17 @@ def command_line(arguments: Sequence[str] | None = None) -> str:
 def noted(path: Path, part: str, found: dict[str, Any], seconds: float, command: str | None = None) -> None:
     """Put what a part of a benchmark found into the results, beside what other parts found at other times."""
     results: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
-    where = {"command": command or command_line(), "machine": machine(usable_cores()), "seconds": round(seconds)}
+    where = {"command": command or command_line(), "machine": machine(usable_cores()) | _ray(), "seconds": round(seconds)}
     results[part] = where | found
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
+
+
+def _ray() -> dict[str, str]:
+    try:
+        return {"ray": version("ray")}
+    except PackageNotFoundError:
+        return {}
 
 
 def vidstyle_environment() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Writes the tables and the figure of README.md and all of models/README.md from committed results.
+"""Writes the tables and the figure of README.md, those of docs/ and all of models/README.md from committed results.
 
 --check only tells if they are current.
 
@@ -15,6 +15,7 @@ from typing import Any
 
 from check_fidelity import markdown
 from quality_figure import figure
+from scale_tables import scale_tables, summary_table
 
 ROOT = Path(__file__).resolve().parent.parent
 ROWS = (
@@ -201,7 +202,6 @@ def faults_table(faults: dict[str, Any]) -> str:
 def care_table(care: dict[str, Any]) -> str:
     """The sentence of `tools/bench_care.py`'s results."""
     machine, percent = care["machine"], {key: f"{100 * care[key]:.1f} %" for key in ("care_costs", "resumable_costs")}
-    machine, percent = care["machine"], {key: f"{100 * care[key]:.1f} %" for key in ("care_costs", "resumable_costs")}
     return (
         f"Reading back, flushing, locking and checking cost {percent['care_costs']} of the time that {care['frames']} frames of "
         f"the sample take without all that; `--resume` costs {percent['resumable_costs']}. Measured by `{care['command']}` on "
@@ -245,7 +245,7 @@ def pages() -> dict[Path, str]:
     """Path -> text of everything that is generated."""
     readme = ROOT / "README.md"
     results = ROOT / "tools" / "results"
-    names = ("bench", "quality", "encoder", "live", "paint", "keyframes", "fidelity", "faults", "care")
+    names = ("bench", "quality", "encoder", "live", "paint", "keyframes", "fidelity", "faults", "care", "folder", "cluster")
     found = {name: json.loads((results / f"{name}.json").read_text("utf-8")) for name in names}
     bench, quality, encoder, live, paint, keyframes = (found[name] for name in names[:6])
     text = _filled(readme.read_text("utf-8"), "speed", speed_table(bench))
@@ -253,14 +253,20 @@ def pages() -> dict[Path, str]:
     text = _filled(text, "quality", quality_table(quality))
     text = _filled(text, "paint", paint_table(paint))
     text = _filled(text, "keyframes", keyframes_table(keyframes))
+    text = _filled(text, "folder", summary_table(found["folder"], found["cluster"]))
     catalog = json.loads((ROOT / "models" / "catalog.json").read_text("utf-8"))
     media = ROOT / "docs" / "media.md"
     page = _filled(media.read_text("utf-8"), "fidelity", fidelity_table(found["fidelity"]))
     page = _filled(page, "faults", faults_table(found["faults"]))
     page = _filled(page, "care", care_table(found["care"]))
+    scale = ROOT / "docs" / "scale.md"
+    scaled = scale.read_text("utf-8")
+    for mark, table in scale_tables(found["folder"], found["cluster"]).items():
+        scaled = _filled(scaled, mark, table)
     return {
         readme: text,
         media: page,
+        scale: scaled,
         ROOT / "models" / "README.md": models_page(catalog["styles"], encoder),
         results / "quality.svg": figure(quality["nets"]),
     }

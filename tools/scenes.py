@@ -25,6 +25,9 @@ from vidstyle.frames import Pixels
 _VIEW = (480, 270)
 """Of the sample's 640x360: so much room is left for views that differ."""
 
+_MOST_FRAMES = 300
+"""So many are kept in memory of a clip that is repeated."""
+
 
 @cache
 def _sample() -> list[Pixels]:
@@ -93,7 +96,8 @@ def one_shot(path: Path, clip: Path, size: tuple[int, int] | None, seconds: floa
     """`clip` forth and back for so long, at its own rate or that of `size`, with sound: a film without a cut, if it has none."""
     with av.open(str(clip)) as source:
         rate = Fraction(source.streams.video[0].average_rate or 25)
-        frames = [frame.reformat(*size) if size else frame for frame in source.decode(video=0)]
+        some = islice(source.decode(video=0), _MOST_FRAMES)
+        frames = [frame.reformat(*size) if size else frame for frame in some]
     count = round(seconds * rate)
     back_and_forth = islice(cycle(chain(frames, frames[-2:0:-1])), count)  # no frame twice in a row: the motion only turns
     with av.open(str(path), "w") as output:

@@ -35,6 +35,9 @@ from vidstyle.temporal.metrics import WarpingError
 NEARBY = (-5, -4, -3, -2, 2, 3, 4, 5)
 """Pairs beside a seam that are compared with it."""
 
+_STILL = 1e-9
+"""Less is no error, and nothing to be divided by."""
+
 Frames = Mapping[int, Pixels]
 
 
@@ -111,7 +114,7 @@ def _errors(source: Frames, painted: Frames, firsts: Sequence[int]) -> list[floa
         meter = WarpingError()
         meter.add(source[n - 1], painted[n - 1])
         meter.add(source[n], painted[n])
-        found.append(meter.painted)
+        found.append(max(meter.painted, _STILL))
     return found
 
 

@@ -57,6 +57,7 @@ _NARROW = 0.9
 class Costs:
     """Seconds, as measured."""
 
+    survey: float
     survey_a_frame: float
     look_a_frame: float
     learn: float
@@ -71,35 +72,39 @@ class Costs:
     """Bytes of the plan, from the beginning on."""
     notes_a_packet: float
     """Bytes of the list of what is done."""
+    join: float
     join_a_frame: float
     hand_over: float
     chunk_bytes_a_frame: float
 
     @classmethod
-    def measured(cls, tasks: dict[str, Any], size: str, faster: float, gbit: float) -> Costs:
+    def measured(cls, tasks: dict[str, Any], size: str, faster: float) -> Costs:
         """From the part `tasks` of the results."""
         film, keeping = tasks["films"][size], tasks["keeping"]["measured"]
-        done, driver, frames = film["tasks"], film["driver"], film["frames"]
+        done, driver, frames, fits = film["tasks"], film["driver"], film["frames"], film["fits"]
         sizes, seconds = [k["bytes_of_notes"] for k in keeping], [k["seconds"] for k in keeping]
         slope = max(0.0, float(np.polyfit(sizes, seconds, 1)[0]))
         packets = (keeping[-1]["chunk"] - keeping[0]["chunk"]) * tasks["keeping"]["packets_a_chunk"]
         all_packets = tasks["keeping"]["chunks"] * tasks["keeping"]["packets_a_chunk"]
+        learn = done["learn"]["seconds"] / done["learn"]["count"]
         per_packet = (sizes[-1] - sizes[0]) / packets
-        segment_bytes = done["paint"]["bytes_out"] / done["paint"]["frames"]
         return cls(
-            survey_a_frame=done["survey"]["seconds"] / frames,
+            survey=fits["survey"]["seconds"],
+            survey_a_frame=fits["survey"]["seconds_a_frame"],
             look_a_frame=done["look_through"]["seconds"] / done["look_through"]["frames"] / faster,
-            learn=done["learn"]["seconds"] / done["learn"]["count"] / faster,
-            paint_a_frame=done["paint"]["seconds"] / done["paint"]["frames"] / faster,
+            learn=learn / faster,
+            # One shot was begun while they were painted.
+            paint_a_frame=(done["paint"]["seconds"] - learn) / done["paint"]["frames"] / faster,
             admit=driver["admit"]["seconds"] / driver["admit"]["count"],
             divide_a_frame=sum(driver[k]["seconds"] for k in ("fit_together", "divide", "stored")) / frames,
             keep=driver["add"]["seconds"] / driver["add"]["count"],
             keep_a_byte=slope,
             notes_a_frame=sizes[0] / all_packets,
             notes_a_packet=per_packet,
-            join_a_frame=driver["publish"]["seconds"] / frames,
+            join=fits["join"]["seconds"],
+            join_a_frame=fits["join"]["seconds_a_frame"],
             hand_over=tasks["hand_over_seconds"]["ray"],
-            chunk_bytes_a_frame=segment_bytes + 8 * segment_bytes / (gbit * 1e9) * 0,
+            chunk_bytes_a_frame=done["paint"]["bytes_out"] / done["paint"]["frames"],
         )
 
 
@@ -173,7 +178,10 @@ class World:
         """Seconds of a task, and its answer."""
         costs, plot = self.costs, self.plot
         if task.method == "survey":
-            return costs.survey_a_frame * plot.frames, plot.survey
+            (shortest,) = task.arguments
+            if plot.frames < shortest * RATE:
+                return costs.survey, replace(plot.survey, keyframes=[])
+            return costs.survey + costs.survey_a_frame * plot.frames, plot.survey
         if task.method == "look_through":
             window = task.arguments[1]
             first, end = (window.first or 0) // STEP, plot.frames if window.end is None else window.end // STEP
@@ -186,13 +194,14 @@ class World:
             part = Painted(EncodedSegment(b"", []), frames, [], [])
             return costs.paint_a_frame * frames + costs.learn * shots, part
         assert task.method == "whole"
-        return self.plain, Whole(Result(Path(task.film.output), plot.frames, 0.0), None)
+        return self.plain, Whole(Result(Path(task.film.output), plot.frames, 0.0), None, plot.survey.info)
 
     @property
     def plain(self) -> float:
         """Seconds of a film that is painted as a whole."""
         costs, plot = self.costs, self.plot
-        return (costs.paint_a_frame + costs.join_a_frame) * plot.frames + costs.learn * len(plot.shots)
+        painting = costs.paint_a_frame * plot.frames + costs.learn * len(plot.shots)
+        return painting + costs.join + costs.join_a_frame * plot.frames
 
 
 class VirtualWorkers:
@@ -299,7 +308,7 @@ class _File:
 
     def publish(self, count: int) -> None:
         assert count == len(self.folder.segments)
-        self._aside.cost = self._world.costs.join_a_frame * self._world.plot.frames
+        self._aside.cost = self._world.costs.join + self._world.costs.join_a_frame * self._world.plot.frames
 
     def warnings(self) -> list[str]:
         return []
@@ -407,15 +416,13 @@ def main() -> None:
     )
     scenarios: dict[str, Any] = {}
     for faster in args.faster or [1.0, 10.0]:
-        costs = Costs.measured(tasks, args.size, faster, args.gbit)
+        costs = Costs.measured(tasks, args.size, faster)
         for name, films, plot, chunk in (long, many, undivided):
             title = name if faster == 1 else f"{name}, workers {faster:g} times as fast"
             by_workers = {}
             for workers in WORKERS:
                 by_workers[str(workers)] = found = simulate(costs, plot, films, workers, chunk, args.gbit)
-                say(
-                    f"{title}: {workers} workers, {found['faster_than_plain']} times as fast as a plain run, {found['bottleneck']}"
-                )
+                say(f"{title}: {workers} workers, {found['faster_than_plain']} times a plain run, {found['bottleneck']}")
             scenarios[title] = {"films": films, "chunks_a_film": len(plot.chunks), "by_workers": by_workers}
     found = {
         "size": args.size,

@@ -106,6 +106,7 @@ def _watch_engine(engine: Any, log: _Log) -> None:
     def watched_answers() -> list[tuple[int, Any]]:
         found = answers()
         for number, said in found:
+            said = getattr(said, "answer", said)  # what was logged on the way to it is of no interest here
             if type(said).__name__ != "Frames":
                 log("answered", **given.pop(number), said=type(said).__name__)
         return found

@@ -34,9 +34,9 @@ def read_through(spec: str, open_file: Callable[[], BinaryIO]) -> Iterator[None]
         del _elsewhere[spec]
 
 
-def is_elsewhere(spec: str) -> bool:
-    """Whether `spec` is read through something else, see `read_through`: it is no path here."""
-    return spec in _elsewhere
+def elsewhere(spec: str) -> BinaryIO | None:
+    """The file `spec` if it is read through something else, see `read_through`: it is no path here."""
+    return _elsewhere[spec]() if spec in _elsewhere else None
 
 
 def open_media(spec: str, allow_network: bool = False, options: Mapping[str, str] | None = None) -> InputContainer:
@@ -51,10 +51,10 @@ def open_media(spec: str, allow_network: bool = False, options: Mapping[str, str
         with reading(spec):
             return av.open(spec, mode="r", options={**(options or {}), **safe}, timeout=_NETWORK_TIMEOUT_SECONDS)
     local = {"protocol_whitelist": "file", "format_whitelist": FORMATS}
-    if is_elsewhere(spec):
+    if (file := elsewhere(spec)) is not None:
         with reading(spec):
             return av.open(
-                _elsewhere[spec](),
+                file,
                 mode="r",
                 options={**(options or {}), **local},
                 metadata_errors="replace",

@@ -112,6 +112,8 @@ class _Office:
                 for number, said in self._engine.answers():
                     self._take_in(number, said)
             elif self._desks or elsewhere:
+                if not self._desks:
+                    self._reporter.stage("waiting for another run", len(jobs) - len(elsewhere), len(jobs), None)
                 time.sleep(WAIT_SECONDS / 10)
             self._look_after_published()
 

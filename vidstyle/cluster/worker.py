@@ -16,7 +16,7 @@ from vidstyle.admission import claim_path
 from vidstyle.cluster.chunks import OVERLAP, Chunk, Stretch, Survey
 from vidstyle.convert import Result, convert, shot_pictures
 from vidstyle.errors import InputError, VidstyleError
-from vidstyle.files import is_url
+from vidstyle.files import is_url, writing
 from vidstyle.frames import Frame, Pixels, VideoInfo
 from vidstyle.media import read_through
 from vidstyle.options import ConvertOptions
@@ -112,9 +112,10 @@ class Worker:
         style = film.options.style
         if style not in self._stylizers:
             model = self._models[style.style]
-            with tempfile.TemporaryDirectory(prefix="vidstyle-") as folder:
-                path = Path(folder) / Path(model.name).name
-                path.write_bytes(model.data)
+            with _scratch() as folder:
+                path = folder / Path(model.name).name
+                with writing(path):
+                    path.write_bytes(model.data)
                 try:
                     self._stylizers[style] = load_stylizer(replace(style, style=str(path)), cores=self._cores)
                 except VidstyleError as error:
@@ -209,16 +210,16 @@ class Worker:
         run lies in it), else beside, to be sent."""
         output, stylizer, options = Path(film.output), self._stylizer(film), film.options
         is_place = claim_path(output).exists()
-        with tempfile.TemporaryDirectory(prefix="vidstyle-") as folder:
-            path, spec = (output if is_place else Path(folder) / output.name), film.spec
+        with _scratch() as folder:
+            path, spec = (output if is_place else folder / output.name), film.spec
             if not is_place:
                 options = replace(options, resume=False, overwrite=False)
             elif film.shared is not None or not self._is_installed(film):  # then work that is left could not be told from other
                 options = replace(options, resume=False)
             infos = list[VideoInfo]()
             if is_image(spec) and film.shared is not None:  # pictures are read whole
-                spec = str(Path(folder) / f"input{Path(spec).suffix}")
-                with film.shared.open() as file:
+                spec = str(folder / f"input{Path(spec).suffix}")
+                with film.shared.open() as file, writing(Path(spec)):
                     Path(spec).write_bytes(file.read())
             result = convert(spec, path, stylizer, options, infos.append, on_frame, fingerprint=film.fingerprint)
             return Whole(result, None if is_place else path.read_bytes(), infos[0])
@@ -230,6 +231,15 @@ class Worker:
             return find_style(style).read_bytes() == self._models[style].data
         except (VidstyleError, OSError):
             return False
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    """A folder for what is written inside."""
+    with ExitStack() as stack:
+        with writing(Path(tempfile.gettempdir())):
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="vidstyle-"))
+        yield Path(folder)
 
 
 def _part_of(film: Film, info: VideoInfo, window: Window) -> VideoSource:

@@ -12,14 +12,15 @@ _PAGE = b"OggS"
 _BOXES = set(b"ftyp moov mdat free skip wide uuid moof mfra meta sidx styp ssix pnot udta emsg prft pdin PICT".split())
 
 
-def missing_bytes(path: Path) -> int:
-    """How many bytes `path` lacks by its own structure, at least; 0 where it says nothing of it.
+def missing_bytes(path: Path | BinaryIO) -> int:
+    """How many bytes a file lacks by its own structure, at least; 0 where it says nothing of it.
 
     Read are the boxes of MP4 and MOV (ISO/IEC 14496-12, 4.2), the segment of Matroska and WebM (RFC 9559), the chunks of RIFF
     (AVI), the packets of transport streams, the last tag of FLV, the last page of Ogg (RFC 3533, 6) and the trailer of GIF.
     """
-    size = path.stat().st_size
-    with path.open("rb") as file:
+    with path.open("rb") if isinstance(path, Path) else path as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
         head = file.read(16)
         if head[4:8] in _BOXES:
             return _boxes_end(file, size) - size

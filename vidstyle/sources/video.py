@@ -24,7 +24,7 @@ from vidstyle.errors import InputError, VidstyleError
 from vidstyle.files import is_url
 from vidstyle.frames import Frame, Pixels, VideoInfo
 from vidstyle.hdr import peak_nits
-from vidstyle.media import is_elsewhere, main_video, open_media, reading
+from vidstyle.media import elsewhere, main_video, open_media, reading
 from vidstyle.options import Trim
 from vidstyle.sources.decoding import BROKEN, Decoded, Decoding, Deinterlacer
 from vidstyle.sources.picture import PictureMaker, is_transparent
@@ -79,7 +79,7 @@ class VideoSource:
         self._container = open_media(spec, allow_network)
         try:
             self._may_seek = may_seek or not may_jump(self._container)
-            self._missing_bytes = 0 if is_url(spec) or is_elsewhere(spec) else missing_bytes(Path(spec))
+            self._missing_bytes = 0 if is_url(spec) else missing_bytes(elsewhere(spec) or Path(spec))
             self._stream = self._video_stream()
             self._time_base = self._stream.time_base or Fraction(1, 1000)
             self._start = (self._container.start_time or 0) / av.time_base
