@@ -191,9 +191,8 @@ def _connect(address: str) -> None:
         _knock(address)
         with warnings.catch_warnings(action="ignore"):  # what it warns of it raises too
             if address == "local":
-                ray.init(include_dashboard=False, **quiet)
-            else:
-                ray.init(address=address, **quiet)
+                quiet["include_dashboard"] = False  # which belongs to whoever starts a cluster
+            ray.init(address=address, **quiet)
     except (OSError, RuntimeError, ValueError, RayError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise DeviceError(f"expected a Ray cluster at {address}, could not reach one ({reason})") from error
