@@ -1038,3 +1038,11 @@ def test_whoever_waits_for_a_run_that_dies_goes_on_from_there(studio: Any, unint
     assert "anew" not in log.read_text()
     assert_same(one.output, uninterrupted())
     one.assert_clean()
+
+
+def test_a_film_without_a_keyframe_at_a_usable_place_is_painted_whole(tmp_path: Path) -> None:
+    late = {"g": "75", "keyint_min": "75", "sc_threshold": "0", "bf": "0"}
+    write_clip(tmp_path / "in.mp4", times=range(80), time_base=Fraction(1, 10), options=late)
+    outcome = run_limited("in.mp4", "--style", "tiny", "--workers", "1", "--chunk", "4", cwd=tmp_path)
+    assert outcome.code == DONE, outcome
+    assert len(frames_of(tmp_path / "in.tiny.mp4")) == 80

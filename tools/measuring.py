@@ -32,8 +32,12 @@ def usable_cores() -> int:
 
 
 def command_line(arguments: Sequence[str] | None = None) -> str:
-    """The command as anybody may type it: files are named without the folders that they lie in here."""
+    """The command as anybody may type it: files are named without the folders that they lie in here, and where the results go
+    is left out."""
     script, *given = sys.argv if arguments is None else arguments
+    if "--json" in given:
+        place = given.index("--json")
+        del given[place : place + 2]
     return shlex.join(["python", f"tools/{Path(script).name}", *(Path(x).name if "/" in x else x for x in given)])
 
 

@@ -21,7 +21,8 @@ is joined by its worker. So
     divided: frame = look + paint + shot, beside it the driver's frames * join
     whole:   frame = paint + shot + join
 
-and all takes frames * frame / GPUs, if so many drivers share the folder that none is at joining all the time.
+and all takes frames * frame / GPUs, if so many drivers share the folder that none is at joining all the time, or has more parts
+coming in than its network carries.
 """
 
 from __future__ import annotations
@@ -63,6 +64,8 @@ class Assumed:
     cores: tuple[int, ...] = (4, 16)
     """For each GPU; vidstyle asks a cluster for 4."""
     gpus: tuple[int, ...] = (1, 8, 64)
+    driver_gbit: float = 10.0
+    """A second, of a driver's network."""
     price: float = 2.0
     """Dollars for an hour of one GPU with its cores."""
 
@@ -87,6 +90,8 @@ class Row:
     shot: float
     look: float
     join: float
+    come: float
+    """For its part to come to the driver."""
     bound: str
     """What painting waits for."""
 
@@ -106,6 +111,7 @@ def rows(tasks: dict[str, Any], assumed: Assumed) -> list[Row]:
     film = tasks["films"][SIZE]
     cpu = {stage: ms / 1000 for stage, ms in film["cpu_ms_a_frame"].items()}
     join = film["fits"]["join"]["seconds_a_frame"] + film["fits"]["join"]["seconds"] * assumed.films / assumed.frames
+    come = 8 * film["bytes_out"] / film["frames"] / (assumed.driver_gbit * 1e9)
     ahead = min(LOOKED_AHEAD_SECONDS, assumed.shot_seconds) * assumed.rate * cpu["decode"]
     found = []
     for net in assumed.net_fps:
@@ -119,7 +125,7 @@ def rows(tasks: dict[str, Any], assumed: Assumed) -> list[Row]:
             bound = max(limits, key=lambda what: limits[what])
             shot = (ahead / cores + SHOT_PICTURES / net + assumed.session_seconds) / (assumed.shot_seconds * assumed.rate)
             look = (cpu["decode"] + cpu["thumbnail"]) / cores
-            found.append(Row(net, cores, card, limits[bound], shot, look, join, bound))
+            found.append(Row(net, cores, card, limits[bound], shot, look, join, come, bound))
     return found
 
 
@@ -147,7 +153,7 @@ def plan_table(tasks: dict[str, Any], assumed: Assumed = Assumed()) -> str:
     for row in rows(tasks, assumed):
         gpu_hours = assumed.frames * row.divided / 3600
         took = [gpu_hours / n for n in assumed.gpus]
-        drivers = math.ceil(assumed.frames * row.join / 3600 / (gpu_hours / largest))
+        drivers = math.ceil(assumed.frames * max(row.join, row.come) / 3600 / (gpu_hours / largest))
         rate = (moved["read"] + moved["written"]) * 8e3 / (3600 * gpu_hours / largest)
         cells = [
             f"{row.net_fps:.0f}",
@@ -182,7 +188,8 @@ def _given(tasks: dict[str, Any], assumed: Assumed, moved: dict[str, float]) -> 
         f"ms a frame, output {made_mbit:.0f} Mbit/s.",
         f"**Assumed**, for no GPU was at hand: {net} frames a second of the net alone, {assumed.session_seconds:g} s to make it "
         f"ready for a shot, shots of {assumed.shot_seconds:g} s, {assumed.card_fps:.0f} fps of a card's encoder, input of "
-        f"{assumed.input_mbit:g} Mbit/s, ${assumed.price:g} for a GPU-hour, cores as fast as the measured ones.",
+        f"{assumed.input_mbit:g} Mbit/s, ${assumed.price:g} for a GPU-hour, cores as fast as the measured ones, "
+        f"{assumed.driver_gbit:g} Gbit/s to a driver.",
         f"Storage: {moved['input']:.1f} TB come in, {moved['output']:.1f} TB go out, {moved['read']:.0f} TB are read (the input "
         f"{per_input} times and the beginnings of shots once more, the output {per_output} times) and {moved['written']:.0f} TB "
         "written.",

@@ -30,6 +30,7 @@ def summary_table(folder: Results, cluster: Results) -> str:
     clips = cluster["same"]["clips"].values()
     judged = [found["ffv1"] for clip in cluster["seams"]["clips"].values() for found in clip["strengths"].values()]
     seams = [found["seam_over_same_pair_undivided"] for found in judged]
+    parts = [over, broken, folder["kills"], *(cluster[part] for part in ("kills", "same", "seams", "throughput"))]
     rates = ", ".join(f"{kind} {rate['all']:.1f}" for kind, rate in through["fps"].items())
     rows = (
         (f"{over['files']} clips of a second, seconds a file besides painting", f"{over['overhead_seconds_a_file']:.3f}"),
@@ -40,7 +41,7 @@ def summary_table(folder: Results, cluster: Results) -> str:
         ("warping error at seams over that of the undivided film", f"{min(seams):.3f} to {max(seams):.3f}"),
         (f"frames a second, a film of {through['frames']} frames of {through['size']}", rates),
     )
-    return "\n".join(["| | |", "| --- | --- |", *(f"| {what} | {figure} |" for what, figure in rows), "", _measured(over)])
+    return "\n".join(["| | |", "| --- | --- |", *(f"| {what} | {figure} |" for what, figure in rows), "", _measured(*parts)])
 
 
 def _differing(clips: Any) -> int:
@@ -55,15 +56,20 @@ def _spoiled(parts: list[Results]) -> int:
     return _total(parts, "outputs_missing") + _total(parts, "outputs_unequal")
 
 
-def _measured(part: Results) -> str:
-    machine = part["machine"]
-    return f"Measured by `{part['command']}` on {machine['cores']} cores of {machine['cpu']}."
+def _measured(*parts: Results) -> str:
+    """Which commands measured these parts, and on what."""
+    by_machine: dict[str, list[str]] = {}
+    for part in parts:
+        machine = part["machine"]
+        by_machine.setdefault(f"{machine['cores']} cores of {machine['cpu']}", []).append(f"`{part['command']}`")
+    told = [f"by {' and '.join(dict.fromkeys(commands))} on {machine}" for machine, commands in by_machine.items()]
+    return f"Measured {'; '.join(told)}."
 
 
-def _table(head: list[str], rows: list[list[str]], part: Results, more: str = "") -> str:
+def _table(head: list[str], rows: list[list[str]], parts: list[Results], more: str = "") -> str:
     lines = ["| " + " | ".join(head) + " |", "| --- |" + " ---: |" * (len(head) - 1)]
     lines += ["| " + " | ".join(row) + " |" for row in rows]
-    return "\n".join([*lines, "", _measured(part) + (f" {more}" if more else "")])
+    return "\n".join([*lines, "", _measured(*parts) + (f" {more}" if more else "")])
 
 
 def folder_table(folder: Results) -> str:
@@ -75,10 +81,7 @@ def folder_table(folder: Results) -> str:
         ["overhead a file, seconds", f"{over['overhead_seconds_a_file']:.3f}"],
         ["the same of the command, less its start", f"{over['overhead_seconds_a_file_of_the_command']:.3f}"],
         ["start of the command until its net is loaded, seconds", f"{over['start_up_seconds']:.2f}"],
-        [
-            f"with {broken['broken']} broken files of {broken['kinds']} kinds: good outputs changed",
-            str(broken["good_outputs_unequal"]),
-        ],
+        [f"{broken['broken']} broken files, {broken['kinds']} kinds: good outputs changed", str(broken["good_outputs_unequal"])],
         ["exit code; what became of the files", f"{', '.join(map(str, broken['exit_codes']))}; {statuses}"],
         ["seconds that a broken file costs", f"{broken['more_seconds_a_broken_file']:.3f}"],
     ]
@@ -86,7 +89,7 @@ def folder_table(folder: Results) -> str:
         "Bare: opened, decoded, painted with a net that is loaded already, and encoded into an MP4 without sound, one after the "
         "other in one process. A broken file may be one that is cut off, and is painted as far as it goes."
     )
-    return _table([f"{over['files']} clips of 24 frames of 320x180 with sound", ""], rows, over, more)
+    return _table([f"{over['files']} clips of 24 frames of 320x180 with sound", ""], rows, [over, broken], more)
 
 
 def kills_table(folder: Results, cluster: Results) -> str:
@@ -100,8 +103,7 @@ def kills_table(folder: Results, cluster: Results) -> str:
         again = f"{part['pieces_in_flight_done_again']} of {part['pieces_begun']}"
         rows.append([name, str(part["kills"]), whom, *map(str, counts), again])
     head = ["", "kills", "whom", "until done", "outputs lost or unequal", "finished parts done twice", "finished files touched"]
-    more = f"`{cluster['kills']['command']}` measured the other two."
-    return _table([*head, "parts in flight begun again"], rows, folder["kills"], more)
+    return _table([*head, "parts in flight begun again"], rows, [folder["kills"], cluster["kills"]])
 
 
 def same_table(same: Results) -> str:
@@ -120,9 +122,8 @@ def same_table(same: Results) -> str:
             f"{100 * (clip['h264_bytes_over_plain'] - 1):+.1f} %",
         ])  # fmt: skip
     head = ["clip, repeated", "frames", "parts", "FFV1 frames that differ", "times that differ", "copied packets that differ"]
-    return _table(
-        [*head, "H.264 of Ray is, byte for byte, that of `--workers`", "its size, to that of an undivided film"], rows, same
-    )
+    head += ["H.264 of Ray is, byte for byte, that of `--workers`", "its size, to that of an undivided film"]
+    return _table(head, rows, [same])
 
 
 def seams_table(seams: Results) -> str:
@@ -141,7 +142,7 @@ def seams_table(seams: Results) -> str:
         f"{seams['lead']} frames are used. As H.264 a seam is a keyframe, which shimmers as keyframes do; against pairs of "
         f"frames nearby, {'; '.join(beside)}."
     )
-    return _table(["frames painted before a part", *first], rows, seams, more)
+    return _table(["frames painted before a part", *first], rows, [seams], more)
 
 
 def throughput_table(through: Results) -> str:
@@ -153,7 +154,7 @@ def throughput_table(through: Results) -> str:
         rows.append([kind, *cells, f"{rates['without_start']:.1f}", f"{over['without_start']:.2f}"])
     head = ["", "frames a second", "to the plain run", "start, seconds", "without the start", "to the plain run"]
     more = f"A film of {through['frames']} frames of {through['size']}, the fastest of {through['rounds']}."
-    return _table(head, rows, through, more)
+    return _table(head, rows, [through], more)
 
 
 def tasks_table(tasks: Results) -> str:
@@ -178,7 +179,7 @@ def tasks_table(tasks: Results) -> str:
         f"{1000 * over['ray']:.1f} ms to an actor of Ray."
     )
     head = ["milliseconds a frame", "survey", "look through", "a shot's statistics", "paint", "join"]
-    return _table([*head, "CPU: decode, net, encode", "a part's task", "a painted frame"], rows, tasks, more)
+    return _table([*head, "CPU: decode, net, encode", "a part's task", "a painted frame"], rows, [tasks], more)
 
 
 def simulated_table(simulated: Results) -> str:

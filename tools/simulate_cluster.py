@@ -387,12 +387,12 @@ def simulate(costs: Costs, plot: Plot, films: int, workers: int, chunk_seconds: 
 def _bottleneck(shares: dict[str, float], ends: float) -> str:
     """What is waited for."""
     if shares["driver"] >= _NARROW:
-        return "the driver's keeping of chunks"
+        return "parts coming to the driver"
     if shares["join"] >= _NARROW:
-        return "joining, one film after the other"
+        return "joining"
     if shares["workers"] >= _NARROW:
         return "workers"
-    return "survey and join, which one does while all wait" if ends >= 0.1 else "the last tasks of each step"
+    return "survey and join, done by one" if ends >= 0.1 else "the last tasks of each step"
 
 
 def main() -> None:

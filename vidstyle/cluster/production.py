@@ -138,7 +138,7 @@ class Production:
         stretches: list[Stretch] = yield [
             self._order("look_through", _brief(survey), window) for window in (windows(bounds) if bounds else [])
         ]
-        if not fit_together(stretches):
+        if not stretches or not fit_together(stretches):
             log.info("%s does not read the same in parts: it is painted in one piece", self.job.spec)
             self._forget()
             return []
