@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,6 +51,14 @@ def styles(tmp_path_factory: pytest.TempPathFactory, nets: dict[str, torch.nn.Mo
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VIDSTYLE_STYLES", str(folder))
         yield folder
+
+
+@pytest.fixture(autouse=True)
+def level_of_the_log() -> Iterator[None]:
+    """A command line that is run in this process sets it for all that follow."""
+    level = logging.getLogger().level
+    yield
+    logging.getLogger().setLevel(level)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import shutil
 import signal
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
@@ -630,6 +631,26 @@ def test_workers_that_die_idle_are_replaced(crew: Engine, film: Any, in_one_piec
     paint(crew, film("plain"), output, options_of())
     assert_painted_as(output, whole)
     assert not set(before) & set(pids_of(crew))
+
+
+@pytest.mark.parametrize("name", ["plain", "broadcast"])
+def test_nothing_is_left_of_workers_that_are_ended_in_the_middle(
+    film: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+
+    def meddle(task: Task, said: Any) -> Any:
+        if isinstance(said, Frames):
+            raise KeyboardInterrupt
+        return said
+
+    options = options_of(height=240, trim=Trim(0, 2))
+    with closing(open_engine(["tiny"], options, ClusterOptions(2))) as engine, pytest.raises(KeyboardInterrupt):
+        work_off(Watched(engine, meddle=meddle), film(name), tmp_path / "out.mkv", options)
+    wait_for_the_end_of(pids_of(engine))
+    assert listing(tmp_path) == ["scratch"]
 
 
 POISON = """

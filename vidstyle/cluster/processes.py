@@ -6,20 +6,28 @@ import contextlib
 import itertools
 import multiprocessing
 import os
+import shutil
 import signal
+import tempfile
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from vidstyle.cluster.engine import Frames, Lost, Task, answer
 from vidstyle.cluster.worker import Model, SharedFile, Worker
 from vidstyle.errors import InputError
+from vidstyle.files import writing
 
 _PATIENCE_SECONDS = 1.0
+
+_CLEANING_SECONDS = 5.0
+"""So long a worker may take to clean up when it is ended in the middle of its work."""
 
 
 class Processes:
@@ -34,6 +42,9 @@ class Processes:
         self._free: list[_Process] = []
         self._stillborn: list[int] = []
         self._gpus = itertools.cycle(_gpus())
+        with writing(Path(tempfile.gettempdir())):
+            # For all of them: one that is killed cleans up nothing.
+            self._folder = tempfile.TemporaryDirectory(prefix="vidstyle-", ignore_cleanup_errors=True)
         try:
             self._free += [self._process() for _ in range(workers)]
         except BaseException:
@@ -41,7 +52,7 @@ class Processes:
             raise
 
     def _process(self) -> _Process:
-        return _Process(self._context, self._models, self._cores, next(self._gpus))
+        return _Process(self._context, self._models, self._cores, next(self._gpus), self._folder.name)
 
     def start(self, task: Task) -> int | None:
         if not self._free:
@@ -87,19 +98,28 @@ class Processes:
         return [p.process.pid or 0 for p in [*self._busy.values(), *self._free]]
 
     def close(self) -> None:
-        for process in [*self._busy.values(), *self._free]:
+        busy = list(self._busy.values())
+        for process in busy:
+            process.process.terminate()
+        end = time.monotonic() + _CLEANING_SECONDS
+        for process in busy:
+            process.process.join(max(0.0, end - time.monotonic()))
+        for process in [*busy, *self._free]:
             process.close()
         self._busy, self._free = {}, []
+        self._folder.cleanup()
 
 
 class _Process:
     """One worker and the line to it."""
 
-    def __init__(self, context: Any, models: Mapping[str, Model], cores: int, gpu: str | None) -> None:
+    def __init__(self, context: Any, models: Mapping[str, Model], cores: int, gpu: str | None, folder: str) -> None:
         self.pipe: Connection[Any, Any]
         self.pipe, theirs = context.Pipe()
         self._models: Mapping[str, Model] | None = models
-        self.process: BaseProcess = context.Process(target=_serve, args=(theirs, cores, gpu), name="vidstyle-worker", daemon=True)
+        self.process: BaseProcess = context.Process(
+            target=_serve, args=(theirs, cores, gpu, folder), name="vidstyle-worker", daemon=True
+        )
         with _deaf():
             self.process.start()
         theirs.close()  # so that its death is the end of the line
@@ -139,22 +159,29 @@ def _gpus() -> list[str | None]:
     return [str(index) for index in range(len(found))]
 
 
-def _serve(pipe: Connection[Any, Any], cores: int, gpu: str | None) -> None:
-    """A worker's life: it ends with the run, whose signals it leaves to it."""
+def _serve(pipe: Connection[Any, Any], cores: int, gpu: str | None, folder: str) -> None:
+    """A worker's life: it ends with the run, whose signals it leaves to it. `folder` is for what it writes for itself."""
+    tempfile.tempdir = folder
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    signal.signal(signal.SIGTERM, _leave)
+    threading.Thread(target=_die_with_parent, args=(folder,), daemon=True).start()
     with contextlib.suppress(EOFError, OSError):
         worker = Worker(pipe.recv(), cores)
         while True:
             pipe.send(answer(worker, pipe.recv(), lambda count: pipe.send(Frames(count))))
 
 
-def _die_with_parent() -> None:
+def _leave(number: int, frame: FrameType | None) -> None:
+    """Nothing half done may stay beside an output."""
+    raise SystemExit(1)
+
+
+def _die_with_parent(folder: str) -> None:
     """A killed run must not leave workers behind that go on painting for nobody."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
+        shutil.rmtree(folder, ignore_errors=True)
         os._exit(1)
