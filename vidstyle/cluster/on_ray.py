@@ -27,7 +27,7 @@ except ImportError as error:
 log = logging.getLogger(__name__)
 
 CORES = 4
-"""Of a worker without a GPU: more do not make one net faster (see `stylizers.onnx`)."""
+"""Of a worker without a GPU, at most: more do not make one net faster (see `stylizers.onnx`)."""
 CORES_BESIDE_GPU = 4
 """Of a worker with a GPU, for decoding and encoding."""
 
@@ -213,9 +213,11 @@ def _room(workers: int | None, gpu: bool) -> tuple[dict[str, float], int]:
         each = {"num_gpus": 1, "num_cpus": float(min(CORES_BESIDE_GPU, *(n["CPU"] // n["GPU"] for n in nodes if n.get("GPU"))))}
         room = sum(int(min(n.get("GPU", 0), n.get("CPU", 0) // max(1, each["num_cpus"]))) for n in nodes)
     else:
-        cores = min(CORES, max((int(n.get("CPU", 0)) for n in nodes), default=0))
+        most = max((int(n.get("CPU", 0)) for n in nodes), default=0)
         if workers is not None:
-            cores = min(cores, sum(int(n.get("CPU", 0)) for n in nodes) // workers)
+            cores = min(CORES, most, sum(int(n.get("CPU", 0)) for n in nodes) // workers)
+        else:  # two on a machine at least: one paints while the other begins or ends a part
+            cores = min(CORES, most // 2)
         each = {"num_cpus": float(max(1, cores))}
         room = sum(int(n.get("CPU", 0) // each["num_cpus"]) for n in nodes)
     if room < 1:
