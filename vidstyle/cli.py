@@ -210,7 +210,8 @@ def _painters(
             reporter.note(f"{engine.workers} {'worker' if engine.workers == 1 else 'workers'} on {place}")
 
             def painted(jobs: Sequence[Any]) -> list[Any]:
-                return crew.run_jobs(jobs, engine, options, reporter, cluster.chunk_seconds)
+                with signals.held():
+                    return crew.run_jobs(jobs, engine, options, reporter, cluster.chunk_seconds, signals.check)
 
         yield painted
 

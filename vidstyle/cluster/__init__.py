@@ -55,9 +55,15 @@ def open_engine(styles: Sequence[str], options: ConvertOptions, cluster: Cluster
 
 
 def run_jobs(
-    jobs: Sequence[Job], engine: Engine, options: ConvertOptions, reporter: Reporter, chunk_seconds: float
+    jobs: Sequence[Job],
+    engine: Engine,
+    options: ConvertOptions,
+    reporter: Reporter,
+    chunk_seconds: float,
+    check: Callable[[], None] = lambda: None,
 ) -> list[Outcome]:
-    """As `folder.run_jobs`, by the workers of `engine`; films much longer than `chunk_seconds` are divided."""
+    """As `folder.run_jobs`, by the workers of `engine`; films much longer than `chunk_seconds` are divided. `check` is called
+    about once a second, and may raise to end the work."""
     outcomes: dict[Job, Outcome] = {}
 
     def settle(outcome: Outcome) -> None:
@@ -70,7 +76,7 @@ def run_jobs(
         office = _Office(engine, options, reporter, settle, chunk_seconds)
         stack.callback(office.close)
         try:
-            office.work_off(jobs)
+            office.work_off(jobs, check)
         except KeyboardInterrupt:
             log.warning("the finished parts are kept; the same command goes on from there")
             raise
@@ -95,15 +101,17 @@ class _Office:
         self._out: dict[int, tuple[_Desk, _Ticket]] = {}
         self._noted = set[str]()
 
-    def work_off(self, jobs: Sequence[Job]) -> None:
+    def work_off(self, jobs: Sequence[Job], check: Callable[[], None]) -> None:
         """Do all jobs; those that other runs are at are waited for."""
         coming, elsewhere = deque(jobs), list[Job]()
         looked = time.monotonic()
         while coming or elsewhere or self._desks:
+            check()
             if elsewhere and time.monotonic() - looked >= WAIT_SECONDS:
                 coming.extend(elsewhere)
                 elsewhere, looked = [], time.monotonic()
             while coming and self._is_hungry():
+                check()
                 job = coming.popleft()
                 if not self._take_on(job):
                     elsewhere.append(job)
