@@ -104,6 +104,22 @@ def _write_sound(container: OutputContainer, track: Any, seconds: float, pitch: 
     container.mux(track.encode(None))
 
 
+def append(path: Path, clips: Iterable[Path], ticks: int) -> Path:
+    """The packets of the clips' videos one after the other, each clip `ticks` after the one before: the stream of the first,
+    whatever the others are."""
+    with av.open(str(path), "w") as output:
+        stream = None
+        for number, clip in enumerate(clips):
+            with av.open(str(clip)) as container:
+                stream = stream or output.add_stream_from_template(container.streams.video[0])
+                for packet in container.demux(video=0):
+                    if packet.size:
+                        packet.pts = packet.dts = (packet.pts or 0) + ticks * number
+                        packet.stream = stream
+                        output.mux(packet)
+    return path
+
+
 def write_sound(path: Path, seconds: float = 0.5) -> Path:
     """A file with sound and no picture."""
     with av.open(str(path), "w") as container:

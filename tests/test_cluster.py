@@ -44,6 +44,7 @@ from faults import (
 )
 from faults import facts_of as facts_of_video
 from helpers import (
+    append,
     environment,
     events,
     frames_of,
@@ -136,17 +137,7 @@ def _two_sizes(path: Path) -> Path:
     """As where a stream was joined from two."""
     codec = {"codec": "libvpx", "options": {**GROUPS, "deadline": "realtime", "cpu-used": "8"}}
     halves = [write_clip(path.with_name(f"{n}.mkv"), size=(64 + 16 * n, 48), times=range(72), **codec) for n in range(2)]
-    with av.open(str(path), "w") as output:
-        stream = None
-        for number, half in enumerate(halves):
-            with av.open(str(half)) as container:
-                stream = stream or output.add_stream_from_template(container.streams.video[0])
-                for packet in container.demux(video=0):
-                    if packet.size:
-                        packet.pts = packet.dts = (packet.pts or 0) + 3000 * number
-                        packet.stream = stream
-                        output.mux(packet)
-    return path
+    return append(path, halves, 3000)
 
 
 def _damaged(path: Path) -> Path:

@@ -13,7 +13,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from helpers import moving_bar, write_clip
+from helpers import append, moving_bar, write_clip
 
 from vidstyle.frames import Frame, Pixels
 from vidstyle.options import Trim
@@ -203,17 +203,7 @@ def _two_sizes(path: Path) -> Path:
     """The second half is of another size, as where a stream was joined from two."""
     codec = {"codec": "libvpx", "options": {"g": "12", "deadline": "realtime", "cpu-used": "8"}}
     halves = [write_clip(path.with_name(f"{n}.mkv"), size=(64 + 16 * n, 48), times=range(24), **codec) for n in range(2)]
-    with av.open(str(path), "w") as output:
-        stream = None
-        for number, half in enumerate(halves):
-            with av.open(str(half)) as container:
-                stream = stream or output.add_stream_from_template(container.streams.video[0])
-                for packet in container.demux(video=0):
-                    if packet.size:
-                        packet.pts = packet.dts = (packet.pts or 0) + 1000 * number
-                        packet.stream = stream
-                        output.mux(packet)
-    return path
+    return append(path, halves, 1000)
 
 
 def _interlaced(path: Path) -> Path:

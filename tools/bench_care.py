@@ -23,8 +23,8 @@ from bench import ROOT, machine
 
 from vidstyle.convert import convert
 from vidstyle.options import ConvertOptions, StyleOptions
+from vidstyle.pipeline import usable_cores
 from vidstyle.stylizers import load_stylizer
-from vidstyle.stylizers.onnx import usable_cores
 
 BARE = {
     "vidstyle.sinks.video.verify": lambda *args: None,

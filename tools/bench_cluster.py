@@ -33,7 +33,7 @@ from typing import Any
 
 from cluster_tasks import film_parts, hand_over, keeping
 from kill_runs import Setup, killed
-from measuring import RESULTS, SAMPLE, STYLE, noted, say, usable_cores, vidstyle_environment
+from measuring import RESULTS, SAMPLE, STYLE, measure, say, vidstyle_environment
 from same_output import Facts, differing, facts_of, file_hash, frames_in
 from scenes import lengthened, one_shot, short_clip, slow_film
 from seams import seams
@@ -41,6 +41,7 @@ from watched_run import Run, events
 
 from vidstyle.cluster.chunks import LEAD
 from vidstyle.options import ClusterOptions
+from vidstyle.pipeline import usable_cores
 
 LEADS = (0, 4, 8, 16, 24, 48)
 KINDS: dict[str, tuple[str, ...]] = {
@@ -245,12 +246,7 @@ def main() -> None:
         "throughput": lambda scratch: throughput(scratch, scale),
         "tasks": lambda scratch: tasks(scratch, scale),
     }
-    for part in args.only or names:
-        began = time.monotonic()
-        with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
-            found = parts[part](Path(scratch))
-        noted(args.json, part, found, time.monotonic() - began)
-        print(json.dumps({part: found}, indent=1), flush=True)
+    measure(parts, args.only, args.json)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,6 @@ import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from contextlib import closing
@@ -33,7 +32,7 @@ from typing import Any
 
 import av
 from kill_runs import Setup, killed
-from measuring import RESULTS, STYLE, noted, say, usable_cores, vidstyle_environment
+from measuring import RESULTS, STYLE, measure, say, vidstyle_environment
 from same_output import file_hash
 from scenes import DAMAGES, broken_file, short_clip, slow_film
 from watched_run import Run, events
@@ -43,7 +42,7 @@ from vidstyle.folder import run_jobs
 from vidstyle.frames import Frame, VideoInfo
 from vidstyle.jobs import Job, plan
 from vidstyle.options import ConvertOptions, EncodeOptions, StyleOptions
-from vidstyle.pipeline import run
+from vidstyle.pipeline import run, usable_cores
 from vidstyle.progress import Quiet
 from vidstyle.sinks.encoding import FrameEncoder, encoder_for
 from vidstyle.sources import open_source
@@ -226,12 +225,7 @@ def main() -> None:
         "broken": lambda scratch: broken(scratch, count, bad, max(1, rounds // 2)),
         "kills": lambda scratch: kills(scratch, wanted, args.seed, args.small),
     }
-    for part in args.only or PARTS:
-        began = time.monotonic()
-        with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
-            found = parts[part](Path(scratch))
-        noted(args.json, part, found, time.monotonic() - began)
-        print(json.dumps({part: found}, indent=1), flush=True)
+    measure(parts, args.only, args.json)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from unittest import mock
 
 import av
 from av.video.reformatter import VideoReformatter
-from measuring import STYLE, say, usable_cores
+from measuring import STYLE, say
 from scenes import lengthened
 
 import vidstyle.cluster
@@ -32,6 +32,7 @@ from vidstyle.cluster.engine import Engine, Failed, Noted, Task, answer
 from vidstyle.cluster.worker import Film, Model, SharedFile, Worker, facts_of
 from vidstyle.jobs import Job
 from vidstyle.options import ClusterOptions, ConvertOptions, EncodeOptions, StyleOptions
+from vidstyle.pipeline import usable_cores
 from vidstyle.progress import Quiet
 from vidstyle.sinks import companion_of, open_segment_sink, open_segmented_file
 from vidstyle.sinks.segments import EncodedSegment, SegmentedFile

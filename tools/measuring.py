@@ -6,13 +6,16 @@ import json
 import os
 import shlex
 import sys
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from bench import machine
+
+from vidstyle.pipeline import usable_cores
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "tools" / "results"
@@ -24,11 +27,6 @@ _BEGAN = time.monotonic()
 def say(text: str) -> None:
     """A line of progress."""
     print(f"[{time.monotonic() - _BEGAN:6.0f} s] {text}", file=sys.stderr, flush=True)
-
-
-def usable_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0))
 
 
 def command_line(arguments: Sequence[str] | None = None) -> str:
@@ -63,3 +61,13 @@ def vidstyle_environment() -> dict[str, str]:
     variables.pop("VIDSTYLE_STYLES", None)
     variables.pop("RAY_ADDRESS", None)  # `local` means this machine
     return variables
+
+
+def measure(parts: Mapping[str, Callable[[Path], dict[str, Any]]], wanted: Sequence[str] | None, results: Path) -> None:
+    """Measure the wanted parts (None: all), each in a folder of its own, and note each down as soon as it is done."""
+    for part in wanted or parts:
+        began = time.monotonic()
+        with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
+            found = parts[part](Path(scratch))
+        noted(results, part, found, time.monotonic() - began)
+        print(json.dumps({part: found}, indent=1), flush=True)

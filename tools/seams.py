@@ -22,13 +22,14 @@ from typing import Any
 import av
 import numpy as np
 from cluster_tasks import OPTIONS, models, survey_of
-from measuring import say, usable_cores
+from measuring import say
 
 from vidstyle.cluster.chunks import LEAD, Chunk, boundaries, divide, fit_together, windows
 from vidstyle.cluster.worker import Film, Statistics, Worker, facts_of
 from vidstyle.convert import convert
 from vidstyle.frames import Pixels
 from vidstyle.options import ConvertOptions, EncodeOptions
+from vidstyle.pipeline import usable_cores
 from vidstyle.stylizers import load_stylizer
 from vidstyle.temporal.metrics import WarpingError
 

@@ -290,12 +290,11 @@ class _Desk:
 
     def tell(self, number: int, count: int) -> None:
         """So many frames of a task are done, or it is over."""
-        if count:
-            self._under_way[number] = count
-        if count and self._started:
-            self._reporter.frame(self.job, self._done + sum(self._under_way.values()))
-        else:
+        if not count:
             self._under_way.pop(number, None)
+        elif self._started:
+            self._under_way[number] = count
+            self._reporter.frame(self.job, self._done + sum(self._under_way.values()))
 
     def _start(self, info: VideoInfo) -> None:
         self._started = True

@@ -74,7 +74,8 @@ def open_resumable_sink(
     """A sink that keeps finished segments; see `sinks.segments`. Raises `UsageError` too, for what has no segments."""
     from vidstyle.sinks.segments import ResumableSink
 
-    return ResumableSink(path, info, options.encode, fingerprint, open_companion, remember, options.overwrite, stamp)
+    file = open_segmented_file(path, info, options, fingerprint, open_companion, stamp)
+    return ResumableSink(file, info, options.encode, remember)
 
 
 def open_segmented_file(

@@ -53,14 +53,14 @@ class SegmentedFile:
         if self.encoder.codec == "gif":
             raise UsageError("expected a video that can be joined from segments, GIF cannot")
         check_free(path, overwrite)
-        self._path, self._info, self._encode = path, info, encode
+        self.path, self._info, self._encode = path, info, encode
         self._open_companion, self._overwrite, self._stamp = open_companion, overwrite, stamp
         self.folder = WorkFolder(path, fingerprint)
         self._output: VideoFile | None = None
 
     def add(self, number: int, segment: EncodedSegment) -> None:
         """Keep a segment that was encoded elsewhere."""
-        with writing(self._path):
+        with writing(self.path):
             path = self.folder.path / f"{number:06}.{segment_suffix(self.encoder)}"
             replace_file(path, lambda file: file.write(segment.data))
             self.folder.add(number, path, segment.packets)
@@ -69,7 +69,7 @@ class SegmentedFile:
         """Join the first `count` segments into the output, and give it its name."""
         companion = self._open_companion()
         try:
-            self._output = VideoFile(self._path, self._info, self._encode, companion, self._overwrite, self._stamp)
+            self._output = VideoFile(self.path, self._info, self._encode, companion, self._overwrite, self._stamp)
         except BaseException:
             companion.close()
             raise
@@ -116,21 +116,13 @@ class ResumableSink:
     """
 
     def __init__(
-        self,
-        path: Path,
-        info: VideoInfo,
-        encode: EncodeOptions,
-        fingerprint: Mapping[str, Any],
-        open_companion: Callable[[], Companion],
-        remember: Callable[[], Memory] | None = None,
-        overwrite: bool = False,
-        stamp: str | None = None,
+        self, file: SegmentedFile, info: VideoInfo, encode: EncodeOptions, remember: Callable[[], Memory] | None
     ) -> None:
-        self._path, self._info, self._encode, self._remember = path, info, encode, remember
+        self._file, self._info, self._encode, self._remember = file, info, encode, remember
         low, high = _FRAMES
         self._length = min(max(round(SEGMENT_SECONDS * (info.frame_rate or 25)), low), high)
-        self._file = SegmentedFile(path, info, encode, fingerprint, open_companion, overwrite, stamp)
         self._segment: SegmentWriter | None = None
+        self._segment_path = Path()
         self._warnings: list[str] = []
         self.memory: Memory = {}
         self._recall()
@@ -142,16 +134,16 @@ class ResumableSink:
             memory = folder.memory(self._number - 1)
             self._number = self._number if memory is not None else 0
             self.memory = memory or {}
-        with writing(self._path):
+        with writing(self._file.path):
             folder.keep_first(self._number)
         self.done = sum(len(segment["packets"]) for segment in folder.segments.values())
 
     def write(self, frame: Frame) -> None:
-        with writing(self._path):
+        with writing(self._file.path):
             if self._segment is None:
                 suffix = segment_suffix(self._file.encoder)
-                self._path_now = self._file.folder.path / f"{self._number:06}.{suffix}"
-                self._segment = SegmentWriter(self._path_now, suffix, self._file.encoder, self._info, self._encode)
+                self._segment_path = self._file.folder.path / f"{self._number:06}.{suffix}"
+                self._segment = SegmentWriter(self._segment_path, suffix, self._file.encoder, self._info, self._encode)
             self._segment.write(frame)
             if self._segment.frames == self._length:
                 self._finish()
@@ -161,7 +153,9 @@ class ResumableSink:
         if segment is not None:
             packets = segment.finish()
             self._warnings = segment.encoder.warnings()
-            self._file.folder.add(self._number, self._path_now, packets, self._remember() if self._remember is not None else {})
+            self._file.folder.add(
+                self._number, self._segment_path, packets, self._remember() if self._remember is not None else {}
+            )
             self._number += 1
 
     def warnings(self) -> list[str]:
@@ -171,14 +165,14 @@ class ResumableSink:
         return self._file.damage()
 
     def publish(self) -> None:
-        with writing(self._path):
+        with writing(self._file.path):
             self._finish()
         self._file.publish(self._number)
 
     def close(self) -> None:
         if self._segment is not None:
             self._segment.discard()
-            self._path_now.unlink(missing_ok=True)
+            self._segment_path.unlink(missing_ok=True)
         self._file.close()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from vidstyle.errors import VidstyleError
 from vidstyle.files import is_url
 from vidstyle.options import Trim
 from vidstyle.stages import Source
@@ -53,7 +54,6 @@ def glance(spec: str) -> tuple[int, int] | None:
     """How many frames a file has, and of how many pixels, by its header alone; None where it does not tell, or for a URL."""
     if is_url(spec):
         return None
-    from vidstyle.errors import VidstyleError
     from vidstyle.media import main_video, open_media
 
     try:
