@@ -29,6 +29,9 @@ class Identity:
     def stylize(self, pictures: Sequence[Pixels]) -> Pixels:
         return np.stack(pictures)
 
+    def at(self, seconds: float) -> Identity:
+        return self
+
     def for_shot(self, pictures: Iterable[Pixels]) -> Identity:
         return self
 

@@ -81,6 +81,9 @@ class Inverting:
             self._before(self.painted)
         return 255 - np.stack(pictures)
 
+    def at(self, seconds: float) -> Inverting:
+        return self
+
     def for_shot(self, pictures: object) -> Inverting:
         return self
 

@@ -70,6 +70,9 @@ class PlusOne:
         painted = np.stack(pictures) + np.uint8(1)
         return painted[1:] if self.wrong_count else painted
 
+    def at(self, seconds: float) -> PlusOne:
+        return self
+
     def for_shot(self, pictures: Iterable[Pixels]) -> PlusOne:
         return self
 

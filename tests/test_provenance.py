@@ -277,6 +277,8 @@ def other(options: Any, name: str) -> Any:
         options = getattr(options, part)
     if name == "style.style":
         return "slow"
+    if name == "mask":
+        return __file__
     if isinstance(options, bool):
         return not options
     return options + 1 if isinstance(options, int | float) else "other"

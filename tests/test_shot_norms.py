@@ -97,6 +97,9 @@ class Measured:
     def __init__(self) -> None:
         self.measured, self.painted = list[tuple[int, ...]](), list[tuple[int, ...]]()
 
+    def at(self, seconds: float) -> Measured:
+        return self
+
     def for_shot(self, pictures: Iterable[Pixels]) -> Measured:
         self.measured += [p.shape for p in pictures]
         return self

@@ -3,23 +3,23 @@
     python tools/bench_quality.py --clips DIR --paintings DIR --peers DIR --judge vgg19_normalised_conv3_1.pth
 
 `--clips` holds a folder of JPEG frames per clip (five DAVIS sequences), `--judge` is AdaIN's normalised VGG-19, `--peers` the
-networks to compare with. Frames are 640x360, the painting's short side is 360. All distances are relative squared errors:
-style of Gram matrices at relu1_1, relu2_1 and relu3_1, broad style at relu3_1 alone, content of features at relu3_1; means
-over full, half and quarter size and five frames of 17. The warping error is that of `vidstyle.temporal.metrics`, between
-neighbours and between frames 8 apart; the excess is what it has over the input's, means over clips first.
+networks to compare with. Frames are 640x360; distances are those of `judging`, means over five frames of 17. The warping
+error is that of `vidstyle.temporal.metrics`, between neighbours and between frames 8 apart; the excess is what it has over
+the input's, means over clips first. For the middle frame of every clip, each of our nets is also compared with the best that
+optimising the pixels finds (`optimum`).
+
+Results are put beside those of other styles and parts that lie in --output already.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
@@ -27,31 +27,29 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 import torch
-import torch.nn.functional as F
 from bench import machine
-from torch import Tensor
+from judging import PAINTINGS, SIZE, Judge, picture
+from optimum import optimum, total
 
 from vidstyle.convert import SHOT_PICTURES, convert
 from vidstyle.frames import Frame, Pixels, VideoInfo
 from vidstyle.options import ConvertOptions, EncodeOptions, StyleOptions
 from vidstyle.sinks import open_video_sink
 from vidstyle.stages import Stylizer
-from vidstyle.studio.perceptual import Encoder, gram_matrix, load_encoder
-from vidstyle.studio.photos import fit_short_side, read_image
+from vidstyle.studio.perceptual import Features, load_encoder
+from vidstyle.studio.photos import read_image
 from vidstyle.stylizers import load_stylizer
+from vidstyle.stylizers.catalog import read_catalog, shipped_folder
 from vidstyle.temporal.flow import Flow
 from vidstyle.temporal.metrics import WarpingError
 from vidstyle.temporal.shots import spread_over_shot
 from vidstyle.temporal.stabilize import Stabilizer
 
 ROOT = Path(__file__).resolve().parent.parent
-SIZE = (640, 360)
 FRAMES, JUDGED, FAR = 17, 5, 8
-LAYERS, BROAD = ("relu1_1", "relu2_1", "relu3_1"), "relu3_1"
-SCALES = (1, 2, 4)
+MIDDLE = FRAMES // 2
+"""The frame whose optimum is looked for."""
 COMMAND = "python tools/bench_quality.py --clips davis --paintings paintings --peers peers --judge vgg19_normalised_conv3_1.pth"
-DRAWN = "mosaic.png"
-"""Drawn by tools/draw_mosaic.py."""
 Stabilize = Literal["off", "light", "strong"]
 
 
@@ -66,11 +64,15 @@ class Net:
     color: Literal["rgb", "bgr"] = "rgb"
 
 
+def label(style: str) -> str:
+    """Of our net of a style, or of its file."""
+    return f"{Path(style).stem}, vidstyle"
+
+
 def nets(peers: Path, ours: Iterable[str]) -> list[Net]:
     """Ours, with and without stabilisation, and theirs. Mosaics are judged by the picture that each was trained on."""
-    paintings = {"udnie": "udnie.jpg", "great-wave": "great_wave.jpg", "scream": "the_scream.jpg", "mosaic": DRAWN}
     found = [
-        Net(f"{style}, vidstyle" + ("" if how == "off" else f", --stabilize {how}"), paintings[Path(style).stem], style, how)
+        Net(label(style) + ("" if how == "off" else f", --stabilize {how}"), PAINTINGS[Path(style).stem], style, how)
         for style in ours
         for how in ("off", "light", "strong")
     ]
@@ -85,17 +87,7 @@ def nets(peers: Path, ours: Iterable[str]) -> list[Net]:
         ("mosaic, 8 channels", "mosaic_ducks.jpg", "transformernet_nc8_mosaic.pth", "rgb"),
         ("udnie, 8 channels", "udnie.jpg", "transformernet_nc8_udnie.pth", "rgb"),
     ]
-    return found + [Net(label, painting, str(peers / file), "off", color) for label, painting, file, color in theirs]  # type: ignore[arg-type]
-
-
-def picture(name: str, folder: Path) -> Pixels:
-    """A painting, RGB."""
-    if name != DRAWN:
-        return read_image(folder / name)
-    with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch) / DRAWN
-        subprocess.run([sys.executable, ROOT / "tools" / "draw_mosaic.py", path], check=True)
-        return read_image(path)
+    return found + [Net(name, painting, str(peers / file), "off", color) for name, painting, file, color in theirs]  # type: ignore[arg-type]
 
 
 def load_clip(folder: Path) -> list[Pixels]:
@@ -121,43 +113,6 @@ def flow(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return _flows[key]
 
 
-class Judge:
-    """Distances of painted frames from a painting and from their inputs."""
-
-    def __init__(self, encoder: Encoder) -> None:
-        self._encoder = encoder
-        self._of_inputs: dict[bytes, list[Tensor]] = {}
-
-    def features(self, pixels: Pixels) -> list[dict[str, Tensor]]:
-        """Of a picture at full, half and quarter size (block means)."""
-        image = torch.from_numpy(np.array(pixels)).permute(2, 0, 1)[None].float() / 255
-        with torch.inference_mode():
-            return [self._encoder(F.avg_pool2d(image, s) if s > 1 else image, LAYERS) for s in SCALES]
-
-    def distances(self, source: Pixels, painted: Pixels, painting: Sequence[dict[str, Tensor]]) -> dict[str, float]:
-        """style, broad style and content distance of one frame; `painting` holds its Gram matrices."""
-        of_output, key = self.features(painted), source.tobytes()
-        if key not in self._of_inputs:
-            self._of_inputs[key] = [features[BROAD] for features in self.features(source)]
-        by_layer = {
-            layer: np.mean([_relative(gram_matrix(out[layer]), own[layer]) for out, own in zip(of_output, painting, strict=True)])
-            for layer in LAYERS
-        }
-        content = np.mean([_relative(out[BROAD], own) for out, own in zip(of_output, self._of_inputs[key], strict=True)])
-        return {
-            "style": float(np.mean(list(by_layer.values()))),
-            "broad_style": float(by_layer[BROAD]),
-            "content": float(content),
-        }
-
-    def grams(self, painting: Pixels) -> list[dict[str, Tensor]]:
-        return [{k: gram_matrix(v) for k, v in f.items()} for f in self.features(fit_short_side(painting, SIZE[1]))]
-
-
-def _relative(found: Tensor, wanted: Tensor) -> float:
-    return float((found - wanted).square().sum() / wanted.square().sum())
-
-
 def paint(stylizer: Stylizer, clip: Sequence[Pixels], stabilize: Stabilize) -> list[Pixels]:
     """The first frames of a clip, painted as a conversion does it."""
     shot = stylizer.for_shot(spread_over_shot(clip, SHOT_PICTURES))
@@ -168,16 +123,14 @@ def paint(stylizer: Stylizer, clip: Sequence[Pixels], stabilize: Stabilize) -> l
     return [stabilizer.finish(frame, picture, i == 0) for i, (frame, picture) in enumerate(zip(clip, painted, strict=False))]
 
 
-def judge_clip(
-    judge: Judge, clip: Sequence[Pixels], painted: Sequence[Pixels], painting: Sequence[dict[str, Tensor]]
-) -> dict[str, float]:
+def judge_clip(judge: Judge, clip: Sequence[Pixels], painted: Sequence[Pixels], painting: Sequence[Features]) -> dict[str, float]:
     """All figures of one net on one clip."""
     pairs = [judge.distances(*pair, painting) for pair in evenly(list(zip(clip, painted, strict=False)), JUDGED)]
     figures = {key: float(np.mean([pair[key] for pair in pairs])) for key in pairs[0]}
     for name, distance in (("warping_error", 1), (f"warping_error_{FAR}_apart", FAR)):
         meter = WarpingError(distance, flow)
-        for source, picture in zip(clip, painted, strict=False):
-            meter.add(source, picture)
+        for pair in zip(clip, painted, strict=False):
+            meter.add(*pair)
         figures |= {name: meter.painted, f"{name}_of_input": meter.source}
     return figures
 
@@ -191,16 +144,21 @@ def over_clips(by_clip: dict[str, dict[str, float]]) -> dict[str, float]:
     return figures
 
 
-def compare(results: dict[str, Any], ours: Sequence[str]) -> dict[str, Any]:
+def compare(results: dict[str, Any]) -> dict[str, Any]:
     """Ratios of ours to the full net of the same painting; below 1 is better."""
     keys = ("style", "broad_style", "content", "excess_warping_error", f"excess_warping_error_{FAR}_apart")
     ratios: dict[str, Any] = {}
-    for style in (Path(s).stem for s in ours):
-        reference = results.get(f"{style}, 32-64-128")
-        for label, figures in results.items():
-            if reference and label.startswith(f"{style}, vidstyle"):
-                ratios[label] = {key: figures["mean"][key] / reference["mean"][key] for key in keys}
+    for name, figures in results.items():
+        reference = results.get(full_net(name))
+        if reference and ", vidstyle" in name:
+            ratios[name] = {key: figures["mean"][key] / reference["mean"][key] for key in keys}
+            print(f"{name:40}", "  ".join(f"{k} {v:.3f}x" for k, v in ratios[name].items()))
     return ratios
+
+
+def full_net(name: str) -> str:
+    """Label of the full net of the same painting."""
+    return f"{name.split(',')[0]}, 32-64-128"
 
 
 def seconds_end_to_end(clip: Sequence[Pixels], chosen: Sequence[Net]) -> dict[str, float]:
@@ -227,46 +185,101 @@ def seconds_end_to_end(clip: Sequence[Pixels], chosen: Sequence[Net]) -> dict[st
     return seconds
 
 
-def main() -> None:
+def judge_nets(judge: Judge, clips: dict[str, list[Pixels]], chosen: Sequence[Net], paintings: Path) -> dict[str, Any]:
+    """Label -> figures of every net."""
+    results = {}
+    for net in chosen:
+        painting = judge.grams(picture(net.painting, paintings))
+        stylizer = load_stylizer(StyleOptions(net.style, "cpu", model_color=net.color))
+        by_clip = {n: judge_clip(judge, c, paint(stylizer, c, net.stabilize), painting) for n, c in clips.items()}
+        results[net.label] = {"painting": net.painting, "mean": over_clips(by_clip), "clips": by_clip}
+        print(f"{net.label:40}", "  ".join(f"{k} {v:.5f}" for k, v in results[net.label]["mean"].items()), flush=True)
+    return results
+
+
+def optima(judge: Judge, clips: dict[str, list[Pixels]], style: str, paintings: Path) -> dict[str, Any]:
+    """Our net of a style beside its optimum, on the middle frame of every clip: distances and their total, and ratios of means
+    (net over optimum)."""
+    name = PAINTINGS[Path(style).stem]
+    painting, stylizer = judge.grams(picture(name, paintings)), load_stylizer(StyleOptions(style, "cpu"))
+    by_clip = {}
+    for clip, frames in clips.items():
+        source = frames[MIDDLE]
+        painted = stylizer.for_shot(spread_over_shot(frames, SHOT_PICTURES)).stylize([source])[0]
+        began = time.perf_counter()
+        _, best = optimum(judge, source, painted, painting)
+        seconds = time.perf_counter() - began
+        own = judge.distances(source, painted, painting)
+        by_clip[clip] = {who: {**d, "total": total(d)} for who, d in (("net", own), ("optimum", best))}
+        print(f"{style:20} {clip:20} {total(own):.4f} -> {total(best):.4f} in {seconds:.0f} s", flush=True)
+    mean = {
+        who: {
+            key: float(np.mean([c[who][key] for c in by_clip.values()])) for key in ("style", "broad_style", "content", "total")
+        }
+        for who in ("net", "optimum")
+    }
+    ratios = {key: value / mean["optimum"][key] for key, value in mean["net"].items()}
+    return {"painting": name, "mean": {**mean, "net_over_optimum": ratios}, "clips": by_clip}
+
+
+def speeds(clip: Sequence[Pixels], chosen: Sequence[Net]) -> dict[str, Any]:
+    """How much faster than the full net of the same painting ours are, of those chosen."""
+    labels = {net.label for net in chosen}
+    pairs = {n: full_net(n) for n in (net.label for net in chosen) if ", vidstyle" in n and full_net(n) in labels}
+    seconds = seconds_end_to_end(clip, [net for net in chosen if net.label in {*pairs, *pairs.values()}])
+    found = {}
+    for ours, theirs in pairs.items():
+        found[ours] = {"ours": seconds[ours], "theirs": seconds[theirs], "faster_by": seconds[theirs] / seconds[ours]}
+        print(f"{ours:40} {found[ours]['faster_by']:.1f}x as fast as the full net")
+    return found
+
+
+def note(path: Path, part: str, found: dict[str, Any]) -> dict[str, Any]:
+    """Put what a part found into the results, in the order of `nets`, beside what they hold already."""
+    results: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    order = [net.label for net in nets(Path(), PAINTINGS)] + list(PAINTINGS)
+    both = {**results.get(part, {}), **found}
+    results |= {"command": COMMAND, "machine": machine(torch.get_num_threads())}
+    results[part] = {name: both[name] for name in sorted(both, key=order.index)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
+    return results
+
+
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clips", type=Path, required=True)
     parser.add_argument("--paintings", type=Path, required=True)
     parser.add_argument("--peers", type=Path, required=True)
     parser.add_argument("--judge", type=Path, required=True)
-    parser.add_argument("--style", action="append", help="ours, several times; default: the four that ship")
+    parser.add_argument("--style", action="append", help="ours, several times; default: all that ship")
     parser.add_argument("--only", default="", help="only nets whose label contains this")
     parser.add_argument("--no-speed", action="store_true")
+    part = parser.add_mutually_exclusive_group()
+    part.add_argument("--no-optimum", action="store_true")
+    part.add_argument("--optimum-only", action="store_true")
     parser.add_argument("--output", type=Path, default=ROOT / "tools" / "results" / "quality.json")
     args = parser.parse_args()
-    ours = args.style or ["udnie", "great-wave", "scream", "mosaic"]
+    args.style = args.style or list(read_catalog(shipped_folder()))
+    for style in args.style:
+        if Path(style).stem not in PAINTINGS:
+            parser.error(f"expected a style whose painting is known ({', '.join(PAINTINGS)}), got {style}")
+    return args
+
+
+def main() -> None:
+    args = arguments()
     judge = Judge(load_encoder(args.judge))
     clips = {folder.name: load_clip(folder) for folder in sorted(args.clips.iterdir()) if folder.is_dir()}
-    chosen = [net for net in nets(args.peers, ours) if args.only in net.label]
-    chosen = [replace(net, label=net.label.replace(net.style, Path(net.style).stem)) for net in chosen]
-    results: dict[str, Any] = {}
-    for net in chosen:
-        painting = judge.grams(picture(net.painting, args.paintings))
-        stylizer = load_stylizer(StyleOptions(net.style, "cpu", model_color=net.color))
-        by_clip = {n: judge_clip(judge, c, paint(stylizer, c, net.stabilize), painting) for n, c in clips.items()}
-        results[net.label] = {"painting": net.painting, "mean": over_clips(by_clip), "clips": by_clip}
-        print(f"{net.label:40}", "  ".join(f"{k} {v:.5f}" for k, v in results[net.label]["mean"].items()), flush=True)
-    result = {"command": COMMAND, "machine": machine(torch.get_num_threads()), "nets": results}
-    result["ratios_to_full_net"] = compare(results, ours)
-    for label, ratios in result["ratios_to_full_net"].items():
-        print(f"{label:40}", "  ".join(f"{k} {v:.3f}x" for k, v in ratios.items()))
-    if not args.no_speed:
-        ratios = result["ratios_to_full_net"]
-        reference = {label: f"{label.split(',')[0]}, 32-64-128" for label in ratios}
-        timed = [net for net in chosen if net.label in {*reference, *reference.values()}]
-        seconds = seconds_end_to_end(max(clips.values(), key=len), timed)
-        result["end_to_end"] = {
-            label: {"ours": seconds[label], "theirs": seconds[other], "faster_by": seconds[other] / seconds[label]}
-            for label, other in reference.items()
-        }
-        for label, speed in result["end_to_end"].items():
-            print(f"{label:40} {speed['faster_by']:.1f}x as fast as the full net")
-    args.output.parent.mkdir(parents=True, exist_ok=True)
-    args.output.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
+    chosen = [net for net in nets(args.peers, args.style) if args.only in net.label]
+    if not args.optimum_only:
+        results = note(args.output, "nets", judge_nets(judge, clips, chosen, args.paintings))
+        note(args.output, "ratios_to_full_net", compare(results["nets"]))
+        if not args.no_speed:
+            note(args.output, "end_to_end", speeds(max(clips.values(), key=len), chosen))
+    if not args.no_optimum:
+        for style in (net.style for net in chosen if net.label == label(net.style)):
+            note(args.output, "gatys", {Path(style).stem: optima(judge, clips, style, args.paintings)})
 
 
 if __name__ == "__main__":

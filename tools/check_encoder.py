@@ -20,7 +20,9 @@ import torch
 from bench import machine
 from torch import Tensor
 
-from vidstyle.options import StyleOptions, TrainOptions
+from vidstyle.options import StyleOptions
+from vidstyle.sources import IMAGE_SUFFIXES
+from vidstyle.studio.losses import to_tensor
 from vidstyle.studio.perceptual import (
     Encoder,
     Features,
@@ -32,20 +34,19 @@ from vidstyle.studio.perceptual import (
     style_loss,
     total_variation,
 )
-from vidstyle.studio.photos import PHOTO_SUFFIXES, fit_short_side, read_image
-from vidstyle.studio.training import to_tensor
+from vidstyle.studio.photos import fit_short_side, read_image
 from vidstyle.stylizers import load_stylizer
 
 ROOT = Path(__file__).resolve().parent.parent
 LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
-TRAINED = len(TrainOptions.style_layers)
-"""The layers that style losses take by default are the first of these."""
+TRAINED = 4
+"""The layers that style losses take are the first of these."""
 SIZE = 256
 
 
 def pictures(folder: Path, count: int) -> dict[str, np.ndarray]:
     """`count` pictures of a folder, spread over its names, squares of 256."""
-    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in PHOTO_SUFFIXES)
+    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
     chosen = [files[i * len(files) // count] for i in range(min(count, len(files)))]
     found = {}
     for path in chosen:
@@ -80,7 +81,7 @@ def spearman(a: np.ndarray, b: np.ndarray) -> float:
 def gatys(encoder: Encoder, photo: np.ndarray, painting: np.ndarray, steps: int) -> np.ndarray:
     """Gatys et al. 2015 from the photo on, Adam on the pixels."""
     x = to_tensor([photo])
-    weights = dict(TrainOptions.style_layers)
+    weights = dict.fromkeys(LAYERS[:TRAINED], 1.0)
     target = style_grams(encoder, [to_tensor([painting])], weights)
     content = {k: f.detach() for k, f in encoder(x, ["relu4_1"]).items()}
     image: Tensor = x.clone().requires_grad_()

@@ -2,14 +2,14 @@
 
     python tools/make_exemplars.py --paintings DIR --encoder vgg19_features_fp16.pth
 
-Each is a texture with the painting's statistics and nothing of its content, found from noise by the optimiser that paints
-pictures (Gatys et al. 2015, "Texture Synthesis Using Convolutional Neural Networks"). The mosaic is as our own tool draws it.
+Each is a texture with the painting's statistics, see `vidstyle.studio.exemplar`; the mosaic is as our own tool draws it.
 They go into models/ and its catalogue.
 """
 
 from __future__ import annotations
 
 import argparse
+import logging
 import subprocess
 import sys
 import tempfile
@@ -19,26 +19,21 @@ import cv2
 import numpy as np
 
 from vidstyle.frames import Pixels
-from vidstyle.options import PaintOptions
-from vidstyle.studio.painter import Painter
+from vidstyle.studio.exemplar import SIZE, paint_exemplar, save_exemplar
 from vidstyle.studio.paintings import read_painting
 from vidstyle.stylizers.catalog import add_style, read_catalog, sha256
 
 ROOT = Path(__file__).resolve().parent.parent
 MODELS = ROOT / "models"
-PAINTINGS = {"udnie": "udnie.jpg", "great-wave": "great_wave.jpg", "scream": "the_scream.jpg"}
-SIZE, QUALITY = 512, 90
-
-
-def texture(path: Path, encoder: str, steps: int) -> Pixels:
-    """A picture of `SIZE` by `SIZE` with the statistics of the painting at `path`."""
-    painter = Painter([read_painting(path)], PaintOptions(encoder=encoder, start="noise", content_weight=0.0, steps=steps))
-    blank, step = np.full((SIZE, SIZE, 3), 128, np.uint8), None
-    for step in painter.paint(blank):
-        if step.step % 50 == 0:
-            print(path.name, step.step, step.steps, step.losses, flush=True)
-    assert step is not None
-    return painter.finished(blank, step)
+PAINTINGS = {
+    "composition": "composition_vii.jpg",
+    "great-wave": "great_wave.jpg",
+    "ink": "fuchun.jpg",
+    "scream": "the_scream.jpg",
+    "starry-night": "starry_night.jpg",
+    "udnie": "udnie.jpg",
+    "water-lilies": "water_lilies.jpg",
+}
 
 
 def mosaic() -> Pixels:
@@ -55,11 +50,15 @@ def main() -> None:
     parser.add_argument("--paintings", type=Path, required=True)
     parser.add_argument("--encoder", required=True, help="weights of the whole VGG-19")
     parser.add_argument("--steps", type=int, default=400, help="at most so many at full size")
+    parser.add_argument("--style", action="append", help="only these; default: all")
     args = parser.parse_args()
-    made = {"mosaic": mosaic()} | {n: texture(args.paintings / p, args.encoder, args.steps) for n, p in PAINTINGS.items()}
-    for name, picture in made.items():
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    for name in args.style or ["mosaic", *PAINTINGS]:
+        logging.info("%s", name)
+        painting = None if name == "mosaic" else read_painting(args.paintings / PAINTINGS[name])
+        picture = mosaic() if painting is None else paint_exemplar([painting], args.encoder, args.steps)
         path = MODELS / f"{name}.jpg"
-        cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+        save_exemplar(picture, path)
         facts = {**read_catalog(MODELS)[name], "exemplar": {"file": path.name, "sha256": sha256(path)}}
         add_style(MODELS, name, facts)
 

@@ -7,7 +7,16 @@ from typing import Any
 
 WIDTH, HEIGHT = 900, 560
 LEFT, RIGHT, TOP, BOTTOM = 70, 190, 40, 60
-COLORS = {"udnie": "#3b6ea5", "great-wave": "#2a9d8f", "scream": "#d1603d", "mosaic": "#8a5a9e"}
+COLORS = {
+    "udnie": "#3b6ea5",
+    "great-wave": "#2a9d8f",
+    "scream": "#d1603d",
+    "mosaic": "#8a5a9e",
+    "starry-night": "#24386b",
+    "composition": "#b0892b",
+    "water-lilies": "#6a8f3c",
+    "ink": "#555555",
+}
 FLOOR = 3e-5
 """Smaller excesses are drawn here: the axis is logarithmic."""
 

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from check_fidelity import markdown
+from controls_table import controls_table
 from quality_figure import figure
+from quality_tables import optimum_table, quality_table
 from scale_tables import scale_tables, summary_table
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -120,32 +122,6 @@ def keyframes_table(keyframes: dict[str, Any]) -> str:
     )
 
 
-def quality_table(quality: dict[str, Any]) -> str:
-    """The table of `tools/bench_quality.py`'s results: ratios to the full net of the same painting, then plain figures."""
-    keys = ("style", "broad_style", "content", "excess_warping_error")
-    head = "style distance | broad style distance | content distance | excess warping error"
-    lines = [f"| against the full TransformerNet | {head} | end to end |", "| --- |" + " ---: |" * (len(keys) + 1)]
-    for label, ratios in quality["ratios_to_full_net"].items():
-        cells = [f"{ratios[key]:.2f}x" for key in keys] + [f"{quality['end_to_end'][label]['faster_by']:.1f}x as fast"]
-        lines.append(f"| {label} | " + " | ".join(cells) + " |")
-    lines += ["", f"| all networks | {head} |", "| --- |" + " ---: |" * len(keys)]
-    for label, net in quality["nets"].items():
-        mean = net["mean"]
-        lines.append(
-            f"| {label} | {mean['style']:.3f} | {mean['broad_style']:.3f} | {mean['content']:.2f} | {mean[keys[-1]]:.2e} |"
-        )
-    machine = quality["machine"]
-    lines += [
-        "",
-        f"Measured by `{quality['command']}` on {machine['cores']} cores of {machine['cpu']}: means over five DAVIS clips at "
-        "640x360, 17 frames each. Smaller is better, but for the speed. Distances are relative squared errors of VGG-19 "
-        "features (content, relu3_1) and Gram matrices (style, relu1_1 to relu3_1; broad, relu3_1) over three sizes; the "
-        "warping error is that of Lai et al. 2018 above the input's own. Mosaics are judged by the picture that each network "
-        "was trained on.",
-    ]
-    return "\n".join(lines)
-
-
 def encoder_section(found: dict[str, Any]) -> list[str]:
     """How the perceptual encoder was made, and `tools/check_encoder.py`'s results."""
     size = (ROOT / "models" / "encoder.safetensors").stat().st_size
@@ -223,7 +199,7 @@ def models_page(styles: dict[str, dict[str, Any]], encoder: dict[str, Any]) -> s
         "Beside each model lies its exemplar, from which `vidstyle paint` and `keyframes` know the style without the painting: a",
         "texture with the painting's statistics, made from noise by `python tools/make_exemplars.py`; for `mosaic` the drawing.",
         "",
-        *(f"![The exemplar of {name}]({facts['exemplar']['file']})" for name, facts in sorted(styles.items())),
+        *exemplar_grid(styles),
     ]
     for name, facts in sorted(styles.items()):
         size = (ROOT / "models" / facts["file"]).stat().st_size
@@ -241,18 +217,27 @@ def models_page(styles: dict[str, dict[str, Any]], encoder: dict[str, Any]) -> s
     return "\n".join([*lines[:-1], *encoder_section(encoder)]) + "\n"
 
 
+def exemplar_grid(styles: dict[str, dict[str, Any]], columns: int = 4) -> list[str]:
+    """A table of exemplars, each below its style's name."""
+    cells = [(name, f"![The exemplar of {name}]({facts['exemplar']['file']})") for name, facts in sorted(styles.items())]
+    rows = [row for i in range(0, len(cells), columns) for row in zip(*cells[i : i + columns], strict=True)]
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    return [lines[0], "|" + " --- |" * min(columns, len(cells)), *lines[1:]]
+
+
 def pages() -> dict[Path, str]:
     """Path -> text of everything that is generated."""
     readme = ROOT / "README.md"
     results = ROOT / "tools" / "results"
-    names = ("bench", "quality", "encoder", "live", "paint", "keyframes", "fidelity", "faults", "care", "folder", "cluster")
-    found = {name: json.loads((results / f"{name}.json").read_text("utf-8")) for name in names}
-    bench, quality, encoder, live, paint, keyframes = (found[name] for name in names[:6])
-    text = _filled(readme.read_text("utf-8"), "speed", speed_table(bench))
-    text = _filled(text, "live", live_table(live))
+    found = {path.stem: json.loads(path.read_text("utf-8")) for path in results.glob("*.json")}
+    quality = found["quality"]
+    text = _filled(readme.read_text("utf-8"), "speed", speed_table(found["bench"]))
+    text = _filled(text, "live", live_table(found["live"]))
     text = _filled(text, "quality", quality_table(quality))
-    text = _filled(text, "paint", paint_table(paint))
-    text = _filled(text, "keyframes", keyframes_table(keyframes))
+    text = _filled(text, "optimum", optimum_table(quality))
+    text = _filled(text, "controls", controls_table(found["controls"]))
+    text = _filled(text, "paint", paint_table(found["paint"]))
+    text = _filled(text, "keyframes", keyframes_table(found["keyframes"]))
     text = _filled(text, "folder", summary_table(found["folder"], found["cluster"]))
     catalog = json.loads((ROOT / "models" / "catalog.json").read_text("utf-8"))
     media = ROOT / "docs" / "media.md"
@@ -267,7 +252,7 @@ def pages() -> dict[Path, str]:
         readme: text,
         media: page,
         scale: scaled,
-        ROOT / "models" / "README.md": models_page(catalog["styles"], encoder),
+        ROOT / "models" / "README.md": models_page(catalog["styles"], found["encoder"]),
         results / "quality.svg": figure(quality["nets"]),
     }
 

@@ -28,9 +28,10 @@ from torch import Tensor, nn
 
 from vidstyle.options import StyleOptions
 from vidstyle.pipeline import prefetch
+from vidstyle.sources import IMAGE_SUFFIXES
 from vidstyle.stages import Stylizer
 from vidstyle.studio.perceptual import Encoder, gram_matrix, load_encoder, untrained_compact_encoder
-from vidstyle.studio.photos import PHOTO_SUFFIXES, fit_short_side, read_image
+from vidstyle.studio.photos import fit_short_side, read_image
 from vidstyle.stylizers import load_stylizer
 
 LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu4_2", "relu5_1")
@@ -43,7 +44,7 @@ class Pictures:
     """Batches of crops (N, 3, S, S) in [0, 1]; batch k is the same at every run."""
 
     def __init__(self, folders: list[Path], styles: list[Stylizer], size: int, batch: int) -> None:
-        self.by_folder = [sorted(p for p in f.rglob("*") if p.suffix.lower() in PHOTO_SUFFIXES) for f in folders]
+        self.by_folder = [sorted(p for p in f.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES) for f in folders]
         self.styles, self.size, self.batch = styles, size, batch
 
     def batches(self, first: int) -> Iterator[Tensor]:

@@ -6,15 +6,16 @@ import os
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from vidstyle import provenance, stages
+from vidstyle import provenance
 from vidstyle.choices import names_of, options_of, refuse_unknown
 from vidstyle.clips import log_troubles
-from vidstyle.convert import SHOT_PICTURES, Conversion, Result, shot_pictures
+from vidstyle.convert import SHOT_PICTURES, Conversion, Result, finishers_of, shot_pictures
 from vidstyle.errors import UsageError
 from vidstyle.frames import Frame, Pixels
 from vidstyle.given import Rate, as_frames, check_pictures, rate_of
@@ -27,7 +28,6 @@ from vidstyle.stylizers import load_stylizer
 from vidstyle.stylizers.catalog import all_styles
 from vidstyle.temporal.lookahead import LookAhead
 from vidstyle.temporal.shots import spread_over_shot
-from vidstyle.temporal.stabilize import Stabilizer
 
 Progress = Callable[[int, int | None], object]
 """Is called after every frame with how many are done, and how many there will be by the file's header, None if that is silent."""
@@ -72,7 +72,8 @@ def styles() -> dict[str, dict[str, str]]:
 class Stylizer:
     """A style's net, loaded once, for any number of pictures, frames and files.
 
-    `style` is a name or a model file, the other choices are those of `StyleOptions`. Threads may share one: nothing that it
+    `style` is a name or a model file, a blend such as `mosaic:0.6,scream:0.4` or a timeline such as `0:mosaic,10:scream`; the
+    other choices are those of `StyleOptions`. Threads may share one: nothing that it
     does changes it. Raises `StyleError`, `DeviceError`, `MissingExtraError` or `UsageError`.
 
         stylizer = vidstyle.Stylizer("mosaic")
@@ -87,14 +88,24 @@ class Stylizer:
         backend: Backend = StyleOptions.backend,
         height: int | None = StyleOptions.height,
         model_color: ColorOrder = StyleOptions.model_color,
+        strength: float = StyleOptions.strength,
+        stroke_scale: float = StyleOptions.stroke_scale,
+        fade: float = StyleOptions.fade,
     ) -> None:
-        given = {"style": style, "device": device, "backend": backend, "height": height, "model_color": model_color}
+        given: dict[str, Any] = {
+            "style": style,
+            "device": device,
+            "backend": backend,
+            "height": height,
+            "model_color": model_color,
+        }
+        given |= {"strength": strength, "stroke_scale": stroke_scale, "fade": fade}
         self._options = options_of(StyleOptions, given)
         self._net = load_stylizer(self._options)
 
     @property
     def style(self) -> str:
-        """The style's name or model file."""
+        """The style's name or model file, the blend or the timeline."""
         return self._options.style
 
     def __repr__(self) -> str:
@@ -109,7 +120,7 @@ class Stylizer:
         given = check_pictures(pictures, "a picture or the frames of a shot", 3, 4)
         frames = [np.ascontiguousarray(picture) for picture in (given if given.ndim == 4 else given[None])]
         measured = min(len(frames), SHOT_PICTURES)
-        net = self._net.for_shot(frames[i * len(frames) // measured] for i in range(measured))
+        net = self._net.for_shot(frames[i * len(frames) // measured] for i in range(measured)).at(0.0)
         with ThreadPoolExecutor(net.lanes) as lanes:
             painted = list(lanes.map(lambda frame: net.stylize([frame])[0], frames))
         return np.stack(painted) if given.ndim == 4 else np.ascontiguousarray(painted[0])
@@ -122,6 +133,7 @@ class Stylizer:
         end: float | None = Trim.end,
         frame_rate: Rate | None = None,
         stabilize: Stabilize = ConvertOptions.stabilize,
+        preserve_color: bool = ConvertOptions.preserve_color,
         batch_size: int = ConvertOptions.batch_size,
         allow_network: bool = ConvertOptions.allow_network,
     ) -> Generator[Frame, None, None]:
@@ -136,7 +148,8 @@ class Stylizer:
 
         Raises `UsageError` for choices at once, for frames when it comes to them; `InputError` while reading.
         """
-        given = {"start": start, "end": end, "stabilize": stabilize, "batch_size": batch_size, "allow_network": allow_network}
+        given = {"start": start, "end": end, "stabilize": stabilize, "preserve_color": preserve_color}
+        given |= {"batch_size": batch_size, "allow_network": allow_network}
         options = options_of(ConvertOptions, given)
         rate = None if frame_rate is None else rate_of(frame_rate)
         if isinstance(source, str | os.PathLike):
@@ -150,7 +163,8 @@ class Stylizer:
 
     def _frames_of_file(self, spec: str, options: ConvertOptions) -> Generator[Frame, None, None]:
         with closing(open_source(spec, options.trim, options.allow_network)) as source:
-            with closing(self._painted(source.frames(), shot_pictures(source), options)) as painted:
+            zero = source.info.zero
+            with closing(self._painted(source.frames(), shot_pictures(source), options, zero)) as painted:
                 for frame in painted:
                     yield upright(frame, source.info.display_matrix)
             log_troubles(spec, source)
@@ -166,10 +180,13 @@ class Stylizer:
             yield from painted
 
     def _painted(
-        self, frames: Iterator[Frame], pictures: Callable[[Frame], Iterable[Pixels]], options: ConvertOptions
+        self,
+        frames: Iterator[Frame],
+        pictures: Callable[[Frame], Iterable[Pixels]],
+        options: ConvertOptions,
+        zero: Fraction = Fraction(0),
     ) -> Generator[Frame, None, None]:
-        finishers: list[stages.Finisher] = [] if options.stabilize == "off" else [Stabilizer(options.stabilize)]
-        return finished_frames(frames, self._net, options.batch_size, pictures, finishers)
+        return finished_frames(frames, self._net, options.batch_size, pictures, finishers_of(options), zero=zero)
 
     def convert(
         self,

@@ -12,8 +12,9 @@ import click
 
 import vidstyle
 from vidstyle.cli_live import devices, live
-from vidstyle.cli_shared import SECONDS, encoding_options, report_line, reported, trim_of
+from vidstyle.cli_shared import SECONDS, Finite, encoding_options, report_line, reported, trim_of
 from vidstyle.cli_studio import keyframes, paint, train
+from vidstyle.cli_styles import styles
 from vidstyle.errors import (
     EXIT_DAMAGE,
     EXIT_DONE,
@@ -24,9 +25,16 @@ from vidstyle.errors import (
 )
 from vidstyle.interrupts import Interruptible, Signals, exit_code
 from vidstyle.options import ClusterOptions, ConvertOptions, EncodeOptions, Selection, StyleOptions
+from vidstyle.styling import parse_style, parse_timeline, styles_in
 
 if TYPE_CHECKING:
     from vidstyle.progress import Quiet
+
+_OWN_OPTIONS = (
+    *("batch_size", "stabilize", "preserve_color", "mask", "report"),
+    *("resume", "overwrite", "skip_existing", "allow_network"),
+)
+"""Options whose names are those of fields of `ConvertOptions`."""
 
 
 class _DefaultConvert(click.Group):
@@ -58,10 +66,23 @@ def cli() -> None:
     "--style",
     "styles",
     multiple=True,
-    default=[StyleOptions.style],
-    show_default=True,
-    help="A style's name, or a model file; several for a painting in each.",
+    help="A name, a model file or a blend (mosaic:0.6,scream:0.4); several for a painting in each. "
+    f"[default: {StyleOptions.style}]",
 )
+@click.option("--timeline", default=None, metavar="TIME:STYLE,...", help="Change the style, as in 0:mosaic,10:scream.")
+@click.option("--fade", type=SECONDS, default=StyleOptions.fade, show_default=True, help="So long a change of style takes.")
+@click.option(
+    "--strength", type=Finite(0, 1), default=StyleOptions.strength, show_default=True, help="0: the original, 1: the style."
+)
+@click.option(
+    "--stroke-scale",
+    type=Finite(0.25, 4),
+    default=StyleOptions.stroke_scale,
+    show_default=True,
+    help="Size of the strokes; the output keeps its size.",
+)
+@click.option("--preserve-color", is_flag=True, help="Keep the original's colours.")
+@click.option("--mask", default=None, metavar="FILE", help="A picture, or a video as long: white is painted, black left.")
 @click.option(
     "-o",
     "--output",
@@ -128,6 +149,7 @@ def convert(
     inputs: tuple[str, ...],
     styles: tuple[str, ...],
     output: str | None,
+    timeline: str | None,
     dry_run: bool,
     progress: str,
     quiet: bool,
@@ -139,7 +161,21 @@ def convert(
     in.mp4 becomes in.STYLE.mp4 beside it: sound, timing and shape stay, nothing is overwritten.
     """
     level = logging.INFO if verbose else logging.ERROR if quiet else logging.WARNING
-    return reported(progress, quiet, level, lambda r: _convert(inputs, styles, output, dry_run, given, r, signals))
+    return reported(
+        progress, quiet, level, lambda r: _convert(inputs, _styles(styles, timeline), output, dry_run, given, r, signals)
+    )
+
+
+def _styles(styles: tuple[str, ...], timeline: str | None) -> tuple[str, ...]:
+    """What paints; raises `UsageError` where it cannot be understood."""
+    if timeline is not None:
+        if styles:
+            raise UsageError("expected --style or --timeline, got both")
+        parse_timeline(timeline)
+        return (timeline,)
+    for style in styles:
+        parse_style(style)
+    return styles or (StyleOptions.style,)
 
 
 def _convert(
@@ -248,7 +284,7 @@ def _convert_options(style: str, given: dict[str, Any]) -> ConvertOptions:
         trim=trim_of(given),
         audio=not given["no_audio"],
         subtitles=not given["no_subtitles"],
-        **{k: given[k] for k in ("batch_size", "stabilize", "report", "resume", "overwrite", "skip_existing", "allow_network")},
+        **{k: given[k] for k in _OWN_OPTIONS},
     )
 
 
@@ -263,12 +299,15 @@ def _exit_code(outcomes: Sequence[Any]) -> int:
 
 def _dry_run(jobs: Sequence[Any], options: ConvertOptions) -> int:
     from vidstyle.admission import foregone
+    from vidstyle.convert import with_mask
     from vidstyle.sinks import check_free, stream_map
     from vidstyle.sources import is_image, open_source
+    from vidstyle.stylizers import check_style_options
     from vidstyle.stylizers.catalog import find_style
     from vidstyle.wording import printable
 
-    for style in dict.fromkeys(job.style for job in jobs):
+    check_style_options(options.style)
+    for style in dict.fromkeys(name for job in jobs for name in styles_in(job.style)):
         find_style(style)
     errors = []
     for job in jobs:
@@ -281,7 +320,7 @@ def _dry_run(jobs: Sequence[Any], options: ConvertOptions) -> int:
                 continue
             if job.output.parent.exists():
                 check_free(job.output, options.overwrite)
-            with closing(open_source(job.spec, options.trim, options.allow_network)) as source:
+            with closing(with_mask(open_source(job.spec, options.trim, options.allow_network), options)) as source:
                 info = source.info
             frames = f"{info.frame_count_estimate or 'unknown'} frames"
             rate = f" at {float(info.frame_rate):.2f} fps" if info.frame_rate else ""
@@ -297,19 +336,8 @@ def _dry_run(jobs: Sequence[Any], options: ConvertOptions) -> int:
     return errors[0].exit_code if len(jobs) == 1 else EXIT_FAILED if len(errors) == len(jobs) else EXIT_DAMAGE
 
 
-for command in (live, devices, train, paint, keyframes):
+for command in (live, devices, train, paint, keyframes, styles):
     cli.add_command(command)
-
-
-@cli.command()
-def styles() -> int:
-    """List the styles that there are."""
-    from vidstyle.stylizers.catalog import all_styles
-
-    for name, (_, facts) in sorted(all_styles().items()):
-        painter, year, licence = (facts.get(key, "unknown") for key in ("painter", "year", "licence"))
-        click.echo(f"{name:16} {facts.get('title', '')} ({painter}, {year}; {licence})")
-    return EXIT_DONE
 
 
 def run_command_line(args: list[str]) -> int:

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vidstyle.cli_shared import Finite
 from vidstyle.controls import Controls
 from vidstyle.errors import EXIT_DONE, InputError, UsageError, VidstyleError
 from vidstyle.interrupts import Signals, exit_code
 from vidstyle.options import LiveOptions, StyleOptions, WebOptions
+from vidstyle.styling import parse_style, styles_in
 
 if TYPE_CHECKING:
     from vidstyle.live import Lap
@@ -28,10 +30,15 @@ JSON_VERSION = 1
 
 @click.command()
 @click.argument("camera", required=False, metavar="[CAMERA]")
-@click.option("--style", default=StyleOptions.style, show_default=True, help="A style's name, or a model file; keys change it.")
+@click.option("--style", default=StyleOptions.style, show_default=True, help="A name, a model file or a blend; keys change it.")
 @click.option("--fps", type=click.FloatRange(1, 240), default=LiveOptions.fps, help="Pictures a second. [default: the camera's]")
 @click.option("--size", default=None, metavar="WxH", help="Ask the camera for this size.")
 @click.option("--height", type=click.IntRange(16), default=None, help="Inference height. [default: what the machine manages]")
+@click.option("--strength", type=Finite(0, 1), default=1.0, show_default=True, help="Begin between 0, the original, and 1.")
+@click.option(
+    "--stroke-scale", type=Finite(0.25, 4), default=StyleOptions.stroke_scale, show_default=True, help="Size of the strokes."
+)
+@click.option("--preserve-color", is_flag=True, help="Begin with the original's colours.")
 @click.option("--mirror", is_flag=True, help="Begin mirrored.")
 @click.option("--record", type=click.Path(path_type=Path), default=None, metavar="FILE.mkv", help="Record from the start.")
 @click.option("--folder", type=click.Path(path_type=Path), default=LiveOptions.folder, help="For snapshots and recordings.")
@@ -132,15 +139,20 @@ def _size(text: str | None) -> tuple[int, int] | None:
 
 def _options(given: dict[str, Any]) -> LiveOptions:
     from vidstyle.sinks.recorder import check_new_recording
+    from vidstyle.stylizers import check_style_options
     from vidstyle.stylizers.catalog import find_style
 
     folder: Path = given["folder"]
     if not folder.is_dir():
         raise InputError(f"expected a folder for snapshots and recordings, found none: {folder}")
-    style = StyleOptions(**{f.name: given[f.name] for f in fields(StyleOptions)})
+    style = StyleOptions(**{f.name: given[f.name] for f in fields(StyleOptions) if f.name in given and f.name != "strength"})
     own = {f.name: given[f.name] for f in fields(LiveOptions) if f.name not in ("style", "microphone")}
     # What is wrong is told before a camera lights up.
-    find_style(style.style)
+    check_style_options(style)
+    if len(parse_style(style.style)) > 1:
+        raise UsageError(f"expected a style, live there is no timeline: keys change it; got {style.style}")
+    for name in styles_in(style.style):
+        find_style(name)
     if given["record"] is not None:
         check_new_recording(given["record"])
     return LiveOptions(style=style, microphone=None if given["microphone"] == "none" else given["microphone"], **own)
@@ -152,7 +164,14 @@ def _controls(given: dict[str, Any]) -> Controls:
     style, names = given["style"], sorted(all_styles())
     if style not in names:  # a model file
         names.insert(0, style)
-    return Controls(tuple(names), float(names.index(style)), mirror=given["mirror"], height=given["height"])
+    return Controls(
+        tuple(names),
+        float(names.index(style)),
+        strength=given["strength"],
+        keep_colors=given["preserve_color"],
+        mirror=given["mirror"],
+        height=given["height"],
+    )
 
 
 class Words:

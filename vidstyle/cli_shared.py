@@ -13,6 +13,7 @@ import click
 from vidstyle.errors import EXIT_FAILED, UsageError, VidstyleError
 from vidstyle.interrupts import exit_code
 from vidstyle.options import EncodeOptions, Trim
+from vidstyle.styling import parse_seconds
 
 if TYPE_CHECKING:
     from vidstyle.convert import Result
@@ -26,18 +27,22 @@ class _Seconds(click.ParamType):  # type: ignore[type-arg]  # generic since clic
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         try:
-            parts = [float(p) for p in str(value).split(":")]
-            if len(parts) > 3 or any(p < 0 for p in parts):
-                raise ValueError
+            return parse_seconds(str(value))
         except ValueError:
             self.fail(f"expected seconds or H:M:S, got {value}", param, ctx)
-        seconds = 0.0
-        for part in parts:
-            seconds = seconds * 60 + part
-        return seconds
 
 
 SECONDS = _Seconds()
+
+
+class Finite(click.FloatRange):
+    """A range without nan, which compares as within any."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"expected a number, got {value}", param, ctx)
+        return number
 
 
 def trim_of(given: Mapping[str, Any]) -> Trim:

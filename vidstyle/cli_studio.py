@@ -14,9 +14,9 @@ from typing import Any
 
 import click
 
-from vidstyle.cli_shared import SECONDS, encoding_options, report_line, reported, trim_of
+from vidstyle.cli_shared import SECONDS, Finite, encoding_options, report_line, reported, trim_of
 from vidstyle.errors import EXIT_DAMAGE, EXIT_DONE, UsageError
-from vidstyle.interrupts import Interruptible, Signals
+from vidstyle.interrupts import Interruptible, Signals, exit_code
 from vidstyle.options import ConvertOptions, EncodeOptions, KeyframeOptions, PaintOptions, TrainOptions
 
 
@@ -26,9 +26,9 @@ from vidstyle.options import ConvertOptions, EncodeOptions, KeyframeOptions, Pai
 @click.option(
     "--photos",
     multiple=True,
-    required=True,
     type=click.Path(path_type=Path),
-    help="A folder of photographs; several times for more.",
+    metavar="DIR",
+    help="A folder of photographs and videos; several times for more.",
 )
 @click.option(
     "--encoder",
@@ -36,7 +36,13 @@ from vidstyle.options import ConvertOptions, EncodeOptions, KeyframeOptions, Pai
     show_default=True,
     help="compact (ships), vgg19 (torchvision's, downloads 548 MB once) or a file of weights.",
 )
-@click.option("--from", "start", default=None, metavar="STYLE", help="Go on from this style's weights.")
+@click.option(
+    "--from",
+    "start",
+    default=None,
+    metavar="STYLE|none",
+    help="Go on from this style's weights, or begin from random ones. [default: udnie; none for full]",
+)
 @click.option("--into", type=click.Path(path_type=Path), default=None, help="Folder for the style. [default: your own styles]")
 @click.option(
     "--work", type=click.Path(path_type=Path), default=None, help="Folder for checkpoints and previews. [default: NAME.training]"
@@ -46,8 +52,15 @@ from vidstyle.options import ConvertOptions, EncodeOptions, KeyframeOptions, Pai
 @click.option("--year", default="unknown", show_default=True, help="When it was painted.")
 @click.option("--licence", default="unknown", show_default=True)
 @click.option("--architecture", type=click.Choice(["compact", "full"]), default=TrainOptions.architecture, show_default=True)
-@click.option("--steps", type=click.IntRange(1), default=TrainOptions.steps, show_default=True)
-@click.option("--identity-steps", type=click.IntRange(0), default=TrainOptions.identity_steps, show_default=True)
+@click.option("--minutes", type=Finite(0, min_open=True), default=None, help="Train so long that all of it takes about this.")
+@click.option("--steps", type=click.IntRange(1), default=None, help=f"Or for so many steps. [default: {TrainOptions.steps}]")
+@click.option(
+    "--identity-steps",
+    type=click.IntRange(0),
+    default=TrainOptions.identity_steps,
+    show_default=True,
+    help="Before these, from random weights.",
+)
 @click.option("--batch", type=click.IntRange(1), default=TrainOptions.batch, show_default=True)
 @click.option("--crop", type=click.IntRange(64), default=TrainOptions.crop, show_default=True, help="Pixels; a multiple of 8.")
 @click.option(
@@ -66,13 +79,18 @@ from vidstyle.options import ConvertOptions, EncodeOptions, KeyframeOptions, Pai
 @click.option("--steadiness-ramp", type=click.FloatRange(0, 1), default=TrainOptions.steadiness_ramp, show_default=True)
 @click.option("--learning-rate", type=float, default=TrainOptions.learning_rate, show_default=True)
 @click.option("--seed", type=int, default=TrainOptions.seed, show_default=True)
+@click.option("--no-exemplar", is_flag=True, help="Leave out the picture that `vidstyle paint` needs.")
 @click.option("--overwrite", is_flag=True, help="Replace a style of this name.")
-def train(**given: Any) -> int:
-    """Train a new style from a painting; run it again to resume."""
-    from vidstyle.studio import train_style
+@click.pass_obj
+def train(signals: Signals, /, no_exemplar: bool, **given: Any) -> int:
+    """Train a new style from a painting; run it again to go on after an interruption."""
+    from vidstyle.train import train_style
 
     logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
+    if given["minutes"] is not None and given["steps"] is not None:
+        raise UsageError("expected --minutes or --steps, got both")
     options = {f.name: given.pop(f.name) for f in fields(TrainOptions) if f.name in given}
+    options["steps"] = options["steps"] or TrainOptions.steps
     style_layers, content_layers = options.pop("style_layers"), options.pop("content_layers")
     if style_layers is not None:
         options["style_layers"] = tuple(
@@ -80,7 +98,14 @@ def train(**given: Any) -> int:
         )
     if content_layers is not None:
         options["content_layers"] = tuple(_layer(name) for name in _parts(content_layers))
-    style = train_style(options=TrainOptions(**options), command=_command(), **given)
+    try:
+        with signals.held():
+            style = train_style(
+                options=TrainOptions(**options), command=_command(), exemplar=not no_exemplar, check=signals.check, **given
+            )
+    except KeyboardInterrupt as stop:
+        click.echo("interrupted; the same command goes on from here", err=True)
+        return exit_code(stop)
     click.echo(f"{style}: use it with --style {given['name']}")
     return EXIT_DONE
 
@@ -111,16 +136,6 @@ def _command() -> str:
     return shlex.join(["vidstyle", *words])
 
 
-class _Finite(click.FloatRange):
-    """A range without nan, which compares as within any."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        number = float(super().convert(value, param, ctx))
-        if not math.isfinite(number):
-            self.fail(f"expected a number, got {value}", param, ctx)
-        return number
-
-
 def _painting_options(command: Callable[..., int]) -> Callable[..., int]:
     """The options of how pixels are optimised, which `paint` and `keyframes` share."""
     for option in reversed((
@@ -128,9 +143,9 @@ def _painting_options(command: Callable[..., int]) -> Callable[..., int]:
                      help="gatys: as in the paper of 2015."),
         click.option("--encoder", default=PaintOptions.encoder, show_default=True,
                      help="compact (ships), vgg19 (torchvision's, downloads 548 MB once; finer and ten times slower) or a file."),
-        click.option("--content-weight", type=_Finite(0, min_open=True), default=None,
+        click.option("--content-weight", type=Finite(0, min_open=True), default=None,
                      help="More keeps more of the picture. [default: the recipe's]"),
-        click.option("--stroke-scale", type=_Finite(0.1, 10), default=PaintOptions.stroke_scale, show_default=True,
+        click.option("--stroke-scale", type=Finite(0.1, 10), default=PaintOptions.stroke_scale, show_default=True,
                      help="Size of the strokes."),
         click.option("--steps", type=click.IntRange(1), default=None,
                      help="At most so many at full size. [default: the recipe's]"),
@@ -140,7 +155,7 @@ def _painting_options(command: Callable[..., int]) -> Callable[..., int]:
                      help="What painting begins on."),
         click.option("--preserve-color", is_flag=True, help="Keep the original's colours."),
         click.option("--mask", type=click.Path(path_type=Path), default=None, help="A picture: white is painted, black left."),
-        click.option("--memory", type=_Finite(0.1), default=PaintOptions.memory, show_default=True, metavar="GIB",
+        click.option("--memory", type=Finite(0.1), default=PaintOptions.memory, show_default=True, metavar="GIB",
                      help="Stay within this much: larger pictures are painted in tiles."),
         click.option("--device", default=PaintOptions.device, show_default=True, help="auto, cpu, cuda or cuda:N."),
         click.option("--overwrite", is_flag=True, help="Replace an output that exists."),

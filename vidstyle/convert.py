@@ -17,12 +17,13 @@ from vidstyle import provenance
 from vidstyle.errors import InputError, OutputExistsError, UsageError
 from vidstyle.files import is_url
 from vidstyle.frames import Frame, Pixels, VideoInfo
+from vidstyle.masks import Masked
+from vidstyle.mixing import OwnColors
 from vidstyle.options import ConvertOptions
 from vidstyle.pipeline import run
 from vidstyle.sinks import check_free, companion_of, open_image_sink, open_resumable_sink, open_video_sink
 from vidstyle.sources import is_image, open_source
 from vidstyle.stages import Finisher, Sink, Source, Stylizer
-from vidstyle.stylizers.catalog import find_style, sha256
 from vidstyle.temporal.metrics import WarpingError
 from vidstyle.temporal.shots import spread_over_shot
 from vidstyle.temporal.stabilize import Stabilizer
@@ -70,22 +71,20 @@ class Conversion:
         began = time.monotonic()
         self._spec, self._output, self._stylizer, self._options = spec, output, stylizer, options
         check_not_itself(spec, output)
+        if options.mask is not None:
+            check_not_itself(options.mask, output, "mask")
         check_resumable(spec, options)
         if not options.overwrite:
             check_free(output, overwrite=False)
         self._stamp = provenance.stamp(fingerprint) if fingerprint is not None else None
-        self._finishers = list(finishers)
-        self._stabilizer: Stabilizer | None = None
-        if options.stabilize != "off":
-            self._stabilizer = Stabilizer(options.stabilize)
-            self._finishers.append(self._stabilizer)
+        self._finishers = [*finishers, *finishers_of(options)]
+        self._stabilizer = next((f for f in self._finishers if isinstance(f, Stabilizer)), None)
         self._meter = WarpingError() if options.report else None
-        if self._meter is not None:
-            self._finishers.append(self._meter)
         self._count = self._done = 0
         self._resumable = False
         with ExitStack() as stack:
-            self._source = stack.enter_context(closing(open_source(spec, options.trim, options.allow_network)))
+            source = open_source(spec, options.trim, options.allow_network)
+            self._source = stack.enter_context(closing(with_mask(source, options)))
             self._sink = stack.enter_context(closing(self._open_sink()))
             self._opened = stack.pop_all()
         self._seconds = time.monotonic() - began
@@ -137,6 +136,7 @@ class Conversion:
                 self._finishers,
                 self._done,
                 in_step,
+                meter=self._meter,
             )
         except KeyboardInterrupt:
             if self._resumable:
@@ -182,6 +182,23 @@ def convert(
         return conversion.publish()
 
 
+def with_mask(source: Source, options: ConvertOptions) -> Source:
+    """`source` with the mask that `options` name; closes it where that fails."""
+    if options.mask is None:
+        return source
+    try:
+        return Masked(source, options.mask, options.trim)
+    except BaseException:
+        source.close()
+        raise
+
+
+def finishers_of(options: ConvertOptions) -> list[Finisher]:
+    """Those that `options` ask for, but for the meter of a report."""
+    stabilizers = [] if options.stabilize == "off" else [Stabilizer(options.stabilize)]
+    return [*stabilizers, *([OwnColors()] if options.preserve_color else [])]
+
+
 def shot_pictures(source: Source) -> Callable[[Frame], Iterator[Pixels]]:
     """Gives, for the first frame of a shot that `source` gave, the pictures that the shot's statistics are taken from."""
 
@@ -204,17 +221,19 @@ def work_fingerprint(spec: str, options: ConvertOptions) -> dict[str, Any]:
     """All that the pictures of an output depend on, so that what an interrupted run made is used for the same work only."""
     import vidstyle
 
-    choices = asdict(replace(options, overwrite=False, skip_existing=False, resume=True))
+    choices = asdict(replace(options, overwrite=False, skip_existing=False, resume=True, mask=None))
     status = Path(spec).stat()
-    return {
+    fingerprint = {
         "input": {"path": str(Path(spec).resolve()), "bytes": status.st_size, "modified_ns": status.st_mtime_ns},
-        "model": sha256(find_style(options.style.style)),
-        "options": json.loads(json.dumps(choices)),
+        "model": provenance.model_of(options.style.style),
+        "mask": None if options.mask is None else provenance.sampled(Path(options.mask)),
+        "options": choices,
         "version": vidstyle.__version__,
     }
+    return dict(json.loads(json.dumps(fingerprint)))  # it is compared with what was read from a file, which knows no tuples
 
 
-def check_not_itself(spec: str, output: Path) -> None:
-    """Raise `OutputExistsError` if `output` is the input: writing it would destroy it."""
+def check_not_itself(spec: str, output: Path, what: str = "input") -> None:
+    """Raise `OutputExistsError` if `output` is the input, or `what` else is read: writing it would destroy it."""
     if not is_url(spec) and output.exists() and Path(spec).exists() and os.path.samefile(spec, output):
-        raise OutputExistsError(f"the output is the input itself: {output}; choose another name with -o")
+        raise OutputExistsError(f"the output is the {what} itself: {output}; choose another name with -o")

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from vidstyle.options import Selection
 from vidstyle.sources import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from vidstyle.styling import is_label
 
 _WORK_SUFFIXES = {".keyframes", ".training"}
 """Of folders in which `vidstyle keyframes` and `vidstyle train` work. All other such folders and files are hidden."""
@@ -46,8 +47,9 @@ def search(
     """The videos and pictures in `folder`, in the order of their paths, numbers in names by their value.
 
     Regular files only, and none that is hidden, lies in a working folder of ours or in `output_folder`, or was made by an earlier
-    run: `a.LABEL.mp4`, with one of the styles' `labels`, is a painting where there is an `a.mp4` or the like. Linked folders are
-    not looked into. Raises `OSError` if `folder` cannot be read; of a subfolder `on_unreadable` is told.
+    run: `a.LABEL.mp4`, with the label of one of the styles' `labels` or of several, is a painting where there is an `a.mp4` or
+    the like. Linked folders are not looked into. Raises `OSError` if `folder` cannot be read; of a subfolder `on_unreadable` is
+    told.
     """
     findings, media = Findings(), []
     closed = {os.path.normcase(os.path.realpath(output_folder))} if output_folder is not None else set()
@@ -72,7 +74,7 @@ def search(
     stems = {path.stem for path in media}
     for path in media:
         original, _, label = path.stem.rpartition(".")
-        if label in labels and original in stems:
+        if is_label(label, labels) and original in stems:
             findings.outputs += 1
         elif not _wanted(selection, str(path)):
             findings.unwanted += 1

@@ -11,8 +11,11 @@ from numpy.typing import NDArray
 Pixels = NDArray[np.uint8]
 """RGB, shape (H, W, 3), or (N, H, W, 3) for a batch."""
 
-Mask = NDArray[np.uint8]
-"""Opacity, shape (H, W), 255 where a pixel hides what lies behind."""
+Opacity = NDArray[np.uint8]
+"""Shape (H, W), 255 where a pixel hides what lies behind."""
+
+Mask = NDArray[np.float32]
+"""Shape (H, W), 1 where a picture is painted, 0 where it stays as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +26,10 @@ class Frame:
     pts: int
     time_base: Fraction
     duration: int = 0
-    alpha: Mask | None = None
+    alpha: Opacity | None = None
     """Opacity of each pixel, where the video has transparent parts."""
+    mask: Mask | None = None
+    """Where it is painted; None: everywhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,3 +61,5 @@ class VideoInfo:
     """Brightest light of an HDR video, in cd/m2, where it is told."""
     alpha: bool = False
     """Whether frames carry an opacity."""
+    zero: Fraction = Fraction(0)
+    """When the input begins, in seconds of its frames' clock; before the first frame where the beginning was left out."""

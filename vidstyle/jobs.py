@@ -13,8 +13,9 @@ from pathlib import Path
 from vidstyle.errors import InputError, OutputExistsError, UsageError, VidstyleError
 from vidstyle.files import is_url, reason
 from vidstyle.finding import Findings, Found, search
-from vidstyle.naming import Naming, default_name, label_of
+from vidstyle.naming import Naming, default_name
 from vidstyle.options import Selection, StyleOptions
+from vidstyle.styling import label_of
 from vidstyle.stylizers.catalog import all_styles
 
 __all__ = ["Job", "Planner", "default_name", "plan", "read_list"]

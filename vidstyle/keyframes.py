@@ -12,10 +12,11 @@ from vidstyle.errors import UsageError
 from vidstyle.files import check_regular_file, is_url
 from vidstyle.frames import Pixels, VideoInfo
 from vidstyle.jobs import Job, default_name
+from vidstyle.masks import read_mask
 from vidstyle.mixing import Masked, OwnColors
 from vidstyle.options import ConvertOptions, KeyframeOptions, PaintOptions, StyleOptions
 from vidstyle.outcomes import Outcome, Reporter
-from vidstyle.paint import needing_studio, read_mask
+from vidstyle.paint import needing_studio
 from vidstyle.sinks import check_encoding, check_free
 from vidstyle.sources import is_image, open_source
 from vidstyle.stages import Finisher

@@ -16,9 +16,9 @@ def with_colors_of(original: Pixels, painted: Pixels) -> Pixels:
 
 
 def masked(original: Pixels, painted: Pixels, mask: np.ndarray) -> Pixels:
-    """`painted` where `mask` (H, W) is 1, `original` where it is 0."""
-    mixed = original + mask[..., None] * (painted.astype(np.float32) - original)
-    return np.asarray((mixed + 0.5).clip(0, 255), np.uint8)
+    """`painted` where `mask`, float32 (H, W), is 1, `original` where it is 0."""
+    both = np.ascontiguousarray(painted), np.ascontiguousarray(original)
+    return np.asarray(cv2.blendLinear(*both, mask, 1 - mask), np.uint8)
 
 
 class OwnColors:

@@ -22,11 +22,6 @@ _KEPT_SUFFIXES = {".mp4", ".m4v", ".mov", ".mkv"} | IMAGE_SUFFIXES
 _SEPARATORS = tuple(filter(None, (os.sep, os.altsep)))
 
 
-def label_of(style: str) -> str:
-    """What stands for a style in names: its name, or that of the model file without suffix."""
-    return Path(style).stem if os.sep in style or Path(style).suffix else style
-
-
 def default_name(spec: str, label: str) -> str:
     """`holiday.mp4` -> `holiday.mosaic.mp4`. A container that cannot be written becomes one that can; so does a GIF, unless it
     has transparent parts, which MP4 cannot hold."""

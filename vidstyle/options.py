@@ -55,15 +55,22 @@ class EncodeOptions:
 
 @dataclass(frozen=True)
 class StyleOptions:
-    """Which net paints, and where."""
+    """What paints, how, and where."""
 
     style: str = "mosaic"
+    """A name or model file, a blend (`mosaic:0.6,scream:0.4`) or a timeline (`0:mosaic,10:scream`); see `vidstyle.styling`."""
     device: str = "auto"
     backend: Backend = "auto"
     height: int | None = None
     """Height at which the net works; the output keeps the input's size. None: the input's."""
     model_color: ColorOrder = "rgb"
     """Channel order of a foreign model."""
+    strength: float = 1.0
+    """From 0, the original, to 1, the style."""
+    stroke_scale: float = 1.0
+    """Size of the strokes, whatever the size of the output: 2 doubles them."""
+    fade: float = 1.0
+    """Seconds that a change of style takes."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +83,10 @@ class ConvertOptions:
     batch_size: int = 1
     stabilize: Stabilize = "off"
     """How much of the last frame's painting is carried along into the next."""
+    preserve_color: bool = False
+    """Paint light and dark only; colours stay the input's."""
+    mask: str | None = None
+    """A picture, or a video as long as the input: white is painted, black left as it was."""
     report: bool = False
     """Measure how steady the output is."""
     audio: bool = True
@@ -168,25 +179,36 @@ class TrainOptions:
     """How a style is trained. Sizes in pixels, weights relative (see `vidstyle.studio.perceptual`)."""
 
     architecture: str = "compact"
-    steps: int = 8000
+    steps: int = 3000
+    minutes: float | None = None
+    """Train for as many steps as fit, so that the whole command takes about so long; None: for `steps`."""
     identity_steps: int = 600
     """Steps of reconstruction before style sets in; none when training goes on from another style."""
-    batch: int = 4
-    crop: int = 256
-    style_size: int = 512
+    batch: int = 1
+    crop: int = 384
+    style_size: int = 400
     """Short side of the painting: strokes in the video are as large as here."""
-    style_layers: tuple[tuple[str, float], ...] = (("relu1_1", 1.0), ("relu2_1", 1.0), ("relu3_1", 1.0), ("relu4_1", 1.0))
+    style_layers: tuple[tuple[str, float], ...] = (
+        ("relu1_1", 1.0),
+        ("relu2_1", 1.0),
+        ("relu3_1", 2.0),
+        ("relu3_1/2", 1.5),
+        ("relu3_1/4", 1.0),
+        ("relu2_1/2", 0.5),
+        ("relu2_1/4", 0.5),
+        ("relu4_1/2", 0.5),
+    )
     """Layers and weights; `relu3_1/2` is relu3_1 of the picture at half its size."""
-    content_layers: tuple[str, ...] = ("relu3_1", "relu4_1")
-    content_weight: float = 0.06
-    tone_weight: float = 1.0
+    content_layers: tuple[str, ...] = ("relu3_1/2", "relu3_1/4")
+    content_weight: float = 0.1
+    tone_weight: float = 0.2
     tone_size: int = 16
     """Colours are held to the photograph's on the average over squares of this size: about one stroke."""
-    tv_weight: float = 0.05
+    tv_weight: float = 0.02
     border_weight: float = 0.5
-    steadiness_weight: float = 20.0
-    steadiness_ramp: float = 0.5
-    """Part of the steps over which the steadiness comes in."""
+    steadiness_weight: float = 30.0
+    steadiness_ramp: float = 0.2
+    """Part of the training over which the steadiness comes in."""
     learning_rate: float = 2e-3
     seed: int = 0
     checkpoint_every: int = 250

@@ -38,6 +38,14 @@ def upright_info(info: VideoInfo) -> VideoInfo:
     return replace(info, width=info.height, height=info.width, sample_aspect_ratio=Fraction(1) / aspect if aspect else None)
 
 
+def back_turned(picture: Picture, matrix: tuple[int, ...] | None) -> Picture:
+    """`picture`, which is upright, as a video with this matrix stores it."""
+    if matrix is None or not is_right_angled(matrix):
+        return picture
+    a, b, u, c, d, *rest = matrix
+    return turned(picture, (a, c, u, b, d, *rest))
+
+
 def turned(picture: Picture, matrix: tuple[int, ...]) -> Picture:
     """`picture` as a player shows it, for a right-angled matrix: a point (x, y) goes to (a x + c y, b x + d y) (ISO/IEC 14496-12,
     6.2.2)."""

@@ -8,21 +8,16 @@ from contextlib import closing, contextmanager
 from fractions import Fraction
 from pathlib import Path
 
-import cv2
-import numpy as np
-
 from vidstyle.convert import Result, check_not_itself
-from vidstyle.errors import InputError, MissingExtraError, UsageError
-from vidstyle.frames import Frame, Pixels
+from vidstyle.errors import MissingExtraError, UsageError
+from vidstyle.frames import Frame
 from vidstyle.jobs import Job, default_name
+from vidstyle.masks import read_mask
 from vidstyle.options import PaintOptions
 from vidstyle.outcomes import Outcome, Reporter
 from vidstyle.sinks import check_free, open_image_sink
 from vidstyle.sources import is_image
 from vidstyle.sources.images import read_image
-
-MASK_SHAPE = 0.01
-"""A mask's shape may differ from the picture's by this share: rounding in a copy of another size."""
 
 
 def paint_file(
@@ -61,18 +56,6 @@ def paint_file(
     result = Result(output, 1, time.monotonic() - began)
     reporter.done(Outcome(Job(spec, output), result))
     return result
-
-
-def read_mask(path: Path, picture: Pixels) -> np.ndarray:
-    """A mask for `picture`, float32 (H, W) in [0, 1], white is 1; scaled if it has the same shape, else an `InputError`."""
-    mask = cv2.cvtColor(read_image(path), cv2.COLOR_RGB2GRAY)
-    (h, w), (mask_h, mask_w) = picture.shape[:2], mask.shape
-    if abs(mask_w / mask_h / (w / h) - 1) > MASK_SHAPE:
-        raise InputError(f"expected a mask of the picture's shape, {w}x{h}, got {mask_w}x{mask_h}: {path}")
-    if not mask.any():
-        raise InputError(f"expected a mask with something white in it to paint, found only black: {path}")
-    how = cv2.INTER_AREA if mask_h > h else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(mask, (w, h), interpolation=how), np.float32) / 255
 
 
 @contextmanager

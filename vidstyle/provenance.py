@@ -14,11 +14,13 @@ from vidstyle import __version__
 from vidstyle.errors import InputError, VidstyleError
 from vidstyle.files import check_regular_file, is_url, reason
 from vidstyle.options import ConvertOptions
+from vidstyle.styling import parse_style
 from vidstyle.stylizers.catalog import find_style, sha256
 
 # Whatever these are, the output is as good.
 _IRRELEVANT = {
     "style.style",  # only a name: the model's content stands for it
+    "mask",  # so it does for this one
     "style.device",
     "style.backend",
     "batch_size",
@@ -44,18 +46,30 @@ def fingerprint(spec: str, options: ConvertOptions) -> str | None:
     """
     if is_url(spec):
         return None
-    size, digest = _sampled(Path(spec))
+    size, digest = sampled(Path(spec))
     made_from = {
         "input": {"bytes": size, "sampled": digest},
-        "model": _model_digest(find_style(options.style.style)),
+        "model": model_of(options.style.style),
         "options": _chosen(options),
     }
+    if options.mask is not None:
+        made_from["mask"] = sampled(Path(options.mask))
     # Numbers that are equal are to read equal: 5 and 5.0 seconds are.
     canonical = json.loads(json.dumps(made_from, default=str), parse_int=float)
     return hashlib.sha256(json.dumps(canonical, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def _sampled(path: Path) -> tuple[int, str]:
+def model_of(style: str) -> Any:
+    """What stands for the content of all models of a style, a blend or a timeline. Raises `StyleError` for one there is not."""
+    changes = [
+        (change.seconds, [(_model_digest(find_style(name)), share) for name, share in change.blend])
+        for change in parse_style(style)
+    ]
+    first = changes[0][1]
+    return changes if len(changes) > 1 or len(first) > 1 else first[0][0]
+
+
+def sampled(path: Path) -> tuple[int, str]:
     """Size and digest of a file: a digest of all of it, or where that would take long, of its first, middle and last part."""
     check_regular_file(path)
     digest = hashlib.sha256()

@@ -57,6 +57,9 @@ class Stylizer(Protocol):
     def adapted(self, picture: Pixels, share: float) -> Stylizer:
         """A stylizer whose idea of the scene has moved by `share` (0..1) towards `picture`; itself where there is none."""
 
+    def at(self, seconds: float) -> Stylizer:
+        """What paints a frame that is shown `seconds` into the input; itself where the time makes no difference."""
+
     def describe(self) -> str:
         """Where it runs, in a few words."""
 

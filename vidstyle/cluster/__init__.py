@@ -28,6 +28,8 @@ from vidstyle.media import reading
 from vidstyle.options import ClusterOptions, ConvertOptions
 from vidstyle.outcomes import Outcome, Reporter
 from vidstyle.pipeline import background, usable_cores
+from vidstyle.styling import styles_in
+from vidstyle.stylizers import check_style_options
 from vidstyle.stylizers.catalog import find_style
 
 log = logging.getLogger(__name__)
@@ -41,7 +43,9 @@ def open_engine(styles: Sequence[str], options: ConvertOptions, cluster: Cluster
 
     Raises `StyleError` for a style that is not there, `DeviceError` for a cluster that cannot be reached, `MissingExtraError`.
     """
-    models = {style: Model(path.name, path.read_bytes()) for style, path in ((s, find_style(s)) for s in styles)}
+    check_style_options(options.style)
+    names = dict.fromkeys(name for style in styles for name in styles_in(style))
+    models = {name: Model(path.name, path.read_bytes()) for name, path in ((n, find_style(n)) for n in names)}
     if cluster.workers is not None and cluster.workers < 1:
         raise UsageError(f"expected at least one worker, got {cluster.workers}")
     if cluster.address is not None:

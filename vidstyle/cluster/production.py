@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
@@ -59,6 +60,8 @@ class Production:
         self.job, self._options, self._admitted = job, options, admitted
         self._seconds, self._on_start, self._on_frames = chunk_seconds, on_start, on_frames
         options = replace(options, resume=options.resume or "long")
+        if options.mask is not None:  # a worker may be in another folder
+            options = replace(options, mask=os.path.abspath(options.mask))
         self._film = Film(job.spec, str(job.output), options, admitted.fingerprint, facts_of(job.spec))
         self._file: SegmentedFile | None = None
         self._began = time.monotonic()

@@ -14,7 +14,7 @@ import numpy as np
 
 from vidstyle.admission import claim_path
 from vidstyle.cluster.chunks import OVERLAP, Chunk, Stretch, Survey
-from vidstyle.convert import Result, convert, shot_pictures
+from vidstyle.convert import Result, convert, finishers_of, shot_pictures, with_mask
 from vidstyle.errors import InputError, VidstyleError
 from vidstyle.files import is_url, writing
 from vidstyle.frames import Frame, Pixels, VideoInfo
@@ -26,10 +26,10 @@ from vidstyle.sinks.segments import EncodedSegment
 from vidstyle.sources import is_image
 from vidstyle.sources.video import VideoSource, Window
 from vidstyle.stages import Stylizer
+from vidstyle.styling import styles_in
 from vidstyle.stylizers import load_stylizer
 from vidstyle.stylizers.catalog import find_style
 from vidstyle.temporal.shots import difference, thumbnail
-from vidstyle.temporal.stabilize import Stabilizer
 
 Statistics = Mapping[str, np.ndarray]
 
@@ -76,7 +76,7 @@ def facts_of(spec: str) -> tuple[int, int] | None:
 
 @dataclass(frozen=True)
 class Model:
-    """The file of a style's net."""
+    """The file of a net."""
 
     name: str
     data: bytes
@@ -105,22 +105,30 @@ class Worker:
     """Does one thing after the other; `cores` of the machine are its own."""
 
     def __init__(self, models: Mapping[str, Model], cores: int | None = None) -> None:
+        """`models`: those of all styles, also those that are only part of a blend or a timeline, by name."""
         self._models, self._cores = models, cores
         self._stylizers: dict[Any, Stylizer] = {}
 
     def _stylizer(self, film: Film) -> Stylizer:
         style = film.options.style
         if style not in self._stylizers:
-            model = self._models[style.style]
             with _scratch() as folder:
-                path = folder / Path(model.name).name
-                with writing(path):
-                    path.write_bytes(model.data)
+                paths: dict[str, str] = {}
+
+                def written(name: str) -> Path:
+                    model = self._models[name]
+                    path = folder / f"{len(paths)}-{Path(model.name).name}"  # names alone may be equal
+                    with writing(path):
+                        path.write_bytes(model.data)
+                    paths[str(path)] = name
+                    return path
+
                 try:
-                    self._stylizers[style] = load_stylizer(replace(style, style=str(path)), cores=self._cores)
+                    self._stylizers[style] = load_stylizer(style, cores=self._cores, find=written)
                 except VidstyleError as error:
-                    if str(path) in str(error):  # which tells the user nothing
-                        error.args = (str(error).replace(str(path), style.style),)
+                    for path, name in paths.items():  # which tells the user nothing
+                        if path in str(error):
+                            error.args = (str(error).replace(path, name),)
                     raise
         return self._stylizers[style]
 
@@ -188,7 +196,7 @@ class Worker:
         options, stylizer = film.options, self._stylizer(film)
         shots = frozenset(chunk.shots)
         with ExitStack() as stack:
-            source = stack.enter_context(closing(_CheckedSource(film, survey.info, chunk)))
+            source = stack.enter_context(closing(with_mask(_CheckedSource(film, survey.info, chunk), options)))
             sink = stack.enter_context(closing(open_segment_sink(Path(film.output), survey.info, options.encode, chunk.lead)))
             frames = run(
                 source,
@@ -197,7 +205,7 @@ class Worker:
                 options.batch_size,
                 on_frame,
                 shot_pictures(source),
-                [] if options.stabilize == "off" else [Stabilizer(options.stabilize)],
+                finishers_of(options),
                 begins_shot=lambda frame: frame.pts in shots,
                 under_way=None if statistics is None else stylizer.with_statistics(statistics),
             )
@@ -226,9 +234,8 @@ class Worker:
 
     def _is_installed(self, film: Film) -> bool:
         """Whether this machine has the style too."""
-        style = film.options.style.style
         try:
-            return find_style(style).read_bytes() == self._models[style].data
+            return all(find_style(name).read_bytes() == self._models[name].data for name in styles_in(film.options.style.style))
         except (VidstyleError, OSError):
             return False
 

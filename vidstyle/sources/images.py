@@ -11,7 +11,7 @@ import numpy as np
 
 from vidstyle.errors import InputError
 from vidstyle.files import check_regular_file
-from vidstyle.frames import Frame, Mask, Pixels, VideoInfo
+from vidstyle.frames import Frame, Opacity, Pixels, VideoInfo
 
 
 def read_image(path: Path) -> Pixels:
@@ -27,7 +27,7 @@ def read_image(path: Path) -> Pixels:
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
 
 
-def read_alpha(path: Path) -> Mask | None:
+def read_alpha(path: Path) -> Opacity | None:
     """The opacity of the picture `path`, uint8 (H, W), as `read_image` has it; None where all of it is opaque."""
     image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
     if image is None or image.ndim != 3 or image.shape[2] != 4 or image.dtype not in (np.uint8, np.uint16):

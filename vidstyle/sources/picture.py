@@ -10,7 +10,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 
 from vidstyle.color import is_hdr, swscale_matrix, tags_of
-from vidstyle.frames import Mask, Pixels
+from vidstyle.frames import Opacity, Pixels
 from vidstyle.hdr import ToneMap, peak_nits
 
 
@@ -24,7 +24,7 @@ class PictureMaker:
         self.resized = self.flattened = 0
         """Frames of another size; frames with transparent parts where none were expected."""
 
-    def picture(self, frame: VideoFrame) -> tuple[Pixels, Mask | None]:
+    def picture(self, frame: VideoFrame) -> tuple[Pixels, Opacity | None]:
         """RGB uint8 (H, W, 3), and where `alpha` was asked for the opacity, uint8 (H, W)."""
         fitted = self._rgba(frame)
         if (frame.width, frame.height) != self._size:

@@ -142,6 +142,7 @@ class VideoSource:
             color=color,
             peak_nits=peak_nits(frame) if color is not None and is_hdr(color) else None,
             alpha=frame.format.name.startswith("yuva") or is_transparent(frame),
+            zero=Fraction(self._start) - self.shift_seconds,
         )
 
     def _own_seconds(self) -> float | None:

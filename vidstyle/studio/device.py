@@ -22,3 +22,8 @@ def find_device(name: str) -> torch.device:
 def bfloat16_is_fast(device: torch.device) -> bool:
     """Whether the device computes in bfloat16; elsewhere it would be slower than float32."""
     return device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()
+
+
+def autocast(device: torch.device) -> torch.autocast:
+    """A context in which `device` computes in bfloat16, where that is fast."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=bfloat16_is_fast(device))

@@ -49,6 +49,11 @@ def load_net(path: Path) -> tuple[nn.Module, dict[str, str]]:
         model = onnx.load(path, load_external_data=False)
     except Exception as error:  # protobuf raises kinds of its own for a broken file
         raise StyleError(f"expected an ONNX style, could not read {path}: {error}") from error
+    return net_of(model, path)
+
+
+def net_of(model: onnx.ModelProto, path: Path) -> tuple[nn.Module, dict[str, str]]:
+    """As `load_net`, of what was read from `path`."""
     facts = {p.key.removeprefix("vidstyle."): p.value for p in model.metadata_props if p.key.startswith("vidstyle.")}
     make = ARCHITECTURES.get(facts.get("architecture", ""))
     if make is None:

@@ -4,80 +4,172 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
-import time
-from collections.abc import Sequence
-from dataclasses import replace
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from vidstyle.errors import DiskError, OutputExistsError, TrainingError
+from torch import nn
+
+from vidstyle.errors import DiskError, InputError, OutputExistsError, TrainingError, UsageError
+from vidstyle.frames import Pixels
 from vidstyle.options import TrainOptions
+from vidstyle.studio.device import find_device
+from vidstyle.studio.exemplar import save_exemplar
 from vidstyle.studio.export import export_onnx, load_net
+from vidstyle.studio.paintings import Painting, read_painting
 from vidstyle.studio.perceptual import find_encoder
-from vidstyle.studio.photos import PhotoCrops, read_image
+from vidstyle.studio.preview import paint, preview_photos
+from vidstyle.studio.resident import open_crops
 from vidstyle.studio.training import Progress, Trainer
 from vidstyle.studio.transformer_net import MULTIPLE
-from vidstyle.stylizers.catalog import add_style, find_style, read_catalog, sha256, user_folder
+from vidstyle.stylizers.catalog import add_style, all_styles, find_style, read_catalog, sha256, user_folder
 
 log = logging.getLogger(__name__)
 
+DEFAULT_START = {"compact": "udnie", "full": "none"}
+"""The style that a training of an architecture goes on from; `none`: random weights."""
+SMALLEST_PAINTING = 64
+MOST_ENLARGED = 2.0
+"""A painting that is enlarged more has no strokes as fine as those that are asked for."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A style before it is published: its file in the training's folder, its net, and its facts for the catalogue."""
+
+    model: Path
+    net: nn.Module
+    facts: dict[str, Any]
+    paintings: list[Painting]
+    photos: list[Pixels]
+    """Some that it was not trained on, uint8 (S, S, 3)."""
+
+    def paint(self, photo: Pixels) -> Pixels:
+        """`photo` as the net paints it, which the file should do alike."""
+        return paint(self.net, photo)
+
 
 class NewStyle:
-    """A style to be: its name, where it will live, its facts (title, painter, licence).
+    """A style to be: its name, the folder in which it will be published, its facts (title, painter, licence).
 
-    Raises `TrainingError` for a name that cannot be a file's, `OutputExistsError` if there is one already.
+    Raises `TrainingError` for a name that cannot be a file's, `OutputExistsError` if there is a style or file of that name
+    already and `overwrite` is not asked for, or it is one of the `paintings`.
     """
 
-    def __init__(self, name: str, into: Path | None, overwrite: bool, facts: dict[str, str]) -> None:
-        if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", name):
-            raise TrainingError(f"expected a name of small letters, digits and hyphens, got '{name}'")
-        self.name, self.folder, self.facts = name, into or user_folder(), facts
-        if not overwrite and name in read_catalog(self.folder):
-            raise OutputExistsError(f"a style '{name}' is in {self.folder} already; give --overwrite to replace it")
+    def __init__(
+        self, name: str, paintings: Sequence[Path], into: Path | None, overwrite: bool, facts: Mapping[str, str]
+    ) -> None:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", name) or name == "none":
+            raise TrainingError(f"expected a name of small letters, digits and hyphens, but not 'none', got '{name}'")
+        self.name, self.folder, self.facts, self._paintings = name, into or user_folder(), facts, paintings
+        self._model, self._exemplar = self.folder / f"{name}.onnx", self.folder / f"{name}.jpg"
+        if not overwrite:
+            self._check_free()
+        for path in paintings:
+            if self._exemplar.exists() and path.exists() and self._exemplar.samefile(path):
+                raise OutputExistsError(f"the style's picture would replace the painting {path}; choose another --name or --into")
+
+    def _check_free(self) -> None:
+        found = all_styles()
+        where = self.folder if self.name in read_catalog(self.folder) else found[self.name][0] if self.name in found else None
+        if where is not None:
+            raise OutputExistsError(f"a style '{self.name}' is in {where} already; give --overwrite to use another by this name")
+        for path in (self._model, self._exemplar):
+            if path.exists():
+                raise OutputExistsError(f"{path} is there already; give --overwrite to replace it")
 
     def train(
         self,
-        paintings: Sequence[Path],
-        photos: Sequence[Path],
+        photos: Callable[[], Sequence[Path]],
         encoder: str,
         options: TrainOptions,
         start: str | None,
-        work: Path | None,
+        work: Path,
         command: str,
-    ) -> Path:
-        """Train to the end, export, enter into the catalogue; returns the model file."""
+        began: float,
+        check: Callable[[], None],
+    ) -> Trained:
+        """Train to the end and export into the folder `work`.
+
+        `photos` finds the photographs, once all else is known to be well. `start`: a style's name or file, `none`, or None for
+        the architecture's own. `check` is called at every step; when it raises KeyboardInterrupt the training can go on.
+        """
         if options.crop % MULTIPLE:
             raise TrainingError(f"expected a crop divisible by {MULTIPLE}, got {options.crop}")
-        began, net, commands = time.monotonic(), None, []
-        if start is not None:
-            net, before = load_net(find_style(start))
-            options = replace(options, architecture=before["architecture"])
-            commands = json.loads(before.get("commands", "[]"))
-        work = work or Path(f"{self.name}.training")
-        crops = PhotoCrops(photos, options)
-        trainer = Trainer(find_encoder(encoder), [read_image(p) for p in paintings], crops, work, options, net)
-        log.info("training '%s' on %s: %d steps, %d photographs; previews in %s", self.name, trainer.device,
-                 trainer.steps, len(crops.files), work)  # fmt: skip
-        last = None
-        for last in trainer.run():
-            log.info("%s", _line(last))
-        figures = json.dumps({k: round(v, 5) for k, v in last.losses.items()}) if last else "{}"
-        commands.append({"command": command, "losses": json.loads(figures), "minutes": round((time.monotonic() - began) / 60, 1)})
-        return self._export(trainer, options.architecture, commands)
+        paintings = [_read(path, options.style_size) for path in self._paintings]
+        net, before = _start(start or DEFAULT_START[options.architecture], options.architecture)
+        judge = find_encoder(encoder)
+        crops = open_crops(photos(), options, find_device("auto"))
+        trainer = Trainer(judge, paintings, crops, work, options, net, before.get("family"), began)
+        much = f"{options.minutes:g} minutes" if options.minutes else f"{trainer.schedule.steps} steps"
+        log.info("training '%s' on %s: %s, %d photographs; look at %s", self.name, trainer.device, much, len(crops.files),
+                 work / "preview.png")  # fmt: skip
+        for progress in trainer.run(check):
+            log.info("%s", _line(progress))
+        losses = {k: round(v, 5) for k, v in trainer.losses.items()}
+        minutes = round((trainer.startup + trainer.seconds) / 60, 1)
+        commands = [*json.loads(before.get("commands", "[]")), {"command": command, "losses": losses, "minutes": minutes}]
+        facts = {"architecture": options.architecture, "family": trainer.family, **self.facts}
+        model = work / self._model.name
+        try:
+            export_onnx(trainer.net.cpu(), options.architecture, model,
+                        {"name": self.name, **facts, "commands": json.dumps(commands)})  # fmt: skip
+        except OSError as error:
+            raise self._unwritten(work, error) from error
+        return Trained(model, trainer.net, {**facts, "training": commands}, paintings, preview_photos(crops.preview))
 
-    def _export(self, trainer: Trainer, architecture: str, commands: list[object]) -> Path:
-        path = self.folder / f"{self.name}.onnx"
+    def publish(self, trained: Trained, exemplar: Pixels | None) -> Path:
+        """Put the style into its folder and the catalogue there; returns the model file. Raises `DiskError`."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            facts = {"name": self.name, **self.facts, "commands": json.dumps(commands)}
-            export_onnx(trainer.net.cpu(), architecture, path, facts)
-            entry = {"file": path.name, "sha256": sha256(path), "architecture": architecture, **self.facts, "training": commands}
+            temporary = self._model.with_name(f".{self._model.name}.{os.getpid()}.tmp")
+            try:
+                shutil.copyfile(trained.model, temporary)
+                os.replace(temporary, self._model)
+            finally:
+                temporary.unlink(missing_ok=True)
+            entry = {"file": self._model.name, "sha256": sha256(self._model), **trained.facts}
+            if exemplar is not None:
+                save_exemplar(exemplar, self._exemplar)
+                entry["exemplar"] = {"file": self._exemplar.name, "sha256": sha256(self._exemplar)}
             add_style(self.folder, self.name, entry)
         except OSError as error:
-            raise DiskError(f"could not write the style into {self.folder} ({error.strerror}); run again to export it") from error
-        return path
+            raise self._unwritten(self.folder, error) from error
+        return self._model
+
+    def _unwritten(self, folder: Path, error: OSError) -> DiskError:
+        return DiskError(f"could not write the style into {folder} ({error.strerror}); run again to export it")
+
+
+def _read(path: Path, size: int) -> Painting:
+    """The painting at `path`, to be seen with a short side of `size`."""
+    painting = read_painting(path)
+    h, w = painting.pixels.shape[:2]
+    if min(h, w) < SMALLEST_PAINTING:
+        raise InputError(f"expected a painting of at least {SMALLEST_PAINTING} pixels a side to learn from, got {w}x{h}: {path}")
+    if size > MOST_ENLARGED * min(h, w):
+        log.warning("%s is small, %dx%d: for --style-size %d it is enlarged and its strokes become soft", path, w, h, size)
+    return painting
+
+
+def _start(name: str, architecture: str) -> tuple[nn.Module | None, dict[str, str]]:
+    """The net of a style's name or file, and its facts; neither for `none`. Raises `UsageError` for another kind of net."""
+    if name == "none":
+        return None, {}
+    net, facts = load_net(find_style(name))
+    if facts["architecture"] != architecture:
+        raise UsageError(
+            f"expected to begin from a net of architecture {architecture}, {name} is {facts['architecture']}: "
+            f"give --architecture {facts['architecture']} or another --from"
+        )
+    return net, facts
 
 
 def _line(p: Progress) -> str:
     losses = "  ".join(f"{name} {value:.4f}" for name, value in p.losses.items())
-    return f"step {p.step}/{p.steps} ({p.phase})  {losses}  {p.seconds_left / 60:.0f} min left"
+    count = f"{p.step}/{p.steps}" if p.steps else f"{p.step}, {100 * p.part:.0f} %"
+    return f"step {count} ({p.phase})  {losses}  {p.seconds_left / 60:.0f} min left"

@@ -18,6 +18,9 @@ from vidstyle.stylizers.catalog import find_exemplar
 MIN_SIDE = 32
 """Smaller paintings have no strokes to learn from."""
 MOST_WEIGHT = 1e6
+JPEG = b"\xff\xd8"
+MOST_PIXELS = 1 << 26
+"""Larger paintings are read at a half, a quarter or an eighth of their size: more detail is never asked for."""
 
 
 @dataclass(frozen=True)
@@ -75,37 +78,44 @@ def _find(name: str) -> Path:
 
 
 def read_painting(path: Path, weight: float = 1.0) -> Painting:
-    """Read a picture file of any depth, grey or colour, with or without transparency. Raises `InputError`."""
+    """Read a picture file of any depth, grey, colour or CMYK, with or without transparency. Raises `InputError`.
+
+    One of more than `MOST_PIXELS` is read smaller. What is transparent of it counts for nothing in style statistics.
+    """
     check_regular_file(path)
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what is wrong is said once, by us
     data = np.fromfile(path, np.uint8)
     try:
-        layered = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)  # never turned as EXIF data may ask
-        turned = (
-            cv2.IMREAD_COLOR if layered is None or _alpha(layered) is None else cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-        )
-        image = cv2.imdecode(data, turned)
+        how, alpha = _flags(data), _alpha(data)
+        image = cv2.imdecode(data, how if alpha is None else how | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error as error:  # too large for OpenCV's limit, say
         raise InputError(f"expected a painting, could not read {path} ({error.err})") from error
-    if image is None or layered is None:
+    if image is None:
         raise InputError(f"expected a painting, could not read {path}")
-    if min(image.shape[:2]) < MIN_SIDE:
-        h, w = image.shape[:2]
+    h, w = image.shape[:2]
+    if min(h, w) < MIN_SIDE:
         raise InputError(f"expected a painting of at least {MIN_SIDE} pixels a side, got {w}x{h}: {path}")
-    return Painting(np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8), _opacity(layered, path), weight)
+    if alpha is not None:
+        alpha = np.asarray(cv2.resize(alpha, (w, h), interpolation=cv2.INTER_AREA), np.uint8)
+        if np.count_nonzero(alpha > 127) < MIN_SIDE**2:
+            raise InputError(f"expected a painting, found hardly anything but transparency: {path}")
+    return Painting(np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8), alpha, weight)
 
 
-def _alpha(image: np.ndarray) -> Pixels | None:
-    """The alpha channel, None where all is opaque."""
-    if image.ndim < 3 or image.shape[2] != 4:
+def _flags(data: np.ndarray) -> int:
+    """How OpenCV is to read the colours: so that there are at most `MOST_PIXELS`, as far as it can."""
+    eighth = cv2.imdecode(data, cv2.IMREAD_REDUCED_GRAYSCALE_8)
+    pixels = 0 if eighth is None else 64 * eighth.size
+    sizes = (cv2.IMREAD_COLOR, cv2.IMREAD_REDUCED_COLOR_2, cv2.IMREAD_REDUCED_COLOR_4)
+    return next((how for n, how in enumerate(sizes) if pixels <= MOST_PIXELS * 4**n), cv2.IMREAD_REDUCED_COLOR_8)
+
+
+def _alpha(data: np.ndarray) -> Pixels | None:
+    """The alpha channel, not turned as EXIF data may ask; None where all is opaque."""
+    if data[:2].tobytes() == JPEG:  # has none, and may be large
         return None
-    alpha = (image[..., 3] >> 8).astype(np.uint8) if image.dtype == np.uint16 else image[..., 3].astype(np.uint8)
+    image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+    if image is None or image.ndim < 3 or image.shape[2] != 4:
+        return None
+    alpha = (image[..., 3] // 256 if image.dtype == np.uint16 else image[..., 3]).astype(np.uint8)
     return None if alpha.min() == 255 else np.asarray(alpha, np.uint8)
-
-
-def _opacity(image: np.ndarray, path: Path) -> Pixels | None:
-    """The alpha channel, if there is something to be seen of the painting."""
-    alpha = _alpha(image)
-    if alpha is not None and np.count_nonzero(alpha > 127) < MIN_SIDE**2:
-        raise InputError(f"expected a painting, found hardly anything but transparency: {path}")
-    return alpha

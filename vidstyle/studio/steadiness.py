@@ -21,17 +21,18 @@ MAX_NOISE = 0.03
 
 
 def random_motion(count: int, size: int, generator: torch.Generator) -> Tensor:
-    """Displacements (N, S, S, 2) in pixels, x before y: a shift, turn and zoom of the whole and a smooth bend.
+    """Displacements (N, S, S, 2) in pixels, x before y: a shift, turn and zoom of the whole and a smooth bend; where
+    `generator` is.
 
     Half of the motions are a tenth as large: those between two frames of a calm video.
     """
 
     def uniform(*shape: int) -> Tensor:
-        return torch.rand(*shape, generator=generator) * 2 - 1
+        return torch.rand(*shape, generator=generator, device=generator.device) * 2 - 1
 
-    calm = torch.where(torch.rand(count, 1, 1, 1, generator=generator) < 0.5, 0.1, 1.0)
+    calm = torch.where(torch.rand(count, 1, 1, 1, generator=generator, device=generator.device) < 0.5, 0.1, 1.0)
     angle, zoom = uniform(count, 1, 1) * MAX_ANGLE, 1 + uniform(count, 1, 1) * MAX_ZOOM
-    axis = torch.arange(size) - (size - 1) / 2
+    axis = torch.arange(size, device=generator.device) - (size - 1) / 2
     y, x = torch.meshgrid(axis, axis, indexing="ij")
     turned = torch.stack((zoom * (angle.cos() * x - angle.sin() * y) - x, zoom * (angle.sin() * x + angle.cos() * y) - y), dim=-1)
     shift = uniform(count, 1, 1, 2) * MAX_SHIFT
@@ -52,11 +53,14 @@ def disturb(image: Tensor, generator: torch.Generator) -> Tensor:
     """`image` (N, C, S, S) with another exposure, fine noise (a sensor's) and coarse noise (a codec's)."""
     n, c, h, w = image.shape
 
-    def noise(*shape: int) -> Tensor:
-        strength = torch.rand(n, 1, 1, 1, generator=generator) * MAX_NOISE
-        return (torch.randn(*shape, generator=generator) * strength).to(image.device)
+    def uniform() -> Tensor:
+        return torch.rand(n, 1, 1, 1, generator=generator, device=generator.device)
 
-    gain = 1 + (torch.rand(n, 1, 1, 1, generator=generator) * 2 - 1) * MAX_GAIN
+    def noise(*shape: int) -> Tensor:
+        strength = uniform() * MAX_NOISE
+        return (torch.randn(*shape, generator=generator, device=generator.device) * strength).to(image.device)
+
+    gain = 1 + (uniform() * 2 - 1) * MAX_GAIN
     coarse = F.interpolate(noise(n, c, h // 4, w // 4), size=(h, w), mode="bilinear", align_corners=False)
     return (image * gain.to(image.device) + noise(n, c, h, w) + 0.5 * coarse).clamp(0, 1)
 

@@ -1,42 +1,89 @@
-"""What paints: `load_stylizer` finds the style and picks the engine."""
+"""What paints: `load_stylizer` finds the styles, mixes them and picks the engine."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vidstyle.errors import StyleError, UsageError
 from vidstyle.options import StyleOptions
 from vidstyle.stages import Stylizer
+from vidstyle.styling import Blend, parse_style
 from vidstyle.stylizers.catalog import find_style
 
-TORCH_SUFFIXES = {".pth", ".pt", ".model"}
+if TYPE_CHECKING:
+    from vidstyle.stylizers.nets import Net
+
+LEAST_HEIGHT = 16
+STROKE_SCALES = (0.25, 4.0)
 
 
-def load_stylizer(options: StyleOptions = StyleOptions(), lanes: int | None = None, cores: int | None = None) -> Stylizer:
-    """The stylizer for a style's name or a model file; `lanes` None: as many as make the most frames a second on
-    `cores`, None: on all there are.
+def load_stylizer(
+    options: StyleOptions = StyleOptions(),
+    lanes: int | None = None,
+    cores: int | None = None,
+    find: Callable[[str], Path] = find_style,
+) -> Stylizer:
+    """The stylizer that `options` ask for; `lanes` None: as many as make the most frames a second on `cores`, None: on all
+    there are. `find` knows the styles' files.
 
     Raises `StyleError` for an unknown style or a bad model, `DeviceError` for a device that is not to be had,
-    `MissingExtraError` where torch is needed and not installed.
+    `MissingExtraError` where torch is needed and not installed, `UsageError` for a choice out of range.
     """
-    path = find_style(options.style)
-    if options.height is not None and options.height < 16:
-        raise UsageError(f"expected an inference height of at least 16 pixels, got {options.height}")
-    if path.suffix.lower() in TORCH_SUFFIXES and options.backend == "onnx":
-        raise StyleError(f"expected an .onnx model for the backend onnx, got {path}")
-    stylizer = _load(path, options, lanes, cores)
-    if options.height is not None:
+    check_style_options(options)
+    changes = parse_style(options.style)
+    stylizers = [_blend(change.blend, options, lanes, cores, find) for change in changes]
+    if len(changes) == 1:
+        return stylizers[0]
+    from vidstyle.stylizers.timed import Timed
+
+    return Timed(stylizers, [change.seconds for change in changes], options.fade)
+
+
+def check_style_options(options: StyleOptions) -> None:
+    """Raise `UsageError` for a number out of range."""
+    if options.height is not None and options.height < LEAST_HEIGHT:
+        raise UsageError(f"expected an inference height of at least {LEAST_HEIGHT} pixels, got {options.height}")
+    if not 0 <= options.strength <= 1:
+        raise UsageError(f"expected a strength from 0 to 1, got {options.strength:g}")
+    least, most = STROKE_SCALES
+    if not least <= options.stroke_scale <= most:
+        raise UsageError(f"expected a stroke scale from {least:g} to {most:g}, got {options.stroke_scale:g}")
+    if not 0 <= options.fade < math.inf:
+        raise UsageError(f"expected a fade of 0 seconds or more, got {options.fade:g}")
+
+
+def _blend(blend: Blend, options: StyleOptions, lanes: int | None, cores: int | None, find: Callable[[str], Path]) -> Stylizer:
+    """A blend with all that the options ask for."""
+    from vidstyle.stylizers.nets import nets_of
+
+    nets = nets_of([(find(name), share) for name, share in blend])
+    stylizers = [_load(net, options, lanes, cores) for net in nets]
+    stylizer = stylizers[0]
+    if len(nets) > 1:
+        from vidstyle.stylizers.blended import Blended
+
+        stylizer = Blended(stylizers, [net.share for net in nets])
+    if options.height is not None or options.stroke_scale != 1:
         from vidstyle.stylizers.resized import Resized
 
-        return Resized(stylizer, options.height)
+        stylizer = Resized(stylizer, options.height, options.stroke_scale)
+    if options.strength < 1:
+        from vidstyle.stylizers.blended import Faint
+
+        stylizer = Faint(stylizer, options.strength)
     return stylizer
 
 
-def _load(path: Path, options: StyleOptions, lanes: int | None, cores: int | None) -> Stylizer:
-    if options.backend == "torch" or path.suffix.lower() in TORCH_SUFFIXES:
+def _load(net: Net, options: StyleOptions, lanes: int | None, cores: int | None) -> Stylizer:
+    if net.model is None and options.backend == "onnx":
+        raise StyleError(f"expected an .onnx model for the backend onnx, got {net.path}")
+    if options.backend == "torch" or net.model is None:
         from vidstyle.stylizers.torch import load_torch_stylizer
 
-        return load_torch_stylizer(path, options.device)
+        return load_torch_stylizer(net.path, options.device, net.model)
     from vidstyle.stylizers.onnx import OnnxStylizer
 
-    return OnnxStylizer(path, options.device, options.model_color, lanes, cores)
+    return OnnxStylizer(net.path, options.device, options.model_color, lanes, cores, net.model)

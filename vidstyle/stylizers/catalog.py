@@ -16,6 +16,9 @@ from vidstyle.errors import StyleError
 
 MODEL_SUFFIXES = {".onnx", ".pth", ".pt", ".model"}
 
+FACTS = ("title", "painter", "year", "licence", "architecture", "family")
+"""What a catalogue may say of a style, besides its files; nets with a common ancestor share a `family`."""
+
 
 def shipped_folder() -> Path:
     """The models that came with vidstyle: inside the package when installed, at the top of a source tree."""
@@ -34,10 +37,10 @@ def read_catalog(folder: Path) -> dict[str, dict[str, Any]]:
     path = folder / "catalog.json"
     try:
         catalog = json.loads(path.read_text("utf-8"))
-        return dict(catalog["styles"])
+        return {name: dict(facts) for name, facts in catalog["styles"].items()}
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise StyleError(f"expected a catalogue of styles, could not read {path} ({error})") from error
 
 
@@ -47,6 +50,12 @@ def all_styles() -> dict[str, tuple[Path, dict[str, Any]]]:
     for folder in (shipped_folder(), user_folder()):
         found.update({name: (folder, facts) for name, facts in read_catalog(folder).items()})
     return found
+
+
+def known(facts: Mapping[str, Any], key: str) -> str | None:
+    """One of a style's facts; None where the catalogue does not know it."""
+    value = str(facts.get(key, ""))
+    return None if value in ("", "unknown") else value
 
 
 def find_style(name: str) -> Path:
@@ -94,10 +103,43 @@ def shipped_models() -> list[Path]:
 
 def add_style(folder: Path, name: str, facts: Mapping[str, Any]) -> None:
     """Enter a style in the catalogue of `folder` (its model is there already), or replace its entry."""
-    catalog = {"styles": {**read_catalog(folder), name: dict(facts)}}
+    _write_catalog(folder, {**read_catalog(folder), name: dict(facts)})
+
+
+def remove_style(name: str) -> None:
+    """Remove one's own style: its entry, its model, its exemplar. Raises `StyleError` if there is none or it was shipped,
+    `OSError` where the folder cannot be written to."""
+    folder = user_folder()
+    styles = read_catalog(folder)
+    if name not in styles:
+        _entry(name)
+        raise StyleError(f"the style '{name}' came with vidstyle and stays; only your own can be removed")
+    facts = styles.pop(name)
+    _write_catalog(folder, styles)
+    remove_unnamed(folder, facts)
+
+
+def remove_unnamed(folder: Path, facts: Mapping[str, Any]) -> None:
+    """Remove the files of a style that was in the catalogue of `folder`, but for those that another style names."""
+    named = {file for others in read_catalog(folder).values() for file in _files(others)}
+    for file in _files(facts) - named:
+        (folder / file).unlink(missing_ok=True)
+
+
+def _files(facts: Mapping[str, Any]) -> set[str]:
+    """Names of a style's files, those in other folders left out."""
+    names = {str(part["file"]) for part in (facts, facts.get("exemplar") or {}) if "file" in part}
+    return {name for name in names if Path(name).name == name}
+
+
+def _write_catalog(folder: Path, styles: Mapping[str, Any]) -> None:
+    catalog = {"styles": styles}
     temporary = folder / f".catalog.{os.getpid()}.tmp"
-    temporary.write_text(json.dumps(catalog, indent=2, ensure_ascii=False) + "\n", "utf-8")
-    os.replace(temporary, folder / "catalog.json")
+    try:
+        temporary.write_text(json.dumps(catalog, indent=2, ensure_ascii=False) + "\n", "utf-8")
+        os.replace(temporary, folder / "catalog.json")
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def sha256(path: Path) -> str:

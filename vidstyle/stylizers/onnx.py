@@ -34,6 +34,7 @@ class OnnxStylizer:
 
     A foreign one takes and gives float (N, 3, H, W) in 0..255; where its size is fixed, pictures are scaled to it and back.
     `lanes` None: as many as make the most frames a second on `cores`, None: on all there are; 1 makes each frame soonest.
+    `model` is what `read_model` made of the file `path`, or what was made of several.
     """
 
     def __init__(
@@ -43,9 +44,10 @@ class OnnxStylizer:
         model_color: ColorOrder = "rgb",
         lanes: int | None = None,
         cores: int | None = None,
+        model: onnx.ModelProto | None = None,
     ) -> None:
         cores = cores or usable_cores()
-        self._model, self._path, self._device = _checked_model(path), path, device
+        self._model, self._path, self._device = model or read_model(path), path, device
         properties = self._model.metadata_props
         self.facts = {p.key.removeprefix("vidstyle."): p.value for p in properties if p.key.startswith("vidstyle.")}
         # On a CPU, frames side by side on few threads each waste less time waiting for one another than all threads on one
@@ -114,6 +116,9 @@ class OnnxStylizer:
         m = self._margin
         return painted[:, m : m + h, m : m + w]
 
+    def at(self, seconds: float) -> OnnxStylizer:
+        return self
+
     def describe(self) -> str:
         provider = self.session.get_providers()[0].removesuffix("ExecutionProvider")
         return f"ONNX Runtime on {provider}"
@@ -168,7 +173,7 @@ def run_session(session: ort.InferenceSession, outputs: list[str] | None, name: 
         raise StyleError(f"the model failed on pictures {batch.shape}: {_first_line(error)}") from error
 
 
-def _checked_model(path: Path) -> onnx.ModelProto:
+def read_model(path: Path) -> onnx.ModelProto:
     """A model that is safe to load: one file, standard operators. Raises `StyleError`."""
     if path.stat().st_size > MAX_MODEL_BYTES:
         raise StyleError(

@@ -1,4 +1,4 @@
-"""Inference at another size than the video's: large strokes, or a slow machine."""
+"""Inference at another size than the video's: strokes of another size, or a slow machine."""
 
 from __future__ import annotations
 
@@ -7,40 +7,62 @@ from collections.abc import Iterable, Mapping, Sequence
 import cv2
 import numpy as np
 
+from vidstyle.errors import UsageError
 from vidstyle.frames import Pixels
 from vidstyle.stages import Stylizer
 from vidstyle.stylizers.guided import scaled, upsample_guided
 
+MOST_PIXELS = 1 << 26
+"""Larger pictures would take a hundred bytes of memory a pixel."""
+
 
 class Resized:
-    """Scales pictures to `height`, has them painted, scales back; a smaller painting gets the original's edges back."""
+    """Scales pictures to `height` (None: as they are) over `stroke_scale`, has them painted, scales back: strokes grow by as
+    much as the net's picture shrinks. A smaller painting gets the original's edges back."""
 
-    def __init__(self, stylizer: Stylizer, height: int) -> None:
-        self._stylizer, self._height, self.lanes = stylizer, height, stylizer.lanes
+    def __init__(self, stylizer: Stylizer, height: int | None, stroke_scale: float = 1.0) -> None:
+        self._stylizer, self._height, self._stroke_scale, self.lanes = stylizer, height, stroke_scale, stylizer.lanes
 
     def stylize(self, pictures: Sequence[Pixels]) -> Pixels:
-        scaled_pictures = [scaled(p, self._height) for p in pictures]
+        scaled_pictures = [self._scaled(p) for p in pictures]
         painted = self._stylizer.stylize(scaled_pictures)
         triples = zip(painted, scaled_pictures, pictures, strict=True)
         return np.stack([self._scaled_back(np.ascontiguousarray(p), small, full) for p, small, full in triples])
 
+    def _scaled(self, picture: Pixels) -> Pixels:
+        h, w = picture.shape[:2]
+        height = max(16, round((self._height or h) / self._stroke_scale))
+        if height > h and height * height * w / h > MOST_PIXELS:
+            raise UsageError(f"expected a larger stroke scale or a smaller height, {w}x{h} would be painted {height} pixels high")
+        return scaled(picture, height)
+
     def _scaled_back(self, painted: Pixels, small: Pixels, full: Pixels) -> Pixels:
         h, w = full.shape[:2]
-        if self._height < h:
+        if small.shape == full.shape:
+            return painted
+        if small.shape[0] < h:
             return upsample_guided(painted, small, full)
         return np.asarray(cv2.resize(painted, (w, h), interpolation=cv2.INTER_AREA), np.uint8)
 
     def for_shot(self, pictures: Iterable[Pixels]) -> Stylizer:
-        return Resized(self._stylizer.for_shot(scaled(p, self._height) for p in pictures), self._height)
+        return self._around(self._stylizer.for_shot(self._scaled(p) for p in pictures))
 
     def statistics(self) -> Mapping[str, np.ndarray]:
         return self._stylizer.statistics()
 
     def with_statistics(self, statistics: Mapping[str, np.ndarray]) -> Stylizer:
-        return Resized(self._stylizer.with_statistics(statistics), self._height)
+        return self._around(self._stylizer.with_statistics(statistics))
 
     def adapted(self, picture: Pixels, share: float) -> Stylizer:
-        return Resized(self._stylizer.adapted(scaled(picture, self._height), share), self._height)
+        return self._around(self._stylizer.adapted(self._scaled(picture), share))
+
+    def at(self, seconds: float) -> Stylizer:
+        return self
+
+    def _around(self, stylizer: Stylizer) -> Resized:
+        return Resized(stylizer, self._height, self._stroke_scale)
 
     def describe(self) -> str:
-        return f"{self._stylizer.describe()}, at height {self._height}"
+        height = f", at height {self._height}" if self._height is not None else ""
+        strokes = f", strokes of {self._stroke_scale:g} times the size" if self._stroke_scale != 1 else ""
+        return self._stylizer.describe() + height + strokes

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 
 from vidstyle.errors import MissingExtraError, StyleError
 from vidstyle.frames import Pixels
@@ -21,7 +22,7 @@ except ImportError as error:
     raise MissingExtraError("the torch backend", "torch") from error
 
 from vidstyle.studio.device import find_device
-from vidstyle.studio.export import load_net
+from vidstyle.studio.export import load_net, net_of
 from vidstyle.studio.transformer_net import MARGIN, MULTIPLE
 from vidstyle.stylizers.padding import pad_to_multiple
 
@@ -29,10 +30,13 @@ MAX_BASE_CHANNELS = 256
 """A file that claims a wider net is refused before memory is taken for it; the widest known has 32."""
 
 
-def load_torch_stylizer(path: Path, device: str) -> TorchStylizer:
-    """A stylizer for an .onnx that vidstyle trained, or a .pth of pytorch/examples; raises `StyleError`, `DeviceError`."""
+def load_torch_stylizer(path: Path, device: str, model: onnx.ModelProto | None = None) -> TorchStylizer:
+    """A stylizer for an .onnx that vidstyle trained, or a .pth of pytorch/examples; raises `StyleError`, `DeviceError`.
+
+    `model`: what was read of the .onnx, or made of several.
+    """
     if path.suffix.lower() == ".onnx":
-        net, _ = load_net(path)
+        net, _ = load_net(path) if model is None else net_of(model, path)
         return TorchStylizer(net, device, scale=255.0, margin=MARGIN, multiple=MULTIPLE)
     return TorchStylizer(_load_examples_net(path), device, scale=1.0, margin=0, multiple=4)
 
@@ -89,6 +93,9 @@ class TorchStylizer:
             shot.stylize([picture])
         shot._net.eval()
         return shot
+
+    def at(self, seconds: float) -> TorchStylizer:
+        return self
 
     def describe(self) -> str:
         return f"torch on {self._device}"
