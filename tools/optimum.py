@@ -20,7 +20,7 @@ from torch import Tensor
 
 from vidstyle.frames import Pixels
 from vidstyle.studio.device import bfloat16_is_fast
-from vidstyle.studio.perceptual import Features
+from vidstyle.studio.perceptual import Features, gram_matrix
 
 CONTENT_WEIGHT = 0.1
 STAGES = ((2, 50, 0.04), (1, 25, 0.03))
@@ -69,15 +69,9 @@ class _Loss:
     def __call__(self, x: Tensor) -> Tensor:
         terms = []
         for found, grams, content in zip(self._features(x), self._grams, self._content, strict=True):
-            style = torch.stack([relative_error(_gram(found[k]), grams[k]) for k in LAYERS]).mean()
+            style = torch.stack([relative_error(gram_matrix(found[k]), grams[k]) for k in LAYERS]).mean()
             terms.append(style + CONTENT_WEIGHT * relative_error(found[BROAD].float(), content))
         return torch.stack(terms).mean()
-
-
-def _gram(features: Tensor) -> Tensor:
-    """As `vidstyle.studio.perceptual.gram_matrix` of one picture, in a plain product: a batched one in bfloat16 is slow."""
-    flat = features[0].permute(1, 2, 0).flatten(0, 1)
-    return (flat.T @ flat).float() / flat.shape[0]
 
 
 def _optimised(loss: _Loss, start: Tensor, steps: int, rate: float) -> Tensor:
