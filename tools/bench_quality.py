@@ -239,7 +239,9 @@ def note(path: Path, part: str, found: dict[str, Any]) -> dict[str, Any]:
     results: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
     order = [net.label for net in nets(Path(), PAINTINGS)] + list(PAINTINGS)
     both = {**results.get(part, {}), **found}
-    results |= {"command": COMMAND, "machine": machine(torch.get_num_threads())}
+    results["command"] = COMMAND
+    if part == "end_to_end" or "machine" not in results:  # nothing else depends on it
+        results["machine"] = machine(torch.get_num_threads())
     results[part] = {name: both[name] for name in sorted(both, key=order.index)}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(results, indent=1) + "\n", "utf-8")

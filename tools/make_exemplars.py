@@ -33,6 +33,7 @@ PAINTINGS = {
     "starry-night": "starry_night.jpg",
     "udnie": "udnie.jpg",
     "water-lilies": "water_lilies.jpg",
+    "wheat-field": "vg_wheat_field.jpg",
 }
 
 
