@@ -36,7 +36,6 @@ PAINTINGS = {
     "starry-night": "starry_night.jpg",
     "composition": "composition_vii.jpg",
     "water-lilies": "water_lilies.jpg",
-    "wheat-field": "vg_wheat_field.jpg",
     "ink": "fuchun.jpg",
 }
 """Of our styles, by which they are judged."""

@@ -33,7 +33,6 @@ PAINTINGS = {
     "starry-night": "starry_night.jpg",
     "udnie": "udnie.jpg",
     "water-lilies": "water_lilies.jpg",
-    "wheat-field": "vg_wheat_field.jpg",
 }
 
 

@@ -15,7 +15,6 @@ COLORS = {
     "starry-night": "#24386b",
     "composition": "#b0892b",
     "water-lilies": "#6a8f3c",
-    "wheat-field": "#c9a227",
     "ink": "#555555",
 }
 FLOOR = 3e-5
