@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from helpers import write_clip
+from relatives import write_relatives
 
 from vidstyle.studio.export import export_onnx
 from vidstyle.studio.transformer_net import ARCHITECTURES
@@ -51,6 +52,16 @@ def styles(tmp_path_factory: pytest.TempPathFactory, nets: dict[str, torch.nn.Mo
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VIDSTYLE_STYLES", str(folder))
         yield folder
+
+
+@pytest.fixture(scope="module")
+def relatives(tmp_path_factory: pytest.TempPathFactory, nets: dict[str, torch.nn.Module]) -> Iterator[None]:
+    """The styles of `relatives.py` are those that there are, besides the shipped ones."""
+    folder = tmp_path_factory.mktemp("relatives")
+    write_relatives(folder, nets)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VIDSTYLE_STYLES", str(folder))
+        yield
 
 
 @pytest.fixture(autouse=True)

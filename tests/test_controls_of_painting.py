@@ -12,9 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from helpers import listing, moving_bar, rgb_of, write_clip
-from relatives import write_relatives
 from test_cluster import Watched, assert_divided, paint
 
 from vidstyle.choices import options_of
@@ -26,6 +24,8 @@ from vidstyle.errors import EXIT_DONE, EXIT_FAILED
 from vidstyle.frames import Pixels
 from vidstyle.options import ClusterOptions, ConvertOptions
 from vidstyle.stylizers import load_stylizer
+
+pytestmark = pytest.mark.usefixtures("relatives")
 
 FRAMES = 72
 LOSSLESS: dict[str, Any] = {"codec": "libx264rgb", "pix_fmt": "bgr0", "options": {"qp": "0", "g": "12", "bf": "0"}}
@@ -45,16 +45,6 @@ CONTROLS: dict[str, dict[str, Any]] = {
         "start": 0.4,
     },
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module", autouse=True)
-def relatives(tmp_path_factory: pytest.TempPathFactory, nets: dict[str, torch.nn.Module]) -> Iterator[None]:
-    """The styles of `relatives.py` are those that there are."""
-    folder = tmp_path_factory.mktemp("relatives")
-    write_relatives(folder, nets)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("VIDSTYLE_STYLES", str(folder))
-        yield
 
 
 def two_shots(index: int, width: int, height: int) -> Pixels:

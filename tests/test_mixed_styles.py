@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-import torch
 from helpers import identity_model, moving_bar, rgb_of, write_clip
-from relatives import write_relatives
 
 import vidstyle
 from vidstyle.cli import run_command_line
@@ -21,19 +18,11 @@ from vidstyle.options import StyleOptions
 from vidstyle.stages import Stylizer
 from vidstyle.stylizers import load_stylizer
 
+pytestmark = pytest.mark.usefixtures("relatives")
+
 PICTURE = moving_bar(5, 64, 48)
 ROUNDING = 1
 """Of 255: what a painting may lose where it is mixed."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def relatives(tmp_path_factory: pytest.TempPathFactory, nets: dict[str, torch.nn.Module]) -> Iterator[None]:
-    """The styles of `relatives.py` are those that there are."""
-    folder = tmp_path_factory.mktemp("relatives")
-    write_relatives(folder, nets)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("VIDSTYLE_STYLES", str(folder))
-        yield
 
 
 def stylizer(style: str, **options: object) -> Stylizer:
