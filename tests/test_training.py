@@ -349,7 +349,8 @@ def own(tmp_path: Path) -> dict[str, str]:
 
 
 def test_train_makes_a_style_that_can_be_used(tmp_path: Path, arguments: list[object]) -> None:
-    done = run_cli(*arguments, "--name", "sea", "--title", "The Sea", "--from", "none", cwd=tmp_path, env=own(tmp_path))
+    names = ["--name", "sea", "--title", "The Sea", "--into", tmp_path / "own"]
+    done = run_cli(*arguments, *names, "--from", "none", cwd=tmp_path, env=own(tmp_path))
     assert done.returncode == 0, done.stderr
     assert "step 3/3" in done.stderr
     assert "sea.training/preview.png" in done.stderr

@@ -131,9 +131,15 @@ def _weight(text: str) -> float:
 
 
 def _command() -> str:
-    """This command as it was given, for the model's metadata; folders are named by their last part."""
-    words = [Path(word).name if Path(word).exists() else word for word in sys.argv[1:]]
-    return shlex.join(["vidstyle", *words])
+    """This command as it was given, for the model's metadata. Folders are named by their last part; where the style and its
+    training went is nobody's business."""
+    words, given = ["vidstyle"], iter(sys.argv[1:])
+    for word in given:
+        if word in ("--into", "--work"):
+            next(given, None)
+        elif not word.startswith(("--into=", "--work=")):
+            words.append(Path(word).name if Path(word).exists() else word)
+    return shlex.join(words)
 
 
 def _painting_options(command: Callable[..., int]) -> Callable[..., int]:
