@@ -22,6 +22,7 @@ from helpers import command, environment, events, frames_of, run_cli
 from mjpeg_camera import MjpegCamera, encoded, pattern
 from virtual_screen import virtual_screen
 
+from vidstyle.cli import run_command_line
 from vidstyle.errors import DeviceError
 from vidstyle.frames import Pixels
 from vidstyle.sinks.window import check_display
@@ -189,6 +190,31 @@ def test_keys_act_in_the_window(window: Window) -> None:
     window.keys("plus")
     window.wait_for("progress", height=180)
     assert window.quit(lambda: window.keys("Escape")) == 0
+
+
+@needs_screen
+def test_it_begins_as_the_command_line_says(display: str, server: MjpegCamera, tmp_path: Path) -> None:
+    begun = (
+        "--allow-network",
+        "--microphone",
+        "none",
+        "--style",
+        "tiny:0.5,udnie:0.5",
+        "--strength",
+        0,
+        "--stroke-scale",
+        2,
+        "--preserve-color",
+    )
+    with closing(Window(display, tmp_path, server.url, *begun)) as window:
+        window.until(lambda: difference(window.picture()[CORNER], ORIGINAL[CORNER]) < 5, "the original at strength 0")
+        window.wait_for("progress", style="tiny:0.5,udnie:0.5, strength 0%, own colours")
+        assert window.quit() == 0
+
+
+def test_live_has_no_timeline(capfd: pytest.CaptureFixture[str]) -> None:
+    assert run_command_line(["live", "nowhere.mjpeg", "--style", "0:tiny,5:udnie"]) == 2
+    assert "live there is no timeline" in capfd.readouterr().err
 
 
 @needs_screen

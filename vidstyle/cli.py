@@ -24,7 +24,7 @@ from vidstyle.errors import (
     VidstyleError,
 )
 from vidstyle.interrupts import Interruptible, Signals, exit_code
-from vidstyle.options import ClusterOptions, ConvertOptions, EncodeOptions, Selection, StyleOptions
+from vidstyle.options import STROKE_SCALES, ClusterOptions, ConvertOptions, EncodeOptions, Selection, StyleOptions
 from vidstyle.styling import parse_style, parse_timeline, styles_in
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def cli() -> None:
 )
 @click.option(
     "--stroke-scale",
-    type=Finite(0.25, 4),
+    type=Finite(*STROKE_SCALES),
     default=StyleOptions.stroke_scale,
     show_default=True,
     help="Size of the strokes; the output keeps its size.",

@@ -17,7 +17,7 @@ from vidstyle.cli_shared import Finite
 from vidstyle.controls import Controls
 from vidstyle.errors import EXIT_DONE, InputError, UsageError, VidstyleError
 from vidstyle.interrupts import Signals, exit_code
-from vidstyle.options import LiveOptions, StyleOptions, WebOptions
+from vidstyle.options import STROKE_SCALES, LiveOptions, StyleOptions, WebOptions
 from vidstyle.styling import parse_style, styles_in
 
 if TYPE_CHECKING:
@@ -36,7 +36,11 @@ JSON_VERSION = 1
 @click.option("--height", type=click.IntRange(16), default=None, help="Inference height. [default: what the machine manages]")
 @click.option("--strength", type=Finite(0, 1), default=1.0, show_default=True, help="Begin between 0, the original, and 1.")
 @click.option(
-    "--stroke-scale", type=Finite(0.25, 4), default=StyleOptions.stroke_scale, show_default=True, help="Size of the strokes."
+    "--stroke-scale",
+    type=Finite(*STROKE_SCALES),
+    default=StyleOptions.stroke_scale,
+    show_default=True,
+    help="Size of the strokes.",
 )
 @click.option("--preserve-color", is_flag=True, help="Begin with the original's colours.")
 @click.option("--mirror", is_flag=True, help="Begin mirrored.")

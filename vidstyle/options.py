@@ -12,6 +12,9 @@ ColorOrder = Literal["rgb", "bgr"]
 Recipe = Literal["best", "gatys"]
 Propagation = Literal["warp", "net"]
 
+STROKE_SCALES = (0.25, 4.0)
+"""Between these a net's strokes may be made smaller and larger."""
+
 
 @dataclass(frozen=True)
 class Trim:

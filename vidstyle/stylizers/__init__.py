@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vidstyle.errors import StyleError, UsageError
-from vidstyle.options import StyleOptions
+from vidstyle.options import STROKE_SCALES, StyleOptions
 from vidstyle.stages import Stylizer
 from vidstyle.styling import Blend, parse_style
 from vidstyle.stylizers.catalog import find_style
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from vidstyle.stylizers.nets import Net
 
 LEAST_HEIGHT = 16
-STROKE_SCALES = (0.25, 4.0)
 
 
 def load_stylizer(
