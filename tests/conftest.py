@@ -34,6 +34,14 @@ def lively_net(architecture: str) -> torch.nn.Module:
     return net.eval()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_tiles() -> Iterator[None]:
+    """torch paints in float32 on every processor, so that it can be compared; `test_torch_cpu.py` sees to bfloat16."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vidstyle.stylizers.torch_cpu.has_tiles", lambda: False)
+        yield
+
+
 @pytest.fixture(scope="session")
 def nets() -> dict[str, torch.nn.Module]:
     """Architecture -> a net."""

@@ -83,7 +83,7 @@ class Conversion:
         self._count = self._done = 0
         self._resumable = False
         with ExitStack() as stack:
-            source = open_source(spec, options.trim, options.allow_network)
+            source = open_source(spec, options.trim, options.allow_network, _card_of(options.style.device))
             self._source = stack.enter_context(closing(with_mask(source, options)))
             self._sink = stack.enter_context(closing(self._open_sink()))
             self._opened = stack.pop_all()
@@ -180,6 +180,11 @@ def convert(
         on_start(conversion.info)
         conversion.run(on_frame)
         return conversion.publish()
+
+
+def _card_of(device: str) -> str | None:
+    """The graphics card that decodes: the one that was asked for. With `auto` the processor does, which has little else to do."""
+    return device.partition(":")[2] or "0" if device.startswith("cuda") else None
 
 
 def with_mask(source: Source, options: ConvertOptions) -> Source:

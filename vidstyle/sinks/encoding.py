@@ -121,7 +121,7 @@ class FrameEncoder:
             pixels = turned(pixels, self._turn)
         if any(self._pad):
             pixels = np.pad(pixels, ((0, self._pad[1]), (0, self._pad[0]), (0, 0)), mode="edge")
-        converted = self._convert(np.ascontiguousarray(pixels))
+        converted = self._convert(_in_rows(pixels))
         converted.pts, converted.time_base, converted.duration = frame.pts, frame.time_base, frame.duration
         return converted
 
@@ -153,6 +153,12 @@ class FrameEncoder:
         if self.dropped:
             found.append(f"GIF counts hundredths of a second: {self.dropped} frames closer than that were left out")
         return found
+
+
+def _in_rows(pixels: np.ndarray) -> np.ndarray:
+    """`pixels` (H, W, C), copied only where FFmpeg could not read them as they lie: a part of a larger picture is no matter."""
+    row, *within = pixels.strides
+    return pixels if row >= pixels.shape[1] * pixels.shape[2] and within == [pixels.shape[2], 1] else np.ascontiguousarray(pixels)
 
 
 def _fine(time_base: Fraction) -> Fraction:

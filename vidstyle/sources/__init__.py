@@ -39,15 +39,19 @@ def is_image(spec: str) -> bool:
     return not is_url(spec) and Path(spec).suffix.lower() in IMAGE_SUFFIXES
 
 
-def open_source(spec: str, trim: Trim = Trim(), allow_network: bool = False) -> Source:
-    """A `Source` for a file or URL; raises `InputError` or `UsageError` (see `media.open_media`)."""
+def open_source(spec: str, trim: Trim = Trim(), allow_network: bool = False, card: str | None = None) -> Source:
+    """A `Source` for a file or URL; raises `InputError` or `UsageError` (see `media.open_media`).
+
+    `card`: the number of the graphics card that decodes what it can; None: none does.
+    """
     if is_image(spec):
         from vidstyle.sources.images import ImageSource
 
         return ImageSource(Path(spec))
     from vidstyle.sources.video import VideoSource
 
-    return VideoSource(spec, trim, allow_network)
+    source = VideoSource(spec, trim, allow_network)
+    return source if card is None or is_url(spec) else source.on_card(card)
 
 
 def glance(spec: str) -> tuple[int, int] | None:

@@ -17,6 +17,8 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from vidstyle.sources.nvdec import card_decoder
+
 BROKEN = (av.error.FFmpegError, OSError, ValueError, IndexError)
 """What PyAV raises over damaged data."""
 
@@ -43,13 +45,15 @@ class Decoding:
     """The frames of a video stream, in the order they are shown.
 
     Where packets were damaged and gave no frame, the frame before is held, so that the picture stays as long as it was.
+    `card`: the number of the graphics card that decodes as long as it can; None: none does.
     """
 
-    def __init__(self, stream: VideoStream, max_pixels: int) -> None:
+    def __init__(self, stream: VideoStream, max_pixels: int, card: str | None = None) -> None:
         self.failed = self.corrupt = self.held = 0
         """Packets that raised, frames marked as damaged by the decoder, frames that stand in for others."""
         self._decoder = _decoder_of(stream, max_pixels)
         self._is_own = self._decoder is not stream.codec_context
+        self._on_card = None if card is None or self._is_own else card_decoder(stream, max_pixels, card)
         # AVI tells when frames are decoded, not when they are shown: what its packets claim of that is guessed.
         self._by_decoding_time = stream.container.format.name == "avi"
         self._waiting: list[int] = []  # pts of packets whose frame has not come yet
@@ -57,13 +61,23 @@ class Decoding:
         self._last: Decoded | None = None
         self._stream = stream
         self._group: list[Packet[VideoStream]] = []
+        self._group_before: list[Packet[VideoStream]] = []
+        self._came: int | None = None  # pts of the last frame that the card gave
+
+    @property
+    def is_on_card(self) -> bool:
+        """Whether a graphics card decodes."""
+        return self._on_card is not None
 
     def sought(self) -> None:
         """Forget what came before: the file was read on from elsewhere."""
         if self._is_own:  # the stream's own is flushed by seeking
             self._decoder.flush_buffers()
+        if self._on_card is not None:
+            self._on_card.flush()
         self.failed = self.corrupt = self.held = 0
-        self._waiting, self._hurt_until, self._last, self._group = [], None, None, []
+        self._waiting, self._hurt_until, self._last, self._came = [], None, None, None
+        self._group, self._group_before = [], []
 
     def frames(self, packet: Packet[VideoStream] | None) -> Iterator[Decoded]:
         """The frames that `packet` completes; with None those left at the end."""
@@ -71,15 +85,11 @@ class Decoding:
             heapq.heappush(self._waiting, packet.pts)
         if packet is not None:
             if packet.is_keyframe:
+                self._group_before = self._group if self._on_card is not None else []
                 self._group = []
             if len(self._group) <= MAX_GROUP:
                 self._group.append(packet)
-        try:
-            frames = self._decoder.decode(packet)
-        except BROKEN:
-            frames = []
-            self.failed += 1
-            self._hurt(packet)
+        frames = self._decoded(packet)
         if packet is not None and packet.is_corrupt:
             self._hurt(packet)
         for frame in frames:
@@ -89,6 +99,30 @@ class Decoding:
             if self._waiting and self._last is not None and 0 < len(self._group) <= MAX_GROUP:
                 yield from self._given_up()
             yield from self._held_before(None)
+
+    def _decoded(self, packet: Packet[VideoStream] | None) -> list[VideoFrame]:
+        if self._on_card is None:
+            return self._in_software(packet)
+        if (on_card := self._on_card.decode(packet)) is not None:
+            return on_card
+        # Once more from the last keyframe but one on, since frames come late, but for those that came already.
+        self._on_card = None
+        self._came = self._last.pts if self._last is not None else None
+        again = [*self._group_before, *self._group, *([None] if packet is None else [])]
+        self._group_before = []
+        return [frame for p in again for frame in self._in_software(p)]
+
+    def _in_software(self, packet: Packet[VideoStream] | None) -> list[VideoFrame]:
+        try:
+            frames = self._decoder.decode(packet)
+        except BROKEN:
+            self.failed += 1
+            self._hurt(packet)
+            return []
+        return frames if self._came is None else [frame for frame in frames if (self._pts(frame) or 0) > self._came]
+
+    def _pts(self, frame: VideoFrame) -> int | None:
+        return frame.dts if self._by_decoding_time else frame.pts
 
     def _given_up(self) -> Iterator[Decoded]:
         """The last frames, once more with a single thread: several give up at the end, without a word, if one fails."""
@@ -105,7 +139,7 @@ class Decoding:
                 self._hurt(self._group[-1])
                 continue
             for frame in frames:
-                pts = frame.dts if self._by_decoding_time else frame.pts
+                pts = self._pts(frame)
                 if pts is not None and self._last is not None and self._last.pts is not None and pts > self._last.pts:
                     self.corrupt += frame.is_corrupt
                     yield from self._in_order(frame)
@@ -117,7 +151,7 @@ class Decoding:
             self._hurt_until = max(latest, self._hurt_until or latest)
 
     def _in_order(self, frame: VideoFrame) -> Iterator[Decoded]:
-        pts = frame.dts if self._by_decoding_time else frame.pts
+        pts = self._pts(frame)
         if pts is not None:
             yield from self._held_before(pts)
         self._last = Decoded(frame, pts, frame.duration or 0)

@@ -55,7 +55,10 @@ class PictureMaker:
             dst_color_range=2,
             threads=1,
         )
-        return np.asarray(rgb.to_ndarray(), np.uint8)
+        plane, channels = rgb.planes[0], 4 if has_alpha else 3
+        if plane.line_size != plane.width * channels:
+            return np.asarray(rgb.to_ndarray(), np.uint8)
+        return np.frombuffer(plane, np.uint8, plane.height * plane.line_size).reshape(plane.height, plane.width, channels)  # type: ignore[call-overload,no-any-return]
 
 
 def may_be_transparent(frame: VideoFrame) -> bool:

@@ -63,7 +63,7 @@ class VideoSource:
     joined transport streams (see `vidstyle.timeline`); where `trim.start` cuts something off they are moved by
     `shift_seconds`, so that the output begins at zero. `may_seek`: whether frames before `trim.start` may be jumped over in
     files without an index, whose times before that point then stay unknown. `window` takes a part of that, without moving
-    timestamps; `info` then are the facts of the whole.
+    timestamps; `info` then are the facts of the whole. `card`: the number of the graphics card that decodes, where it can.
     """
 
     def __init__(
@@ -74,8 +74,9 @@ class VideoSource:
         may_seek: bool = False,
         window: Window = Window(),
         info: VideoInfo | None = None,
+        card: str | None = None,
     ) -> None:
-        self._spec, self._trim, self._allow_network = spec, trim, allow_network
+        self._spec, self._trim, self._allow_network, self._card = spec, trim, allow_network, card
         self._container = open_media(spec, allow_network)
         try:
             self._may_seek = may_seek or not may_jump(self._container)
@@ -87,7 +88,7 @@ class VideoSource:
             self._shift = ticks + round(self._start / self._time_base) if ticks else 0
             self.shift_seconds = self._shift * self._time_base
             self._window = Window(*(None if x is None else x + self._shift for x in (window.first, window.end)))
-            self._decoding = Decoding(self._stream, MAX_PIXELS)
+            self._decoding = Decoding(self._stream, MAX_PIXELS, self._card)
             self._timeline = Timeline(self._container)
             self._deinterlacer = Deinterlacer()
             self._dropped = self._bumped = self._untimed = self._mistimed = 0
@@ -104,6 +105,23 @@ class VideoSource:
         except BaseException:
             self.close()
             raise
+
+    def on_card(self, card: str) -> VideoSource:
+        """The same video decoded on a graphics card, where that gives the very same first picture; else this one. The other one
+        is closed. The facts are those of this one, since the container tells the card's decoder less."""
+        try:
+            other = VideoSource(self._spec, self._trim, self._allow_network, info=self.info, card=card)
+        except VidstyleError:
+            return self
+        if other._decoding.is_on_card and np.array_equal(other._first_picture(), self._first_picture()):
+            self.close()
+            return other
+        other.close()
+        return self
+
+    def _first_picture(self) -> Pixels:
+        assert self._first is not None
+        return PictureMaker(self.info.width, self.info.height, self.info.alpha).picture(self._first.frame)[0]
 
     def _video_stream(self) -> VideoStream:
         stream = main_video(self._container)
@@ -199,13 +217,16 @@ class VideoSource:
         trim = Trim(begin, end if self._trim.end is None else min(end, self._trim.end))
         found = False
         if not self._timeline.joins:  # else the times are not the file's own, and seeking means those
-            with contextlib.suppress(VidstyleError), closing(VideoSource(self._spec, trim, self._allow_network, True)) as again:
+            with contextlib.suppress(VidstyleError), closing(self._reopened(trim)) as again:
                 for frame in again.frames():
                     found = found or np.array_equal(frame.pixels, first.pixels)
                     if found:
                         yield frame.pixels
         if not found:
             yield first.pixels
+
+    def _reopened(self, trim: Trim) -> VideoSource:
+        return VideoSource(self._spec, trim, self._allow_network, True, card=self._card)
 
     def _timestamp(self, decoded: Decoded, coming: Decoded | None, last: int | None) -> int | None:
         """The frame's pts; made up where it has none, None (leave the frame out) where it comes well before the last."""
@@ -276,7 +297,7 @@ class VideoSource:
         self._container.close()
         self._container = open_media(self._spec, self._allow_network)
         self._stream = self._video_stream()
-        self._decoding = Decoding(self._stream, MAX_PIXELS)
+        self._decoding = Decoding(self._stream, MAX_PIXELS, self._card)
         self._timeline = Timeline(self._container)
 
     def _decode(self) -> Iterator[Decoded]:

@@ -14,14 +14,22 @@ def find_device(name: str) -> torch.device:
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise DeviceError(f"expected to run on {name}, this torch has no CUDA; try --device cpu")
     try:
-        return torch.device(name)
+        device = torch.device(name)
     except RuntimeError:
         raise DeviceError(f"expected auto, cpu, cuda or cuda:N as the device, got {name}") from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise DeviceError(f"expected to run on {name}, there are {torch.cuda.device_count()} graphics cards; they count from 0")
+    return device
 
 
 def bfloat16_is_fast(device: torch.device) -> bool:
     """Whether the device computes in bfloat16; elsewhere it would be slower than float32."""
     return device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()
+
+
+def has_tiles() -> bool:
+    """Whether the processor multiplies bfloat16 matrices in AMX tiles."""
+    return torch.cpu._is_amx_tile_supported() and torch.cpu._is_avx512_bf16_supported()
 
 
 def autocast(device: torch.device) -> torch.autocast:

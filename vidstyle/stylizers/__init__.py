@@ -79,10 +79,22 @@ def _blend(blend: Blend, options: StyleOptions, lanes: int | None, cores: int | 
 def _load(net: Net, options: StyleOptions, lanes: int | None, cores: int | None) -> Stylizer:
     if net.model is None and options.backend == "onnx":
         raise StyleError(f"expected an .onnx model for the backend onnx, got {net.path}")
-    if options.backend == "torch" or net.model is None:
+
+    def in_torch(device: str) -> Stylizer:
         from vidstyle.stylizers.torch import load_torch_stylizer
 
-        return load_torch_stylizer(net.path, options.device, net.model)
-    from vidstyle.stylizers.onnx import OnnxStylizer
+        return load_torch_stylizer(net.path, device, net.model, lanes, cores)
 
-    return OnnxStylizer(net.path, options.device, options.model_color, lanes, cores, net.model)
+    def in_onnx(device: str) -> Stylizer:
+        from vidstyle.stylizers.onnx import OnnxStylizer
+
+        return OnnxStylizer(net.path, device, options.model_color, lanes, cores, net.model)
+
+    if options.backend == "torch" or net.model is None:
+        return in_torch(options.device)
+    if options.backend == "auto" and options.device != "cpu":
+        from vidstyle.stylizers.choosing import architecture_of, fastest, may_choose
+
+        if may_choose(net.model):
+            return fastest({"onnx": in_onnx, "torch": in_torch}, options.device, architecture_of(net.model))
+    return in_onnx(options.device)

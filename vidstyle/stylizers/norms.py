@@ -39,9 +39,10 @@ def measuring(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[str]]:
         epsilon = next((a.f for a in node.attribute if a.name == "epsilon"), 1e-5)
         kept += [
             helper.make_node("ReduceMean", [x], [f"{own}.mean"], axes=[2, 3], keepdims=1),
-            helper.make_node("Sub", [x, f"{own}.mean"], [f"{own}.centred"]),
-            helper.make_node("Mul", [f"{own}.centred", f"{own}.centred"], [f"{own}.squares"]),
-            helper.make_node("ReduceMean", [f"{own}.squares"], [f"{own}.var"], axes=[2, 3], keepdims=1),
+            helper.make_node("Mul", [x, x], [f"{own}.squares"]),
+            helper.make_node("ReduceMean", [f"{own}.squares"], [f"{own}.square"], axes=[2, 3], keepdims=1),
+            helper.make_node("Mul", [f"{own}.mean", f"{own}.mean"], [f"{own}.squared"]),
+            helper.make_node("Sub", [f"{own}.square", f"{own}.squared"], [f"{own}.var"]),
         ]
         names += [mean, var]
         outputs += [f"{own}.mean", f"{own}.var"]

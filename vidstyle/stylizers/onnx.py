@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import logging
-import os
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 
@@ -14,19 +14,28 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 
-from vidstyle.errors import DeviceError, StyleError
+from vidstyle.errors import MemoryLimitError, StyleError, VidstyleError
 from vidstyle.frames import Pixels
 from vidstyle.options import ColorOrder
 from vidstyle.pipeline import usable_cores
 from vidstyle.stylizers import norms
+from vidstyle.stylizers.binding import LANES, BoundNet, open_weights
+from vidstyle.stylizers.fitting import Fitting, reach
+from vidstyle.stylizers.folding import folded
+from vidstyle.stylizers.guided import scaled
 from vidstyle.stylizers.padding import pad_to_multiple
+from vidstyle.stylizers.sessions import CPU, gpu_of, open_session, place_of, run_session
 
 log = logging.getLogger(__name__)
 
 MAX_MODEL_BYTES = 512 << 20
 MAX_LANES = 4
 _FOREIGN_MULTIPLE = 4
-_FATAL = 4  # ONNX Runtime's log level
+_MEASURED_PIXELS = 4 << 20
+"""Pictures are measured side by side up to so many pixels: 150 bytes each are needed for that."""
+
+_LEAST_MEASURED = 64
+"""Pictures are not made smaller than this to be measured."""
 
 
 class OnnxStylizer:
@@ -35,6 +44,9 @@ class OnnxStylizer:
     A foreign one takes and gives float (N, 3, H, W) in 0..255; where its size is fixed, pictures are scaled to it and back.
     `lanes` None: as many as make the most frames a second on `cores`, None: on all there are; 1 makes each frame soonest.
     `model` is what `read_model` made of the file `path`, or what was made of several.
+
+    On a graphics card a net of ours runs in half precision (`stylizers.binding`). Where there is too little memory for a batch,
+    fewer pictures are painted at once, and then parts of them (`stylizers.fitting`).
     """
 
     def __init__(
@@ -54,20 +66,46 @@ class OnnxStylizer:
         # frame; a foreign net may be large, and lanes take memory each.
         self.lanes = lanes or (min(cores, MAX_LANES) if self.facts else 1)
         self._threads = max(1, cores // self.lanes)
-        self.session = self._open(self._model, self._threads)
-        if self.session.get_providers()[0] != "CPUExecutionProvider":
-            self.lanes = 1
-        self._input, self._output = self.session.get_inputs()[0].name, self.session.get_outputs()[0].name
         self._engine: _Foreign | None = None
+        self._bound: BoundNet | None = None
         if self.facts:
-            try:
-                self._margin, self._multiple = int(self.facts["margin"]), int(self.facts["multiple"])
-            except (KeyError, ValueError):
-                raise StyleError(f"expected vidstyle's facts in the model, found them broken: {path}") from None
+            self._margin, self._multiple = self._sizes()
+            self._bound = self._on_gpu()
+        self.session = self._bound.session if self._bound is not None else self._open_net(self._model)
+        if self.session.get_providers()[0] != CPU:
+            self.lanes = 1 if self._bound is None else lanes or LANES
+        self._input, self._output = self.session.get_inputs()[0].name, self.session.get_outputs()[0].name
+        if self.facts:
             if self.session.get_inputs()[0].type != "tensor(uint8)":
                 raise StyleError(f"expected a model that takes uint8 pictures, got {self.session.get_inputs()[0].type}: {path}")
+            self._fitting = Fitting(reach(self._model), self._multiple)
         else:
             self._engine = _Foreign(self.session, path, model_color)
+            self._fitting = Fitting(None, 1)
+
+    def _sizes(self) -> tuple[int, int]:
+        """The net's margin and multiple."""
+        try:
+            return int(self.facts["margin"]), int(self.facts["multiple"])
+        except (KeyError, ValueError):
+            raise StyleError(f"expected vidstyle's facts in the model, found them broken: {self._path}") from None
+
+    def _on_gpu(self) -> BoundNet | None:
+        """The net on the graphics card; None where it is to run on the CPU."""
+        if gpu_of(self._device) is None:
+            return None
+        try:
+            bound = BoundNet(
+                self._model,
+                lambda data: open_session(data, self._path, self._device, self._threads, graphs=True),
+                self._margin,
+            )
+        except VidstyleError:
+            raise
+        except (KeyError, IndexError, TypeError, ValueError, onnx.shape_inference.InferenceError) as error:
+            raise StyleError(f"expected a net that vidstyle trained, found another graph: {self._path}") from error
+        self._weights = bound.weights
+        return bound if bound.session.get_providers()[0] != CPU else None
 
     def for_shot(self, pictures: Iterable[Pixels]) -> OnnxStylizer:
         if self._engine is not None or not norms.nodes(self._model):
@@ -87,14 +125,27 @@ class OnnxStylizer:
 
     def _measured(self, pictures: Iterable[Pixels]) -> norms.Statistics:
         session, names = self._measuring
-        return norms.mean_statistics(
-            names, (run_session(session, None, self._input, self._padded([picture])) for picture in pictures)
-        )
+
+        def measured(picture: Pixels) -> list[np.ndarray]:
+            try:
+                return run_session(session, None, self._input, self._padded([picture]))
+            except MemoryLimitError:  # a smaller picture's are near, and better than none
+                if picture.shape[0] < 2 * _LEAST_MEASURED:
+                    raise
+                return measured(scaled(picture, picture.shape[0] // 2))
+
+        shown = list(pictures)
+        at_once = max(1, min(self.lanes, _MEASURED_PIXELS // shown[0][..., 0].size)) if shown else 1
+        with ThreadPoolExecutor(at_once, "vidstyle-measuring") as lanes:
+            return norms.mean_statistics(names, lanes.map(measured, shown))
 
     def _with(self, statistics: norms.Statistics) -> OnnxStylizer:
         changed = copy.copy(self)
         changed._model = norms.with_statistics(self._model, statistics)
-        changed.session = self._open(changed._model, self._threads)
+        if self._bound is not None:
+            changed._weights = open_weights(changed._model)[1]
+        else:
+            changed.session = self._open_net(changed._model)
         return changed
 
     @cached_property
@@ -102,26 +153,39 @@ class OnnxStylizer:
         model, names = norms.measuring(self._model)
         return self._open(model, max(1, self._threads // 2)), names  # painting may go on meanwhile
 
+    def _open_net(self, model: onnx.ModelProto) -> ort.InferenceSession:
+        if self.facts:
+            try:
+                model = folded(model, margin=self._margin)
+            except (KeyError, IndexError, TypeError) as error:
+                raise StyleError(f"expected a net that vidstyle trained, found another graph: {self._path}") from error
+        return self._open(model, self._threads)
+
     def _open(self, model: onnx.ModelProto, threads: int) -> ort.InferenceSession:
-        return _session(model.SerializeToString(), self._path, self._device, threads)
+        return open_session(model.SerializeToString(), self._path, self._device, threads, tensorrt=_has_fixed_size(model))
 
     def _padded(self, pictures: Sequence[Pixels]) -> Pixels:
         return pad_to_multiple(pictures, self._margin, self._multiple)
 
     def stylize(self, pictures: Sequence[Pixels]) -> Pixels:
-        if self._engine is not None:
-            return self._engine.stylize(pictures)
-        h, w = pictures[0].shape[:2]
-        painted = run_session(self.session, [self._output], self._input, self._padded(pictures))[0]
-        m = self._margin
+        batch = pictures[0][None] if len(pictures) == 1 else np.stack(pictures)
+        return self._fitting.paint(batch, self._paint if self._engine is None else self._engine.stylize)
+
+    def _paint(self, batch: Pixels) -> Pixels:
+        h, w = batch.shape[1:3]
+        padded = self._padded(list(batch))
+        if self._bound is not None:
+            painted = self._bound.paint(self._weights, padded)
+        else:
+            painted = run_session(self.session, [self._output], self._input, padded)[0]
+        m = self._margin - (padded.shape[1] - painted.shape[1]) // 2  # of which the net may have cut off most itself
         return painted[:, m : m + h, m : m + w]
 
     def at(self, seconds: float) -> OnnxStylizer:
         return self
 
     def describe(self) -> str:
-        provider = self.session.get_providers()[0].removesuffix("ExecutionProvider")
-        return f"ONNX Runtime on {provider}"
+        return f"ONNX Runtime on {place_of(self.session)}"
 
 
 class _Foreign:
@@ -142,12 +206,12 @@ class _Foreign:
         if self._size:
             log.warning("the model works at %dx%d only: pictures are scaled to that and back", *self._size)
 
-    def stylize(self, pictures: Sequence[Pixels]) -> Pixels:
-        h, w = pictures[0].shape[:2]
+    def stylize(self, pictures: Pixels) -> Pixels:
+        h, w = pictures.shape[1:3]
         if self._size:
             batch = np.stack([cv2.resize(p, self._size, interpolation=cv2.INTER_AREA) for p in pictures])
         else:
-            batch = pad_to_multiple(pictures, 0, _FOREIGN_MULTIPLE)
+            batch = pad_to_multiple(list(pictures), 0, _FOREIGN_MULTIPLE)
         if self._bgr:
             batch = batch[..., ::-1]
         x = np.ascontiguousarray(batch.transpose(0, 3, 1, 2), np.float32)
@@ -161,16 +225,6 @@ class _Foreign:
         if self._size:
             painted = np.stack([cv2.resize(p, (w, h), interpolation=cv2.INTER_CUBIC) for p in painted])
         return painted[:, :h, :w]
-
-
-def run_session(session: ort.InferenceSession, outputs: list[str] | None, name: str, batch: np.ndarray) -> list[np.ndarray]:
-    """One run, all outputs where `outputs` is None; ONNX Runtime's exceptions become `StyleError`."""
-    options = ort.RunOptions()
-    options.log_severity_level = _FATAL  # errors are raised; said once, by us
-    try:
-        return [np.asarray(output) for output in session.run(outputs, {name: batch}, options)]
-    except Exception as error:  # onnxruntime's kinds derive from Exception alone
-        raise StyleError(f"the model failed on pictures {batch.shape}: {_first_line(error)}") from error
 
 
 def read_model(path: Path) -> onnx.ModelProto:
@@ -209,49 +263,7 @@ def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
                     yield from _graphs(inner)
 
 
-def _session(model: bytes, path: Path, device: str, threads: int) -> ort.InferenceSession:
-    providers = _providers(device)
-    options = ort.SessionOptions()
-    options.log_severity_level = _FATAL
-    options.intra_op_num_threads = threads
-    # Spinning threads would take the cores from the decoder and the encoder.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    try:
-        session = ort.InferenceSession(model, options, providers=providers)
-    except Exception as error:  # onnxruntime's kinds derive from Exception alone
-        raise StyleError(f"ONNX Runtime cannot load {path}: {_first_line(error)}") from error
-    if device.startswith("cuda") and session.get_providers()[0] != "CUDAExecutionProvider":
-        raise DeviceError(
-            f"expected to run on {device}, ONNX Runtime got no CUDA; try pip install 'vidstyle[cuda]' or --device cpu"
-        )
-    return session
-
-
-def _providers(device: str) -> list[str | tuple[str, dict[str, str]]]:
-    if device == "cpu":
-        return ["CPUExecutionProvider"]
-    available = "CUDAExecutionProvider" in ort.get_available_providers()
-    kind, _, index = device.partition(":")
-    if kind not in ("auto", "cuda") or (index and not index.isdigit()):
-        raise DeviceError(f"expected auto, cpu, cuda or cuda:N as the device, got {device}")
-    if kind == "cuda" and not available:
-        raise DeviceError(
-            f"expected to run on {device}, this ONNX Runtime has no CUDA; try pip install 'vidstyle[cuda]' or --device cpu"
-        )
-    if kind == "cuda" and not _has_nvidia():
-        raise DeviceError(f"expected to run on {device}, found no NVIDIA driver; try --device cpu")
-    if not available or not _has_nvidia():
-        return ["CPUExecutionProvider"]
-    if hasattr(ort, "preload_dlls"):
-        ort.preload_dlls()
-    cuda = ("CUDAExecutionProvider", {"device_id": index or "0", "cudnn_conv_algo_search": "HEURISTIC"})
-    return [cuda, "CPUExecutionProvider"]
-
-
-def _has_nvidia() -> bool:
-    """Whether an NVIDIA driver is loaded; asking CUDA without one only prints errors."""
-    return os.path.exists("/proc/driver/nvidia/version") or os.name == "nt"
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
+def _has_fixed_size(model: onnx.ModelProto) -> bool:
+    """Whether a model takes batches of pictures of one shape only."""
+    shapes = [i.type.tensor_type.shape.dim for i in model.graph.input]
+    return all(len(dims) == 4 and all(d.dim_value for d in dims) for dims in shapes)

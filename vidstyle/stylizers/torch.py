@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import onnx
 
-from vidstyle.errors import MissingExtraError, StyleError
+from vidstyle.errors import DeviceError, MissingExtraError, StyleError, VidstyleError
 from vidstyle.frames import Pixels
+from vidstyle.pipeline import usable_cores
 
 try:
     import torch
@@ -24,41 +25,91 @@ except ImportError as error:
 from vidstyle.studio.device import find_device
 from vidstyle.studio.export import load_net, net_of
 from vidstyle.studio.transformer_net import MARGIN, MULTIPLE
+from vidstyle.stylizers.fitting import Fitting, first_line, is_out_of_memory, not_enough, reach
 from vidstyle.stylizers.padding import pad_to_multiple
+from vidstyle.stylizers.torch_cpu import CpuNet
+from vidstyle.stylizers.torch_cuda import LANES, CudaNet
+
+MAX_LANES = 4
 
 MAX_BASE_CHANNELS = 256
 """A file that claims a wider net is refused before memory is taken for it; the widest known has 32."""
 
 
-def load_torch_stylizer(path: Path, device: str, model: onnx.ModelProto | None = None) -> TorchStylizer:
+def load_torch_stylizer(
+    path: Path, device: str, model: onnx.ModelProto | None = None, lanes: int | None = None, cores: int | None = None
+) -> TorchStylizer:
     """A stylizer for an .onnx that vidstyle trained, or a .pth of pytorch/examples; raises `StyleError`, `DeviceError`.
 
-    `model`: what was read of the .onnx, or made of several.
+    `model`: what was read of the .onnx, or made of several. `lanes` and `cores` as for `OnnxStylizer`.
     """
     if path.suffix.lower() == ".onnx":
         net, _ = load_net(path) if model is None else net_of(model, path)
-        return TorchStylizer(net, device, scale=255.0, margin=MARGIN, multiple=MULTIPLE)
+        overlap = reach(onnx.load(path, load_external_data=False) if model is None else model)
+        return TorchStylizer(net, device, 255.0, MARGIN, MULTIPLE, overlap, half=True, lanes=lanes, cores=cores)
     return TorchStylizer(_load_examples_net(path), device, scale=1.0, margin=0, multiple=4)
 
 
 class TorchStylizer:
-    """Runs `net` (float RGB in 0..255 / `scale`, (N, 3, H, W)) in evaluation mode."""
+    """Runs `net` (float RGB in 0..255 / `scale`, (N, 3, H, W)) in evaluation mode.
 
-    lanes = 1
+    In half precision where it is `half` and that is fast (`stylizers.torch_cuda`, `stylizers.torch_cpu`). `overlap`: pixels by
+    which parts of pictures overlap where there is too little memory for whole ones; None where the net takes its norms from the
+    whole. `lanes` and `cores` as for `OnnxStylizer`.
+    """
 
-    def __init__(self, net: nn.Module, device: str, scale: float, margin: int, multiple: int) -> None:
+    def __init__(
+        self,
+        net: nn.Module,
+        device: str,
+        scale: float,
+        margin: int,
+        multiple: int,
+        overlap: int | None = None,
+        half: bool = False,
+        lanes: int | None = None,
+        cores: int | None = None,
+    ) -> None:
         self._device = find_device(device)
-        self._net = net.eval().to(self._device)
         self._scale, self._margin, self._multiple = scale, margin, multiple
+        self._fitting = Fitting(overlap, multiple)
+        self._cuda: CudaNet | None = None
+        self._cpu: CpuNet | None = None
+        self._weights: list[Tensor] = []
+        self.lanes = 1
+        try:
+            self._net = net.eval().to(self._device)
+            if self._device.type == "cuda":
+                self._cuda = CudaNet(self._net, self._device, scale, half)
+                self.lanes = LANES
+            elif half:
+                cores = cores or usable_cores()
+                self.lanes = lanes or min(cores, MAX_LANES)
+                self._cpu = CpuNet(scale, self.lanes, cores)
+            self._ready()
+        except RuntimeError as error:
+            raise _failure(error, ()) from error
 
     def stylize(self, pictures: Sequence[Pixels]) -> Pixels:
         h, w = pictures[0].shape[:2]
         m = self._margin
+        painted = self._fitting.paint(pad_to_multiple(pictures, m, self._multiple), self._paint)
+        return painted[:, m : m + h, m : m + w]
+
+    def _paint(self, batch: Pixels) -> Pixels:
+        try:
+            if self._cuda is not None:
+                return self._cuda.paint(self._weights, batch)
+            if self._cpu is not None:
+                return self._cpu.paint(self._plain, batch)
+            return self._paint_plainly(batch)
+        except (RuntimeError, MemoryError) as error:
+            raise _failure(error, batch.shape) from error
+
+    def _paint_plainly(self, batch: Pixels) -> Pixels:
         with torch.inference_mode():
-            batch = torch.from_numpy(pad_to_multiple(pictures, m, self._multiple)).to(self._device)
-            x = batch.permute(0, 3, 1, 2).float() / self._scale
-            y = self._net(x)[..., m : m + h, m : m + w]
-            y = (y * self._scale + 0.5).clamp(0, 255).to(torch.uint8)
+            x = torch.from_numpy(batch).to(self._device).permute(0, 3, 1, 2).float() / self._scale
+            y = (self._net(x) * self._scale + 0.5).clamp(0, 255).to(torch.uint8)
         return np.asarray(y.permute(0, 2, 3, 1).contiguous().cpu().numpy())
 
     def for_shot(self, pictures: Iterable[Pixels]) -> TorchStylizer:
@@ -75,7 +126,7 @@ class TorchStylizer:
         shot = copy.copy(self)
         shot._net = copy.deepcopy(self._net)
         shot._net.load_state_dict({name: torch.from_numpy(value) for name, value in statistics.items()}, strict=False)
-        return shot
+        return shot._ready()
 
     def adapted(self, picture: Pixels, share: float) -> TorchStylizer:
         return self._measuring([(picture, share)])
@@ -85,20 +136,39 @@ class TorchStylizer:
         if not any(isinstance(m, nn.InstanceNorm2d) and m.track_running_stats for m in self._net.modules()):
             return self
         shot = copy.copy(self)
-        shot._net = copy.deepcopy(self._net).train()
+        shot._net, shot._cuda, shot._cpu = copy.deepcopy(self._net).train(), None, None  # in full precision, as it is
         norms = [m for m in shot._net.modules() if isinstance(m, nn.InstanceNorm2d)]
         for picture, share in pictures:
             for norm in norms:
                 norm.momentum = share
             shot.stylize([picture])
         shot._net.eval()
-        return shot
+        shot._cuda, shot._cpu = self._cuda, self._cpu
+        return shot._ready()
+
+    def _ready(self) -> TorchStylizer:
+        """Itself, once what is needed of its net for painting is there."""
+        if self._cuda is not None:
+            self._weights = self._cuda.weights_of(self._net)
+        if self._cpu is not None:
+            self._plain = self._cpu.ready(self._net)
+        return self
 
     def at(self, seconds: float) -> TorchStylizer:
         return self
 
     def describe(self) -> str:
-        return f"torch on {self._device}"
+        return f"torch on {self._device}" + (f" in {self._cpu.precision}" if self._cpu is not None else "")
+
+
+def _failure(error: Exception, shape: tuple[int, ...]) -> VidstyleError:
+    """What it means that torch failed, on pictures of `shape`: too little memory, the graphics card, or the model."""
+    if is_out_of_memory(error):
+        return not_enough(error)
+    if "cuda" in str(error).lower() or "cudnn" in str(error).lower():
+        what = first_line(error)
+        return DeviceError(f"expected the graphics card to go on painting, it failed ({what}); try again, or --device cpu")
+    return StyleError(f"the model failed on pictures {shape}: {first_line(error)}")
 
 
 class ExamplesTransformerNet(nn.Module):
