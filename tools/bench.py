@@ -1,250 +1,182 @@
-"""Speed and memory of a conversion on the CPU, side by side in one run: our compact net and the full TransformerNet.
+"""Speed and memory of conversions: what `vidstyle bench` measures, beside the known tools' way, and over sizes and lengths.
 
-    python tools/bench.py [--output tools/results/bench.json] [--cores 2]
+    python tools/bench.py [--peers] [--sweep] [--plots] [--cores 2] [--output tools/results/bench.json]
 
-The clip is `samples/boat.mp4`, scaled and repeated. The full net is untrained: its speed does not depend on its weights.
-It is measured as the known tools run it (instance norms computed frame by frame) and, the harder comparison, with the norms
-folded as ours are. Times of different machines differ: compare the ratios.
+The clip is `samples/boat.mp4`, scaled and repeated. --peers measures in the same rounds how the known tools would convert it
+(`tools/peers.py`); their clips are the first frames of ours, since they take seconds a frame. --sweep converts once at each of
+many sizes and lengths, in a process of its own. --small does a little of everything, to see whether the benchmark works, and
+writes nothing unless --output says where. Times of different machines differ: compare the ratios.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
-import platform
-import statistics
-import subprocess
+import shlex
 import sys
 import tempfile
-import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
-from fractions import Fraction
-from itertools import chain, cycle, islice
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
-import onnx
-import onnxruntime
-import torch
-from torch import nn
 
-import vidstyle
-from vidstyle.convert import convert
-from vidstyle.frames import Frame
-from vidstyle.options import ConvertOptions, Trim
-from vidstyle.sinks import open_video_sink
-from vidstyle.sources import open_source
-from vidstyle.stages import Stylizer
-from vidstyle.studio.export import export_onnx
-from vidstyle.studio.transformer_net import MARGIN, MULTIPLE, TransformerNet
-from vidstyle.stylizers.catalog import find_style
-from vidstyle.stylizers.onnx import OnnxStylizer
-from vidstyle.stylizers.torch import TorchStylizer
+from vidstyle.bench.clips import RATE, made_clip
+from vidstyle.bench.measure import measure_clips
+from vidstyle.bench.options import BenchOptions, Size
+from vidstyle.bench.process import run_as_user
+from vidstyle.machine import machine
+from vidstyle.options import StyleOptions
+from vidstyle.stylizers import load_stylizer
 
 ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "tools" / "results"
 SAMPLE = ROOT / "samples" / "boat.mp4"
-SIZES = ((640, 360), (1280, 720))
-RATE = 25
-NET_RUNS = {"compact": 24, "full": 4}
-CLIP_SECONDS = {"compact": 10, "full": 0.4}
-REPEATS = 3
-MEMORY_SECONDS = (10, 60)
-# Not the parent's view of the child: that begins with the parent's own size.
-_RUN_AND_TELL_PEAK = """
-import re, sys
-from vidstyle.cli import run_command_line
-if run_command_line(sys.argv[1:]):
-    raise SystemExit("failed")
-print(re.search("VmHWM:.*", open("/proc/self/status").read())[0])
-"""
+
+__all__ = ["ROOT", "machine"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is measured: sizes in pixels, lengths in seconds."""
+
+    options: BenchOptions
+    peer_frames: int
+    sweep_sizes: tuple[tuple[Size, float], ...]
+    """Each with the length of its clip."""
+    sweep_lengths: tuple[float, ...]
+    sweep_length_size: Size
+
+
+ON_CPU = StyleOptions(device="cpu")
+FULL = Plan(
+    BenchOptions(ON_CPU, ((640, 360), (1280, 720)), seconds=10, rounds=3),
+    8,
+    (((640, 360), 4), ((960, 540), 4), ((1280, 720), 4), ((1920, 1080), 3), ((2560, 1440), 3), ((3840, 2160), 2)),
+    (5, 20, 60, 180, 600),
+    (640, 360),
+)
+SMALL = Plan(BenchOptions(ON_CPU, ((128, 96), (256, 192)), 1, 1), 2, (((128, 96), 1), ((256, 192), 1)), (1, 2, 4), (128, 96))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, default=ROOT / "tools" / "results" / "bench.json")
+    parser.add_argument("--peers", action="store_true", help="the known tools' way beside ours; needs torch")
+    parser.add_argument("--sweep", action="store_true", help="sizes up to 4K and lengths up to ten minutes")
+    parser.add_argument("--plots", action="store_true", help="draw what was measured, beside the results, or else in this folder")
+    parser.add_argument("--small", action="store_true", help="a little of everything: does the benchmark work?")
     parser.add_argument("--cores", type=int, default=2)
+    parser.add_argument("--output", type=Path)
     args = parser.parse_args()
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: args.cores])
-    torch.set_num_threads(args.cores)
-    with tempfile.TemporaryDirectory() as name:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: args.cores])
+    plan = SMALL if args.small else FULL
+    output = args.output or (None if args.small else RESULTS / "bench.json")
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
-        stylizers = make_stylizers(folder)
-        result: dict[str, Any] = {"command": "python tools/bench.py", "machine": machine(args.cores), "sizes": {}}
-        for width, height in SIZES:
-            print(f"{width}x{height}", flush=True)
-            clip = make_clip(folder / f"{height}.mp4", width, height, CLIP_SECONDS["compact"])
-            result["sizes"][f"{width}x{height}"] = {
-                "net_alone": net_alone(stylizers, width, height),
-                "stages": stages(clip, stylizers["compact"], args.cores, folder),
-                "end_to_end": end_to_end(clip, stylizers, folder),
-            }
-        result["peak_memory_1280x720"] = peak_memory(folder)
-        add_ratios(result)
-    args.output.parent.mkdir(parents=True, exist_ok=True)
-    args.output.write_text(json.dumps(result, indent=2) + "\n", "utf-8")
-    print(json.dumps(result["ratios"], indent=2))
+        found = {"command": command_line(), **stages(plan, folder, args.peers, args.cores)}
+        if args.sweep:
+            (folder / "sweep").mkdir()
+            found["sweep"] = {"command": command_line(), "machine": machine(args.cores), **sweep(plan, folder / "sweep")}
+    if output is not None:
+        found = write(output, found)
+    print(json.dumps(found, indent=2))
+    if args.plots:
+        from bench_plots import write_plots
+
+        write_plots(found, output.parent if output is not None else Path.cwd())
 
 
-def machine(cores: int) -> dict[str, Any]:
-    """What the figures were measured on."""
-    model = platform.processor()
-    if Path("/proc/cpuinfo").exists():
-        lines = [x for x in Path("/proc/cpuinfo").read_text().splitlines() if x.startswith(("model name", "flags"))]
-        model = next((x.split(":")[1].strip() for x in lines if x.startswith("model name")), model)
-        flags = next((x.split() for x in lines if x.startswith("flags")), [])
-        model += ", " + ("AVX-512" if "avx512f" in flags else "AVX2" if "avx2" in flags else "no AVX2")
-    packages = {m.__name__: m.__version__ for m in (av, np, onnxruntime, torch, vidstyle)}
-    return {"cpu": model, "cores": cores, "system": platform.system(), "python": platform.python_version(), **packages}
+def command_line() -> str:
+    """The command as it was given, without where the results go."""
+    given = sys.argv[1:]
+    if "--output" in given:
+        place = given.index("--output")
+        del given[place : place + 2]
+    return shlex.join(["python", "tools/bench.py", *given])
 
 
-def make_stylizers(folder: Path) -> dict[str, Stylizer]:
-    """The nets to compare."""
-    full = TransformerNet().eval()
-    folded = folder / "full.onnx"
-    export_onnx(full, "full", folded, {"name": "full"})
-    model = onnx.load(folded)
-    for node in model.graph.node:
-        if node.op_type == "BatchNormalization":  # per-frame statistics instead of tracked ones
-            node.op_type = "InstanceNormalization"
-            del node.input[3:]
-    onnx.save(model, folder / "full_instance_norm.onnx")
-    return {
-        "compact": OnnxStylizer(find_style("mosaic"), "cpu"),
-        "full_onnxruntime": OnnxStylizer(folder / "full_instance_norm.onnx", "cpu"),
-        "full_onnxruntime_folded": OnnxStylizer(folded, "cpu"),
-        "full_torch_eager": _Unfrozen(full),
+def write(path: Path, found: dict[str, Any]) -> dict[str, Any]:
+    """Write results; a sweep that was not made this time stays as it was, and tells itself when and where it was made."""
+    before = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    if "sweep" in before:
+        found.setdefault("sweep", before["sweep"])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(found, indent=2) + "\n", "utf-8")
+    return found
+
+
+def stages(plan: Plan, folder: Path, with_peers: bool, cores: int) -> dict[str, Any]:
+    """Ours, stage by stage, and in the same rounds the peers."""
+    options = plan.options
+    clips = [made_clip(folder, size, options.seconds, str(SAMPLE)) for size in options.sizes]
+    stylizer = load_stylizer(options.style)
+    if not with_peers:
+        return measure_clips(clips, stylizer, options, folder)
+    import torch
+    from peers import LABELS, make_peers
+
+    torch.set_num_threads(cores)
+    peers = make_peers(folder)
+    short = {clip.name: made_clip(folder, (clip.width, clip.height), plan.peer_frames / RATE, str(SAMPLE)) for clip in clips}
+
+    def peers_too(number: int) -> None:
+        for size, clip in short.items():
+            for name, peer in peers.items():
+                log.info("round %d: %s, %s", number, size, name)
+                peer.convert(Path(clip.spec), folder / "peer.mp4", size)
+
+    found = measure_clips(clips, stylizer, options, folder, peers_too)
+    found["peers"] = {
+        name: {"label": LABELS[name], **{size: compared(peer.result(size), found["sizes"][size]) for size in short}}
+        for name, peer in peers.items()
+    }
+    return found
+
+
+def compared(peer: dict[str, Any], ours: Mapping[str, Any]) -> dict[str, Any]:
+    """A peer's figures of one size, with how much faster ours is."""
+    if "trouble" in peer:
+        return peer
+    return peer | {
+        "ours_faster_by": round(ours["fps"] / peer["fps"], 1),
+        "our_net_faster_by": round(peer["net_ms"] / ours["net_ms"], 1),
     }
 
 
-class _Unfrozen(TorchStylizer):
-    """The full net in torch, norms computed frame by frame."""
+def sweep(plan: Plan, folder: Path) -> dict[str, Any]:
+    """Conversions at many sizes, and of many lengths at one size; and how their cost grows."""
 
-    def __init__(self, net: TransformerNet) -> None:
-        super().__init__(net, "cpu", scale=255.0, margin=MARGIN, multiple=MULTIPLE)
-        for module in net.modules():
-            if isinstance(module, nn.InstanceNorm2d):
-                module.train()
-
-
-def make_clip(path: Path, width: int, height: int, seconds: int) -> Path:
-    """`SAMPLE` scaled and repeated, without sound."""
-    with av.open(str(SAMPLE)) as source:
-        frames = [f.reformat(width, height) for f in source.decode(video=0)]
-    back_and_forth = cycle(chain(frames, reversed(frames)))
-    with av.open(str(path), "w") as output:
-        stream = output.add_stream("libx264", rate=RATE, options={"crf": "18", "preset": "veryfast"})
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        for number, frame in enumerate(islice(back_and_forth, seconds * RATE)):
-            frame.pts, frame.time_base = number, Fraction(1, RATE)
-            output.mux(stream.encode(frame))
-        output.mux(stream.encode(None))
-    return path
-
-
-def kind(name: str) -> str:
-    return name.split("_")[0]
-
-
-def net_alone(stylizers: dict[str, Stylizer], width: int, height: int) -> dict[str, float]:
-    """Milliseconds a frame of the net on all cores, padding and cropping included; nets take turns, medians."""
-    picture = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
-    times: dict[str, list[float]] = {name: [] for name in stylizers}
-    for _ in range(REPEATS):
-        for name, stylizer in stylizers.items():
-            runs = NET_RUNS[kind(name)]
-            with ThreadPoolExecutor(stylizer.lanes) as lanes:
-                list(lanes.map(stylizer.stylize, [[picture]] * stylizer.lanes))  # warm up
-                began = time.perf_counter()
-                list(lanes.map(stylizer.stylize, [[picture]] * runs))
-                times[name].append(1000 * (time.perf_counter() - began) / runs)
-    return {name: round(statistics.median(t), 2) for name, t in times.items()}
-
-
-@contextmanager
-def measured(into: dict[str, float]) -> Iterator[None]:
-    """Adds wall and CPU seconds (all threads) of the block."""
-    wall, cpu = time.perf_counter(), time.process_time()
-    yield
-    into["wall"] = time.perf_counter() - wall
-    into["cpu"] = time.process_time() - cpu
-
-
-def stages(clip: Path, stylizer: Stylizer, cores: int, folder: Path) -> dict[str, Any]:
-    """Each stage alone, and all together: total wall time against the CPU time of the parts shared by all cores."""
-
-    def once() -> dict[str, dict[str, float]]:
-        spent: dict[str, dict[str, float]] = {"decode": {}, "net": {}, "encode": {}, "total": {}}
-        with closing(open_source(str(clip))) as source:
-            info = source.info
-            with measured(spent["decode"]):
-                frames = list(source.frames())
-        with measured(spent["net"]), ThreadPoolExecutor(stylizer.lanes) as lanes:
-            pixels = lanes.map(lambda f: stylizer.stylize([f.pixels])[0], frames)
-            painted = [Frame(p, f.pts, f.time_base, f.duration) for p, f in zip(pixels, frames, strict=True)]
-        output = folder / "stage.mp4"
-        with measured(spent["encode"]), closing(open_video_sink(output, info, overwrite=True)) as sink:
-            for frame in painted:
-                sink.write(frame)
-            sink.publish()
-        with measured(spent["total"]):
-            convert(str(clip), output, stylizer, ConvertOptions(overwrite=True))
-        output.unlink()
-        return spent
-
-    runs = [once() for _ in range(REPEATS)]
-    middle = {stage: {k: round(statistics.median(r[stage][k] for r in runs), 3) for k in ("wall", "cpu")} for stage in runs[0]}
-    ratios = [r["total"]["wall"] / (sum(r[s]["cpu"] for s in ("decode", "net", "encode")) / cores) for r in runs]
-    return {"seconds": middle, "total_wall_over_cpu_share": round(statistics.median(ratios), 3)}
-
-
-def end_to_end(clip: Path, stylizers: dict[str, Stylizer], folder: Path) -> dict[str, float]:
-    """Frames per second of whole conversions: decoding, net, encoding, verifying. Medians."""
-
-    def fps(name: str) -> float:
-        trim = Trim(end=float(CLIP_SECONDS[kind(name)]))
-        output = folder / "end.mp4"
-        began = time.perf_counter()
-        result = convert(str(clip), output, stylizers[name], ConvertOptions(trim=trim, overwrite=True))
-        output.unlink()
-        return result.frames / (time.perf_counter() - began)
-
-    repeats = {"compact": REPEATS, "full": 1}
-    return {name: round(statistics.median(fps(name) for _ in range(repeats[kind(name)])), 3) for name in stylizers}
-
-
-def peak_memory(folder: Path) -> dict[str, float]:
-    """MiB of resident memory at most, of the command itself, for a short and a long clip."""
-    peaks = {}
-    for seconds in MEMORY_SECONDS:
-        clip = make_clip(folder / f"memory{seconds}.mp4", 1280, 720, seconds)
-        command = [sys.executable, "-c", _RUN_AND_TELL_PEAK, str(clip), "--style", "mosaic", "--device", "cpu", "-q"]
-        told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        peaks[f"{seconds}_s"] = round(int(told.split()[-2]) / 1024, 1)
-        clip.unlink()
-    return peaks
-
-
-def add_ratios(result: dict[str, Any]) -> None:
-    """The figures that are promised."""
-    ratios: dict[str, Any] = {}
-    for size, figures in result["sizes"].items():
-        net, total = figures["net_alone"], figures["end_to_end"]
-        ratios[size] = {
-            "net_alone_full_folded_over_compact": round(net["full_onnxruntime_folded"] / net["compact"], 1),
-            "net_alone_full_instance_norm_over_compact": round(net["full_onnxruntime"] / net["compact"], 1),
-            "end_to_end_compact_over_full_onnxruntime": round(total["compact"] / total["full_onnxruntime"], 1),
-            "end_to_end_compact_over_full_onnxruntime_folded": round(total["compact"] / total["full_onnxruntime_folded"], 1),
-            "end_to_end_compact_over_full_torch": round(total["compact"] / total["full_torch_eager"], 1),
-            "total_wall_over_cpu_share": figures["stages"]["total_wall_over_cpu_share"],
+    def converted(size: Size, seconds: float) -> dict[str, Any]:
+        log.info("sweep: %dx%d, %g s", *size, seconds)
+        clip = made_clip(folder, size, seconds, str(SAMPLE))
+        run = asdict(run_as_user(clip, plan.options, folder))
+        Path(clip.spec).unlink()
+        return {"pixels": size[0] * size[1], "fps": round(run["frames"] / run["seconds"], 2)} | {
+            key: figure if figure is None else round(figure, 3) for key, figure in run.items()
         }
-    short, long = (result["peak_memory_1280x720"][f"{s}_s"] for s in MEMORY_SECONDS)
-    ratios["peak_memory_60_s_over_10_s"] = round(long / short, 3)
-    result["ratios"] = ratios
+
+    sizes = {f"{w}x{h}": converted((w, h), seconds) for (w, h), seconds in plan.sweep_sizes}
+    lengths = {f"{seconds:g} s": converted(plan.sweep_length_size, seconds) for seconds in plan.sweep_lengths}
+    return {
+        "sizes": sizes,
+        "lengths": lengths,
+        "exponent_pixels": round(exponent((r["pixels"], r["seconds"] / r["frames"]) for r in sizes.values()), 3),
+        "exponent_frames": round(exponent((r["frames"], r["seconds"]) for r in lengths.values()), 3),
+    }
+
+
+def exponent(points: Iterable[tuple[float, float]]) -> float:
+    """The power of x that y grows with: the slope of the straight line through the logarithms, by least squares. Nothing is
+    subtracted beforehand, so that costs which do not grow make it smaller."""
+    x, y = np.log(np.array(list(points), float)).T
+    return float(np.polyfit(x, y, 1)[0])
 
 
 if __name__ == "__main__":

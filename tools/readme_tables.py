@@ -15,40 +15,13 @@ from typing import Any
 
 from check_fidelity import markdown
 from controls_table import controls_table
+from cpu_table import cpu_tables
 from quality_figure import figure
 from quality_tables import optimum_table, quality_table
 from scale_tables import scale_tables, summary_table
+from speed_table import speed_table
 
 ROOT = Path(__file__).resolve().parent.parent
-ROWS = (
-    ("vidstyle, compact mosaic", "compact"),
-    ("full TransformerNet, ONNX Runtime, instance norms", "full_onnxruntime"),
-    ("full TransformerNet, ONNX Runtime, norms folded", "full_onnxruntime_folded"),
-    ("full TransformerNet, torch eager", "full_torch_eager"),
-)
-
-
-def speed_table(bench: dict[str, Any]) -> str:
-    """The table of `tools/bench.py`'s results."""
-    machine, sizes = bench["machine"], bench["sizes"]
-    head = [f"{size} {what}" for size in sizes for what in ("net, ms", "end to end, fps", "ours is faster by")]
-    lines = ["| | " + " | ".join(head) + " |", "| --- |" + " ---: |" * len(head)]
-    for label, key in ROWS:
-        cells = []
-        for figures in sizes.values():
-            ours, its = figures["end_to_end"]["compact"], figures["end_to_end"][key]
-            cells += [f"{figures['net_alone'][key]:.1f}", f"{its:.1f}", "" if key == "compact" else f"{ours / its:.1f}x"]
-        lines.append(f"| {label} | " + " | ".join(cells) + " |")
-    memory, ratios = bench["peak_memory_1280x720"], bench["ratios"]
-    shares = ", ".join(f"{ratios[size]['total_wall_over_cpu_share']:.2f} at {size}" for size in sizes)
-    peaks = " and ".join(f"{value:.0f} MiB for {key.replace('_', ' ')}" for key, value in memory.items())
-    lines += [
-        "",
-        f"Measured by `{bench['command']}` on {machine['cores']} cores of {machine['cpu']} "
-        f"(ONNX Runtime {machine['onnxruntime']}, torch {machine['torch']}). Wall time of the whole over the CPU time of "
-        f"decoding, net and encoding measured alone, shared by the cores: {shares}. Peak memory at 1280x720: {peaks}.",
-    ]
-    return "\n".join(lines)
 
 
 def live_table(live: dict[str, Any]) -> str:
@@ -248,10 +221,12 @@ def pages() -> dict[Path, str]:
     scaled = scale.read_text("utf-8")
     for mark, table in scale_tables(found["folder"], found["cluster"]).items():
         scaled = _filled(scaled, mark, table)
+    speed = ROOT / "docs" / "speed.md"
     return {
         readme: text,
         media: page,
         scale: scaled,
+        speed: _filled(speed.read_text("utf-8"), "cpu", cpu_tables(found["cpu"])),
         ROOT / "models" / "README.md": models_page(catalog["styles"], found["encoder"]),
         results / "quality.svg": figure(quality["nets"]),
     }

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import vidstyle
+from vidstyle.cli_bench import bench
+from vidstyle.cli_doctor import doctor
 from vidstyle.cli_live import devices, live
 from vidstyle.cli_shared import SECONDS, Finite, encoding_options, report_line, reported, trim_of
 from vidstyle.cli_studio import keyframes, paint, train
@@ -336,7 +338,7 @@ def _dry_run(jobs: Sequence[Any], options: ConvertOptions) -> int:
     return errors[0].exit_code if len(jobs) == 1 else EXIT_FAILED if len(errors) == len(jobs) else EXIT_DAMAGE
 
 
-for command in (live, devices, train, paint, keyframes, styles):
+for command in (bench, doctor, live, devices, train, paint, keyframes, styles):
     cli.add_command(command)
 
 

@@ -1,0 +1,38 @@
+"""What to measure. Nothing here is slow to import: the command line reads its defaults from it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from vidstyle.errors import UsageError
+from vidstyle.options import ConvertOptions, StyleOptions
+
+Size = tuple[int, int]
+"""Width and height."""
+
+SIDES = (32, 8192)
+"""Of a clip that is made, at least and at most; even, as encoders want them."""
+
+
+@dataclass(frozen=True)
+class BenchOptions:
+    """How conversions are measured."""
+
+    style: StyleOptions = field(default_factory=StyleOptions)
+    sizes: tuple[Size, ...] = ((640, 360), (1280, 720))
+    seconds: float = 4.0
+    """Of video, at most: as much of it as `stages.HELD_BYTES` hold."""
+    rounds: int = 3
+    """Everything is measured so often, taking turns; the medians count."""
+    batch_size: int = ConvertOptions.batch_size
+
+
+def parse_size(text: str) -> Size:
+    """`640x360` -> (640, 360); raises `UsageError`."""
+    found = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
+    size = (int(found[1]), int(found[2])) if found else (0, 0)
+    least, most = SIDES
+    if not all(least <= side <= most and side % 2 == 0 for side in size):
+        raise UsageError(f"expected a size such as 640x360, even numbers from {least} to {most}, got {text}")
+    return size

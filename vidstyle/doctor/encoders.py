@@ -1,0 +1,64 @@
+"""The encoders of `vidstyle.sinks.encoders`, tried: a few frames are written with each, and read back."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from vidstyle.clips import write_video
+from vidstyle.doctor.checks import Check
+from vidstyle.doctor.graphics import has_driver
+from vidstyle.errors import VidstyleError
+from vidstyle.sinks.encoders import ENCODERS, Encoder
+
+_SIZE, _FRAMES = 256, 4  # hardware refuses much smaller pictures
+_FAMILIES = {"nvenc": "NVENC", "videotoolbox": "VideoToolbox", "qsv": "QuickSync", "amf": "AMF"}
+_NVENC_ADVICE = "update the NVIDIA driver; cards made for computing, such as A100 and H100, have no encoder"
+
+
+def software() -> list[Check]:
+    """A row for each encoder of the CPU: the pixel formats that it encodes."""
+    rows = []
+    for name in dict.fromkeys(row.name for row in ENCODERS if not row.hardware):
+        tried = {form: _refusal(row, form) for row in ENCODERS if row.name == name for form in row.formats}
+        working = [form for form, why in tried.items() if why is None]
+        if working:
+            rows.append(Check(f"encoder {name}", "ok", _list(working, [form for form in tried if form not in working])))
+        else:
+            why = next(iter(tried.values()))
+            rows.append(Check(f"encoder {name}", "note", str(why), "pip install --force-reinstall av"))
+    return rows
+
+
+def hardware() -> list[Check]:
+    """A row for each kind of hardware: the codecs that it encodes here."""
+    rows = []
+    for family, title in _FAMILIES.items():
+        encoders = [row for row in ENCODERS if row.hardware and row.name.endswith(f"_{family}")]
+        tried = {f"{row.codec} {form}": _refusal(row, form) for row in encoders for form in row.formats}
+        working = [what for what, why in tried.items() if why is None]
+        if working:
+            rows.append(Check(f"encoder {title}", "ok", _list(working, [what for what in tried if what not in working])))
+        else:
+            names = ", ".join(row.name for row in encoders)
+            advice = _NVENC_ADVICE if family == "nvenc" and has_driver() else None
+            rows.append(Check(f"encoder {title}", "note", f"none works here (tried {names})", advice))
+    return rows
+
+
+def _list(working: list[str], others: list[str]) -> str:
+    return ", ".join(working) + (f"; not {', '.join(others)}" if others else "")
+
+
+def _refusal(encoder: Encoder, pix_fmt: str) -> str | None:
+    """Why a video cannot be written with it here; None where it can."""
+    frames = [np.full((_SIZE, _SIZE, 3), 255 * index // _FRAMES, np.uint8) for index in range(_FRAMES)]
+    with tempfile.TemporaryDirectory(prefix="vidstyle-") as folder:
+        output = Path(folder) / f"tried{encoder.suffixes[0]}"
+        try:
+            write_video(output, frames, frame_rate=25, codec=encoder.name, pix_fmt=pix_fmt, hardware=encoder.hardware)
+        except VidstyleError as error:
+            return str(error)
+    return None

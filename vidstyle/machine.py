@@ -1,0 +1,92 @@
+"""The machine and the versions that a figure belongs to. Nothing heavy is imported to tell them."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import vidstyle
+
+PACKAGES = {
+    "av": ("av",),
+    "numpy": ("numpy",),
+    "onnxruntime": ("onnxruntime-gpu", "onnxruntime"),
+    "torch": ("torch",),
+    "opencv": ("opencv-python", "opencv-python-headless", "opencv-contrib-python"),
+}
+"""What is told of, and the distributions that it may come from."""
+
+SIMD = {
+    "avx2": "avx2",
+    "avx512f": "avx512",
+    "avx512_vnni": "avx512_vnni",
+    "avx_vnni": "avx_vnni",
+    "amx_int8": "amx_int8",
+    "amx_bf16": "amx_bf16",
+    "asimd": "neon",
+    "i8mm": "i8mm",
+    "sve": "sve",
+}
+"""Linux' names of what makes nets fast, and ours."""
+
+
+def machine(cores: int, cpuinfo: Path = Path("/proc/cpuinfo")) -> dict[str, Any]:
+    """What figures were measured on, with `cores` of its cores; None for a package that is not installed."""
+    model, simd = processor(cpuinfo)
+    return {
+        "cpu": model,
+        "simd": simd,
+        "cores": cores,
+        "gpu": graphics_card(),
+        "system": platform.system(),
+        "release": platform.release(),
+        "python": platform.python_version(),
+        **{name: installed(distributions) for name, distributions in PACKAGES.items()},
+        "vidstyle": vidstyle.__version__,
+    }
+
+
+def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> tuple[str, list[str] | None]:
+    """The processor's name with the widest instructions that it has, and all of `SIMD`; None where the system does not tell."""
+    if not cpuinfo.exists():
+        return platform.processor() or platform.machine(), None
+    facts = dict(_split(line) for line in reversed(cpuinfo.read_text("utf-8", "replace").splitlines()))  # of the first core
+    flags = (facts.get("flags") or facts.get("Features") or "").split()
+    simd = [ours for theirs, ours in SIMD.items() if theirs in flags]
+    model = facts.get("model name") or platform.machine()
+    if "flags" in facts:
+        model += ", " + ("AVX-512" if "avx512" in simd else "AVX2" if "avx2" in simd else "no AVX2")
+    return model, simd
+
+
+def _split(line: str) -> tuple[str, str]:
+    key, _, value = line.partition(":")
+    return key.strip(), value.strip()
+
+
+def installed(distributions: tuple[str, ...]) -> str | None:
+    """The version of the first of the `distributions` that is installed."""
+    for name in distributions:
+        try:
+            return version(name)
+        except PackageNotFoundError:
+            continue
+    return None
+
+
+def graphics_card() -> dict[str, str] | None:
+    """Name and driver of the first NVIDIA GPU; None where there is none, or nobody to ask."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return None
+    try:
+        query = [program, "--query-gpu=name,driver_version", "--format=csv,noheader"]
+        told = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True).stdout
+    except (OSError, subprocess.SubprocessError):  # a program without its driver
+        return None
+    name, _, driver = told.partition("\n")[0].partition(", ")
+    return {"name": name, "driver": driver} if name else None
