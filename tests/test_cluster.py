@@ -945,7 +945,8 @@ def test_a_terminal_stops_a_run_at_any_moment(studio: Any) -> None:
         os.killpg(process.pid, signal.SIGINT)
         outcome = finish(process, 30)
         assert outcome.code in (STOPPED[signal.SIGINT], -signal.SIGINT if not workers else None), outcome
-        assert "Traceback" not in outcome.stderr
+        if workers:  # else it may be Python that is interrupted, before a line of ours runs
+            assert "Traceback" not in outcome.stderr
         one_left = listing(one.folder)
         assert one_left == [one.clip.name], one_left
 

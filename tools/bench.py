@@ -18,7 +18,7 @@ import shlex
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from vidstyle.bench.clips import RATE, made_clip
 from vidstyle.bench.measure import measure_clips
 from vidstyle.bench.options import BenchOptions, Size
 from vidstyle.bench.process import run_as_user
+from vidstyle.bench.stages import ClipBench
 from vidstyle.machine import machine
 from vidstyle.options import StyleOptions
 from vidstyle.stylizers import load_stylizer
@@ -113,7 +114,7 @@ def write(path: Path, found: dict[str, Any]) -> dict[str, Any]:
 
 
 def stages(plan: Plan, folder: Path, with_peers: bool, cores: int) -> dict[str, Any]:
-    """Ours, stage by stage, and in the same rounds the peers."""
+    """Ours, stage by stage, and in the same rounds ours in torch and the peers."""
     options = plan.options
     clips = [made_clip(folder, size, options.seconds, str(SAMPLE)) for size in options.sizes]
     stylizer = load_stylizer(options.style)
@@ -124,15 +125,21 @@ def stages(plan: Plan, folder: Path, with_peers: bool, cores: int) -> dict[str, 
 
     torch.set_num_threads(cores)
     peers = make_peers(folder)
+    in_torch = replace(options, style=replace(options.style, backend="torch"))
+    ours_in_torch = [ClipBench(clip, load_stylizer(in_torch.style), in_torch, folder) for clip in clips]
     short = {clip.name: made_clip(folder, (clip.width, clip.height), plan.peer_frames / RATE, str(SAMPLE)) for clip in clips}
 
     def peers_too(number: int) -> None:
+        for bench in ours_in_torch:
+            log.info("round %d: %s, ours in torch", number, bench.name)
+            bench.round()
         for size, clip in short.items():
             for name, peer in peers.items():
                 log.info("round %d: %s, %s", number, size, name)
                 peer.convert(Path(clip.spec), folder / "peer.mp4", size)
 
     found = measure_clips(clips, stylizer, options, folder, peers_too)
+    found["in_torch"] = {bench.name: bench.result() for bench in ours_in_torch}
     found["peers"] = {
         name: {"label": LABELS[name], **{size: compared(peer.result(size), found["sizes"][size]) for size in short}}
         for name, peer in peers.items()

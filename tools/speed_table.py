@@ -12,8 +12,10 @@ def speed_table(bench: dict[str, Any]) -> str:
     machine, sizes = bench["machine"], bench["sizes"]
     head = [f"{size} {what}" for size in sizes for what in ("net, ms", "end to end, fps", "ours is faster by")]
     lines = ["| | " + " | ".join(head) + " |", "| --- |" + " ---: |" * len(head)]
-    ours = [cell for figures in sizes.values() for cell in (f"{figures['net_ms']:.1f}", f"{figures['fps']:.1f}", "")]
-    lines.append(f"| vidstyle, {bench['style']} | " + " | ".join(ours) + " |")
+    for label, of_sizes in (("", sizes), (", --backend torch", bench.get("in_torch", {}))):
+        ours = [cell for figures in of_sizes.values() for cell in (f"{figures['net_ms']:.1f}", f"{figures['fps']:.1f}", "")]
+        if ours:
+            lines.append(f"| vidstyle, {bench['style']}{label} | " + " | ".join(ours) + " |")
     peers = bench.get("peers", {})
     for peer in (peers[name] for name in ROWS if name in peers):
         cells = [cell for size in sizes for cell in _peer_cells(peer[size])]
