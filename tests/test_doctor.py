@@ -324,6 +324,8 @@ def test_a_processor_is_told_with_what_makes_it_fast(tmp_path: Path, monkeypatch
     assert (row.state, row.found.startswith("Fast One, "), row.found.endswith(", avx avx2")) == ("ok", True, True)
     path.write_text("processor\t: 0\nmodel name\t: Old One\nflags\t\t: fpu sse2\n")
     assert "without AVX2" in only(surroundings.processor()).found
+    path.write_text("processor\t: 0\nmodel name\t: Tiled One\nflags\t\t: fpu sse2 avx avx2 amx_bf16\n")
+    assert "--backend torch" in only(surroundings.processor()).advice
 
 
 def test_a_full_disk_is_a_note(monkeypatch: pytest.MonkeyPatch) -> None:

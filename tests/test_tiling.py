@@ -139,8 +139,9 @@ def test_statistics_are_taken_of_a_smaller_picture() -> None:
     pictures = [soft_picture(300, 400, seed) for seed in range(2)]
     expected = on_cpu().for_shot(pictures).statistics()
     stylizer = on_cpu()
-    session, names = stylizer._measuring
-    stylizer.__dict__["_measuring"] = TightSession(session, padded(300, 400) // 2), names
+    at_once = stylizer.lanes
+    session, names = stylizer._measuring(at_once)
+    stylizer._measurers[at_once] = TightSession(session, padded(300, 400) // 2), names  # type: ignore[assignment]
     found = stylizer.for_shot(pictures).statistics()
     assert found.keys() == expected.keys()
     assert any((found[name] != expected[name]).any() for name in found)

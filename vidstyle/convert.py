@@ -35,7 +35,9 @@ LONG_SECONDS = 30.0
 
 SHOT_SECONDS = 4.0
 SHOT_PICTURES = 8
-"""A shot's statistics are taken from so many pictures of its first seconds."""
+"""A shot's statistics are taken from so many pictures of its first seconds..."""
+LARGE_PIXELS = 4 << 20
+"""...and from half as many where they have more pixels than this: twice as many are held in memory at first."""
 
 
 @dataclass(frozen=True)
@@ -206,11 +208,12 @@ def finishers_of(options: ConvertOptions) -> list[Finisher]:
 
 def shot_pictures(source: Source) -> Callable[[Frame], Iterator[Pixels]]:
     """Gives, for the first frame of a shot that `source` gave, the pictures that the shot's statistics are taken from."""
+    count = SHOT_PICTURES if source.info.width * source.info.height <= LARGE_PIXELS else SHOT_PICTURES // 2
 
     def pictures(first: Frame) -> Iterator[Pixels]:
         # Lazily: most stylizers of other tools do not ask.
         with closing(source.following(first, SHOT_SECONDS)) as following:
-            yield from spread_over_shot(following, SHOT_PICTURES)
+            yield from spread_over_shot(following, count)
 
     return pictures
 

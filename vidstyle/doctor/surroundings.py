@@ -14,7 +14,10 @@ from vidstyle.doctor.checks import Check
 _GIB = 1 << 30
 _LEAST_MEMORY = 2 * _GIB
 _LEAST_DISK = _GIB
-_INSTRUCTIONS = ("avx", "avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "asimd", "asimddp", "i8mm", "sve")
+_INSTRUCTIONS = (
+    *("avx", "avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16"),
+    *("asimd", "asimddp", "i8mm", "sve"),
+)
 """Those that make a net fast, by their names in Linux's cpuinfo."""
 
 _CPUINFO, _MEMINFO, _GROUP, _GROUPS = (
@@ -42,6 +45,8 @@ def processor() -> list[Check]:
     found = ", ".join(part for part in (name, counted, fast) if part)
     if flags & {"sse2"} and "avx2" not in flags:
         return [Check("processor", "note", f"{found}; without AVX2", "expect little speed: try --height 360")]
+    if "amx_bf16" in flags:
+        return [Check("processor", "ok", found, "--backend torch takes about half the time (pip install 'vidstyle[torch]')")]
     return [Check("processor", "ok", found)]
 
 

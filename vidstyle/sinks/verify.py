@@ -102,6 +102,7 @@ def _read(path: Path, index: int) -> tuple[Counter[int], array[int]]:
 def _decode(video: VideoStream, group: list[Packet[Any]]) -> None:
     """Decode a group of pictures; raises av's errors or ValueError where it is damaged."""
     video.codec_context.flush_buffers()
-    frames = [frame for packet in [*group, None] for frame in video.decode(packet)]
-    if not frames or any(frame.is_corrupt for frame in frames):
+    # One after the other: a group of large frames would take gigabytes.
+    corrupt = [frame.is_corrupt for packet in [*group, None] for frame in video.decode(packet)]
+    if not corrupt or any(corrupt):
         raise ValueError("its pictures cannot be decoded")

@@ -6,7 +6,6 @@ import copy
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
 from pathlib import Path
 
 import cv2
@@ -66,6 +65,7 @@ class OnnxStylizer:
         # frame; a foreign net may be large, and lanes take memory each.
         self.lanes = lanes or (min(cores, MAX_LANES) if self.facts else 1)
         self._threads = max(1, cores // self.lanes)
+        self._measurers: dict[int, tuple[ort.InferenceSession, list[str]]] = {}
         self._engine: _Foreign | None = None
         self._bound: BoundNet | None = None
         if self.facts:
@@ -124,7 +124,9 @@ class OnnxStylizer:
         return self._with(norms.mixed(norms.own_statistics(self._model), self._measured([picture]), share))
 
     def _measured(self, pictures: Iterable[Pixels]) -> norms.Statistics:
-        session, names = self._measuring
+        shown = list(pictures)
+        at_once = max(1, min(self.lanes, _MEASURED_PIXELS // shown[0][..., 0].size)) if shown else 1
+        session, names = self._measuring(at_once)
 
         def measured(picture: Pixels) -> list[np.ndarray]:
             try:
@@ -134,8 +136,6 @@ class OnnxStylizer:
                     raise
                 return measured(scaled(picture, picture.shape[0] // 2))
 
-        shown = list(pictures)
-        at_once = max(1, min(self.lanes, _MEASURED_PIXELS // shown[0][..., 0].size)) if shown else 1
         with ThreadPoolExecutor(at_once, "vidstyle-measuring") as lanes:
             return norms.mean_statistics(names, lanes.map(measured, shown))
 
@@ -148,10 +148,14 @@ class OnnxStylizer:
             changed.session = self._open_net(changed._model)
         return changed
 
-    @cached_property
-    def _measuring(self) -> tuple[ort.InferenceSession, list[str]]:
-        model, names = norms.measuring(self._model)
-        return self._open(model, max(1, self._threads // 2)), names  # painting may go on meanwhile
+    def _measuring(self, at_once: int) -> tuple[ort.InferenceSession, list[str]]:
+        """A session that measures so many pictures at once, and the names of what it gives."""
+        if at_once not in self._measurers:
+            model, names = norms.measuring(self._model)
+            threads = self._threads * self.lanes // at_once
+            # With one lane somebody is watching: painting goes on meanwhile.
+            self._measurers[at_once] = self._open(model, max(1, threads if self.lanes > 1 else threads // 2)), names
+        return self._measurers[at_once]
 
     def _open_net(self, model: onnx.ModelProto) -> ort.InferenceSession:
         if self.facts:
