@@ -46,7 +46,7 @@ def processor() -> list[Check]:
     if flags & {"sse2"} and "avx2" not in flags:
         return [Check("processor", "note", f"{found}; without AVX2", "expect little speed: try --height 360")]
     if "amx_bf16" in flags:
-        return [Check("processor", "ok", found, "--backend torch takes about half the time (pip install 'vidstyle[torch]')")]
+        return [Check("processor", "ok", found, "with --backend torch nets take half the time (pip install 'vidstyle[torch]')")]
     return [Check("processor", "ok", found)]
 
 
