@@ -107,7 +107,8 @@ def card(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Card]:
     make, bring = ort.OrtValue.ortvalue_from_shape_and_type, ort.OrtValue.numpy
     monkeypatch.setattr(ort.OrtValue, "ortvalue_from_shape_and_type", lambda shape, kind, *place: make(shape, kind))
     monkeypatch.setattr(ort.OrtValue, "numpy", lambda value: bring(value).copy())
-    monkeypatch.setattr(sessions, "has_nvidia", lambda: True)
+    for module in ("machine", "stylizers.sessions"):
+        monkeypatch.setattr(f"vidstyle.{module}.has_nvidia", lambda: True)
     monkeypatch.setattr(sessions, "_preload", lambda: None)
     monkeypatch.setattr(sessions, "has_tensorrt", lambda: False)
     sessions._say_once.cache_clear()

@@ -10,7 +10,7 @@ import pytest
 from helpers import environment
 
 import vidstyle
-from vidstyle.machine import graphics_card, installed, machine, processor
+from vidstyle.machine import graphics_card, has_nvidia, installed, machine, processor
 
 INTEL = """processor\t: 0
 model name\t: Some Processor 9000
@@ -99,3 +99,11 @@ def test_without_a_driver_there_is_no_graphics_card(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert graphics_card() is None
     assert machine(1)["gpu"] is None
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="its tool tells it there")
+def test_a_driver_is_found_also_where_linux_runs_within_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vidstyle.machine.NVIDIA_DRIVER", (tmp_path / "version", tmp_path / "libcuda.so.1"))
+    assert not has_nvidia()
+    (tmp_path / "libcuda.so.1").touch()
+    assert has_nvidia()

@@ -22,8 +22,8 @@ import av
 from bench import ROOT, machine
 
 from vidstyle.convert import convert
+from vidstyle.machine import usable_cores
 from vidstyle.options import ConvertOptions, StyleOptions
-from vidstyle.pipeline import usable_cores
 from vidstyle.stylizers import load_stylizer
 
 BARE = {

@@ -40,8 +40,8 @@ from seams import seams
 from watched_run import Run, events
 
 from vidstyle.cluster.chunks import LEAD
+from vidstyle.machine import usable_cores
 from vidstyle.options import ClusterOptions
-from vidstyle.pipeline import usable_cores
 
 LEADS = (0, 4, 8, 16, 24, 48)
 KINDS: dict[str, tuple[str, ...]] = {

@@ -8,6 +8,7 @@ Times of different machines differ: compare the ratios.
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import math
 import os
@@ -26,12 +27,13 @@ from pathlib import Path
 from typing import Any
 
 import av
+import cv2
 import numpy as np
 import onnx
 import onnx.parser
 import onnxruntime as ort
 from bench import ROOT, machine
-from cpu_variants import in_int8, to_yuv, with_instance_norms
+from cpu_variants import from_yuv, in_int8, to_yuv, with_instance_norms
 
 from vidstyle.convert import convert
 from vidstyle.frames import Pixels
@@ -49,6 +51,9 @@ LARGE = (3840, 2160)
 CUTS = re.compile("ours|YUV")
 """Variants whose paintings are smaller, or none."""
 
+INSTRUCTIONS = {"AVX2": "AVX2", "AVX512_CORE": "AVX-512", "AVX512_CORE_BF16": "AVX-512 with bfloat16", "DEFAULT": "all there are"}
+"""What oneDNN is held to, and how that is called; what the processor lacks changes nothing."""
+
 SIDE = 2048
 """Of the matrices in a product."""
 
@@ -62,7 +67,11 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=list(PARTS), default=list(PARTS))
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--memory", choices=list(MEMORY), help=argparse.SUPPRESS)
+    parser.add_argument("--precisions", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.precisions:
+        print(json.dumps(precisions_of(args.precisions)))
+        return
     if args.memory:
         print(json.dumps(memory_of(args.memory)))
         return
@@ -115,15 +124,25 @@ def graphs(size: tuple[int, int], rounds: int) -> dict[str, Any]:
         "instance norms of each picture": with_instance_norms(model),
         "norms folded": plain,
         "margin cut off early (ours)": cut,
+        "left: YUV 4:2:0 in": from_yuv(cut),
         "left: YUV 4:2:0 out": to_yuv(cut),
         "left: int8, deep part": in_int8(plain, batches[::2]),
     }
     sessions = {name: session_of(variant) for name, variant in variants.items()}
     given = {"image": batches[4]}
-    ms = interleaved({name: partial(session.run, None, given) for name, session in sessions.items()}, rounds)
+    y, uv = as_planes(batches[4])
+    inputs = {name: {"y": y, "uv": uv} if name.endswith("in") else given for name in variants}
+    ms = interleaved({name: partial(session.run, None, inputs[name]) for name, session in sessions.items()}, rounds)
     painted = {name: sessions[name].run(None, given)[0].astype(int) for name in variants if not CUTS.search(name)}
     off = {name: levels_off(pixels, painted["norms folded"]) for name, pixels in painted.items() if name != "norms folded"}
     return {"ms": ms, "levels_off": off}
+
+
+def as_planes(batch: Pixels) -> tuple[Pixels, Pixels]:
+    """A picture (1, H, W, 3) as a decoder gives it: Y (1, 1, H, W) and UV (1, 2, H/2, W/2)."""
+    height, width = batch.shape[1:3]
+    rows = cv2.cvtColor(batch[0], cv2.COLOR_RGB2YUV_I420)
+    return rows[None, None, :height], rows[height:].reshape(1, 2, height // 2, width // 2)
 
 
 def levels_off(painted: np.ndarray, wanted: np.ndarray) -> list[float]:
@@ -232,6 +251,36 @@ def backends(size: tuple[int, int], rounds: int) -> dict[str, Any]:
     return {"ms": ms, "levels_off": levels_off(second, first)}
 
 
+def precisions_of(rounds: int) -> dict[str, float]:
+    """The net in torch on one thread, in single and in half precision: ms a picture."""
+    import torch
+
+    from vidstyle.studio.export import load_net
+    from vidstyle.stylizers.torch_cuda import plain
+
+    torch.set_num_threads(1)
+    net = plain(load_net(find_style(STYLE))[0].eval())
+    shape = (1, 3, SIZES[0][1] + 2 * MARGIN, SIZES[0][0] + 2 * MARGIN)
+    ways = {}
+    for kind in (torch.float32, torch.bfloat16):
+        of_kind = copy.deepcopy(net).to(kind).to(memory_format=torch.channels_last)
+        ways[str(kind).removeprefix("torch.")] = partial(
+            of_kind, torch.rand(shape).to(kind).to(memory_format=torch.channels_last)
+        )
+    with torch.inference_mode():
+        return interleaved(ways, rounds)
+
+
+def precisions(rounds: int) -> dict[str, Any]:
+    """`precisions_of` with the instructions that oneDNN is held to."""
+    found = {}
+    for limit, title in INSTRUCTIONS.items():
+        command, held = [sys.executable, __file__, "--precisions", str(rounds)], {**os.environ, "ONEDNN_MAX_CPU_ISA": limit}
+        told = subprocess.run(command, check=True, capture_output=True, text=True, env=held).stdout
+        found[title] = json.loads(told.splitlines()[-1])
+    return found
+
+
 def painted_by(stylizer: Stylizer, pictures: list[Pixels], lanes: ThreadPoolExecutor) -> list[Pixels]:
     return list(lanes.map(stylizer.stylize, [[picture] for picture in pictures]))
 
@@ -247,6 +296,7 @@ PARTS: dict[str, Callable[[int], dict[str, Any]]] = {
     "learning": by_size(learning),
     "lanes": lanes,
     "backends": by_size(backends),
+    "precisions": precisions,
 }
 
 

@@ -41,8 +41,9 @@ from vidstyle.convert import shot_pictures
 from vidstyle.folder import run_jobs
 from vidstyle.frames import Frame, VideoInfo
 from vidstyle.jobs import Job, plan
+from vidstyle.machine import usable_cores
 from vidstyle.options import ConvertOptions, EncodeOptions, StyleOptions
-from vidstyle.pipeline import run, usable_cores
+from vidstyle.pipeline import run
 from vidstyle.progress import Quiet
 from vidstyle.sinks.encoding import FrameEncoder, encoder_for
 from vidstyle.sources import open_source

@@ -17,8 +17,6 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from fractions import Fraction
-from itertools import chain, cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -80,21 +78,6 @@ class PeakMemory(threading.Thread):
         return self.peak
 
 
-def make_clip(path: Path, size: tuple[int, int], frames: int) -> None:
-    """The sample scaled and repeated."""
-    import av
-
-    with av.open(str(SAMPLE)) as source:
-        shown = [frame.reformat(*size) for frame in islice(source.decode(video=0), 24)]
-    with av.open(str(path), "w") as output:
-        stream = output.add_stream("libx264", rate=RATE, options={"crf": "18", "preset": "ultrafast"})
-        stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
-        for number, frame in enumerate(islice(cycle(chain(shown, reversed(shown))), frames)):
-            frame.pts, frame.time_base = number, Fraction(1, RATE)
-            output.mux(stream.encode(frame))
-        output.mux(stream.encode(None))
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="cuda")
@@ -115,8 +98,8 @@ def main() -> None:
 
 def measure_all(bench: Bench, parts: Sequence[str], output: Path) -> None:
     """Run all parts, each in its process, and write what is known after every figure."""
-    from vidstyle.machine import machine
-    from vidstyle.pipeline import usable_cores
+    from vidstyle.bench.clips import made_clip
+    from vidstyle.machine import machine, usable_cores
 
     began = time.monotonic()
     chosen = f" --device {bench.device}{' --small' if bench.small else ''}"
@@ -131,7 +114,7 @@ def measure_all(bench: Bench, parts: Sequence[str], output: Path) -> None:
         print(f"[{time.monotonic() - began:5.0f} s] {where}, {label}: {figure}", file=sys.stderr, flush=True)
 
     for size, shape in bench.sizes.items():
-        make_clip(bench.clip(size), shape, bench.frames(size))
+        Path(made_clip(bench.folder, shape, bench.frames(size) / RATE, str(SAMPLE)).spec).rename(bench.clip(size))
     for part in parts:
         left = SECONDS_IN_ALL - (time.monotonic() - began)
         if left < 5:

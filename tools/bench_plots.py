@@ -6,11 +6,12 @@ python tools/bench_plots.py [tools/results/bench.json]
 from __future__ import annotations
 
 import json
-import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from log_axes import share, ticks
 
 WIDTH, HEIGHT = 760, 440
 LEFT, RIGHT, TOP, BOTTOM = 80, 220, 40, 60
@@ -57,13 +58,13 @@ def log_plot(title: str, across: str, up: str, lines: Sequence[tuple[str, str, P
     right, bottom = WIDTH - RIGHT, HEIGHT - BOTTOM
 
     def place(x: float, y: float) -> tuple[float, float]:
-        return LEFT + (right - LEFT) * _share(x, x_range), bottom - (bottom - TOP) * _share(y, y_range)
+        return LEFT + (right - LEFT) * share(x, x_range), bottom - (bottom - TOP) * share(y, y_range)
 
     drawn = []
-    for tick in _ticks(x_range):
+    for tick in ticks(x_range):
         x = place(tick, y_range[0])[0]
         drawn += [_line([(x, bottom), (x, TOP)], "#ddd", 1), _text(x, bottom + 18, _short(tick), "middle", "#555")]
-    for tick in _ticks(y_range):
+    for tick in ticks(y_range):
         y = place(x_range[0], tick)[1]
         drawn += [_line([(LEFT, y), (right, y)], "#ddd", 1), _text(LEFT - 8, y + 4, _short(tick), "end", "#555")]
     ends = []
@@ -127,17 +128,6 @@ def _apart(labels: Iterable[tuple[float, str, str]]) -> list[tuple[float, str, s
         y = max(y + 4, placed[-1][0] + LABEL_HEIGHT if placed else 0)
         placed.append((y, label, color))
     return placed
-
-
-def _share(value: float, bounds: tuple[float, float]) -> float:
-    low, high = (math.log(b) for b in bounds)
-    return (math.log(value) - low) / (high - low)
-
-
-def _ticks(bounds: tuple[float, float]) -> list[float]:
-    """1, 2, 5 times powers of ten within `bounds`."""
-    decades = range(math.floor(math.log10(bounds[0])), math.ceil(math.log10(bounds[1])) + 1)
-    return [t for d in decades for m in (1, 2, 5) if bounds[0] <= (t := round(m * 10.0**d, 10)) <= bounds[1]]
 
 
 def _short(number: float) -> str:

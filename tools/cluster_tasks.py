@@ -31,8 +31,8 @@ from vidstyle.cluster.chunks import Chunk, Survey
 from vidstyle.cluster.engine import Engine, Failed, Noted, Task, answer
 from vidstyle.cluster.worker import Film, Model, SharedFile, Worker, facts_of
 from vidstyle.jobs import Job
+from vidstyle.machine import usable_cores
 from vidstyle.options import ClusterOptions, ConvertOptions, EncodeOptions, StyleOptions
-from vidstyle.pipeline import usable_cores
 from vidstyle.progress import Quiet
 from vidstyle.sinks import companion_of, open_segment_sink, open_segmented_file
 from vidstyle.sinks.segments import EncodedSegment, SegmentedFile

@@ -15,6 +15,7 @@ def cpu_tables(cpu: dict[str, Any]) -> str:
             _learning(cpu["learning"]),
             _lanes(cpu["lanes"]),
             _backends(cpu["backends"]),
+            _precisions(cpu["precisions"]),
             f"On one thread the net does {cpu['arithmetic']['net']:.0f} billion multiply-adds a second; a matrix product of ONNX "
             f"Runtime's, 2048 by 2048, does {cpu['arithmetic']['matrix product']:.0f}.",
             f"Measured by `{cpu['command']}` on {machine['cores']} cores of {machine['cpu']} "
@@ -59,3 +60,11 @@ def _backends(found: dict[str, Any]) -> str:
     lines += [f"| {name} | " + " | ".join(f"{f['ms'][name]:.1f}" for f in found.values()) + " |" for name in first["ms"]]
     mean, most = first["levels_off"]
     return "\n".join([*lines, "", f"The two differ by {mean:.1f} levels of 255 in the mean, {most} at most."])
+
+
+def _precisions(found: dict[str, Any]) -> str:
+    lines = [
+        "| torch, one thread, 640x360; instructions | float32, ms a picture | bfloat16, ms a picture |",
+        "| --- | ---: | ---: |",
+    ]
+    return "\n".join(lines + [f"| {name} | {f['float32']:.1f} | {f['bfloat16']:.1f} |" for name, f in found.items()])

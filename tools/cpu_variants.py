@@ -59,6 +59,40 @@ def to_yuv(model: onnx.ModelProto) -> onnx.ModelProto:
     return changed
 
 
+def from_yuv(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A folded `model` that takes planes as decoders give them, Y (N, 1, H, W) and UV (N, 2, H/2, W/2), instead of RGB."""
+    changed = _copy(model)
+    graph = changed.graph
+    constants = {i.name: numpy_helper.to_array(i) for i in graph.initializer}
+    first = next(node for node in graph.node if node.op_type == "Conv")
+    rgb = constants[first.input[1]]  # (C, 3, 5, 5), stride 2
+    # Rows: what a step of Y, U and V in limited range adds to red, green and blue.
+    kg = 1 - KR - KB
+    of_u, of_v = [0, -2 * KB * (1 - KB) / kg, 2 * (1 - KB)], [2 * (1 - KR), -2 * KR * (1 - KR) / kg, 0]
+    steps = np.array([[255 / 219] * 3, np.array(of_u) * 255 / 224, np.array(of_v) * 255 / 224])
+    planes = np.einsum("ocyx,pc->opyx", rgb, steps)
+    half = np.zeros((len(planes), 2, 3, 3))  # a pixel of colour is as large as four
+    for y in range(5):
+        for x in range(5):
+            half[:, :, y // 2, x // 2] += planes[:, 1:, y, x]
+    black = planes[:, 0].sum((1, 2)) * 16 + planes[:, 1:].sum((1, 2, 3)) * 128
+    given = {"y_weight": planes[:, :1], "uv_weight": half, "yuv_bias": constants[first.input[2]] - black}
+    graph.initializer.extend(numpy_helper.from_array(value.astype(np.float32), name) for name, value in given.items())
+    made = [
+        helper.make_node("Cast", ["y"], ["y_float"], to=TensorProto.FLOAT),
+        helper.make_node("Cast", ["uv"], ["uv_float"], to=TensorProto.FLOAT),
+        helper.make_node("Conv", ["y_float", "y_weight", "yuv_bias"], ["of_y"], strides=[2, 2], pads=[2] * 4),
+        helper.make_node("Conv", ["uv_float", "uv_weight"], ["of_uv"], pads=[1] * 4),
+        helper.make_node("Add", ["of_y", "of_uv"], [first.output[0]]),
+    ]
+    kept = [node for node in graph.node if node != first and node.input[0] != "image" and first.input[0] not in node.output]
+    nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in (*made, *kept)]
+    del graph.node[:], graph.input[:]
+    graph.node.extend(nodes)
+    graph.input.extend(helper.make_tensor_value_info(name, TensorProto.UINT8, None) for name in ("y", "uv"))
+    return changed
+
+
 def in_int8(model: onnx.ModelProto, batches: Sequence[Pixels]) -> onnx.ModelProto:
     """A folded `model` whose convolutions at the smallest sizes compute in 8 bits, with ranges as found on `batches`."""
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static

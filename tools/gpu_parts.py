@@ -103,21 +103,14 @@ def codec(bench: Bench) -> Iterator[Measurement]:
 
 def peer(bench: Bench) -> Iterator[Measurement]:
     """The known tools' way: all frames decoded, the full net with norms of each frame in torch, one by one, then encoded."""
-    import torch
+    from peers import in_torch
 
     from vidstyle.sinks import open_video_sink
     from vidstyle.sources import open_source
     from vidstyle.studio.device import find_device
     from vidstyle.studio.transformer_net import TransformerNet
 
-    device = find_device(bench.device)
-    net = TransformerNet().train().to(device)
-
-    def paint(picture: np.ndarray) -> np.ndarray:
-        with torch.no_grad():
-            x = torch.from_numpy(picture).to(device).permute(2, 0, 1)[None].float() / 255
-            y = (net(x)[0] * 255).clamp(0, 255).permute(1, 2, 0).cpu().numpy()
-        return np.ascontiguousarray(y.astype(np.uint8))
+    paint = in_torch(TransformerNet().eval(), find_device(bench.device))
 
     def figure(size: str, options: Any) -> Figure:
         count, output = max(4, bench.frames(size) // 6), bench.folder / f"{os.getpid()}.mp4"
@@ -126,7 +119,7 @@ def peer(bench: Bench) -> Iterator[Measurement]:
             paint(np.zeros((info.height, info.width, 3), np.uint8))
             began = time.perf_counter()
             frames = list(islice(source.frames(), count))
-            painted = [replace(frame, pixels=paint(frame.pixels)) for frame in frames]
+            painted = [replace(frame, pixels=paint(frame.pixels[..., ::-1])[..., ::-1]) for frame in frames]
             netted = time.perf_counter()
             with closing(open_video_sink(output, info, options, overwrite=True)) as sink:
                 for frame in painted:

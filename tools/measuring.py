@@ -15,7 +15,7 @@ from typing import Any
 
 from bench import machine
 
-from vidstyle.pipeline import usable_cores
+from vidstyle.machine import usable_cores
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "tools" / "results"

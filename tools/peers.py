@@ -112,8 +112,9 @@ def make_peers(folder: Path) -> dict[str, Peer]:
     }
 
 
-def in_torch(net: nn.Module) -> Painter:
+def in_torch(net: nn.Module, device: torch.device = torch.device("cpu")) -> Painter:
     """As pytorch/examples does it."""
+    net.to(device)
     for module in net.modules():
         if isinstance(module, nn.InstanceNorm2d):
             module.train()  # statistics of the frame itself
@@ -122,9 +123,9 @@ def in_torch(net: nn.Module) -> Painter:
     @torch.no_grad()
     def paint(frame: np.ndarray) -> np.ndarray:
         rgb = np.ascontiguousarray(frame[..., ::-1])
-        x = torch.from_numpy(rgb).permute(2, 0, 1).unsqueeze(0).float().div(255)
+        x = torch.from_numpy(rgb).to(device).permute(2, 0, 1).unsqueeze(0).float().div(255)
         y = net(x)[0].mul(255).clamp(0, 255)
-        return np.asarray(y.permute(1, 2, 0).to(torch.uint8).numpy()[..., ::-1])
+        return np.asarray(y.permute(1, 2, 0).to(torch.uint8).cpu().numpy()[..., ::-1])
 
     return paint
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
+
+from log_axes import share, ticks
 
 WIDTH, HEIGHT = 900, 560
 LEFT, RIGHT, TOP, BOTTOM = 70, 190, 40, 60
@@ -29,8 +30,8 @@ def figure(nets: dict[str, dict[str, Any]]) -> str:
 
     def place(x: float, y: float) -> tuple[float, float]:
         return (
-            LEFT + (WIDTH - LEFT - RIGHT) * _share(x, x_range),
-            HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * _share(y, y_range),
+            LEFT + (WIDTH - LEFT - RIGHT) * share(x, x_range),
+            HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * share(y, y_range),
         )
 
     lines = [
@@ -38,7 +39,7 @@ def figure(nets: dict[str, dict[str, Any]]) -> str:
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>',
     ]
     for axis, bounds in (("x", x_range), ("y", y_range)):
-        for tick in _ticks(bounds):
+        for tick in ticks(bounds):
             x, y = place(tick, y_range[0]) if axis == "x" else place(x_range[0], tick)
             end = (x, TOP) if axis == "x" else (WIDTH - RIGHT, y)
             lines.append(f'<path d="M{x:.1f} {y:.1f}L{end[0]:.1f} {end[1]:.1f}" stroke="#ddd"/>')
@@ -68,14 +69,3 @@ def figure(nets: dict[str, dict[str, Any]]) -> str:
         taken.append((x, text_y))
         lines.append(f'<text x="{x + 10:.1f}" y="{text_y:.1f}" fill="{color}">{label.replace(", vidstyle", "")}</text>')
     return "\n".join([*lines, "</svg>"]) + "\n"
-
-
-def _share(value: float, bounds: tuple[float, float]) -> float:
-    low, high = (math.log(b) for b in bounds)
-    return (math.log(value) - low) / (high - low)
-
-
-def _ticks(bounds: tuple[float, float]) -> list[float]:
-    """1, 2, 5 times powers of ten within `bounds`."""
-    decades = range(math.floor(math.log10(bounds[0])), math.ceil(math.log10(bounds[1])) + 1)
-    return [t for d in decades for m in (1, 2, 5) if bounds[0] <= (t := round(m * 10.0**d, 10)) <= bounds[1]]

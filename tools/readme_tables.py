@@ -19,7 +19,7 @@ from cpu_table import cpu_tables
 from quality_figure import figure
 from quality_tables import optimum_table, quality_table
 from scale_tables import scale_tables, summary_table
-from speed_table import speed_table
+from speed_table import limits, speed_table
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -226,7 +226,7 @@ def pages() -> dict[Path, str]:
         readme: text,
         media: page,
         scale: scaled,
-        speed: _filled(speed.read_text("utf-8"), "cpu", cpu_tables(found["cpu"])),
+        speed: _filled(_filled(speed.read_text("utf-8"), "cpu", cpu_tables(found["cpu"])), "limits", limits(found["bench"])),
         ROOT / "models" / "README.md": models_page(catalog["styles"], found["encoder"]),
         results / "quality.svg": figure(quality["nets"]),
     }

@@ -28,8 +28,8 @@ from vidstyle.cluster.chunks import LEAD, Chunk, boundaries, divide, fit_togethe
 from vidstyle.cluster.worker import Film, Statistics, Worker, facts_of
 from vidstyle.convert import convert
 from vidstyle.frames import Pixels
+from vidstyle.machine import usable_cores
 from vidstyle.options import ConvertOptions, EncodeOptions
-from vidstyle.pipeline import usable_cores
 from vidstyle.stylizers import load_stylizer
 from vidstyle.temporal.metrics import WarpingError
 

@@ -37,6 +37,23 @@ def speed_table(bench: dict[str, Any]) -> str:
     return "\n".join(lines + (_sweep_sentences(bench["sweep"]) if "sweep" in bench else []))
 
 
+def limits(bench: dict[str, Any]) -> str:
+    """Which stage takes how much of the processor's time, and how busy it is kept."""
+    cores, told = bench["machine"]["cores"], []
+    for size, figures in bench["sizes"].items():
+        stages = figures["stages"]
+        alone = sum(stages[stage]["cpu"] for stage in ("decode", "net", "encode"))
+        net, encode = (100 * stages[stage]["cpu"] / alone for stage in ("net", "encode"))
+        total = stages["total"]
+        busy = 100 * total["cpu"] / (cores * total["wall"])
+        told.append(
+            f"At {size} the net takes {net:.0f} % of that time and the encoder (x264, `veryfast`) {encode:.0f} %; all together "
+            f"take {total['cpu'] / alone:.2f} times as much processor time as the stages by themselves, and keep the cores busy "
+            f"{busy:.0f} % of the time."
+        )
+    return "\n".join([*told, "", f"Measured by `{bench['command']}`, as the README's table."])
+
+
 def _own_cells(figures: dict[str, Any]) -> list[str]:
     memory = figures["peak_memory_mib"]
     return [

@@ -1,7 +1,8 @@
-"""The machine and the versions that a figure belongs to. Nothing heavy is imported to tell them."""
+"""The machine: what it can compute with, and what figures measured on it belong to. Nothing heavy is imported to tell it."""
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
 import subprocess
@@ -32,6 +33,31 @@ SIMD = {
     "sve": "sve",
 }
 """Linux' names of what makes nets fast, and ours."""
+
+
+MAX_LANES = 4
+
+NVIDIA_DRIVER = (Path("/proc/driver/nvidia/version"), Path("/usr/lib/wsl/lib/libcuda.so.1"))
+"""Where Linux shows NVIDIA's driver; the other where Linux runs within Windows."""
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def lanes_on(cores: int) -> int:
+    """As many pictures side by side as make the most frames a second: threads that share a picture wait for one another. Each
+    takes memory, so there is a limit."""
+    return min(cores, MAX_LANES)
+
+
+def has_nvidia() -> bool:
+    """Whether an NVIDIA driver is loaded; asking CUDA without one only prints errors."""
+    if os.name == "nt":  # where its tool comes with the driver
+        return shutil.which("nvidia-smi") is not None
+    return any(path.exists() for path in NVIDIA_DRIVER)
 
 
 def machine(cores: int, cpuinfo: Path = Path("/proc/cpuinfo")) -> dict[str, Any]:

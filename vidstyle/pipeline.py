@@ -6,7 +6,6 @@ nobody took in time (live). `run` joins source, stylizer and sink.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -137,12 +136,6 @@ class Newest(Generic[T]):
             self._stopped = True
         self._thread.join(patience)
         return not self._thread.is_alive()
-
-
-def usable_cores() -> int:
-    """Cores that this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def background() -> ThreadPoolExecutor:

@@ -24,10 +24,11 @@ from vidstyle.errors import DeviceError, InputError, UsageError, VidstyleError
 from vidstyle.folder import WAIT_SECONDS, foreseeing
 from vidstyle.frames import VideoInfo
 from vidstyle.jobs import Job
+from vidstyle.machine import usable_cores
 from vidstyle.media import reading
 from vidstyle.options import ClusterOptions, ConvertOptions
 from vidstyle.outcomes import Outcome, Reporter
-from vidstyle.pipeline import background, usable_cores
+from vidstyle.pipeline import background
 from vidstyle.styling import styles_in
 from vidstyle.stylizers import check_style_options
 from vidstyle.stylizers.catalog import find_style

@@ -9,8 +9,8 @@ import numpy as np
 
 from vidstyle.clips import write_video
 from vidstyle.doctor.checks import Check
-from vidstyle.doctor.graphics import has_driver
 from vidstyle.errors import VidstyleError
+from vidstyle.machine import has_nvidia
 from vidstyle.sinks.encoders import ENCODERS, Encoder
 
 _SIZE, _FRAMES = 256, 4  # hardware refuses much smaller pictures
@@ -43,7 +43,7 @@ def hardware() -> list[Check]:
             rows.append(Check(f"encoder {title}", "ok", _list(working, [what for what in tried if what not in working])))
         else:
             names = ", ".join(row.name for row in encoders)
-            advice = _NVENC_ADVICE if family == "nvenc" and has_driver() else None
+            advice = _NVENC_ADVICE if family == "nvenc" and has_nvidia() else None
             rows.append(Check(f"encoder {title}", "note", f"none works here (tried {names})", advice))
     return rows
 

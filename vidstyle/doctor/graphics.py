@@ -12,26 +12,21 @@ from pathlib import Path
 
 from vidstyle.doctor.checks import Check, refused
 from vidstyle.errors import VidstyleError
+from vidstyle.machine import has_nvidia
 
-_DRIVER = Path("/proc/driver/nvidia/version")
 _QUERY = ("--query-gpu=name,memory.total,driver_version", "--format=csv,noheader")
 _SMI_SECONDS = 10
 _INSTALL = "pip install 'vidstyle[cuda]' brings CUDA's libraries"
 _GPU_RUNTIME = "pip uninstall onnxruntime, then pip install --force-reinstall onnxruntime-gpu"
 
 
-def has_driver() -> bool:
-    """Whether NVIDIA's driver is loaded, or its tool there, as on Windows."""
-    return _DRIVER.exists() or shutil.which("nvidia-smi") is not None
-
-
 def gpu() -> list[Check]:
     """NVIDIA's cards, as its own tool tells them."""
-    if not has_driver():
+    if not has_nvidia():
         return [Check("gpu", "note", "no NVIDIA driver is loaded: everything is painted on the CPU")]
     tool = shutil.which("nvidia-smi")
     if tool is None:
-        return [Check("gpu", "ok", f"{_DRIVER.read_text().splitlines()[0].strip()}; no nvidia-smi to ask for more")]
+        return [Check("gpu", "ok", "NVIDIA's driver is loaded; no nvidia-smi to ask for more")]
     told = subprocess.run([tool, *_QUERY], capture_output=True, text=True, timeout=_SMI_SECONDS)
     lines = [line.strip() for line in told.stdout.splitlines() if line.strip()]
     if told.returncode or not lines:
@@ -48,8 +43,8 @@ def cuda() -> list[Check]:
 
     available = ort.get_available_providers()
     if "CUDAExecutionProvider" not in available:
-        return [Check("cuda", "note", "this ONNX Runtime was built without CUDA", _GPU_RUNTIME if has_driver() else None)]
-    if not has_driver():
+        return [Check("cuda", "note", "this ONNX Runtime was built without CUDA", _GPU_RUNTIME if has_nvidia() else None)]
+    if not has_nvidia():
         return [Check("cuda", "note", "not tried: no NVIDIA driver is loaded")]
     try:
         painted = paint("cuda")
@@ -82,7 +77,7 @@ def torch() -> list[Check]:
 
     if not torch.cuda.is_available():
         built = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built for the CPU"
-        if has_driver():
+        if has_nvidia():
             advice = "install a torch whose CUDA fits the driver: https://pytorch.org/get-started"
             return [Check("torch", "note", f"{torch.__version__}, {built}, finds no card", advice)]
         return [Check("torch", "ok", f"{torch.__version__}, {built}, computes on the CPU")]

@@ -9,17 +9,12 @@ import sys
 import tempfile
 from pathlib import Path
 
+from vidstyle import machine
 from vidstyle.doctor.checks import Check
 
 _GIB = 1 << 30
 _LEAST_MEMORY = 2 * _GIB
 _LEAST_DISK = _GIB
-_INSTRUCTIONS = (
-    *("avx", "avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16"),
-    *("asimd", "asimddp", "i8mm", "sve"),
-)
-"""Those that make a net fast, by their names in Linux's cpuinfo."""
-
 _CPUINFO, _MEMINFO, _GROUP, _GROUPS = (
     Path("/proc/cpuinfo"),
     Path("/proc/meminfo"),
@@ -36,16 +31,13 @@ def python() -> list[Check]:
 
 def processor() -> list[Check]:
     """Its name and instructions, where the system tells them, and how many of its cores this process may use."""
-    facts = _colon_separated(_CPUINFO)
-    name = facts.get("model name") or platform.processor() or platform.machine()
-    flags = set((facts.get("flags") or facts.get("Features") or "").split())
-    fast = " ".join(name for name in _INSTRUCTIONS if name in flags)
-    cores, all_cores = _usable_cores(), os.cpu_count() or 1
+    name, simd = machine.processor(_CPUINFO)
+    cores, all_cores = machine.usable_cores(), os.cpu_count() or 1
     counted = f"{cores} of {all_cores} cores" if cores < all_cores else f"{cores} {'core' if cores == 1 else 'cores'}"
-    found = ", ".join(part for part in (name, counted, fast) if part)
-    if flags & {"sse2"} and "avx2" not in flags:
-        return [Check("processor", "note", f"{found}; without AVX2", "expect little speed: try --height 360")]
-    if "amx_bf16" in flags:
+    found = ", ".join(part for part in (name, counted, " ".join(simd or [])) if part)
+    if "no AVX2" in name:
+        return [Check("processor", "note", found, "expect little speed: try --height 360")]
+    if "amx_bf16" in (simd or []):
         return [Check("processor", "ok", found, "with --backend torch nets take half the time (pip install 'vidstyle[torch]')")]
     return [Check("processor", "ok", found)]
 
@@ -100,11 +92,6 @@ def disk() -> list[Check]:
         else:
             rows.append(Check(name, "ok", found))
     return rows
-
-
-def _usable_cores() -> int:
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def _physical_memory() -> int | None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from vidstyle.pipeline import usable_cores
+from vidstyle.machine import usable_cores
 
 NEAR = 6
 """Pictures are nearly the same if at most so many of their 64 bits differ."""

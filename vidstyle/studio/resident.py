@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vidstyle.machine import usable_cores
 from vidstyle.options import TrainOptions
-from vidstyle.pipeline import usable_cores
 from vidstyle.studio.photos import PhotoCrops
 
 log = logging.getLogger(__name__)

@@ -41,7 +41,7 @@ Make = Callable[[str], Stylizer]
 
 def may_choose(model: onnx.ModelProto) -> bool:
     """Whether both engines could run the net on a graphics card, as far as that can be told without loading them."""
-    from vidstyle.stylizers.sessions import has_nvidia
+    from vidstyle.machine import has_nvidia
 
     return bool(architecture_of(model)) and has_nvidia() and find_spec("torch") is not None
 

@@ -36,7 +36,7 @@ _LOCAL = {"Transpose", "Cast", "Relu", "LeakyRelu", "Clip", "BatchNormalization"
 """What paints each place by what is there alone."""
 
 Paint = Callable[[Pixels], Pixels]
-"""Pictures uint8 (N, H, W, 3) -> the same, painted, or so many pixels less on every side; raises `MemoryLimitError`."""
+"""Pictures uint8 (N, H, W, 3) -> the same, painted; raises `MemoryLimitError`."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -126,9 +126,7 @@ class Fitting:
         axis = 1 if size[0] >= size[1] else 2
         first, second = np.split(picture, [cut + overlap], axis)[0], np.split(picture, [cut - overlap], axis)[1]
         painted = [self.paint(np.ascontiguousarray(part), paint) for part in (first, second)]
-        lost = (first.shape[axis] - painted[0].shape[axis]) // 2
-        ends = np.split(painted[0], [cut - lost], axis)[0], np.split(painted[1], [overlap - lost], axis)[1]
-        return np.concatenate(ends, axis)
+        return np.concatenate([np.split(painted[0], [cut], axis)[0], np.split(painted[1], [overlap], axis)[1]], axis)
 
 
 def reach(model: onnx.ModelProto) -> int | None:

@@ -15,8 +15,8 @@ import onnxruntime as ort
 
 from vidstyle.errors import MemoryLimitError, StyleError, VidstyleError
 from vidstyle.frames import Pixels
+from vidstyle.machine import lanes_on, usable_cores
 from vidstyle.options import ColorOrder
-from vidstyle.pipeline import usable_cores
 from vidstyle.stylizers import norms
 from vidstyle.stylizers.binding import LANES, BoundNet, open_weights
 from vidstyle.stylizers.fitting import Fitting, reach
@@ -28,7 +28,6 @@ from vidstyle.stylizers.sessions import CPU, gpu_of, open_session, place_of, run
 log = logging.getLogger(__name__)
 
 MAX_MODEL_BYTES = 512 << 20
-MAX_LANES = 4
 _FOREIGN_MULTIPLE = 4
 _MEASURED_PIXELS = 4 << 20
 """Pictures are measured side by side up to so many pixels: 150 bytes each are needed for that."""
@@ -61,9 +60,8 @@ class OnnxStylizer:
         self._model, self._path, self._device = model or read_model(path), path, device
         properties = self._model.metadata_props
         self.facts = {p.key.removeprefix("vidstyle."): p.value for p in properties if p.key.startswith("vidstyle.")}
-        # On a CPU, frames side by side on few threads each waste less time waiting for one another than all threads on one
-        # frame; a foreign net may be large, and lanes take memory each.
-        self.lanes = lanes or (min(cores, MAX_LANES) if self.facts else 1)
+        # A foreign net may be large, and lanes take memory each.
+        self.lanes = lanes or (lanes_on(cores) if self.facts else 1)
         self._threads = max(1, cores // self.lanes)
         self._measurers: dict[int, tuple[ort.InferenceSession, list[str]]] = {}
         self._engine: _Foreign | None = None

@@ -22,6 +22,7 @@ import onnxruntime as ort
 import platformdirs
 
 from vidstyle.errors import DeviceError, StyleError, VidstyleError
+from vidstyle.machine import has_nvidia
 from vidstyle.stylizers.fitting import first_line, is_out_of_memory, not_enough
 
 log = logging.getLogger(__name__)
@@ -177,11 +178,6 @@ def gpu_of(device: str) -> str | None:
     if kind == "cuda" and not has_nvidia():
         raise DeviceError(f"expected to run on {device}, found no NVIDIA driver; try --device cpu")
     return (index or "0") if available and has_nvidia() else None
-
-
-def has_nvidia() -> bool:
-    """Whether an NVIDIA driver is loaded; asking CUDA without one only prints errors."""
-    return os.path.exists("/proc/driver/nvidia/version") or os.name == "nt"
 
 
 @cache

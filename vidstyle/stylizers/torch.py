@@ -13,7 +13,7 @@ import onnx
 
 from vidstyle.errors import DeviceError, MissingExtraError, StyleError, VidstyleError
 from vidstyle.frames import Pixels
-from vidstyle.pipeline import usable_cores
+from vidstyle.machine import lanes_on, usable_cores
 
 try:
     import torch
@@ -29,8 +29,6 @@ from vidstyle.stylizers.fitting import Fitting, first_line, is_out_of_memory, no
 from vidstyle.stylizers.padding import pad_to_multiple
 from vidstyle.stylizers.torch_cpu import CpuNet
 from vidstyle.stylizers.torch_cuda import LANES, CudaNet
-
-MAX_LANES = 4
 
 MAX_BASE_CHANNELS = 256
 """A file that claims a wider net is refused before memory is taken for it; the widest known has 32."""
@@ -84,7 +82,7 @@ class TorchStylizer:
                 self.lanes = LANES
             elif half:
                 cores = cores or usable_cores()
-                self.lanes = lanes or min(cores, MAX_LANES)
+                self.lanes = lanes or lanes_on(cores)
                 self._cpu = CpuNet(scale, self.lanes, cores)
             self._ready()
         except RuntimeError as error:

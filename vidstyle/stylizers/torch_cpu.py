@@ -1,6 +1,6 @@
 """A net of ours in torch on the processor: norms folded, channels last, bfloat16 where that is fast.
 
-Only with AMX tiles does bfloat16 pay: there the net takes less than half the time, elsewhere up to three times as long. Several
+Only with AMX tiles does bfloat16 pay: there the net takes less than half the time, elsewhere longer than in float32. Several
 pictures side by side, each on few threads, waste less time than all threads on one picture.
 """
 
