@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import write_clip
-from relatives import write_relatives
 
-from vidstyle.studio.export import export_onnx
-from vidstyle.studio.transformer_net import ARCHITECTURES
-from vidstyle.stylizers.catalog import add_style, sha256
+from tests.support.helpers import write_clip
+from tests.support.related_styles import write_relatives
+from vidstyle.networks.export import export_onnx
+from vidstyle.networks.transformer_net import ARCHITECTURES
+from vidstyle.styles.catalog import add_style, sha256
 
 # More threads only wait for one another on pictures this small, and badly so on a busy machine.
 torch.set_num_threads(1)

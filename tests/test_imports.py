@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from helpers import environment
+from tests.support.helpers import environment
 
 HEAVY = ("torch", "cv2", "av", "onnx", "onnxruntime", "numpy")
 

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vidstyle.api import Stylizer, styles, stylize
-    from vidstyle.clips import read_frames, write_video
-    from vidstyle.convert import Result
-    from vidstyle.errors import (
+    from vidstyle.api.video_io import read_frames, write_video
+    from vidstyle.conversion.convert import Result
+    from vidstyle.core.errors import (
         DeviceError,
         DiskError,
         InputError,
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
         UsageError,
         VidstyleError,
     )
-    from vidstyle.frames import Frame
-    from vidstyle.options import ConvertOptions, EncodeOptions, StyleOptions, Trim
+    from vidstyle.core.frames import Frame
+    from vidstyle.core.options import ConvertOptions, EncodeOptions, StyleOptions, Trim
     from vidstyle.stylizers import load_stylizer
 
 __version__ = "0.1.0"
@@ -37,23 +37,23 @@ _HOMES = {
     "Stylizer": "api",
     "styles": "api",
     "stylize": "api",
-    "read_frames": "clips",
-    "write_video": "clips",
-    "Result": "convert",
-    "DeviceError": "errors",
-    "DiskError": "errors",
-    "InputError": "errors",
-    "MissingExtraError": "errors",
-    "OutputError": "errors",
-    "OutputExistsError": "errors",
-    "StyleError": "errors",
-    "UsageError": "errors",
-    "VidstyleError": "errors",
-    "Frame": "frames",
-    "ConvertOptions": "options",
-    "EncodeOptions": "options",
-    "StyleOptions": "options",
-    "Trim": "options",
+    "read_frames": "api.video_io",
+    "write_video": "api.video_io",
+    "Result": "conversion.convert",
+    "DeviceError": "core.errors",
+    "DiskError": "core.errors",
+    "InputError": "core.errors",
+    "MissingExtraError": "core.errors",
+    "OutputError": "core.errors",
+    "OutputExistsError": "core.errors",
+    "StyleError": "core.errors",
+    "UsageError": "core.errors",
+    "VidstyleError": "core.errors",
+    "Frame": "core.frames",
+    "ConvertOptions": "core.options",
+    "EncodeOptions": "core.options",
+    "StyleOptions": "core.options",
+    "Trim": "core.options",
     "load_stylizer": "stylizers",
 }
 

@@ -14,12 +14,12 @@ import cv2
 import numpy as np
 
 from vidstyle.bench.options import Size
-from vidstyle.errors import InputError, StyleError
-from vidstyle.frames import Frame, Pixels, VideoInfo
-from vidstyle.naming import default_name
+from vidstyle.conversion.output_name import default_name
+from vidstyle.core.errors import InputError, StyleError
+from vidstyle.core.frames import Frame, Pixels, VideoInfo
 from vidstyle.sinks import open_video_sink
 from vidstyle.sources import is_image, open_source
-from vidstyle.stylizers.catalog import shipped_folder
+from vidstyle.styles.catalog import shipped_folder
 
 RATE = 25
 """Frames a second of the clips that are made."""

@@ -15,8 +15,8 @@ from vidstyle.bench.clips import RATE, Clip, fitting_seconds, given_clip, made_c
 from vidstyle.bench.options import BenchOptions
 from vidstyle.bench.process import seconds_to_help
 from vidstyle.bench.stages import ClipBench
-from vidstyle.machine import machine, usable_cores
-from vidstyle.stages import Stylizer
+from vidstyle.core.hardware import machine, usable_cores
+from vidstyle.core.protocols import Stylizer
 from vidstyle.stylizers import load_stylizer
 
 log = logging.getLogger(__name__)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from vidstyle.errors import UsageError
-from vidstyle.options import ConvertOptions, StyleOptions
+from vidstyle.core.errors import UsageError
+from vidstyle.core.options import ConvertOptions, StyleOptions
 
 Size = tuple[int, int]
 """Width and height."""

@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 from vidstyle.bench.clips import Clip
 from vidstyle.bench.options import BenchOptions
-from vidstyle.errors import OutputError
+from vidstyle.core.errors import OutputError
 
 # The command line as it is, but that it tells of the first frame, and of its memory at the end.
 _TELLING = """

@@ -22,13 +22,13 @@ from vidstyle.bench.clips import Clip
 from vidstyle.bench.energy import Joules, measured_energy
 from vidstyle.bench.options import BenchOptions
 from vidstyle.bench.process import UserRun, run_as_user
-from vidstyle.convert import SHOT_PICTURES, convert
-from vidstyle.frames import Frame, Pixels
-from vidstyle.machine import usable_cores
-from vidstyle.options import ConvertOptions, Trim
+from vidstyle.conversion.convert import SHOT_PICTURES, convert
+from vidstyle.core.frames import Frame, Pixels
+from vidstyle.core.hardware import usable_cores
+from vidstyle.core.options import ConvertOptions, Trim
+from vidstyle.core.protocols import Stylizer
 from vidstyle.sinks import companion_of, open_video_sink
 from vidstyle.sources import open_source
-from vidstyle.stages import Stylizer
 
 ALONE = ("decode", "net", "encode")
 STAGES = (*ALONE, "total", "without_net")

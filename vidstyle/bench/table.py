@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vidstyle.bench.stages import STAGES
-from vidstyle.wording import printable
+from vidstyle.core.text import printable
 
 _NAMES = {"total": "all together", "without_net": "without the net"}
 

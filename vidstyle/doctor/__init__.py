@@ -11,8 +11,8 @@ from collections.abc import Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
-from vidstyle.doctor.apart import Apart
 from vidstyle.doctor.checks import Check, Inspection, ask
+from vidstyle.doctor.isolation import Apart
 
 PAINTING = "painting"
 """The row of the main job, which all the others are there to explain."""
@@ -27,18 +27,18 @@ _HANGS = Check(
 )
 
 INSPECTIONS = (
-    Inspection("python", "vidstyle.doctor.surroundings:python"),
-    Inspection("processor", "vidstyle.doctor.surroundings:processor"),
-    Inspection("memory", "vidstyle.doctor.surroundings:memory"),
-    Inspection("disk", "vidstyle.doctor.surroundings:disk"),
+    Inspection("python", "vidstyle.doctor.system:python"),
+    Inspection("processor", "vidstyle.doctor.system:processor"),
+    Inspection("memory", "vidstyle.doctor.system:memory"),
+    Inspection("disk", "vidstyle.doctor.system:disk"),
     Inspection("packages", "vidstyle.doctor.packages:packages"),
     Inspection("conflicts", "vidstyle.doctor.packages:conflicts"),
     Inspection("extras", "vidstyle.doctor.packages:extras"),
-    Inspection(PAINTING, "vidstyle.doctor.painting:painting", 60),
+    Inspection(PAINTING, "vidstyle.doctor.conversion:painting", 60),
     Inspection("libraries", "vidstyle.doctor.libraries:libraries", 20),
-    Inspection("gpu", "vidstyle.doctor.graphics:gpu", 20),
-    Inspection("cuda", "vidstyle.doctor.graphics:cuda", 60),
-    Inspection("torch", "vidstyle.doctor.graphics:torch", 60),
+    Inspection("gpu", "vidstyle.doctor.gpu:gpu", 20),
+    Inspection("cuda", "vidstyle.doctor.gpu:cuda", 60),
+    Inspection("torch", "vidstyle.doctor.gpu:torch", 60),
     Inspection("styles", "vidstyle.doctor.models:styles", 60),
     Inspection("encoders", "vidstyle.doctor.encoders:software", 30),
     Inspection("hardware encoders", "vidstyle.doctor.encoders:hardware", 30),

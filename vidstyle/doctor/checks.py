@@ -6,8 +6,8 @@ import importlib
 from dataclasses import dataclass
 from typing import Literal
 
-from vidstyle.errors import VidstyleError
-from vidstyle.files import reason
+from vidstyle.core.errors import VidstyleError
+from vidstyle.core.files import reason
 
 State = Literal["ok", "note", "bad"]
 """As it should be; something is missing or odd, and vidstyle does without; broken."""

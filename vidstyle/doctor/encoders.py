@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from vidstyle.clips import write_video
+from vidstyle.api.video_io import write_video
+from vidstyle.core.errors import VidstyleError
+from vidstyle.core.hardware import has_nvidia
 from vidstyle.doctor.checks import Check
-from vidstyle.errors import VidstyleError
-from vidstyle.machine import has_nvidia
 from vidstyle.sinks.encoders import ENCODERS, Encoder
 
 _SIZE, _FRAMES = 256, 4  # hardware refuses much smaller pictures

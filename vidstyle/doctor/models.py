@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from vidstyle.core.errors import MissingExtraError, StyleError
 from vidstyle.doctor.checks import Check
-from vidstyle.errors import MissingExtraError, StyleError
-from vidstyle.stylizers.catalog import all_styles, user_folder
-from vidstyle.stylizers.installing import verify
+from vidstyle.styles.catalog import all_styles, user_folder
+from vidstyle.stylizers.install import verify
 
 
 def styles() -> list[Check]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from vidstyle.core.errors import DeviceError, MissingExtraError
 from vidstyle.doctor.checks import Check
-from vidstyle.errors import DeviceError, MissingExtraError
-from vidstyle.sinks.virtual import VirtualCamera
-from vidstyle.sources.devices import CameraDevice, list_cameras
+from vidstyle.live.devices import CameraDevice, list_cameras
+from vidstyle.live.virtual_camera import VirtualCamera
 
 _SIZE = (640, 360)
 

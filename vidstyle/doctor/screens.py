@@ -5,8 +5,8 @@ The order of imports is what matters here, hence they are where they are.
 
 from __future__ import annotations
 
+from vidstyle.core.errors import DeviceError
 from vidstyle.doctor.checks import Check, refused
-from vidstyle.errors import DeviceError
 
 _TITLE = "vidstyle doctor"
 
@@ -37,7 +37,7 @@ def _open_and_close() -> None:
     import cv2
     import numpy as np
 
-    from vidstyle.sinks.window import check_display
+    from vidstyle.live.window import check_display
 
     check_display()
     cv2.namedWindow(_TITLE, cv2.WINDOW_AUTOSIZE)

@@ -7,12 +7,12 @@ from concurrent.futures import Executor
 from datetime import datetime
 from pathlib import Path
 
-from vidstyle.errors import DeviceError, VidstyleError
-from vidstyle.frames import Frame
-from vidstyle.options import LiveOptions
+from vidstyle.core.errors import DeviceError, VidstyleError
+from vidstyle.core.frames import Frame
+from vidstyle.core.options import LiveOptions
+from vidstyle.live.recording.recorder import Recorder, numbered_name
+from vidstyle.live.virtual_camera import VirtualCamera
 from vidstyle.sinks.images import ImageSink
-from vidstyle.sinks.recorder import Recorder, numbered_name
-from vidstyle.sinks.virtual import VirtualCamera
 
 
 class Outputs:

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vidstyle.frames import VideoInfo
-from vidstyle.options import ConvertOptions, EncodeOptions
+from vidstyle.core.frames import VideoInfo
+from vidstyle.core.options import ConvertOptions, EncodeOptions
+from vidstyle.core.protocols import Sink
 from vidstyle.sinks.publish import check_free
-from vidstyle.stages import Sink
 
 if TYPE_CHECKING:
-    from vidstyle.sinks.copying import Companion
     from vidstyle.sinks.segments import ResumableSink, SegmentedFile, SegmentSink
+    from vidstyle.sinks.stream_copy import Companion
 
 __all__ = [
     "check_encoding",
@@ -104,7 +104,7 @@ def companion_of(spec: str, shift_seconds: Fraction, options: ConvertOptions) ->
     """Opens the media `spec` (the input) for its other streams, the part that is wanted, moved back by `shift_seconds`."""
 
     def open_companion() -> Companion:
-        from vidstyle.sinks.copying import Companion
+        from vidstyle.sinks.stream_copy import Companion
 
         return Companion(spec, options.trim, shift_seconds, options.audio, options.subtitles, options.allow_network)
 
@@ -122,7 +122,7 @@ def check_encoding(output: Path, encode: EncodeOptions) -> None:
 
 def stream_map(spec: str, output: Path, info: VideoInfo, options: ConvertOptions) -> list[str]:
     """What will become of each stream of the media `spec` in `output`, a line each. Raises `UsageError` where it cannot be."""
-    from vidstyle.media import open_media
+    from vidstyle.media.container import open_media
     from vidstyle.sinks.encoding import encoder_for
     from vidstyle.sinks.streams import plan_streams
     from vidstyle.sinks.video import check_container

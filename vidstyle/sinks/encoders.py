@@ -26,8 +26,8 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.format import VideoFormat
 from av.video.frame import VideoFrame
 
-from vidstyle.errors import DeviceError, UsageError
-from vidstyle.options import EncodeOptions
+from vidstyle.core.errors import DeviceError, UsageError
+from vidstyle.core.options import EncodeOptions
 
 # The AV1 encoder's own log, which no option quiets: errors only.
 os.environ.setdefault("SVT_LOG", "1")

@@ -13,12 +13,12 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
-from vidstyle.color import is_hdr, output_tags, swscale_matrix
-from vidstyle.errors import InputError, OutputError, UsageError
-from vidstyle.frames import ColorTags, Frame, VideoInfo
-from vidstyle.hdr import ToneMap
-from vidstyle.options import EncodeOptions
-from vidstyle.orientation import is_right_angled, turned
+from vidstyle.core.errors import InputError, OutputError, UsageError
+from vidstyle.core.frames import ColorTags, Frame, VideoInfo
+from vidstyle.core.options import EncodeOptions
+from vidstyle.media.color import is_hdr, output_tags, swscale_matrix
+from vidstyle.media.hdr import ToneMap
+from vidstyle.media.orientation import is_right_angled, turned
 from vidstyle.sinks.encoders import Encoder, GifPalette, encoder_options, find_encoder, pixel_format, subsampling
 
 KEYFRAME_SECONDS = 4

@@ -8,9 +8,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from vidstyle.errors import OutputError
-from vidstyle.files import writing
-from vidstyle.frames import Frame
+from vidstyle.core.errors import OutputError
+from vidstyle.core.files import writing
+from vidstyle.core.frames import Frame
 from vidstyle.sinks.publish import Unpublished
 
 _TRANSPARENT_SUFFIXES = {".png", ".webp", ".tif", ".tiff"}

@@ -9,8 +9,8 @@ import re
 import tempfile
 from pathlib import Path
 
-from vidstyle.errors import DiskError, OutputExistsError
-from vidstyle.files import fsync, writing
+from vidstyle.core.errors import DiskError, OutputExistsError
+from vidstyle.core.files import fsync, writing
 
 try:
     import fcntl

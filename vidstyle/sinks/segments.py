@@ -14,17 +14,17 @@ import av.error
 from av.container import OutputContainer
 from av.packet import Packet
 
-from vidstyle.errors import UsageError
-from vidstyle.files import replace_file
-from vidstyle.frames import Frame, VideoInfo
-from vidstyle.media import open_media, writing
-from vidstyle.options import EncodeOptions
-from vidstyle.sinks.copying import Companion
+from vidstyle.core.errors import UsageError
+from vidstyle.core.files import replace_file
+from vidstyle.core.frames import Frame, VideoInfo
+from vidstyle.core.options import EncodeOptions
+from vidstyle.media.container import open_media, writing
 from vidstyle.sinks.encoders import Encoder
 from vidstyle.sinks.encoding import FrameEncoder, encoder_for
 from vidstyle.sinks.publish import check_free
+from vidstyle.sinks.segment_folder import Memory, WorkFolder
+from vidstyle.sinks.stream_copy import Companion
 from vidstyle.sinks.video import VideoFile, check_container
-from vidstyle.sinks.workfolder import Memory, WorkFolder
 
 SEGMENT_SECONDS = 10
 _FRAMES = (20, 600)
@@ -108,7 +108,7 @@ class SegmentedFile:
 
 
 class ResumableSink:
-    """Encodes frames into segments of about ten seconds each; `publish` joins them. See `vidstyle.stages.Sink`.
+    """Encodes frames into segments of about ten seconds each; `publish` joins them. See `vidstyle.core.protocols.Sink`.
 
     The first `done` frames are there already from an interrupted run, and `memory` is what the finishers knew after them;
     `write` takes the frames that follow. `remember` tells what they know now, after the frame written last; None where each
@@ -186,7 +186,7 @@ class EncodedSegment:
 
 class SegmentSink:
     """Encodes frames into one segment in memory, of which `encoded` gives the bytes; the first `skip` frames are left out.
-    See `vidstyle.stages.Sink`; it is for others to publish."""
+    See `vidstyle.core.protocols.Sink`; it is for others to publish."""
 
     def __init__(self, output: Path, encoder: Encoder, info: VideoInfo, encode: EncodeOptions, skip: int = 0) -> None:
         self._output, self._skip, self._data = output, skip, io.BytesIO()

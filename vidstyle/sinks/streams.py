@@ -13,7 +13,7 @@ import av.error
 from av.container import InputContainer
 from av.stream import AttachmentStream, Disposition, Stream
 
-from vidstyle.media import main_video
+from vidstyle.media.container import main_video
 
 Action = Literal["paint", "copy", "transcode", "attach", "rewrite", "leave"]
 """`rewrite`: the muxer writes the same anew from metadata (time code, chapters)."""

@@ -14,9 +14,9 @@ from av.packet import Packet
 from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
-from vidstyle.errors import OutputError
-from vidstyle.files import reason
-from vidstyle.media import open_media
+from vidstyle.core.errors import OutputError
+from vidstyle.core.files import reason
+from vidstyle.media.container import open_media
 
 _TOLERANCE_SECONDS = 0.0101
 """GIF counts hundredths of a second, Matroska thousandths."""

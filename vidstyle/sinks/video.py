@@ -14,13 +14,13 @@ import av.error
 from av.container import OutputContainer
 from av.packet import Packet
 
-from vidstyle.errors import UsageError
-from vidstyle.frames import Frame, VideoInfo
-from vidstyle.media import writing
-from vidstyle.options import EncodeOptions
-from vidstyle.sinks.copying import STAMP_TAG, Companion
+from vidstyle.core.errors import UsageError
+from vidstyle.core.frames import Frame, VideoInfo
+from vidstyle.core.options import EncodeOptions
+from vidstyle.media.container import writing
 from vidstyle.sinks.encoding import FrameEncoder, encoder_for
 from vidstyle.sinks.publish import Unpublished
+from vidstyle.sinks.stream_copy import STAMP_TAG, Companion
 from vidstyle.sinks.verify import Expected, ranks, verify
 
 FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm", ".gif": "gif"}
@@ -65,7 +65,7 @@ def _needs_quicktime_tags(muxer: str, companion: Companion | None) -> bool:
 
 def _stamp_tags(muxer: str, quicktime_tags: bool, stamp: str | None) -> dict[str, str]:
     """The metadata that tells what the file was made from: in a place that players do not mind, and where no other metadata
-    has to move for it. Read by `vidstyle.provenance`."""
+    has to move for it. Read by `vidstyle.conversion.provenance`."""
     if stamp is None or muxer == "gif":  # which has no place
         return {}
     if quicktime_tags or muxer in ("matroska", "webm"):
@@ -180,7 +180,7 @@ class VideoFile:
 
 
 class VideoSink:
-    """Encodes frames, one after the other, straight into `output`, which becomes `path`. See `vidstyle.stages.Sink`."""
+    """Encodes frames, one after the other, straight into `output`, which becomes `path`. See `vidstyle.core.protocols.Sink`."""
 
     def __init__(self, path: Path, output: VideoFile) -> None:
         self._path, self._output = path, output

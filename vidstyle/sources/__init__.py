@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vidstyle.errors import VidstyleError
-from vidstyle.files import is_url
-from vidstyle.options import Trim
-from vidstyle.stages import Source
+from vidstyle.core.errors import VidstyleError
+from vidstyle.core.files import is_url
+from vidstyle.core.options import Trim
+from vidstyle.core.protocols import Source
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
 VIDEO_SUFFIXES = {
@@ -58,7 +58,7 @@ def glance(spec: str) -> tuple[int, int] | None:
     """How many frames a file has, and of how many pixels, by its header alone; None where it does not tell, or for a URL."""
     if is_url(spec):
         return None
-    from vidstyle.media import main_video, open_media
+    from vidstyle.media.container import main_video, open_media
 
     try:
         with open_media(spec) as container:

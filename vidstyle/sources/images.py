@@ -9,9 +9,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from vidstyle.errors import InputError
-from vidstyle.files import check_regular_file
-from vidstyle.frames import Frame, Opacity, Pixels, VideoInfo
+from vidstyle.core.errors import InputError
+from vidstyle.core.files import check_regular_file
+from vidstyle.core.frames import Frame, Opacity, Pixels, VideoInfo
 
 
 def read_image(path: Path) -> Pixels:

@@ -19,17 +19,17 @@ from av.stream import Disposition, Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from vidstyle.color import is_hdr, tags_of
-from vidstyle.errors import InputError, VidstyleError
-from vidstyle.files import is_url
-from vidstyle.frames import Frame, Pixels, VideoInfo
-from vidstyle.hdr import peak_nits
-from vidstyle.media import elsewhere, main_video, open_media, reading
-from vidstyle.options import Trim
+from vidstyle.core.errors import InputError, VidstyleError
+from vidstyle.core.files import is_url
+from vidstyle.core.frames import Frame, Pixels, VideoInfo
+from vidstyle.core.options import Trim
+from vidstyle.media.color import is_hdr, tags_of
+from vidstyle.media.container import elsewhere, main_video, open_media, reading
+from vidstyle.media.hdr import peak_nits
+from vidstyle.media.stream_clock import Timeline, may_jump, read_packets
 from vidstyle.sources.decoding import BROKEN, Decoded, Decoding, Deinterlacer
-from vidstyle.sources.picture import PictureMaker, is_transparent
 from vidstyle.sources.structure import missing_bytes
-from vidstyle.timeline import Timeline, may_jump, read_packets
+from vidstyle.sources.to_rgb import PictureMaker, is_transparent
 
 MAX_PIXELS = 16384 * 8640
 """Larger frames are refused before they are decoded: a small file may claim any size."""
@@ -60,7 +60,7 @@ class VideoSource:
     """The main video of a file or URL.
 
     `info` comes from the first frame, which is decoded when the source is opened. Timestamps are the file's own, but for
-    joined transport streams (see `vidstyle.timeline`); where `trim.start` cuts something off they are moved by
+    joined transport streams (see `vidstyle.media.stream_clock`); where `trim.start` cuts something off they are moved by
     `shift_seconds`, so that the output begins at zero. `may_seek`: whether frames before `trim.start` may be jumped over in
     files without an index, whose times before that point then stay unknown. `window` takes a part of that, without moving
     timestamps; `info` then are the facts of the whole. `card`: the number of the graphics card that decodes, where it can.

@@ -7,14 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vidstyle.errors import StyleError, UsageError
-from vidstyle.options import STROKE_SCALES, StyleOptions
-from vidstyle.stages import Stylizer
-from vidstyle.styling import Blend, parse_style
-from vidstyle.stylizers.catalog import find_style
+from vidstyle.core.errors import StyleError, UsageError
+from vidstyle.core.options import STROKE_SCALES, StyleOptions
+from vidstyle.core.protocols import Stylizer
+from vidstyle.styles.catalog import find_style
+from vidstyle.styles.spec import Blend, parse_style
 
 if TYPE_CHECKING:
-    from vidstyle.stylizers.nets import Net
+    from vidstyle.stylizers.blend_networks import Net
 
 LEAST_HEIGHT = 16
 
@@ -36,7 +36,7 @@ def load_stylizer(
     stylizers = [_blend(change.blend, options, lanes, cores, find) for change in changes]
     if len(changes) == 1:
         return stylizers[0]
-    from vidstyle.stylizers.timed import Timed
+    from vidstyle.stylizers.timeline import Timed
 
     return Timed(stylizers, [change.seconds for change in changes], options.fade)
 
@@ -56,13 +56,13 @@ def check_style_options(options: StyleOptions) -> None:
 
 def _blend(blend: Blend, options: StyleOptions, lanes: int | None, cores: int | None, find: Callable[[str], Path]) -> Stylizer:
     """A blend with all that the options ask for."""
-    from vidstyle.stylizers.nets import nets_of
+    from vidstyle.stylizers.blend_networks import nets_of
 
     nets = nets_of([(find(name), share) for name, share in blend])
     stylizers = [_load(net, options, lanes, cores) for net in nets]
     stylizer = stylizers[0]
     if len(nets) > 1:
-        from vidstyle.stylizers.blended import Blended
+        from vidstyle.stylizers.blends import Blended
 
         stylizer = Blended(stylizers, [net.share for net in nets])
     if options.height is not None or options.stroke_scale != 1:
@@ -70,7 +70,7 @@ def _blend(blend: Blend, options: StyleOptions, lanes: int | None, cores: int | 
 
         stylizer = Resized(stylizer, options.height, options.stroke_scale)
     if options.strength < 1:
-        from vidstyle.stylizers.blended import Faint
+        from vidstyle.stylizers.blends import Faint
 
         stylizer = Faint(stylizer, options.strength)
     return stylizer
@@ -93,7 +93,7 @@ def _load(net: Net, options: StyleOptions, lanes: int | None, cores: int | None)
     if options.backend == "torch" or net.model is None:
         return in_torch(options.device)
     if options.backend == "auto" and options.device != "cpu":
-        from vidstyle.stylizers.choosing import architecture_of, fastest, may_choose
+        from vidstyle.stylizers.engine_selection import architecture_of, fastest, may_choose
 
         if may_choose(net.model):
             return fastest({"onnx": in_onnx, "torch": in_torch}, options.device, architecture_of(net.model))

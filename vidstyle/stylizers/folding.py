@@ -1,7 +1,7 @@
 """Nets of ours as chains of plain convolutions: what is constant is worked out before the net is opened.
 
 In the file weights are half precision, the scales of colours stand apart, and norms are nodes over the statistics of a shot
-(`vidstyle.stylizers.norms`). All of that folds into the convolutions' weights and biases, exactly but for rounding.
+(`vidstyle.stylizers.norm_statistics`). All of that folds into the convolutions' weights and biases, exactly but for rounding.
 """
 
 from __future__ import annotations

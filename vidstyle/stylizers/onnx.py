@@ -13,15 +13,15 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 
-from vidstyle.errors import MemoryLimitError, StyleError, VidstyleError
-from vidstyle.frames import Pixels
-from vidstyle.machine import lanes_on, usable_cores
-from vidstyle.options import ColorOrder
-from vidstyle.stylizers import norms
-from vidstyle.stylizers.binding import LANES, BoundNet, open_weights
-from vidstyle.stylizers.fitting import Fitting, reach
+from vidstyle.core.errors import MemoryLimitError, StyleError, VidstyleError
+from vidstyle.core.frames import Pixels
+from vidstyle.core.hardware import lanes_on, usable_cores
+from vidstyle.core.options import ColorOrder
+from vidstyle.stylizers import norm_statistics as norms
 from vidstyle.stylizers.folding import folded
-from vidstyle.stylizers.guided import scaled
+from vidstyle.stylizers.guided_upsampling import scaled
+from vidstyle.stylizers.memory import Fitting, reach
+from vidstyle.stylizers.onnx_gpu import LANES, BoundNet, open_weights
 from vidstyle.stylizers.padding import pad_to_multiple
 from vidstyle.stylizers.sessions import CPU, gpu_of, open_session, place_of, run_session
 

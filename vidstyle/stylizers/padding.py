@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from vidstyle.frames import Pixels
+from vidstyle.core.frames import Pixels
 
 
 def pad_to_multiple(pictures: Sequence[Pixels], margin: int, multiple: int) -> Pixels:

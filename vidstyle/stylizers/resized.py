@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 import cv2
 import numpy as np
 
-from vidstyle.errors import UsageError
-from vidstyle.frames import Pixels
-from vidstyle.stages import Stylizer
-from vidstyle.stylizers.guided import scaled, upsample_guided
+from vidstyle.core.errors import UsageError
+from vidstyle.core.frames import Pixels
+from vidstyle.core.protocols import Stylizer
+from vidstyle.stylizers.guided_upsampling import scaled, upsample_guided
 
 MOST_PIXELS = 1 << 26
 """Larger pictures would take a hundred bytes of memory a pixel."""

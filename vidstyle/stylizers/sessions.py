@@ -21,9 +21,9 @@ import numpy as np
 import onnxruntime as ort
 import platformdirs
 
-from vidstyle.errors import DeviceError, StyleError, VidstyleError
-from vidstyle.machine import has_nvidia
-from vidstyle.stylizers.fitting import first_line, is_out_of_memory, not_enough
+from vidstyle.core.errors import DeviceError, StyleError, VidstyleError
+from vidstyle.core.hardware import has_nvidia
+from vidstyle.stylizers.memory import first_line, is_out_of_memory, not_enough
 
 log = logging.getLogger(__name__)
 

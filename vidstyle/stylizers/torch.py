@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import onnx
 
-from vidstyle.errors import DeviceError, MissingExtraError, StyleError, VidstyleError
-from vidstyle.frames import Pixels
-from vidstyle.machine import lanes_on, usable_cores
+from vidstyle.core.errors import DeviceError, MissingExtraError, StyleError, VidstyleError
+from vidstyle.core.frames import Pixels
+from vidstyle.core.hardware import lanes_on, usable_cores
 
 try:
     import torch
@@ -22,10 +22,10 @@ try:
 except ImportError as error:
     raise MissingExtraError("the torch backend", "torch") from error
 
-from vidstyle.studio.device import find_device
-from vidstyle.studio.export import load_net, net_of
-from vidstyle.studio.transformer_net import MARGIN, MULTIPLE
-from vidstyle.stylizers.fitting import Fitting, first_line, is_out_of_memory, not_enough, reach
+from vidstyle.networks.device import find_device
+from vidstyle.networks.export import load_net, net_of
+from vidstyle.networks.transformer_net import MARGIN, MULTIPLE
+from vidstyle.stylizers.memory import Fitting, first_line, is_out_of_memory, not_enough, reach
 from vidstyle.stylizers.padding import pad_to_multiple
 from vidstyle.stylizers.torch_cpu import CpuNet
 from vidstyle.stylizers.torch_cuda import LANES, CudaNet

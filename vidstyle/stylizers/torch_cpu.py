@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from vidstyle.frames import Pixels
-from vidstyle.studio.device import has_tiles
+from vidstyle.core.frames import Pixels
+from vidstyle.networks.device import has_tiles
 from vidstyle.stylizers.torch_cuda import plain
 
 

@@ -21,8 +21,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from vidstyle.frames import Pixels
-from vidstyle.stylizers.fitting import filled_up, first_line, is_out_of_memory
+from vidstyle.core.frames import Pixels
+from vidstyle.stylizers.memory import filled_up, first_line, is_out_of_memory
 
 log = logging.getLogger(__name__)
 

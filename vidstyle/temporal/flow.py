@@ -7,7 +7,7 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from vidstyle.frames import Pixels
+from vidstyle.core.frames import Pixels
 
 Quality = Literal["fast", "medium"]
 _PRESETS = {"fast": cv2.DISOPTICAL_FLOW_PRESET_FAST, "medium": cv2.DISOPTICAL_FLOW_PRESET_MEDIUM}

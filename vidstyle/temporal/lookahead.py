@@ -6,7 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Generator
 
-from vidstyle.frames import Frame, Pixels
+from vidstyle.core.frames import Frame, Pixels
 
 MOST_FRAMES = 48
 MOST_BYTES = 256 << 20

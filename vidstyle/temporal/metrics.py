@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from vidstyle.frames import Pixels
+from vidstyle.core.frames import Pixels
 from vidstyle.temporal.flow import Flow, grey, occluded, warp
 
 
@@ -25,7 +25,7 @@ class WarpingError:
         self.pairs = 0
 
     def finish(self, source: Pixels, painted: Pixels, begins_shot: bool) -> Pixels:
-        """See `vidstyle.stages.Finisher`: looks on, changes nothing. No pair spans a cut."""
+        """See `vidstyle.core.protocols.Finisher`: looks on, changes nothing. No pair spans a cut."""
         if begins_shot:
             self._before.clear()
         self.add(source, painted)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 import cv2
 import numpy as np
 
-from vidstyle.frames import Frame, Pixels
+from vidstyle.core.frames import Frame, Pixels
 
 THUMBNAIL = (48, 27)
 CUT_DIFFERENCE = 30.0

@@ -11,7 +11,7 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from vidstyle.frames import Pixels
+from vidstyle.core.frames import Pixels
 from vidstyle.temporal.flow import FLOW_HEIGHT, Flow, enlarged, grey, inside, occluded, shrunk, unchanged, warp
 
 _SHARES = {"light": 0.6, "strong": 0.85}
@@ -31,7 +31,7 @@ class Stabilizer:
         self._last: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
 
     def finish(self, source: Pixels, painted: Pixels, begins_shot: bool) -> Pixels:
-        """See `vidstyle.stages.Finisher`."""
+        """See `vidstyle.core.protocols.Finisher`."""
         h, w = source.shape[:2]
         small = shrunk(source, FLOW_HEIGHT)
         now = grey(small)
@@ -48,9 +48,9 @@ class Stabilizer:
         return np.asarray((result + 0.5).clip(0, 255), np.uint8)
 
     def memory(self) -> Mapping[str, np.ndarray]:
-        """See `vidstyle.stages.Remembering`."""
+        """See `vidstyle.core.protocols.Remembering`."""
         return {} if self._last is None else dict(zip(_MEMORY, self._last, strict=True))
 
     def recall(self, memory: Mapping[str, np.ndarray]) -> None:
-        """See `vidstyle.stages.Remembering`."""
+        """See `vidstyle.core.protocols.Remembering`."""
         self._last = (memory[_MEMORY[0]], memory[_MEMORY[1]], memory[_MEMORY[2]]) if memory else None

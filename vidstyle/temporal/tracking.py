@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from vidstyle.frames import Pixels
+from vidstyle.core.frames import Pixels
 from vidstyle.temporal.flow import FLOW_HEIGHT, MIN_SIDE, Flow, closes, enlarged, grey, inside, shrunk, unchanged, warp
 
 SOFT = 2.0

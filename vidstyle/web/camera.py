@@ -17,7 +17,7 @@ from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 from av import VideoFrame
 
-from vidstyle.frames import Frame, Pixels
+from vidstyle.core.frames import Frame, Pixels
 
 _MICROSECONDS = Fraction(1, 1_000_000)
 

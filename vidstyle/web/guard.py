@@ -8,7 +8,7 @@ import ipaddress
 import socket
 from urllib.parse import urlsplit
 
-from vidstyle.errors import UsageError
+from vidstyle.core.errors import UsageError
 
 MIN_TOKEN = 16
 """Characters of a token that cannot be guessed by trying."""

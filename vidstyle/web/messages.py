@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vidstyle.controls import KEYS, Controls, Event, KeyPress, Setting, Status
+from vidstyle.live.state import KEYS, Controls, Event, KeyPress, Setting, Status
 
 MAX_MESSAGE = 1024
 """Bytes of the longest message a page has reason to send."""

@@ -12,9 +12,9 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from vidstyle.controls import Controls, Event, Status
-from vidstyle.errors import MissingExtraError, UsageError
-from vidstyle.frames import Pixels
+from vidstyle.core.errors import MissingExtraError, UsageError
+from vidstyle.core.frames import Pixels
+from vidstyle.live.state import Controls, Event, Status
 from vidstyle.web.guard import Guard, check_access
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from importlib import resources
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from vidstyle.controls import Controls, Event, Status
-from vidstyle.frames import Pixels
+from vidstyle.core.frames import Pixels
+from vidstyle.live.state import Controls, Event, Status
 from vidstyle.web import messages
 from vidstyle.web.camera import BrowserCamera
 from vidstyle.web.guard import HEADERS, Guard

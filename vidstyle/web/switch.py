@@ -6,9 +6,9 @@ import threading
 from collections.abc import Generator
 from contextlib import ExitStack
 
-from vidstyle.frames import Frame
-from vidstyle.pipeline import Newest
-from vidstyle.stages import Camera
+from vidstyle.core.concurrency import Newest
+from vidstyle.core.frames import Frame
+from vidstyle.live.protocols import Camera
 from vidstyle.web.camera import BrowserCamera
 
 _LOOK_SECONDS = 0.1
@@ -28,7 +28,7 @@ class SwitchedCamera:
         return None if self._theirs.active else self._own.trouble
 
     def frames(self) -> Generator[Frame, None, None]:
-        """See `vidstyle.stages.Camera`."""
+        """See `vidstyle.core.protocols.Camera`."""
         with ExitStack() as stack:
             theirs, own = (Newest(camera.frames(), "camera") for camera in (self._theirs, self._own))
             stack.callback(lambda: theirs.close(1.0))

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import cv2
 from aiohttp import web
 
-from vidstyle.controls import Controls, Status
-from vidstyle.frames import Pixels
+from vidstyle.core.frames import Pixels
+from vidstyle.live.state import Controls, Status
 from vidstyle.web import messages
 
 QUALITY = 90

@@ -1,0 +1,161 @@
+"""Blends, timelines, strength, strokes and masks: a film that was divided or taken up again is the one painted in one go, and a
+finished one is known by how it was painted."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.batch.cluster.test_cluster import Watched, assert_divided, paint
+from tests.support.helpers import listing, moving_bar, rgb_of, write_clip
+from vidstyle.api.options_from import options_of
+from vidstyle.batch.cluster.engine import Engine
+from vidstyle.batch.cluster.scheduler import open_engine
+from vidstyle.cli import run_command_line
+from vidstyle.conversion.convert import convert
+from vidstyle.core.errors import EXIT_DONE, EXIT_FAILED
+from vidstyle.core.frames import Pixels
+from vidstyle.core.options import ClusterOptions, ConvertOptions
+from vidstyle.stylizers import load_stylizer
+
+pytestmark = pytest.mark.usefixtures("relatives")
+
+FRAMES = 72
+LOSSLESS: dict[str, Any] = {"codec": "libx264rgb", "pix_fmt": "bgr0", "options": {"qp": "0", "g": "12", "bf": "0"}}
+
+CONTROLS: dict[str, dict[str, Any]] = {
+    "blend": {"style": "rough:0.3,alien:0.4,smooth:0.3"},
+    "timeline": {"style": "0:tiny,1.2:alien,2.5:tiny", "fade": 0.5},
+    "mask": {"style": "tiny", "mask": "mask.mkv"},
+    "all at once": {
+        "style": "0:tiny,1.2:alien",
+        "fade": 0.0,
+        "mask": "seldom.mkv",
+        "strength": 0.7,
+        "stroke_scale": 1.5,
+        "preserve_color": True,
+        "batch_size": 3,
+        "start": 0.4,
+    },
+}  # fmt: skip
+
+
+def two_shots(index: int, width: int, height: int) -> Pixels:
+    """Each grows darker; the cut is at no keyframe that was asked for."""
+    picture = moving_bar(index, width, height)
+    picture = picture if index < 30 else 255 - picture[::-1]
+    return np.ascontiguousarray(np.asarray(picture * (1 - index % 30 / 60), np.uint8))
+
+
+def edge(index: int, width: int, height: int) -> Pixels:
+    """White to the left of an edge that moves."""
+    mask = np.zeros((height, width, 3), np.uint8)
+    mask[:, : (index + 1) * 5 % width] = 255
+    return mask
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three seconds that begin late, and masks of them: of another rate, and of a frame a second."""
+    folder = tmp_path_factory.mktemp("film")
+    write_clip(folder / "mask.mkv", times=range(30), time_base=Fraction(1, 10), picture=edge, **LOSSLESS)
+    write_clip(folder / "seldom.mkv", times=range(3), time_base=Fraction(1), picture=edge, **LOSSLESS)
+    return write_clip(folder / "in.mkv", times=range(100, 100 + FRAMES), picture=two_shots, **LOSSLESS)
+
+
+def options_for(name: str, film: Path, **more: Any) -> ConvertOptions:
+    given = {"device": "cpu", "codec": "ffv1", **CONTROLS[name], **more}
+    if "mask" in given:
+        given["mask"] = film.with_name(given["mask"])
+    return options_of(ConvertOptions, given)
+
+
+@pytest.fixture(scope="module")
+def in_one_go(film: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The frames of the film as a run without interruption or workers paints them."""
+    known: dict[str, Pixels] = {}
+
+    def of(name: str, **more: Any) -> Pixels:
+        key = f"{name} {more}"
+        if key not in known:
+            options, output = options_for(name, film, **more), tmp_path_factory.mktemp("whole") / "out.mkv"
+            convert(str(film), output, load_stylizer(options.style), options)
+            known[key] = rgb_of(output)
+        return known[key]
+
+    return of
+
+
+@pytest.fixture(scope="module")
+def crew(relatives: None) -> Iterator[Engine]:
+    with closing(open_engine(["tiny", "rough,smooth,alien"], ConvertOptions(), ClusterOptions(2))) as engine:
+        yield engine
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs signals as on Linux")
+@pytest.mark.parametrize("name", CONTROLS)
+def test_a_film_in_parts_is_the_film_in_one_go(film: Path, in_one_go: Any, crew: Engine, tmp_path: Path, name: str) -> None:
+    engine = Watched(crew)
+    paint(engine, film, tmp_path / "out.mkv", options_for(name, film))
+    assert_divided(engine, 2)
+    assert (rgb_of(tmp_path / "out.mkv") == in_one_go(name)).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "more"), [*((name, {}) for name in CONTROLS), ("timeline", {"stabilize": "light"}), ("mask", {"stabilize": "light"})]
+)
+def test_a_film_that_is_taken_up_again_is_the_film_in_one_go(
+    film: Path, in_one_go: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, more: dict[str, Any]
+) -> None:
+    monkeypatch.setattr("vidstyle.sinks.segments.SEGMENT_SECONDS", 1)
+    options, output = options_for(name, film, resume=True, **more), tmp_path / "out.mkv"
+    counts: list[int] = []
+
+    def count(done: int) -> None:
+        counts.append(done)
+        if len(counts) == 40:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        convert(str(film), output, load_stylizer(options.style), options, on_frame=count)
+    assert not output.exists()
+    counts[:] = [0] * 40
+    convert(str(film), output, load_stylizer(options.style), options, on_frame=count)
+    assert counts[40] >= 24, "what was painted before was painted again"
+    assert (rgb_of(output) == in_one_go(name, **more)).all()
+    assert listing(tmp_path) == ["out.mkv"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (["--style", "tiny"], ["--style", "tiny", "--strength", "0.5"]),
+        (["--style", "tiny"], ["--style", "tiny", "--stroke-scale", "2"]),
+        (["--style", "tiny"], ["--style", "tiny:0.5,alien:0.5"]),
+        (["--style", "tiny:0.5,alien:0.5"], ["--style", "tiny:0.6,alien:0.4"]),
+        (["--timeline", "0:tiny,0.1:alien"], ["--timeline", "0:tiny,0.2:alien"]),
+        (["--timeline", "0:tiny,0.1:alien"], ["--timeline", "0:tiny,0.1:alien", "--fade", "0"]),
+    ],
+    ids=" ".join,
+)
+def test_a_finished_film_is_known_by_how_it_was_painted(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], before: list[str], after: list[str]
+) -> None:
+    clip = write_clip(tmp_path / "in.mp4", times=range(2))
+    words = [str(clip), "-o", str(tmp_path / "out.mp4"), "--device", "cpu"]
+    assert run_command_line([*words, *before]) == EXIT_DONE
+    made = (tmp_path / "out.mp4").read_bytes()
+    capfd.readouterr()
+    assert run_command_line([*words, *before]) == EXIT_DONE
+    assert "finished already" in capfd.readouterr().err
+    for dry in (["--dry-run"], []):
+        assert run_command_line([*words, *after, *dry]) == EXIT_FAILED
+        assert "in another way" in capfd.readouterr().err
+    assert (tmp_path / "out.mp4").read_bytes() == made

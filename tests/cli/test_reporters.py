@@ -1,0 +1,475 @@
+"""What is told of a run of many files while it goes on and at its end: time left, bars, lines, events, the table."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+
+from tests.support.helpers import events
+from vidstyle.cli.eta import Overview
+from vidstyle.cli.progress_bar import Bar
+from vidstyle.cli.reporters import Json, Lines, Quiet
+from vidstyle.cli.summary import MOST_ROWS
+from vidstyle.conversion.convert import Result
+from vidstyle.conversion.job import Job, Outcome
+from vidstyle.core.errors import InputError
+from vidstyle.core.frames import VideoInfo
+from vidstyle.core.text import printable, shortened
+
+
+class Clock:
+    """Tells the seconds that it is set to."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def job(name: str, style: str = "mosaic") -> Job:
+    return Job(f"films/{name}.mp4", Path(f"out/{name}.{style}.mp4"), style)
+
+
+A, B, C, D = JOBS = [job(name) for name in "abcd"]
+
+
+def info(frames: int | None, width: int = 10, height: int = 10) -> VideoInfo:
+    return VideoInfo(width, height, frame_count_estimate=frames)
+
+
+def done(job: Job, frames: int = 100, damage: Sequence[str] = (), seconds: float = 2.0) -> Outcome:
+    return Outcome(job, Result(job.output, frames, seconds, damage=list(damage)))
+
+
+def failed(job: Job, why: str = "expected a video stream, got only audio") -> Outcome:
+    return Outcome(job, error=InputError(why))
+
+
+def paint(overview: Overview, clock: Clock, job: Job, frames: int, fps: float, first: int = 0) -> None:
+    """One frame after the other."""
+    for count in range(first + 1, frames + 1):
+        clock.now += 1 / fps
+        overview.frame(job, count)
+
+
+# Time left and totals
+
+
+def test_the_time_left_is_that_of_all_files_by_their_pixels(clock: Clock) -> None:
+    overview = Overview(clock)
+    overview.expect([A, B])
+    overview.foresee(B, 100, 400)
+    overview.start(A, 100, 100)
+    paint(overview, clock, A, 50, fps=10)
+    standing = overview.standing()
+    assert (standing.files, standing.over, standing.frames, standing.total) == (2, 0, 50, 200)
+    assert standing.fps == pytest.approx(10)
+    assert standing.fraction == pytest.approx(0.1)
+    assert standing.seconds_left == pytest.approx(5 + 40), "a frame of four times the pixels takes four times as long"
+
+
+def test_files_of_unknown_length_count_as_the_mean_of_the_known(clock: Clock) -> None:
+    overview = Overview(clock)
+    overview.expect(JOBS)
+    assert overview.standing().total is None
+    assert overview.standing().seconds_left is None
+    overview.start(A, 100, 100)
+    overview.foresee(B, 300, 100)
+    paint(overview, clock, A, 50, fps=10)
+    assert overview.standing().total == 100 + 300 + 200 + 200
+    assert overview.standing().seconds_left == pytest.approx(75)
+
+
+def test_without_any_known_length_the_share_is_that_of_the_files(clock: Clock) -> None:
+    overview = Overview(clock)
+    overview.expect(JOBS)
+    overview.start(A, None, 100)
+    paint(overview, clock, A, 50, fps=10)
+    assert (overview.standing().frames, overview.standing().total, overview.standing().fraction) == (50, None, 0)
+    overview.skip(A)
+    assert overview.standing().fraction == pytest.approx(0.25)
+
+
+def test_a_header_may_promise_too_little_or_too_much(clock: Clock) -> None:
+    overview = Overview(clock)
+    overview.expect([A, B])
+    overview.start(A, 10, 100)
+    paint(overview, clock, A, 30, fps=10)
+    assert overview.standing().total == 30 + 10
+    overview.finish(A, 30)
+    overview.start(B, 500, 100)
+    overview.finish(B, 20)
+    standing = overview.standing()
+    assert (standing.over, standing.frames, standing.total, standing.fraction, standing.seconds_left) == (2, 50, 50, 1, 0)
+
+
+def test_skipped_files_are_no_work_and_do_not_speed_it_up(clock: Clock) -> None:
+    overview = Overview(clock)
+    overview.expect(JOBS)
+    for other in JOBS:
+        overview.foresee(other, 100, 100)
+    overview.skip(A)
+    overview.skip(B)
+    overview.foresee(B, 999, 100)  # the thread that reads headers may be late
+    overview.start(C, 100, 100)
+    paint(overview, clock, C, 50, fps=10)
+    standing = overview.standing()
+    assert (standing.over, standing.frames, standing.total) == (2, 50, 200)
+    assert standing.seconds_left == pytest.approx(15)
+
+
+def test_a_failed_file_asks_for_no_more_time(clock: Clock) -> None:
+    overview = Overview(clock)
+    overview.expect([A, B])
+    for other in (A, B):
+        overview.start(other, 100, 100)
+    paint(overview, clock, A, 50, fps=10)
+    overview.fail(A)
+    standing = overview.standing()
+    assert (standing.over, standing.frames, standing.total) == (1, 50, 150)
+    assert standing.seconds_left == pytest.approx(10)
+
+
+def test_what_an_interrupted_run_had_made_says_nothing_of_the_speed(clock: Clock) -> None:
+    overview = Overview(clock)
+    overview.start(A, 1000, 100)
+    overview.frame(A, 900)
+    paint(overview, clock, A, 950, fps=10, first=900)
+    assert overview.standing().fraction == pytest.approx(0.95)
+    assert overview.standing().seconds_left == pytest.approx(5)
+    assert overview.file(A).seconds_left == pytest.approx(5)
+
+
+def test_frames_may_come_many_at_a_time(clock: Clock) -> None:
+    overview = Overview(clock)
+    overview.start(A, 100, 100)
+    clock.now += 5
+    overview.frame(A, 50)
+    assert overview.standing().seconds_left == pytest.approx(5)
+
+
+def test_the_time_left_follows_when_it_gets_slower(clock: Clock) -> None:
+    overview = Overview(clock)
+    overview.start(A, 100_000, 100)
+    paint(overview, clock, A, 50_000, fps=100)
+    assert overview.standing().seconds_left == pytest.approx(500)
+    paint(overview, clock, A, 56_000, fps=10, first=50_000)
+    left = overview.standing().seconds_left
+    assert left is not None
+    assert 4000 < left < 4500, "ten minutes later only the new speed counts, though most was done at the old one"
+
+
+def test_files_that_overlap_are_added_up(clock: Clock) -> None:
+    overview = Overview(clock)
+    overview.expect([A, B])
+    overview.start(A, 100, 100)
+    overview.start(B, 100, 100)
+    for count in range(1, 51):
+        clock.now += 0.1
+        overview.frame(A, count)
+        overview.frame(B, count)
+    assert overview.under_way() == [A, B]
+    assert overview.standing().fps == pytest.approx(20)
+    assert overview.standing().seconds_left == pytest.approx(5)
+    overview.finish(B, 50)
+    assert overview.under_way() == [A]
+
+
+def test_a_file_may_be_painted_once_more(clock: Clock) -> None:
+    overview = Overview(clock)
+    for _ in range(2):
+        overview.expect([A])
+        overview.start(A, 100, 100)
+        assert not overview.all_over
+        paint(overview, clock, A, 100, fps=10)
+        overview.finish(A, 100)
+        assert overview.all_over
+    assert overview.standing().fps == pytest.approx(10)
+
+
+# Lines
+
+
+def lines_of(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    return capsys.readouterr().err.splitlines()
+
+
+def test_of_one_file_a_line_tells_frame_rate_and_time_left(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = Lines(clock)
+    lines.expect([A])
+    lines.start(A, info(600))
+    for count in range(1, 101):
+        clock.now += 0.125
+        lines.frame(A, count)
+    assert lines_of(capsys) == ["frame 80 of about 600, 8.0 fps, 65 s left"]
+
+
+def test_of_several_files_a_line_tells_which_and_the_time_left_of_all(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = Lines(clock)
+    lines.expect(JOBS)
+    for other in JOBS:
+        lines.foresee(other, 10_000, 100)
+    lines.start(A, info(100))
+    lines.done(failed(A))
+    lines.start(B, info(10_000))
+    for count in range(1, 101):
+        clock.now += 0.125
+        lines.frame(B, count)
+    assert lines_of(capsys)[1:] == ["file 2 of 4 (b.mosaic.mp4: frame 80 of about 10000), 8.0 fps, 1:02:20 left"]
+    lines.start(C, info(10_000))
+    clock.now += 10
+    lines.frame(B, 101)
+    assert "(b.mosaic.mp4: frame 101 of about 10000) and 1 more, " in lines_of(capsys)[0]
+
+
+def test_many_short_files_do_not_put_off_the_lines(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = Lines(clock)
+    lines.expect(JOBS)
+    for other in JOBS:
+        lines.start(other, info(2))
+        clock.now += 4
+        lines.frame(other, 1)
+        lines.done(done(other, 2))
+    assert sum(line.startswith("file ") for line in lines_of(capsys)) == 1
+
+
+# The bar
+
+
+class Screen:
+    """A terminal and what a bar has drawn on it."""
+
+    def __init__(self, clock: Clock, width: int = 100) -> None:
+        self._file = io.StringIO()
+        console = Console(file=self._file, force_terminal=True, width=width, color_system=None, legacy_windows=False)
+        self.bar = Bar(clock, console)
+
+    @property
+    def sent(self) -> str:
+        """All that the terminal got."""
+        return self._file.getvalue()
+
+    def lines(self) -> list[str]:
+        """What is on it after the last drawing but for the bars themselves; ends it."""
+        self.bar.close(0)
+        drawn = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]|\r", "", self.sent)
+        return [re.sub(r"[━╸╺ ]+", " ", line).strip() for line in drawn.splitlines() if line.strip()]
+
+
+@pytest.fixture
+def screen(clock: Clock) -> Screen:
+    return Screen(clock)
+
+
+def test_of_one_file_there_is_one_bar(clock: Clock, screen: Screen) -> None:
+    screen.bar.expect([A])
+    screen.bar.start(A, info(600))
+    for count in range(1, 101):
+        clock.now += 0.125
+        screen.bar.frame(A, count)
+    assert screen.lines()[-1] == "a.mosaic.mp4 100/600 8.0 fps 0:01:02"
+
+
+def test_of_several_files_there_is_a_bar_for_all_and_some_for_those_under_way(clock: Clock, screen: Screen) -> None:
+    jobs = [job(f"film{n}") for n in range(10)]
+    screen.bar.expect(jobs)
+    for other in jobs:
+        screen.bar.foresee(other, 1000, 100)
+    screen.bar.done(Outcome(jobs[0], skipped="is finished already"))
+    for other in jobs[1:8]:
+        screen.bar.start(other, info(1000))
+    for count in range(1, 101):
+        clock.now += 0.125
+        screen.bar.frame(jobs[1], count)
+    assert screen.lines()[-6:] == [
+        "files 1/10 100/9000 8.0 fps 0:18:32",
+        "film1.mosaic.mp4 100/1000",
+        "film2.mosaic.mp4 0/1000",
+        "film3.mosaic.mp4 0/1000",
+        "film4.mosaic.mp4 0/1000",
+        "and 3 more",
+    ]
+
+
+def test_a_file_of_unknown_length_has_a_bar_too(clock: Clock, screen: Screen) -> None:
+    screen.bar.start(A, info(None))
+    clock.now += 1
+    screen.bar.frame(A, 1)
+    assert screen.lines()[-1] == "a.mosaic.mp4 1 1.0 fps"
+
+
+def test_a_stage_gives_way_to_the_frames(clock: Clock, screen: Screen) -> None:
+    screen.bar.stage("painting keyframe 1 of 2", 3, 40, 90.0)
+    screen.bar.start(A, info(10))
+    assert screen.lines()[-1] == "a.mosaic.mp4 0/10 0.0 fps -:--:--"
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_long_names_leave_room_for_the_figures(clock: Clock, width: int) -> None:
+    screen = Screen(clock, width)
+    name = "[bold]" + "長い映画" * 40
+    screen.bar.expect([job(name), B])
+    screen.bar.start(job(name), info(100_000))
+    drawn = screen.lines()[-1]
+    assert re.fullmatch(r"\[bold\]長?\S*….*saic.mp4 0/100000", drawn)
+    assert cell_len(drawn) <= width
+
+
+def test_a_name_cannot_act_on_the_terminal(clock: Clock, screen: Screen) -> None:
+    evil = job("\x1b]0;gotcha\x07\n\x9b2J\u202e")
+    screen.bar.expect([evil, B])
+    screen.bar.start(evil, info(10))
+    screen.bar.done(failed(evil, f"expected a video: {evil.spec}"))
+    screen.bar.start(B, info(10))
+    screen.bar.done(done(B, damage=[f"cut off: {evil.spec}"]))
+    screen.bar.summary([failed(evil), done(B, damage=["\x1b[31mcut off"])])
+    screen.bar.close(0)
+    assert not re.search("\x1b]|\x07|\x9b|\u202e|gotcha\n", screen.sent)
+    assert r"\x1b]0;gotcha\x07" in screen.sent
+
+
+def test_names_are_shown_as_they_are_where_that_does_no_harm() -> None:
+    for name in ("holiday.mp4", "été 2024\u202f.mov", "映画.mkv", "👩‍👧.mp4", ":smile:[red].mp4"):
+        assert printable(name) == name
+    assert printable("bad\udcff\x85.mp4") == r"bad\udcff\x85.mp4"
+
+
+def test_a_shortened_name_keeps_both_ends() -> None:
+    assert shortened("holiday.mosaic.mp4", 18) == "holiday.mosaic.mp4"
+    assert shortened("a-very-long-holiday.mosaic.mp4", 18) == "a-very-l…osaic.mp4"
+    assert cell_len(shortened("映画" * 50, 18)) in (17, 18)
+
+
+# Events
+
+
+def test_events_of_several_files_tell_which_and_the_time_left_of_all(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    json = Json(clock)
+    json.expect(JOBS)
+    for other in JOBS:
+        json.foresee(other, 100, 100)
+    json.done(Outcome(A, skipped="is finished already"))
+    json.start(B, info(100))
+    json.start(C, info(100))
+    clock.now += 1
+    json.frame(B, 8)
+    json.frame(C, 1)
+    found = events(capsys.readouterr().err)
+    assert found[0] == {"v": 1, "event": "expect", "files": 4}
+    skipped = {"input": A.spec, "output": str(A.output), "status": "skipped", "reason": "is finished already"}
+    assert found[1] == {"v": 1, "event": "file_done", **skipped}
+    told = [event for event in found if event["event"] == "progress"]
+    assert [event["input"] for event in told] == [B.spec, C.spec], "each has its turn"
+    assert all((event["files_done"], event["files"]) == (1, 4) for event in told)
+    assert [event["seconds_left"] for event in told] == [11.5, 99.0]
+    assert [event["total_seconds_left"] for event in told] == [36.5, 36.4]
+
+
+def test_events_of_one_file_tell_it_once(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    json = Json(clock)
+    json.expect([A])
+    json.start(A, info(100))
+    for count in range(1, 9):
+        clock.now += 0.125
+        json.frame(A, count)
+    told = [event for event in events(capsys.readouterr().err) if event["event"] == "progress"]
+    facts = {"input": A.spec, "output": str(A.output), "frames": 100, "fps": 8.0}
+    assert told == [
+        {"v": 1, "event": "progress", **facts, "frame": 4, "seconds_left": 12.0},
+        {"v": 1, "event": "progress", **facts, "frame": 8, "seconds_left": 11.5},
+    ]
+
+
+# The table at the end
+
+
+MIXED = [
+    done(A, 300),
+    done(B, 100, damage=["the film ends early, after 4 s", "2 frames were concealed"]),
+    Outcome(C, skipped="is finished already"),
+    Outcome(job("e"), skipped="is finished already"),
+    failed(D, "expected a video stream, got only audio: films/d.mp4"),
+]
+
+
+def test_the_table_in_a_log(capsys: pytest.CaptureFixture[str]) -> None:
+    Lines().summary(MIXED)
+    assert lines_of(capsys) == [
+        "5 files: 1 done, 1 damaged, 2 skipped, 1 failed",
+        "400 frames in 0:04, 100.0 fps",
+        "2 skipped: is finished already",
+        "failed   films/d.mp4  expected a video stream, got only audio: films/d.mp4",
+        "damaged  films/b.mp4  the film ends early, after 4 s (and 1 more)",
+    ]
+
+
+def test_it_took_as_long_as_a_clock_says_though_files_overlap(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = Lines(clock)
+    lines.start(A, info(300))
+    lines.start(B, info(300))
+    clock.now += 10
+    outcomes = [done(A, 300, seconds=10), done(B, 300, seconds=10)]
+    for outcome in outcomes:
+        lines.done(outcome)
+    lines.summary(outcomes)
+    assert lines_of(capsys)[-2:] == ["2 files: 2 done", "600 frames in 0:10, 60.0 fps"]
+
+
+def test_the_table_on_a_terminal(screen: Screen) -> None:
+    screen.bar.summary(MIXED)
+    assert "2 skipped: is finished already" in screen.sent
+    for status, name, why in (("failed", D.spec, "got only audio"), ("damaged", B.spec, "ends early")):
+        assert re.search(f"{status} .*{name} .*{why}", screen.sent)
+
+
+def test_the_table_in_json(capsys: pytest.CaptureFixture[str]) -> None:
+    Json().summary(MIXED)
+    (told,) = events(capsys.readouterr().err)
+    assert {"event": "summary", "done": 1, "damaged": 1, "skipped": 2, "failed": 1, "frames": 400}.items() <= told.items()
+    assert [other["status"] for other in told["others"]] == ["damaged", "skipped", "skipped", "failed"]
+    assert told["others"][-1]["input"] == D.spec
+    assert told["others"][-1]["reason"] == "expected a video stream, got only audio: films/d.mp4"
+
+
+def test_the_table_tells_styles_apart(capsys: pytest.CaptureFixture[str]) -> None:
+    Lines().summary([failed(job("a", "mosaic")), failed(job("a", "candy"))])
+    found = capsys.readouterr().err
+    assert "films/a.mp4 (mosaic)" in found
+    assert "films/a.mp4 (candy)" in found
+
+
+def test_quiet_there_is_no_table(capsys: pytest.CaptureFixture[str]) -> None:
+    Quiet().summary(MIXED)
+    assert capsys.readouterr().err == ""
+    Quiet(quiet=False).summary(MIXED)
+    assert "1 failed" in capsys.readouterr().err
+
+
+def test_a_long_table_is_cut(capsys: pytest.CaptureFixture[str]) -> None:
+    Lines().summary([failed(job(f"film{n}")) for n in range(MOST_ROWS + 7)])
+    found = lines_of(capsys)
+    assert found[0] == f"{MOST_ROWS + 7} files: {MOST_ROWS + 7} failed"
+    assert len(found) == 1 + MOST_ROWS + 1
+    assert found[-1] == "failed  and 7 more"
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "映画" * 100, "a b\n\x1b[2J"], ids=["long", "wide", "evil"])
+def test_long_names_and_reasons_keep_the_table_within_a_log(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Lines().summary([failed(job(name), f"expected something else\n than {name} " * 20), failed(A)])
+    found = lines_of(capsys)
+    assert max(map(cell_len, found)) <= 100
+    assert len(found) < 15
+    assert all(line.startswith(("failed ", " " * 9)) for line in found[1:])
+    assert "\x1b" not in "".join(found)

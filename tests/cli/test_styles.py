@@ -1,0 +1,579 @@
+"""`vidstyle styles`: the list, the sheet, and styles of one's own that come, are tried out, and go."""
+
+from __future__ import annotations
+
+import json
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any, ClassVar
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from onnx import TensorProto, helper
+
+from tests.support.helpers import environment, identity_model, listing, moving_bar, paint, run_cli, save_model, write_clip
+from vidstyle.conversion.contact_sheet import Cell, draw_sheet, read_picture
+from vidstyle.core.errors import InputError, OutputExistsError, StyleError, UsageError
+from vidstyle.core.frames import Pixels
+from vidstyle.core.options import StyleOptions
+from vidstyle.styles.catalog import add_style, all_styles, find_style, read_catalog, sha256, shipped_folder
+from vidstyle.stylizers import install as installing
+from vidstyle.stylizers import load_stylizer
+from vidstyle.stylizers.install import install
+from vidstyle.stylizers.torch import ExamplesTransformerNet
+
+FAILED, USAGE, MODEL, DISK = 1, 2, 4, 5
+SHIPPED = read_catalog(shipped_folder())
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of one's own styles, which does not exist yet."""
+    folder = tmp_path / "mine" / "styles"
+    monkeypatch.setenv("VIDSTYLE_STYLES", str(folder))
+    return folder
+
+
+@pytest.fixture
+def model(tmp_path: Path, styles: Path) -> Path:
+    """A model that says of itself that it is `tiny` by Nobody, in a file of another name."""
+    return Path(shutil.copy(styles / "tiny.onnx", tmp_path / "download.onnx"))
+
+
+@pytest.fixture
+def examples(tmp_path: Path) -> Path:
+    torch.manual_seed(6)
+    torch.save(ExamplesTransformerNet(4).state_dict(), tmp_path / "Candy Été_2.pth")
+    return tmp_path / "Candy Été_2.pth"
+
+
+def refused(code: int, *args: object, says: str, **options: Any) -> None:
+    """`vidstyle styles ARGS` returns `code` and says one sentence with `says` in it."""
+    done = run_cli("styles", *args, **options)
+    assert done.returncode == code, done.stderr
+    [line] = done.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert says in line
+    assert done.stdout == ""
+
+
+def give_files(folder: Path, style: str, **files: str) -> None:
+    """Change what the catalogue of `folder` says of a style."""
+    add_style(folder, style, {**read_catalog(folder)[style], **files})
+
+
+# The list
+
+
+def test_the_table_is_aligned_and_nothing_in_it_is_cut(styles: Path) -> None:
+    heading, *lines = run_cli("styles").stdout.splitlines()
+    found = {line.split()[0]: line for line in lines}
+    assert list(found) == sorted([*SHIPPED, "slow", "tiny"])
+    for name, facts in SHIPPED.items():
+        for column in ("title", "painter", "year", "licence"):
+            begin = heading.index(column)
+            assert found[name][begin:].startswith(facts[column])
+        assert found[name][heading.index("from") :].startswith("shipped")
+        assert found[name][heading.index("exemplar") :].startswith("yes")
+    kilobytes = (styles / "tiny.onnx").stat().st_size / 1000
+    assert found["tiny"][heading.index("size") :].startswith(f"{kilobytes:.0f} kB")
+    assert found["tiny"][heading.index("from") :].startswith("own")
+    assert found["tiny"][heading.index("exemplar") :].startswith("-")
+
+
+def test_programs_get_all_facts(styles: Path, own: Path, model: Path) -> None:
+    install(str(model), {"family": "water"})
+    told = json.loads(run_cli("styles", "--json").stdout)
+    assert told["v"] == 1
+    found = {style["name"]: style for style in told["styles"]}
+    assert found["tiny"] == {
+        "name": "tiny", "file": str(own / "tiny.onnx"), "sha256": sha256(model), "bytes": model.stat().st_size,
+        "title": "Tiny", "painter": "Nobody", "year": None, "licence": "CC0", "architecture": "compact", "family": "water",
+        "exemplar": None, "source": "own",
+    }  # fmt: skip
+    for name, facts in SHIPPED.items():
+        assert found[name]["source"] == "shipped"
+        assert sha256(Path(found[name]["file"])) == facts["sha256"]
+        assert sha256(Path(found[name]["exemplar"])) == facts["exemplar"]["sha256"]
+
+
+def test_a_style_without_its_file_is_listed_as_missing(own: Path, model: Path) -> None:
+    install(str(model), {})
+    (own / "tiny.onnx").unlink()
+    [line] = [line for line in run_cli("styles").stdout.splitlines() if line.startswith("tiny")]
+    assert "missing" in line
+
+
+@pytest.mark.parametrize("catalog", ["", "[]", '{"styles": []}', '{"styles": {"tiny": 3}}'])
+def test_a_broken_catalogue_is_told(own: Path, catalog: str) -> None:
+    own.mkdir(parents=True)
+    (own / "catalog.json").write_text(catalog)
+    refused(MODEL, says=str(own / "catalog.json"))
+
+
+# The sheet
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp"])
+def test_a_sheet_shows_the_original_and_every_style(tmp_path: Path, own: Path, suffix: str) -> None:
+    picture = moving_bar(3, 192, 108)
+    cv2.imwrite(str(tmp_path / "in.png"), picture[..., ::-1])
+    done = run_cli("styles", "--sheet", f"out{suffix}", "--picture", "in.png", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    sheet = cv2.imread(str(tmp_path / f"out{suffix}"))[..., ::-1]
+    pictures = cells_of(sheet)
+    assert len(pictures) == 1 + len(SHIPPED)
+    expected = [picture]
+    for name in sorted(SHIPPED):
+        net = load_stylizer(StyleOptions(name, device="cpu")).for_shot([picture])
+        expected.append(net.stylize([picture])[0])
+    for shown, wanted in zip(pictures, expected, strict=True):
+        assert 1.6 < shown.shape[1] / shown.shape[0] < 2
+        small = cv2.resize(shown, (48, 27), interpolation=cv2.INTER_AREA).astype(int)
+        assert np.abs(small - cv2.resize(wanted, (48, 27), interpolation=cv2.INTER_AREA)).mean() < 12
+    assert 1500 < sheet.shape[1] <= 1600
+    assert listing(tmp_path) == ["in.png", f"out{suffix}"]
+
+
+def cells_of(sheet: Pixels) -> list[Pixels]:
+    """The pictures on a sheet, row by row: boxes without white around, much larger than letters."""
+    filled = (sheet.min(2) < 240).astype(np.uint8)
+    filled = cv2.morphologyEx(filled, cv2.MORPH_CLOSE, np.ones((15, 15), np.uint8))
+    _, _, stats, _ = cv2.connectedComponentsWithStats(filled)
+    boxes = sorted((y // 50, x, y, w, h) for x, y, w, h, _ in stats[1:].tolist() if w > 200 and h > 100)
+    return [np.ascontiguousarray(sheet[y : y + h, x : x + w]) for _, x, y, w, h in boxes]
+
+
+@pytest.mark.parametrize(("w", "h"), [(640, 360), (360, 640), (30, 20), (900, 20), (20, 900)])
+@pytest.mark.parametrize("count", [1, 2, 5, 13])
+def test_a_sheet_has_even_margins_and_a_readable_size(w: int, h: int, count: int) -> None:
+    sheet = draw_sheet(Cell(np.zeros((h, w, 3), np.uint8), ["name", "title", "painter"]) for _ in range(count))
+    inked = np.argwhere((sheet < 250).any(2))
+    top, left = inked.min(0)
+    bottom, right = np.array(sheet.shape[:2]) - 1 - inked.max(0)
+    assert top == left == 32
+    assert 32 <= bottom <= 50
+    assert right >= 32
+    assert 1500 < sheet.shape[1] <= 1600
+    if h < 2 * w:
+        assert right == 32
+
+
+def test_letters_of_other_languages_are_drawn() -> None:
+    def drawn(text: str) -> Pixels:
+        return draw_sheet(iter([Cell(np.zeros((60, 90, 3), np.uint8), [text, "", ""])]))
+
+    for letter in "éŁńßЯΩ北":
+        assert (drawn(letter) != drawn("?")).any()
+        assert (drawn(letter) != drawn("")).any()
+
+
+def test_long_words_stay_below_their_own_picture() -> None:
+    def drawn(words: str) -> Pixels:
+        return draw_sheet(Cell(np.zeros((60, 90, 3), np.uint8), [text] * 3) for text in (words, "", ""))
+
+    written = np.flatnonzero((drawn("W" * 300) != drawn("")).any((0, 2)))
+    black = np.flatnonzero((drawn("")[100] == 0).all(1))
+    first_picture = black[: np.flatnonzero(np.diff(black) > 1)[0] + 1]
+    assert first_picture[0] <= written.min()
+    assert written.max() <= first_picture[-1]
+
+
+def brightness_tells_the_frame(index: int, width: int, height: int) -> Pixels:
+    return np.full((height, width, 3), 20 * index, np.uint8)
+
+
+@pytest.mark.parametrize(("at", "index"), [(None, 6), (0.0, 0), (0.125, 3), (11 / 24, 11)])
+def test_the_frame_of_a_video_is_that_of_its_time(tmp_path: Path, at: float | None, index: int) -> None:
+    clip = write_clip(tmp_path / "in.mp4", picture=brightness_tells_the_frame)
+    picture, _ = read_picture(str(clip), at)
+    assert abs(picture.mean() - 20 * index) < 4
+
+
+def test_a_video_of_one_frame_has_a_middle(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "in.mp4", times=[0])
+    assert read_picture(str(clip))[0].shape == (48, 64, 3)
+
+
+@pytest.mark.parametrize(("rotation", "aspect", "shape"), [(90, None, (64, 48)), (0, 2, (48, 128)), (90, 2, (128, 48))])
+def test_a_frame_is_shown_as_a_player_shows_it(tmp_path: Path, rotation: int, aspect: int | None, shape: tuple[int, int]) -> None:
+    clip = write_clip(tmp_path / "in.mov", rotation=rotation, aspect=None if aspect is None else Fraction(aspect))
+    picture = read_picture(str(clip))[0]
+    assert picture.shape == (*shape, 3)
+
+
+def test_a_time_on_the_command_line(tmp_path: Path, own: Path) -> None:
+    clip = write_clip(tmp_path / "in.mp4", picture=brightness_tells_the_frame)
+    for at in ("0:00.125", "0.125"):
+        out = tmp_path / "out.png"
+        done = run_cli("styles", "--sheet", out, "--picture", clip, "--at", at, "--height", 32, "--overwrite")
+        assert done.returncode == 0, done.stderr
+        assert abs(cells_of(cv2.imread(str(out)))[0].mean() - 60) < 4
+
+
+@pytest.mark.parametrize(
+    ("code", "args", "says"),
+    [
+        (USAGE, ["--sheet", "out.png"], "--picture FILE"),
+        (USAGE, ["--picture", "in.png"], "--sheet FILE"),
+        (USAGE, ["--sheet", "out.gif", "--picture", "in.png"], "out.gif"),
+        (USAGE, ["--sheet", "out", "--picture", "in.png"], ".png, .jpg or .webp"),
+        (USAGE, ["--sheet", "out.png", "--picture", "in.png", "--at", "3"], "only for a video"),
+        (USAGE, ["--sheet", "out.png", "--picture", "http://127.0.0.1:9/in.png"], "URL"),
+        (USAGE, ["--sheet", "out.png", "--picture", "in.png", "--json"], "both"),
+        (USAGE, ["--sheet", "out.png", "--picture", "in.png", "--height", "3"], "at least 16"),
+        (USAGE, ["--overwrite", "verify"], "--overwrite before verify"),
+        (FAILED, ["--sheet", "there.png", "--picture", "in.png"], "--overwrite"),
+        (FAILED, ["--sheet", "in.png", "--picture", "in.png", "--overwrite"], "the input itself"),
+        (FAILED, ["--sheet", "out.png", "--picture", "missing.png"], "missing.png"),
+        (FAILED, ["--sheet", "out.png", "--picture", "there.png"], "there.png"),
+        (FAILED, ["--sheet", "out.png", "--picture", "in.mp4", "--at", "99"], "from 99 s on"),
+        (DISK, ["--sheet", "none/out.png", "--picture", "in.png"], "folder"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_what_makes_no_sheet_is_refused(tmp_path: Path, own: Path, code: int, args: list[str], says: str) -> None:
+    cv2.imwrite(str(tmp_path / "in.png"), moving_bar(0, 64, 48))
+    write_clip(tmp_path / "in.mp4")
+    (tmp_path / "there.png").write_text("precious")
+    before = listing(tmp_path)
+    refused(code, *args, says=says, cwd=tmp_path)
+    assert listing(tmp_path) == before
+    assert (tmp_path / "there.png").read_text() == "precious"
+
+
+# Styles that come
+
+
+def test_an_added_style_paints_by_its_name(tmp_path: Path, own: Path, model: Path) -> None:
+    done = run_cli("styles", "add", model, "--painter", "Somebody", "--year", "1920", "--sha256", sha256(model).upper())
+    assert (done.returncode, done.stdout, done.stderr) == (0, "tiny\n", "")
+    entry = read_catalog(own)["tiny"]
+    assert entry == {
+        "file": "tiny.onnx", "sha256": sha256(model), "title": "Tiny", "painter": "Somebody", "year": "1920", "licence": "CC0",
+        "architecture": "compact",
+    }  # fmt: skip
+    assert listing(own) == ["catalog.json", "tiny.onnx"]
+    cv2.imwrite(str(tmp_path / "in.png"), moving_bar(0, 64, 48))
+    paint(tmp_path / "in.png", style="tiny")
+    assert (tmp_path / "in.tiny.png").exists()
+
+
+def test_a_model_of_pytorch_examples_is_named_after_its_file(own: Path, examples: Path) -> None:
+    assert install(str(examples), {"title": "Candy"}) == "candy-ete-2"
+    assert read_catalog(own)["candy-ete-2"] == {"file": "candy-ete-2.pth", "sha256": sha256(examples), "title": "Candy"}
+    assert load_stylizer(StyleOptions("candy-ete-2", device="cpu")).stylize([moving_bar(0, 32, 32)]).shape == (1, 32, 32, 3)
+
+
+def test_a_name_that_is_given_goes_before_that_of_the_model(own: Path, model: Path) -> None:
+    assert install(str(model), {}, name="mine") == "mine"
+    assert listing(own) == ["catalog.json", "mine.onnx"]
+
+
+@pytest.mark.parametrize("name", ["", "Mine", "a/b", "../up", "-x", "a.b"])
+def test_other_names_are_refused(own: Path, model: Path, name: str) -> None:
+    with pytest.raises(UsageError, match="small letters"):
+        install(str(model), {}, name=name)
+    assert not own.exists()
+
+
+def test_a_file_name_without_letters_asks_for_a_name(tmp_path: Path, own: Path) -> None:
+    with pytest.raises(UsageError, match="--name"):
+        install(str(identity_model(tmp_path / "北斎.onnx")), {})
+    assert listing(own) == []
+
+
+@pytest.mark.parametrize("name", ["tiny", "mosaic"])
+def test_a_style_that_exists_is_replaced_only_when_told(own: Path, model: Path, examples: Path, name: str) -> None:
+    install(str(examples), {}, name="tiny")
+    with pytest.raises(OutputExistsError, match="--overwrite"):
+        install(str(model), {}, name=name)
+    assert listing(own) == ["catalog.json", "tiny.pth"]
+    install(str(model), {}, name=name, overwrite=True)
+    assert find_style(name) == own / f"{name}.onnx"
+    assert sha256(find_style(name)) == sha256(model)
+    assert listing(own) == sorted({"catalog.json", f"{name}.onnx", *({"tiny.pth"} if name == "mosaic" else set())})
+
+
+def test_a_file_that_no_style_names_is_not_replaced(own: Path, model: Path) -> None:
+    own.mkdir(parents=True)
+    (own / "tiny.onnx").write_text("precious")
+    with pytest.raises(OutputExistsError, match=r"tiny\.onnx"):
+        install(str(model), {})
+    assert (own / "tiny.onnx").read_text() == "precious"
+    assert listing(own) == ["tiny.onnx"]
+
+
+def missing(path: Path) -> None:
+    pass
+
+
+def rubbish(path: Path) -> None:
+    path.write_bytes(b"rubbish" * 99)
+
+
+def integers(path: Path) -> None:
+    save_model(path, [helper.make_node("Identity", ["x"], ["y"])], kind=TensorProto.INT64)
+
+
+def black(path: Path) -> None:
+    save_model(path, [helper.make_node("Mul", ["x", "zero"], ["y"])], {"zero": np.array(0, np.float32)})
+
+
+def grey(path: Path) -> None:
+    save_model(path, [helper.make_node("ReduceMean", ["x"], ["y"], axes=[1], keepdims=1)])
+
+
+def half(path: Path) -> None:
+    constants = {"from": np.array([0]), "to": np.array([32]), "axis": np.array([2])}
+    save_model(path, [helper.make_node("Slice", ["x", "from", "to", "axis"], ["y"])], constants)
+
+
+@pytest.mark.parametrize("make", [missing, rubbish, integers, black, grey, half])
+def test_a_model_that_does_not_paint_is_not_entered(tmp_path: Path, own: Path, make: Callable[[Path], None]) -> None:
+    make(tmp_path / "bad.onnx")
+    with pytest.raises(StyleError) as caught:
+        install(str(tmp_path / "bad.onnx"), {})
+    assert ".adding-" not in str(caught.value)
+    assert listing(own) == []
+
+
+def test_a_model_that_needs_torch_says_so_without_it(own: Path, examples: Path) -> None:
+    code = (
+        "import sys; sys.modules['torch'] = None; from vidstyle.cli import run_command_line as run; sys.exit(run(sys.argv[1:]))"
+    )
+    given = [sys.executable, "-c", code, "styles", "add", str(examples)]
+    done = subprocess.run(given, env=environment(), capture_output=True, text=True, timeout=120)
+    assert done.returncode == MODEL
+    assert "pip install 'vidstyle[torch]'" in done.stderr
+    assert listing(own) == []
+
+
+def test_a_bad_model_is_one_sentence(tmp_path: Path, own: Path) -> None:
+    rubbish(tmp_path / "bad.onnx")
+    refused(MODEL, "add", "bad.onnx", says="could not read bad.onnx", cwd=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["model.zip"], ".onnx"),
+        (["http://127.0.0.1:9/m.onnx", "--sha256", "0" * 64], "--allow-network"),
+        (["http://127.0.0.1:9/m.onnx", "--allow-network"], "--sha256"),
+        (["file:///m.onnx", "--allow-network", "--sha256", "0" * 64], "http or https"),
+        (["m.onnx", "--sha256", "abc"], "64 hexadecimal digits"),
+    ],
+)
+def test_a_request_that_makes_no_sense_is_refused(tmp_path: Path, own: Path, args: list[str], says: str) -> None:
+    refused(USAGE, "add", *args, says=says, cwd=tmp_path)
+    assert not own.exists()
+
+
+def test_another_file_than_the_hash_says_is_not_entered(own: Path, model: Path) -> None:
+    with pytest.raises(StyleError, match=f"{'0' * 64}, got {sha256(model)}"):
+        install(str(model), {}, sha256="0" * 64)
+    assert listing(own) == []
+
+
+def test_a_folder_that_cannot_be_written_is_told(own: Path, model: Path) -> None:
+    own.parent.mkdir()
+    own.write_text("a file")
+    refused(DISK, "add", model, says=str(own))
+    refused(DISK, "add", model, says="/dev/null", env={"VIDSTYLE_STYLES": "/dev/null/styles"})
+
+
+# ... from the network
+
+
+class Site(BaseHTTPRequestHandler):
+    """Gives `model`, whole or cut off, and leads elsewhere."""
+
+    model: ClassVar[bytes]
+    to: ClassVar[dict[str, str]] = {
+        "/moved.onnx": "/m.onnx",
+        "/to-file.onnx": "file:///m.onnx",
+        "/to-ftp.onnx": "ftp://127.0.0.1/m",
+    }
+
+    def do_GET(self) -> None:
+        path = self.path.removesuffix("?download=1")
+        if path in self.to:
+            self.send_response(302)
+            self.send_header("Location", self.to[path])
+            self.end_headers()
+            return
+        if path not in ("/m.onnx", "/cut.onnx", "/..%2Fup.onnx"):
+            self.send_error(404)
+            return
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(self.model) + (path == "/cut.onnx")))
+        self.end_headers()
+        self.wfile.write(self.model)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing."""
+
+
+@pytest.fixture
+def site(model: Path) -> Iterator[str]:
+    Site.model = model.read_bytes()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Site) as server:
+        Thread(target=server.serve_forever, args=(0.05,)).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+
+
+@pytest.mark.parametrize("name", ["m.onnx", "moved.onnx", "m.onnx?download=1", "..%2Fup.onnx"])
+def test_a_model_is_downloaded(own: Path, model: Path, site: str, name: str) -> None:
+    done = run_cli("styles", "add", f"{site}/{name}", "--allow-network", "--sha256", sha256(model))
+    assert (done.returncode, done.stdout) == (0, "tiny\n"), done.stderr
+    assert listing(own) == ["catalog.json", "tiny.onnx"]
+    assert (own / "tiny.onnx").read_bytes() == model.read_bytes()
+
+
+def test_a_download_with_another_hash_leaves_nothing(own: Path, model: Path, site: str) -> None:
+    given = ["--allow-network", "--sha256", "0" * 64]
+    refused(MODEL, "add", f"{site}/m.onnx", *given, says=f"{'0' * 64}, got {sha256(model)}")
+    assert listing(own) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [("none.onnx", "404"), ("cut.onnx", "too early"), ("to-file.onnx", "file:"), ("to-ftp.onnx", "ftp")],
+)
+def test_a_download_that_fails_is_one_sentence(own: Path, model: Path, site: str, name: str, says: str) -> None:
+    with pytest.raises(InputError, match=says) as caught:
+        install(f"{site}/{name}", {}, sha256=sha256(model), allow_network=True)
+    assert "\n" not in str(caught.value)
+    assert listing(own) == []
+
+
+def test_nobody_answers(own: Path, site: str, model: Path) -> None:
+    refused(FAILED, "add", "http://127.0.0.1:9/m.onnx", "--allow-network", "--sha256", sha256(model), says="Connection refused")
+
+
+def test_a_download_has_an_end(own: Path, model: Path, site: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(installing, "MAX_MODEL_BYTES", 1000)
+    with pytest.raises(StyleError, match="at most"):
+        install(f"{site}/m.onnx", {}, sha256=sha256(model), allow_network=True)
+    assert listing(own) == []
+
+
+# Styles that are tried out, and go
+
+
+def test_all_is_well(own: Path, model: Path) -> None:
+    install(str(model), {})
+    done = run_cli("styles", "verify")
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.splitlines() == [f"{name}: ok" for name in sorted([*SHIPPED, "tiny"])]
+    assert run_cli("styles", "verify", "tiny", "scream").stdout.splitlines() == ["tiny: ok", "scream: ok"]
+
+
+def with_exemplar(own: Path) -> None:
+    (own / "tiny.jpg").write_bytes(b"a picture")
+    add_style(own, "tiny", {**read_catalog(own)["tiny"], "exemplar": {"file": "tiny.jpg", "sha256": sha256(own / "tiny.jpg")}})
+
+
+def lost(own: Path) -> str:
+    (own / "tiny.onnx").unlink()
+    return "found no file"
+
+
+def altered(own: Path) -> str:
+    (own / "tiny.onnx").write_bytes(b"altered")
+    return "not the file"
+
+
+def paints_black(own: Path) -> str:
+    black(own / "tiny.onnx")
+    give_files(own, "tiny", sha256=sha256(own / "tiny.onnx"))
+    return "single colour"
+
+
+def other_exemplar(own: Path) -> str:
+    (own / "tiny.jpg").write_bytes(b"another picture")
+    return "exemplar of style 'tiny' is not the file"
+
+
+@pytest.mark.parametrize("harm", [lost, altered, paints_black, other_exemplar])
+def test_what_is_wrong_is_told(own: Path, model: Path, harm: Callable[[Path], str]) -> None:
+    install(str(model), {})
+    with_exemplar(own)
+    says = harm(own)
+    done = run_cli("styles", "verify")
+    assert done.returncode == MODEL
+    [line] = [line for line in done.stdout.splitlines() if not line.endswith(": ok")]
+    assert line.startswith("tiny: ")
+    assert says in line
+    assert len(done.stdout.splitlines()) == len(SHIPPED) + 1
+
+
+def test_a_name_that_is_no_style_is_not_well(own: Path) -> None:
+    done = run_cli("styles", "verify", "mosiac", "mosaic")
+    assert done.returncode == MODEL
+    unknown, well = done.stdout.splitlines()
+    assert "did you mean mosaic" in unknown
+    assert well == "mosaic: ok"
+
+
+def test_a_removed_style_leaves_nothing(own: Path, model: Path, examples: Path) -> None:
+    install(str(examples), {}, name="other")
+    install(str(model), {})
+    with_exemplar(own)
+    assert run_cli("styles", "remove", "tiny").returncode == 0
+    assert listing(own) == ["catalog.json", "other.pth"]
+    assert set(all_styles()) == {*SHIPPED, "other"}
+
+
+def test_a_shipped_style_comes_back_when_ones_own_goes(own: Path, model: Path) -> None:
+    install(str(model), {}, name="mosaic", overwrite=True)
+    assert run_cli("styles", "remove", "mosaic").returncode == 0
+    assert find_style("mosaic") == shipped_folder() / "mosaic.onnx"
+    refused(MODEL, "remove", "mosaic", says="came with vidstyle")
+    assert find_style("mosaic").is_file()
+
+
+def test_files_of_others_stay(tmp_path: Path, own: Path, model: Path) -> None:
+    install(str(model), {})
+    outside = Path(shutil.copy(model, tmp_path / "mine" / "outside.onnx"))
+    add_style(own, "again", read_catalog(own)["tiny"])
+    add_style(own, "elsewhere", {"file": "../outside.onnx", "sha256": sha256(outside)})
+    for name in ("again", "elsewhere"):
+        assert run_cli("styles", "remove", name).returncode == 0
+    assert find_style("tiny").is_file()
+    assert outside.is_file()
+
+
+def test_there_is_nothing_to_remove(own: Path) -> None:
+    refused(MODEL, "remove", "tiny", says="unknown style 'tiny'")
+    assert not own.exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs RLIMIT_FSIZE")
+def test_a_full_disk_leaves_the_styles_as_they_were(own: Path, model: Path, examples: Path) -> None:
+    def no_room() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (40, 40))
+
+    install(str(model), {})
+    install(str(examples), {}, name="other")
+    before = {path.name: path.read_bytes() for path in own.iterdir()}
+    refused(DISK, "remove", "tiny", says=str(own), preexec_fn=no_room)
+    refused(DISK, "add", model, "--overwrite", says=str(own), preexec_fn=no_room)
+    assert {path.name: path.read_bytes() for path in own.iterdir()} == before

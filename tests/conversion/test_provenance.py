@@ -1,0 +1,409 @@
+"""An output tells what it was made from, and nothing else about it changes by that."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from contextlib import closing
+from dataclasses import fields, is_dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from tests.sinks.test_streams import CHAPTERS, COVER, chapters_of, metadata_of, mux, streams_of
+from tests.support.helpers import moving_bar, rgb_of, run_cli, write_clip
+from vidstyle.conversion.provenance import fingerprint, read_fingerprint, stamp
+from vidstyle.core.errors import InputError, StyleError
+from vidstyle.core.frames import Frame
+from vidstyle.core.options import ConvertOptions, EncodeOptions, StyleOptions, Trim
+from vidstyle.sinks import companion_of, open_image_sink, open_video_sink
+from vidstyle.sinks.images import STAMPED_SUFFIXES
+from vidstyle.sinks.video import FORMATS
+from vidstyle.sources import open_source
+
+ONE, OTHER = "0123456789abcdef" * 2, "fedcba9876543210" * 2
+OPTIONS = ConvertOptions(style=StyleOptions(style="tiny"))
+KNOWN = {"title": "Film", "artist": "Somebody", "comment": "Word", "date": "2020", "genre": "Art"}
+KINDS = {
+    "plain": {},
+    "known tags": KNOWN,
+    "own tags": {**KNOWN, "com.example.key": "value"},
+    "chapters": KNOWN,
+    "cover": KNOWN,
+}
+STAMPED_VIDEOS = [".mp4", ".m4v", ".mov", ".mkv", ".webm"]
+
+
+def film(folder: Path, kind: str) -> Path:
+    """A short Matroska file."""
+    clip = write_clip(folder / "film.mkv", times=range(6), sound=["eng"], options={"bf": "0"})
+    attached = [COVER] if kind == "cover" else []
+    chapters = CHAPTERS[:1] if kind == "chapters" else []
+    return mux(folder / "in.mkv", [(clip, {})], metadata=KINDS[kind], chapters=chapters, attachments=attached)
+
+
+def copied(clip: Path, name: str, made_from: str | None) -> tuple[Path, list[str]]:
+    """The clip in a new file, written as a painted one is, and the warnings."""
+    output = clip.with_name(name)
+    companion = companion_of(str(clip), Fraction(0), ConvertOptions())
+    text = stamp(made_from) if made_from is not None else None
+    with (
+        closing(open_source(str(clip))) as source,
+        closing(open_video_sink(output, source.info, EncodeOptions(), companion, stamp=text)) as sink,
+    ):
+        for frame in source.frames():
+            sink.write(frame)
+        sink.publish()
+        return output, sink.warnings()
+
+
+def boxes(path: Path) -> dict[str, int]:
+    """How often each kind of list of tags, and each place in it, is in an MP4 or MOV file."""
+    data = path.read_bytes()
+    return {name: data.count(name.encode("latin-1")) for name in ("hdlr", "keys", "mdir", "©nam", "©ART", "©cmt", "©day", "covr")}
+
+
+# --- videos
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("suffix", STAMPED_VIDEOS)
+def test_a_video_tells_what_it_was_made_from_and_is_otherwise_the_same(tmp_path: Path, suffix: str, kind: str) -> None:
+    clip = film(tmp_path, kind)
+    plain, told_before = copied(clip, f"plain{suffix}", None)
+    told, told_after = copied(clip, f"told{suffix}", ONE)
+    assert (read_fingerprint(plain), read_fingerprint(told)) == (None, ONE)
+    assert told_after == told_before
+    assert metadata_of(told) == metadata_of(plain)
+    assert chapters_of(told) == chapters_of(plain)
+    assert bool(chapters_of(told)) == (kind == "chapters")
+    assert streams_of(told) == streams_of(plain)
+    assert np.array_equal(rgb_of(told), rgb_of(plain))
+    if suffix in (".mp4", ".m4v", ".mov"):
+        assert boxes(told) == boxes(plain)
+
+
+def test_every_suffix_that_can_be_written_is_known_to_tell_or_not() -> None:
+    assert {*STAMPED_VIDEOS, ".gif"} == set(FORMATS)
+
+
+def test_a_gif_has_no_place_for_it(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "in.mp4", times=range(6))
+    (plain, _), (told, _) = copied(clip, "plain.gif", None), copied(clip, "told.gif", ONE)
+    assert read_fingerprint(told) is None
+    assert told.read_bytes() == plain.read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["known tags", "own tags", "cover"])
+@pytest.mark.parametrize(("first", "second"), [(a, b) for a in (".mp4", ".mov", ".mkv") for b in (".mp4", ".mov", ".mkv")])
+def test_what_a_painted_input_tells_is_not_carried_over(tmp_path: Path, first: str, second: str, kind: str) -> None:
+    clip, _ = copied(film(tmp_path, kind), f"first{first}", ONE)
+    assert read_fingerprint(clip) == ONE
+    bare, _ = copied(film(tmp_path, kind), f"bare{first}", None)
+    silent, told = copied(clip, f"silent{second}", None)
+    assert read_fingerprint(silent) is None
+    assert ONE.encode() not in silent.read_bytes()
+    again, told_again = copied(clip, f"again{second}", OTHER)
+    assert read_fingerprint(again) == OTHER
+    assert ONE.encode() not in again.read_bytes()
+    reference, told_of_bare = copied(bare, f"reference{second}", None)
+    assert told == told_again == told_of_bare
+    assert metadata_of(again) == metadata_of(silent) == metadata_of(reference)
+
+
+needs_ffprobe = pytest.mark.skipif(not shutil.which("ffprobe"), reason="needs ffprobe")
+
+
+@needs_ffprobe
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("suffix", STAMPED_VIDEOS)
+def test_ffprobe_reads_the_same_tags(tmp_path: Path, suffix: str, kind: str) -> None:
+    def seen(path: Path) -> Any:
+        given = ["-v", "error", "-show_format", "-show_streams", "-show_chapters", "-of", "json", str(path)]
+        facts = json.loads(subprocess.run(["ffprobe", *given], capture_output=True, check=True).stdout)
+        own = ("filename", "size", "bit_rate")
+        tags = {k: v for k, v in facts["format"].pop("tags").items() if k not in ("encoder", "ENCODER", "VIDSTYLE")}
+        return {k: v for k, v in facts["format"].items() if k not in own}, tags, facts["streams"], facts["chapters"]
+
+    clip = film(tmp_path, kind)
+    (plain, _), (told, _) = copied(clip, f"plain{suffix}", None), copied(clip, f"told{suffix}", ONE)
+    assert seen(told) == seen(plain)
+    assert {key.lower() for key in seen(told)[1]} >= {key.lower() for key in KINDS[kind]}
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".m4v", ".mkv", ".webm"])
+def test_other_programs_find_it_among_the_tags(tmp_path: Path, suffix: str) -> None:
+    told, _ = copied(film(tmp_path, "known tags"), f"told{suffix}", ONE)
+    with av.open(str(told)) as container:
+        assert f"vidstyle 0.1.0 (fingerprint {ONE})" in container.metadata.values()
+
+
+# --- pictures
+
+
+def write_picture(path: Path, made_from: str | None, transparent: bool = False) -> Path:
+    pixels = moving_bar(0, 64, 48)
+    alpha = np.ascontiguousarray(pixels[..., 0]) if transparent else None
+    with closing(open_image_sink(path, stamp=stamp(made_from) if made_from is not None else None)) as sink:
+        sink.write(Frame(pixels, 0, Fraction(1), alpha=alpha))
+        sink.publish()
+    return path
+
+
+PICTURES = [(suffix, False) for suffix in (".jpg", ".jpeg", ".jpe", ".png", ".webp", ".avif", ".PNG")]
+
+
+@pytest.mark.parametrize(("suffix", "transparent"), [*PICTURES, (".png", True), (".webp", True)])
+def test_a_picture_tells_what_it_was_made_from_and_is_otherwise_the_same(tmp_path: Path, suffix: str, transparent: bool) -> None:
+    plain = write_picture(tmp_path / f"plain{suffix}", None, transparent)
+    told = write_picture(tmp_path / f"told{suffix}", ONE, transparent)
+    assert (read_fingerprint(plain), read_fingerprint(told)) == (None, ONE)
+    for how in (cv2.IMREAD_UNCHANGED, cv2.IMREAD_COLOR, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION):
+        before, after = cv2.imread(str(plain), how), cv2.imread(str(told), how)
+        assert before is not None
+        assert after.shape[:2] == (48, 64)
+        assert np.array_equal(before, after)
+    assert 0 < told.stat().st_size - plain.stat().st_size < 400
+
+
+def test_every_picture_that_tells_is_tried() -> None:
+    assert {suffix.lower() for suffix, _ in PICTURES} == STAMPED_SUFFIXES
+
+
+@pytest.mark.parametrize("suffix", [".bmp", ".tif", ".tiff"])
+def test_a_picture_that_has_no_place_for_it_is_the_same_without_a_word(
+    tmp_path: Path, suffix: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    plain = write_picture(tmp_path / f"plain{suffix}", None)
+    told = write_picture(tmp_path / f"told{suffix}", ONE)
+    assert read_fingerprint(told) is None
+    assert told.read_bytes() == plain.read_bytes()
+    assert capfd.readouterr() == ("", "")
+
+
+@needs_ffprobe
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_ffprobe_reads_it_as_the_software_of_a_picture(tmp_path: Path, suffix: str) -> None:
+    told = write_picture(tmp_path / f"told{suffix}", ONE)
+    given = ["-v", "error", "-show_frames", "-of", "json", str(told)]
+    (frame,) = json.loads(subprocess.run(["ffprobe", *given], capture_output=True, check=True).stdout)["frames"]
+    assert frame.get("tags", {}) in ({}, {"Software": stamp(ONE)})  # an older FFmpeg does not read EXIF of all formats
+    assert (frame["width"], frame["height"]) == (64, 48)
+
+
+def test_other_exif_tells_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "photo.jpg"
+    text = b"A camera\0"
+    entry = b"\x01\0\x31\x01\x02\0" + len(text).to_bytes(4, "little") + (26).to_bytes(4, "little")
+    exif = np.frombuffer(b"II*\0\x08\0\0\0" + entry + bytes(4) + text, np.uint8)
+    _, data = cv2.imencodeWithMetadata(".jpg", moving_bar(0, 64, 48), [cv2.IMAGE_METADATA_EXIF], [exif])
+    path.write_bytes(data.tobytes())
+    assert read_fingerprint(path) is None
+
+
+# --- what tells nothing
+
+
+@pytest.mark.parametrize("suffix", [*STAMPED_VIDEOS, ".gif", *sorted(STAMPED_SUFFIXES), ".txt", ""])
+def test_what_is_no_output_of_ours_tells_nothing(tmp_path: Path, suffix: str, capfd: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / f"file{suffix}"
+    assert read_fingerprint(path) is None
+    for content in (b"", b"\0", f"only a text: {stamp(ONE)}".encode(), np.random.default_rng(0).bytes(5000)):
+        path.write_bytes(content)
+        assert read_fingerprint(path) is None
+    path.unlink()
+    path.mkdir()
+    assert read_fingerprint(path) is None
+    path.rmdir()
+    os.mkfifo(path)  # opening it would block
+    assert read_fingerprint(path) is None
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("suffix", [*STAMPED_VIDEOS, *sorted(STAMPED_SUFFIXES)])
+def test_no_part_of_an_output_is_an_error(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"told{suffix}"
+    if suffix in STAMPED_VIDEOS:
+        copied(film(tmp_path, "known tags"), path.name, ONE)
+    else:
+        write_picture(path, ONE)
+    whole = path.read_bytes()
+    for length in range(1, len(whole), max(1, len(whole) // 40)):
+        path.write_bytes(whole[:length])
+        assert read_fingerprint(path) in (None, ONE)
+        path.write_bytes(whole[:length] + bytes(len(whole) - length))
+        assert read_fingerprint(path) in (None, ONE)
+
+
+# --- the fingerprint
+
+
+IRRELEVANT = {
+    "style.device",
+    "style.backend",
+    "batch_size",
+    "report",
+    "resume",
+    "overwrite",
+    "skip_existing",
+    "allow_network",
+}
+
+
+def names(options: Any, prefix: str = "") -> list[str]:
+    found = []
+    for entry in fields(options):
+        value = getattr(options, entry.name)
+        found += names(value, f"{prefix}{entry.name}.") if is_dataclass(value) else [prefix + entry.name]
+    return found
+
+
+def changed(options: Any, name: str, value: Any) -> Any:
+    """`options` with one of them, `a` or `a.b`, set."""
+    outer, _, inner = name.partition(".")
+    return replace(options, **{outer: changed(getattr(options, outer), inner, value) if inner else value})
+
+
+def other(options: Any, name: str) -> Any:
+    """Another value of an option than its default."""
+    for part in name.split("."):
+        options = getattr(options, part)
+    if name == "style.style":
+        return "slow"
+    if name == "mask":
+        return __file__
+    if isinstance(options, bool):
+        return not options
+    return options + 1 if isinstance(options, int | float) else "other"
+
+
+@pytest.mark.parametrize("name", names(ConvertOptions()))
+def test_it_depends_on_each_option_that_the_output_depends_on(clip: Path, name: str) -> None:
+    given = changed(OPTIONS, name, other(OPTIONS, name))
+    assert given != OPTIONS
+    same = fingerprint(str(clip), given) == fingerprint(str(clip), OPTIONS)
+    assert same == (name in IRRELEVANT)
+
+
+def test_each_choice_is_told_from_every_other(clip: Path) -> None:
+    choices = [
+        OPTIONS,
+        *(replace(OPTIONS, encode=EncodeOptions(crf=crf)) for crf in (18, 23)),
+        replace(OPTIONS, encode=EncodeOptions(quality=18)),
+        *(replace(OPTIONS, trim=Trim(*part)) for part in ((1.0,), (2.0,), (0.0, 1.0), (0.0, 2.0))),
+        *(replace(OPTIONS, stabilize=amount) for amount in ("light", "strong")),
+    ]
+    assert len({fingerprint(str(clip), options) for options in choices}) == len(choices)
+
+
+def test_equal_options_have_one_fingerprint(clip: Path) -> None:
+    one, two = (replace(OPTIONS, trim=Trim(start)) for start in (5, 5.0))
+    assert one == two
+    assert fingerprint(str(clip), one) == fingerprint(str(clip), two)
+
+
+def test_it_is_32_digits_and_can_be_read_again(clip: Path, tmp_path: Path) -> None:
+    found = fingerprint(str(clip), OPTIONS)
+    assert found is not None
+    assert len(found) == 32
+    assert int(found, 16) > 0
+    assert read_fingerprint(write_picture(tmp_path / "told.png", found)) == found
+
+
+def test_it_stays_the_same_from_one_release_to_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If this fails, users' finished films would all be taken for films that were made otherwise."""
+    (tmp_path / "in.mp4").write_bytes(bytes(range(256)))
+    (tmp_path / "net.onnx").write_bytes(b"net")
+    monkeypatch.setattr("vidstyle.conversion.provenance.__version__", "9.9")
+    style = StyleOptions(style=str(tmp_path / "net.onnx"), height=720)
+    options = ConvertOptions(style=style, encode=EncodeOptions(crf=20), trim=Trim(1.5, 3), audio=False)
+    assert fingerprint(str(tmp_path / "in.mp4"), options) == "6341cfb9c6165b1f62902875814da741"
+
+
+def test_a_film_that_was_copied_moved_or_touched_is_the_same(clip: Path, tmp_path: Path) -> None:
+    before = fingerprint(str(clip), OPTIONS)
+    assert fingerprint(str(shutil.copyfile(clip, tmp_path / "other.mkv")), OPTIONS) == before
+    os.utime(clip, (1, 1))
+    assert fingerprint(str(clip), OPTIONS) == before
+    assert fingerprint(str(clip.rename(tmp_path / "moved.mp4")), OPTIONS) == before
+
+
+MIB = 2**20
+
+
+@pytest.mark.parametrize(
+    ("size", "sampled", "not_sampled"),
+    [
+        (1, [0], []),
+        (3 * MIB, [0, MIB, 2 * MIB, 3 * MIB - 1, 1_500_000], []),
+        (9 * MIB, [0, MIB - 1, 4 * MIB, 5 * MIB - 1, 8 * MIB, 9 * MIB - 1], [2 * MIB, 7 * MIB]),
+    ],
+)
+def test_one_changed_byte_makes_another_film(tmp_path: Path, size: int, sampled: list[int], not_sampled: list[int]) -> None:
+    path = tmp_path / "film.mp4"
+    path.write_bytes(bytes(size))
+    before = fingerprint(str(path), OPTIONS)
+    for at in [*sampled, *not_sampled]:
+        with path.open("r+b") as file:
+            file.seek(at)
+            file.write(b"\1")
+        assert (fingerprint(str(path), OPTIONS) == before) == (at in not_sampled)
+        with path.open("r+b") as file:
+            file.seek(at)
+            file.write(b"\0")
+    path.write_bytes(bytes(size + 1))
+    assert fingerprint(str(path), OPTIONS) != before
+
+
+def test_a_model_counts_by_what_is_in_it(clip: Path, tmp_path: Path, styles: Path) -> None:
+    def with_model(path: Path) -> str | None:
+        return fingerprint(str(clip), replace(OPTIONS, style=StyleOptions(style=str(path))))
+
+    model = Path(shutil.copyfile(styles / "tiny.onnx", tmp_path / "copy.onnx"))
+    assert with_model(model) == fingerprint(str(clip), OPTIONS)
+    model.write_bytes(model.read_bytes() + b"\0")
+    changed_model = with_model(model)
+    assert changed_model != fingerprint(str(clip), OPTIONS)
+    assert with_model(Path(shutil.copyfile(model, tmp_path / "again.onnx"))) == changed_model
+
+
+def test_a_model_is_read_once_for_a_whole_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads = []
+    monkeypatch.setattr("vidstyle.conversion.provenance.sha256", lambda path: reads.append(path) or "digest")
+    model = tmp_path / "net.onnx"
+    model.write_bytes(b"net")
+    for number in range(5):
+        (tmp_path / f"{number}.mp4").write_bytes(b"film")
+        assert fingerprint(str(tmp_path / f"{number}.mp4"), ConvertOptions(style=StyleOptions(style=str(model))))
+    assert reads == [model]
+
+
+def test_the_content_of_a_url_is_not_known() -> None:
+    assert fingerprint("https://example.com/film.mp4", OPTIONS) is None
+
+
+def test_what_cannot_be_read_is_an_error(tmp_path: Path, clip: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.mp4")
+    for spec in (tmp_path / "missing.mp4", tmp_path, tmp_path / "pipe.mp4"):
+        with pytest.raises(InputError, match="expected a"):
+            fingerprint(str(spec), OPTIONS)
+    with pytest.raises(StyleError, match="unknown style"):
+        fingerprint(str(clip), ConvertOptions(style=StyleOptions(style="nobody")))
+
+
+@pytest.mark.parametrize("suffix", [".bmp", ".tif"])
+def test_an_output_that_cannot_tell_is_left_and_is_no_failure(tmp_path: Path, suffix: str) -> None:
+    cv2.imwrite(str(tmp_path / f"in{suffix}"), moving_bar(0, 64, 48))
+    assert run_cli(tmp_path / f"in{suffix}", "--style", "tiny").returncode == 0
+    before = (tmp_path / f"in.tiny{suffix}").read_bytes()
+    again = run_cli(tmp_path / f"in{suffix}", "--style", "tiny")
+    assert again.returncode == 0
+    assert "no place to tell" in again.stderr
+    assert (tmp_path / f"in.tiny{suffix}").read_bytes() == before

@@ -1,0 +1,109 @@
+"""What a figure was measured on."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import vidstyle
+from tests.support.helpers import environment
+from vidstyle.core.hardware import graphics_card, has_nvidia, installed, machine, processor
+
+INTEL = """processor\t: 0
+model name\t: Some Processor 9000
+flags\t\t: fpu sse4_2 avx avx2 avx512f avx512_vnni amx_int8
+
+processor\t: 1
+model name\t: Another one
+flags\t\t: fpu
+"""
+ARM = """processor\t: 0
+Features\t: fp asimd i8mm
+CPU part\t: 0xd40
+"""
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "widest", "simd"),
+    [
+        (INTEL, "AVX-512", ["avx2", "avx512", "avx512_vnni", "amx_int8"]),
+        (INTEL.replace("avx512", "no"), "AVX2", ["avx2", "amx_int8"]),
+        (INTEL.replace("avx512", "no").replace("avx2", "no"), "no AVX2", ["amx_int8"]),
+    ],
+    ids=["avx512", "avx2", "old"],
+)
+def test_the_processor_is_told_with_its_instructions(tmp_path: Path, cpuinfo: str, widest: str, simd: list[str]) -> None:
+    path = tmp_path / "cpuinfo"
+    path.write_text(cpuinfo)
+    assert processor(path) == (f"Some Processor 9000, {widest}", simd)
+
+
+def test_an_arm_processor_has_no_name_but_instructions(tmp_path: Path) -> None:
+    path = tmp_path / "cpuinfo"
+    path.write_text(ARM)
+    name, simd = processor(path)
+    assert simd == ["neon", "i8mm"]
+    assert "AVX" not in name
+
+
+def test_where_the_system_does_not_tell_instructions_are_unknown(tmp_path: Path) -> None:
+    name, simd = processor(tmp_path / "none")
+    assert name
+    assert simd is None
+
+
+def test_versions_are_told_of_what_is_installed() -> None:
+    found = machine(2)
+    assert found["cores"] == 2
+    assert found["vidstyle"] == vidstyle.__version__
+    assert found["python"] == ".".join(map(str, sys.version_info[:3]))
+    assert all(found[name] for name in ("av", "numpy", "onnxruntime", "opencv"))
+    assert installed(("no-such-package-as-this", "numpy")) == found["numpy"]
+    assert installed(("no-such-package-as-this",)) is None
+
+
+def test_to_tell_versions_nothing_heavy_is_imported() -> None:
+    code = (
+        "import sys; from vidstyle.core.hardware import machine; machine(1); "
+        "print(*{'av', 'cv2', 'onnxruntime', 'torch'} & {*sys.modules})"
+    )
+    told = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, timeout=60, check=True)
+    assert told.stdout.strip() == ""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the program is a shell script")
+@pytest.mark.parametrize(
+    ("script", "card"),
+    [
+        ("echo 'NVIDIA H100 80GB HBM3, 550.90.07'", {"name": "NVIDIA H100 80GB HBM3", "driver": "550.90.07"}),
+        ("echo 'A, 1'; echo 'B, 1'", {"name": "A", "driver": "1"}),
+        ("echo 'no driver' >&2; exit 9", None),
+        ("true", None),
+    ],
+    ids=["one", "two", "no driver", "silent"],
+)
+def test_the_graphics_card_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, card: dict[str, str] | None
+) -> None:
+    program = tmp_path / "nvidia-smi"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    assert graphics_card() == card
+
+
+def test_without_a_driver_there_is_no_graphics_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert graphics_card() is None
+    assert machine(1)["gpu"] is None
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="its tool tells it there")
+def test_a_driver_is_found_also_where_linux_runs_within_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vidstyle.core.hardware.NVIDIA_DRIVER", (tmp_path / "version", tmp_path / "libcuda.so.1"))
+    assert not has_nvidia()
+    (tmp_path / "libcuda.so.1").touch()
+    assert has_nvidia()

@@ -1,0 +1,67 @@
+"""The examples of README.md and docs/python.md do what they say."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.support.helpers import ROOT, environment, frames_of, listing, moving_bar, sound_of, write_clip
+
+PAGES = ("README.md", "docs/python.md")
+_BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+_PROMISE = re.compile(r"# -> (\S+)$", re.MULTILINE)
+
+
+def examples() -> list[object]:
+    """Every block of Python in the pages, under the page's name and the line it begins at."""
+    found = []
+    for page in PAGES:
+        text = (ROOT / page).read_text("utf-8")
+        for block in _BLOCK.finditer(text):
+            line = text.count("\n", 0, block.start()) + 1
+            found.append(pytest.param(block[1], id=f"{page}:{line}"))
+    return found
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with what the examples work on."""
+    picture = moving_bar(5, 96, 64)[..., ::-1]
+    for name in ("clips", "photos"):
+        (tmp_path / name).mkdir()
+    write_clip(tmp_path / "holiday.mp4", size=(96, 64), times=range(24), sound=["eng"])
+    write_clip(tmp_path / "clips" / "beach.mp4", times=range(6))
+    (tmp_path / "clips" / "broken.mp4").write_bytes(b"no video" * 20)
+    for name in ("photo.jpg", "photos/first.jpg", "photos/second.jpg"):
+        cv2.imwrite(str(tmp_path / name), np.ascontiguousarray(picture))
+    return tmp_path
+
+
+@pytest.mark.parametrize("code", examples())
+def test_an_example_runs_and_writes_what_it_says(code: str, folder: Path) -> None:
+    before = listing(folder)
+    env = environment(VIDSTYLE_STYLES=str(folder / "none"))
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, env=env, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    promised = _PROMISE.findall(code)
+    assert promised or done.stdout
+    assert {*promised} <= {*listing(folder)} - {*before}
+    for name in promised:
+        assert frames_of(folder / name)
+    if 'like="holiday.mp4"' in code:
+        assert len(sound_of(folder / promised[0])) == 1
+
+
+def test_the_table_of_choices_is_complete() -> None:
+    from vidstyle.api.options_from import names_of
+    from vidstyle.core.options import ConvertOptions
+
+    page = (ROOT / "docs/python.md").read_text("utf-8")
+    table = page[page.index("| the net |") : page.index("## Progress")]
+    assert {*re.findall(r"`(\w+)`", table)} == names_of(ConvertOptions) - {"skip_existing"}

@@ -1,0 +1,467 @@
+"""The live loop, with a camera on loopback and a screen that remembers."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.live.test_virtual_camera import FakeCamera, driver
+from tests.support.mjpeg_camera import MjpegCamera, encoded, pattern
+from vidstyle.core.concurrency import Newest, background
+from vidstyle.core.errors import DiskError, InputError, MissingExtraError, StyleError
+from vidstyle.core.frames import Frame, Pixels
+from vidstyle.core.options import LiveOptions, StyleOptions
+from vidstyle.live import camera as camera_module
+from vidstyle.live import session as live
+from vidstyle.live.camera import OpenCvCamera, resolve_camera
+from vidstyle.live.metrics import Figures, Meter
+from vidstyle.live.scene_stylizer import Painter
+from vidstyle.live.session import Lap, run
+from vidstyle.live.state import Controls, Event, KeyPress, Setting, Status
+
+__all__ = ["driver"]  # a fixture
+
+SIZE = (128, 96)
+STYLES = Controls(("slow", "tiny"), position=1.0)
+OPTIONS = LiveOptions(StyleOptions("tiny", "cpu"), microphone=None)
+Step = Callable[["Screen"], bool]
+"""Looks at a screen, does something, says whether it is finished."""
+
+
+class Screen:
+    """Follows a script: each step is called again with every picture until it is finished; after the last one it quits."""
+
+    def __init__(self, *steps: Step) -> None:
+        self._steps = list(steps)
+        self.pictures: list[Pixels] = []
+        self.statuses: list[Status] = []
+        self.controls = STYLES
+        self.closed = False
+        self._deadline = time.monotonic() + 60
+        self._events: list[Event] = []
+
+    def press(self, *keys: str) -> None:
+        self._events += [KeyPress(key) for key in keys]
+
+    def show(self, picture: Pixels, status: Status, controls: Controls) -> None:
+        self.pictures.append(picture)
+        self.statuses.append(status)
+        self.controls = controls
+
+    def events(self) -> list[Event]:
+        assert time.monotonic() < self._deadline, "the script did not come to its end"
+        if self.pictures and self._steps and self._steps[0](self):
+            self._steps.pop(0)
+        if not self._steps:
+            self.press("q")
+        events, self._events = self._events, []
+        return events
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Notes:
+    """Remembers what it is told."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self.firsts = 0
+        self.laps: list[Lap] = []
+        self.figures: Figures | None = None
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def first(self) -> None:
+        self.firsts += 1
+
+    def lap(self, lap: Lap) -> None:
+        self.laps.append(lap)
+
+    def total(self, figures: Figures) -> None:
+        self.figures = figures
+
+
+def pictures(count: int) -> Step:
+    """Wait for so many more."""
+    seen: list[int] = []
+
+    def step(screen: Screen) -> bool:
+        seen.append(len(screen.pictures))
+        return seen[-1] - seen[0] >= count
+
+    return step
+
+
+def keys(*names: str) -> Step:
+    def step(screen: Screen) -> bool:
+        screen.press(*names)
+        return True
+
+    return step
+
+
+def until(condition: Callable[[Screen], object]) -> Step:
+    return lambda screen: bool(condition(screen))
+
+
+@pytest.fixture
+def server() -> Iterator[MjpegCamera]:
+    with closing(MjpegCamera(encoded([pattern(i, *SIZE) for i in range(60)]), fps=40)) as camera:
+        yield camera
+
+
+def play(server: MjpegCamera, *steps: Step, options: LiveOptions = OPTIONS, controls: Controls = STYLES) -> tuple[Screen, Notes]:
+    screen, notes = Screen(*steps), Notes()
+    before = threading.active_count()
+    run(OpenCvCamera(resolve_camera(server.url, allow_network=True)), screen, controls, options, notes)
+    assert screen.closed
+    deadline = time.monotonic() + 10
+    while threading.active_count() > before:
+        assert time.monotonic() < deadline, threading.enumerate()
+        time.sleep(0.01)
+    return screen, notes
+
+
+def difference(a: Pixels, b: Pixels) -> float:
+    return float(np.abs(a.astype(float) - b).mean())
+
+
+def test_it_paints_tells_how_it_goes_and_quits(server: MjpegCamera) -> None:
+    screen, notes = play(server, until(lambda s: s.statuses[-1].fps > 5), pictures(60))
+    assert screen.pictures[-1].shape == (SIZE[1], SIZE[0], 3)
+    assert difference(screen.pictures[-1], pattern(0, *SIZE)) > 20, "not painted"
+    assert difference(screen.pictures[-1], screen.pictures[-5]) > 0.5, "stands still"
+    status = screen.statuses[-1]
+    assert status.height == SIZE[1]
+    assert 0 < status.latency < 5
+    assert notes.firsts == 1
+    assert notes.notes[0] == "style tiny: ONNX Runtime on CPU"
+    assert notes.figures is not None
+    assert notes.figures.shown >= 60
+
+
+def test_strength_nothing_is_the_original_and_mirror_turns_it(server: MjpegCamera) -> None:
+    screen, _ = play(server, keys(*["down"] * 10), pictures(4), keys("m"), pictures(4))
+    plain, mirrored = screen.pictures[-5], screen.pictures[-1]
+    assert difference(plain[:20, :20], pattern(0, *SIZE)[:20, :20]) < 4
+    assert difference(mirrored[:20, -20:], pattern(0, *SIZE)[:20, :20][:, ::-1]) < 4
+
+
+def test_split_shows_the_original_left_of_the_line(server: MjpegCamera) -> None:
+    screen, _ = play(server, keys("o"), pictures(4))
+    corner = np.s_[:20, :20]
+    assert difference(screen.pictures[-1][corner], pattern(0, *SIZE)[corner]) < 4
+    corner = np.s_[:20, -20:]
+    assert difference(screen.pictures[-1][corner], pattern(0, *SIZE)[corner]) > 20
+
+
+def test_own_colours_are_kept(server: MjpegCamera) -> None:
+    def chroma(picture: Pixels) -> Pixels:
+        return np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2YCrCb)[:20, 30:50, 1:], np.uint8)
+
+    screen, _ = play(server, pictures(2), keys("c"), pictures(4))
+    own = chroma(pattern(0, *SIZE))
+    # What is too bright or too dark to have that colour loses some of it.
+    assert difference(chroma(screen.pictures[-1]), own) < 0.5 * difference(chroma(screen.pictures[0]), own)
+
+
+def test_frozen_it_stands_still_follows_the_keys_and_goes_on(server: MjpegCamera) -> None:
+    shown: list[Pixels] = []
+    keep: Step = lambda s: shown.append(s.pictures[-1]) or True  # noqa: E731
+    play(
+        server,
+        keys("space"), until(lambda s: s.controls.frozen), pictures(3), keep, pictures(3), keep,
+        keys("c"), until(lambda s: difference(s.pictures[-1], shown[0]) > 1), pictures(3), keep, pictures(3), keep,
+        keys("space"), until(lambda s: difference(s.pictures[-1], shown[3]) > 0.1),
+    )  # fmt: skip
+    assert np.array_equal(shown[0], shown[1])
+    assert np.array_equal(shown[2], shown[3])
+
+
+def test_the_next_style_is_another_picture_and_so_is_the_mix(server: MjpegCamera) -> None:
+    shown: list[Pixels] = []
+    keep: Step = lambda s: shown.append(s.pictures[-1]) or True  # noqa: E731
+    frozen = until(lambda s: s.controls.frozen)
+    play(
+        server,
+        keys("space"), frozen, pictures(2), keep,
+        keys("p"), until(lambda s: difference(s.pictures[-1], shown[0]) > 3), pictures(2), keep,
+        # Keys are taken one by one: some pictures are nearer to the second style than the last one.
+        keys(*["right"] * 5), until(lambda s: difference(s.pictures[-1], (shown[0].astype(float) + shown[1]) / 2) < 2), keep,
+    )  # fmt: skip
+    tiny, slow, mix = shown
+    assert difference(mix, tiny) > 1.5
+    assert difference(mix, slow) > 1.5
+
+
+def test_a_style_that_cannot_be_had_is_told_and_the_last_one_stays(server: MjpegCamera) -> None:
+    controls = Controls(("tiny", "gone"))
+    screen, _ = play(server, keys("n"), until(lambda s: "gone" in s.statuses[-1].message), pictures(5), controls=controls)
+    assert "cannot be used" in screen.statuses[-1].message
+    assert difference(screen.pictures[-1], screen.pictures[-4]) > 0.1, "stands still"
+
+
+def test_a_first_style_that_cannot_be_had_is_an_error(server: MjpegCamera) -> None:
+    with pytest.raises(StyleError, match="unknown style"):
+        play(server, pictures(1), controls=Controls(("gone",)))
+
+
+def test_settings_of_sliders_act(server: MjpegCamera) -> None:
+    def slide(screen: Screen) -> bool:
+        screen._events.append(Setting("strength", 0.25))
+        return True
+
+    screen, _ = play(server, slide, until(lambda s: s.controls.strength == 0.25))
+    assert screen.controls.describe() == "tiny, strength 25%"
+
+
+def test_a_lost_camera_is_told_over_the_last_picture_and_comes_back(server: MjpegCamera, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(camera_module, "SILENT_SECONDS", 0.5)
+
+    def stall(screen: Screen) -> bool:
+        server.stalled.set()
+        return True
+
+    def go_on(screen: Screen) -> bool:
+        server.stalled.clear()
+        return True
+
+    monkeypatch.setattr(live, "LAP_SECONDS", 0.1)
+    screen, notes = play(
+        server, pictures(3), stall, until(lambda s: "trying again" in s.statuses[-1].message), pictures(2), go_on,
+        until(lambda s: not s.statuses[-1].message), pictures(30),
+    )  # fmt: skip
+    assert difference(screen.pictures[-1], screen.pictures[-4]) > 0.1
+    told = [note for note in notes.notes if "trying again" in note or "gives pictures" in note]
+    assert told[-1] == "the camera gives pictures"
+    assert "trying again" in told[0]
+
+
+def test_a_camera_that_never_was_is_an_error_and_closes_the_screen() -> None:
+    screen = Screen(pictures(1))
+    with pytest.raises(InputError):
+        run(OpenCvCamera(resolve_camera("http://127.0.0.1:9/", allow_network=True)), screen, STYLES, OPTIONS, Notes())
+    assert screen.closed
+
+
+class HangingCamera:
+    """Its first reader hangs after a frame, as in a driver; the next one does not."""
+
+    trouble: str | None = None
+
+    def __init__(self) -> None:
+        self.readers = 0
+        self._closed = threading.Event()
+
+    def frames(self) -> Generator[Frame, None, None]:
+        self.readers += 1
+        hangs = self.readers == 1
+        for index in range(1 << 30):
+            if self._closed.wait(60 if hangs and index else 0.02):
+                return
+            yield Frame(pattern(index, *SIZE), round(time.monotonic() * 1e6), Fraction(1, 1_000_000))
+
+    def close(self) -> None:
+        self._closed.set()
+
+
+def test_a_driver_that_hangs_is_told_and_tried_again_beside(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live.feed, "SILENT_SECONDS", 0.3)
+    monkeypatch.setattr(live.feed, "HUNG_SECONDS", 1.0)
+    camera = HangingCamera()
+    screen = Screen(
+        until(lambda s: "no picture" in s.statuses[-1].message), pictures(20), until(lambda s: not s.statuses[-1].message)
+    )
+    run(camera, screen, STYLES, OPTIONS, Notes())
+    assert camera.readers == 2
+
+
+def test_the_wished_rate_is_held(server: MjpegCamera) -> None:
+    _, notes = play(server, until(lambda s: len(s.pictures) > 40), options=replace(OPTIONS, fps=10.0))
+    assert notes.figures is not None
+    # 40 a second come; a slow machine may show fewer than 10.
+    assert notes.figures.shown < 0.5 * notes.figures.captured
+
+
+def test_ctrl_c_ends_it(server: MjpegCamera) -> None:
+    screen, notes = Screen(lambda s: False), Notes()
+
+    def check() -> None:
+        if len(screen.pictures) > 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(OpenCvCamera(resolve_camera(server.url, allow_network=True)), screen, STYLES, OPTIONS, notes, check)
+    assert screen.closed
+    assert notes.figures is not None
+
+
+def test_snapshots_are_png_of_the_picture_and_never_the_same_file(server: MjpegCamera, tmp_path: Path) -> None:
+    options = replace(OPTIONS, folder=tmp_path)
+    found = until(lambda s: len(list(tmp_path.glob("vidstyle-*.png"))) == 2)
+    screen, notes = play(server, keys("s", "s"), found, options=options)  # within the same second
+    for path in tmp_path.iterdir():
+        saved = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+        assert any(np.array_equal(saved, picture) for picture in screen.pictures)
+    assert sum(note.startswith("saved ") for note in notes.notes) == 2
+
+
+def test_a_snapshot_that_cannot_be_written_is_told(server: MjpegCamera, tmp_path: Path) -> None:
+    options = replace(OPTIONS, folder=tmp_path / "gone")
+    screen, _ = play(server, keys("s"), until(lambda s: "no snapshot" in s.statuses[-1].message), pictures(3), options=options)
+    assert "found none" in next(s.message for s in screen.statuses if s.message)
+
+
+def test_the_virtual_camera_gets_what_is_shown(server: MjpegCamera, driver: list[FakeCamera]) -> None:
+    screen, notes = play(server, pictures(5), options=replace(OPTIONS, virtual_camera=True))
+    (camera,) = driver
+    assert camera.closed
+    assert len(camera.sent) >= 4
+    assert all(any(np.array_equal(sent, shown) for shown in screen.pictures) for sent in camera.sent)
+    assert "virtual camera: /dev/video42" in notes.notes
+
+
+def test_a_virtual_camera_without_driver_is_an_error(server: MjpegCamera, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyvirtualcam", None)
+    with pytest.raises(MissingExtraError):
+        play(server, pictures(5), options=replace(OPTIONS, virtual_camera=True))
+
+
+class Tap:
+    """A camera that gives pictures of one colour while it is `active`."""
+
+    def __init__(self, level: int, active: bool) -> None:
+        self._level, self.active = level, active
+        self._closed = threading.Event()
+
+    @property
+    def trouble(self) -> str | None:
+        return None if self.active else "closed"
+
+    def frames(self) -> Generator[Frame, None, None]:
+        while not self._closed.wait(0.01):
+            if self.active:
+                yield Frame(np.full((48, 64, 3), self._level, np.uint8), round(time.monotonic() * 1e6), Fraction(1, 1_000_000))
+
+    def close(self) -> None:
+        self._closed.set()
+
+
+def test_the_camera_of_the_page_takes_over_and_gives_back() -> None:
+    from vidstyle.web.switch import SwitchedCamera
+
+    theirs, own = Tap(200, active=False), Tap(100, active=True)
+    switched = SwitchedCamera(theirs, own)  # type: ignore[arg-type]
+    newest = Newest(switched.frames(), "test")
+
+    def until_level(level: int) -> None:
+        deadline = time.monotonic() + 10
+        while (frame := newest.take(1)) is None or frame.pixels[0, 0, 0] != level:
+            assert time.monotonic() < deadline
+
+    until_level(100)
+    theirs.active = True
+    until_level(200)
+    assert switched.trouble is None
+    theirs.active = False
+    until_level(100)
+    switched.close()
+    assert newest.close(10)
+
+
+class LightSwitch:
+    """A scene whose light falls to half at a moment."""
+
+    def __init__(self) -> None:
+        self.scene = cv2.GaussianBlur(np.random.default_rng(1).integers(0, 256, (96, 128, 3), np.uint8), (0, 0), 3)
+        self.light = 1.0
+
+    def picture(self) -> Pixels:
+        return np.asarray(cv2.convertScaleAbs(self.scene, alpha=self.light), np.uint8)
+
+
+def test_statistics_neither_pulse_nor_drift(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a scene that stands still the painting does too; when the light changes it follows in steps that nobody sees."""
+    clock = [0.0]
+    monkeypatch.setattr(live.painter.time, "monotonic", lambda: clock[0])
+    scene = LightSwitch()
+    with background() as aside:
+        painter = Painter("mosaic", OPTIONS.style, aside)
+
+        def paint_for(seconds: float) -> list[Pixels]:
+            shown = []
+            for _ in range(round(seconds * 4)):
+                clock[0] += 0.25
+                shown.append(painter.paint(scene.picture(), [("mosaic", 1.0)], 96)[0])
+                aside.submit(lambda: None).result()  # whatever is made ready aside is ready now
+            return shown
+
+        still = paint_for(40)
+        assert difference(still[8], still[-1]) < 0.5, "it drifts"
+        scene.light = 0.5
+        followed = paint_for(120)
+    steps = [difference(a, b) for a, b in itertools.pairwise(followed)]
+    assert max(steps) < 1.5, "it pulses"
+    settled = painter._load("mosaic").for_shot([scene.picture()]).stylize([scene.picture()])[0]
+    assert difference(followed[-1], settled) < 0.5 * difference(followed[0], settled), "it does not follow"
+
+
+def test_only_the_newest_is_kept() -> None:
+    go, at_the_gate = threading.Semaphore(0), threading.Event()
+
+    def items() -> Generator[int, None, None]:
+        yield from range(5)
+        at_the_gate.set()
+        go.acquire()
+        yield 5
+
+    newest = Newest(items(), "test")
+    assert at_the_gate.wait(10)
+    assert newest.take(5) == 4
+    assert newest.take(0.01) is None
+    go.release()
+    assert newest.take(5) == 5
+    assert newest.close()
+
+
+def test_an_error_of_the_stage_is_raised_where_it_is_taken() -> None:
+    def items() -> Generator[int, None, None]:
+        yield 1
+        raise DiskError("full")
+
+    newest = Newest(items(), "test")
+    deadline = time.monotonic() + 10
+    while not newest.ended and time.monotonic() < deadline:
+        time.sleep(0.001)
+    assert newest.take(1) == 1
+    with pytest.raises(DiskError, match="full"):
+        newest.take(1)
+    assert newest.take(0.01) is None
+
+
+def test_figures_of_a_stretch(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(live.meter.time, "monotonic", lambda: clock[0])
+    meter = Meter()
+    for i in range(100):
+        clock[0] += 0.04 if i != 50 else 0.2
+        meter.shown(clock[0] - (0.05 if i % 50 else 0.3), number=i + 1 if i < 90 else i + 4)
+    figures = meter.lap(110)
+    assert (figures.captured, figures.shown, figures.missed) == (110, 100, 3)
+    assert figures.fps == pytest.approx(100 / 4.16)
+    assert (figures.latency_median, figures.latency_p99) == pytest.approx((0.05, 0.3))
+    assert figures.longest_gap == pytest.approx(0.2)
+    assert meter.lap(110).shown == 0

@@ -1,0 +1,149 @@
+"""The two nets, their ONNX files, and the engines that run them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+import torch
+from torch import nn
+
+from tests.support.helpers import noise, rgb_of
+from vidstyle.core.errors import StyleError
+from vidstyle.core.options import StyleOptions
+from vidstyle.networks.export import export_onnx, load_net
+from vidstyle.networks.transformer_net import ARCHITECTURES, MARGIN, MULTIPLE
+from vidstyle.stylizers import load_stylizer
+
+STYLE = {"compact": "tiny", "full": "slow"}
+
+
+def soft_picture(height: int, width: int, seed: int = 0) -> np.ndarray:
+    """A picture with gradients, edges and grain."""
+    y, x = np.mgrid[:height, :width]
+    rng = np.random.default_rng(seed)
+    base = np.stack([127 + 100 * np.sin(x / 9 + seed), 127 + 100 * np.cos(y / 7), 255.0 * ((x // 8 + y // 8) % 2)], -1)
+    return np.clip(base + rng.normal(0, 8, base.shape), 0, 255).astype(np.uint8)
+
+
+def paint_in_torch(net: nn.Module, pictures: list[np.ndarray]) -> np.ndarray:
+    """What the net should give, in the plainest way: mirror, run, crop, round."""
+    h, w = pictures[0].shape[:2]
+    bottom, right = -(h + 2 * MARGIN) % MULTIPLE, -(w + 2 * MARGIN) % MULTIPLE
+    around = ((MARGIN, MARGIN + bottom), (MARGIN, MARGIN + right), (0, 0))
+    batch = np.stack([np.pad(p, around, mode="reflect") for p in pictures])
+    with torch.no_grad():
+        y = net(torch.from_numpy(batch).permute(0, 3, 1, 2).float() / 255)
+    y = (y * 255 + 0.5).clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
+    return y[:, MARGIN : MARGIN + h, MARGIN : MARGIN + w]
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize(("height", "width", "count"), [(48, 64, 1), (64, 48, 3), (61, 83, 2), (32, 32, 5)])
+def test_onnx_paints_what_torch_paints(styles: Path, architecture: str, height: int, width: int, count: int) -> None:
+    pictures = [soft_picture(height, width, seed) for seed in range(count)]
+    net, _ = load_net(styles / f"{STYLE[architecture]}.onnx")
+    expected = paint_in_torch(net.eval(), pictures).astype(int)
+    got = load_stylizer(StyleOptions(STYLE[architecture], device="cpu")).stylize(pictures)
+    assert got.dtype == np.uint8
+    assert got.shape == (count, height, width, 3)
+    assert got.std() > 10, "a flat picture proves nothing"
+    assert np.abs(got - expected).max() <= 1
+
+
+@pytest.mark.parametrize("backend", ["onnx", "torch"])
+@pytest.mark.parametrize(("height", "width"), [(5, 7), (1, 1), (16, 3), (17, 33), (100, 9)])
+def test_any_size_works(backend: str, height: int, width: int) -> None:
+    picture = soft_picture(height, width)
+    painted = load_stylizer(StyleOptions("tiny", device="cpu", backend=backend)).stylize([picture, picture])
+    assert painted.shape == (2, height, width, 3)
+    assert painted.dtype == np.uint8
+    assert (painted[0] == painted[1]).all()
+
+
+def test_the_backends_agree_on_a_clip(clip: Path) -> None:
+    frames = list(rgb_of(clip)[:6])
+    first, second = (load_stylizer(StyleOptions("tiny", device="cpu", backend=b)).stylize(frames) for b in ("onnx", "torch"))
+    assert np.abs(first.astype(int) - second).max() <= 1
+
+
+def test_a_picture_is_painted_alike_alone_and_in_a_batch() -> None:
+    stylizer = load_stylizer(StyleOptions("tiny", device="cpu"))
+    pictures = [soft_picture(40, 56, seed) for seed in range(4)]
+    alone = np.concatenate([stylizer.stylize([p]) for p in pictures])
+    assert np.abs(stylizer.stylize(pictures).astype(int) - alone).max() <= 1
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_weights_and_facts_come_back_from_the_file(tmp_path: Path, nets: dict[str, nn.Module], architecture: str) -> None:
+    facts = {"name": "sea", "painter": "Bäcker", "commands": '["vidstyle train"]'}
+    export_onnx(nets[architecture], architecture, tmp_path / "sea.onnx", facts)
+    net, found = load_net(tmp_path / "sea.onnx")
+    assert facts.items() <= found.items()
+    assert found["architecture"] == architecture
+    convs = {f"{n}.weight" for n, m in nets[architecture].named_modules() if isinstance(m, nn.Conv2d)}
+    loaded = net.state_dict()
+    for key, value in nets[architecture].state_dict().items():
+        if not key.endswith("num_batches_tracked"):
+            assert torch.equal(loaded[key], value.half().float() if key in convs else value), key
+    assert all(p.requires_grad for p in net.parameters()), "weights to go on training from"
+
+
+def test_exporting_leaves_one_file(tmp_path: Path, nets: dict[str, nn.Module]) -> None:
+    export_onnx(nets["compact"], "compact", tmp_path / "sea.onnx", {})
+    assert [p.name for p in tmp_path.iterdir()] == ["sea.onnx"]
+    assert (tmp_path / "sea.onnx").stat().st_size < 700_000  # half precision
+
+
+@pytest.mark.parametrize("content", [b"", b"rubbish" * 100])
+def test_a_file_that_is_no_style_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "bad.onnx").write_bytes(content)
+    with pytest.raises(StyleError, match=r"bad\.onnx"):
+        load_net(tmp_path / "bad.onnx")
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_only_cheap_operators_are_left_at_run_time(styles: Path, tmp_path: Path, architecture: str) -> None:
+    options = ort.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+    options.log_severity_level = 3
+    ort.InferenceSession(styles / f"{STYLE[architecture]}.onnx", options, providers=["CPUExecutionProvider"])
+    kinds = [node.op_type for node in onnx.load(tmp_path / "optimized.onnx").graph.node]
+    assert not {"BatchNormalization", "InstanceNormalization", "Pad"} & set(kinds)
+    convs = sum(isinstance(m, nn.Conv2d) for m in ARCHITECTURES[architecture]().modules())
+    assert sum("Conv" in kind for kind in kinds) == convs
+
+
+def multiply_adds(net: nn.Module, size: int = 64) -> float:
+    """Per pixel of the picture, counted at the convolutions."""
+    total = 0
+
+    def count(module: nn.Module, inputs: object, output: torch.Tensor) -> None:
+        nonlocal total
+        assert isinstance(module, nn.Conv2d)
+        kernel = module.kernel_size[0] * module.kernel_size[1]
+        total += output.numel() * module.in_channels // module.groups * kernel
+
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_hook(count)
+    with torch.no_grad():
+        net.eval()(torch.zeros(1, 3, size, size))
+    return total / size**2
+
+
+def test_the_compact_net_is_much_cheaper() -> None:
+    full, compact = (multiply_adds(ARCHITECTURES[name]()) for name in ("full", "compact"))
+    assert full >= 12 * compact
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_the_file_says_what_it_takes(styles: Path, architecture: str) -> None:
+    session = ort.InferenceSession(styles / f"{STYLE[architecture]}.onnx", providers=["CPUExecutionProvider"])
+    x, y = session.get_inputs()[0], session.get_outputs()[0]
+    assert x.type == y.type == "tensor(uint8)"
+    picture = np.stack([noise(0, 64, 32)])
+    assert session.run(None, {x.name: picture})[0].shape == (1, 32, 64, 3)

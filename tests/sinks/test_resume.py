@@ -1,0 +1,491 @@
+"""`--resume`: what was painted before a kill is not painted again, and the result is that of a run that nobody interrupted."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.support.faults import (
+    DISK,
+    DONE,
+    FAILED,
+    FILMS,
+    SEGMENTS,
+    STOPPED,
+    Facts,
+    Studio,
+    assert_same,
+    decode,
+    facts_of,
+    finish,
+    hidden,
+    make_film,
+    run_limited,
+    start,
+    wait_until,
+)
+from tests.support.helpers import frames_of, listing, moving_bar, rgb_of, sound_of, times_of, write_clip
+
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="needs signals as on Linux"),
+    pytest.mark.skipif(not shutil.which("ffmpeg"), reason="needs ffmpeg as a judge"),
+]
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Makes the clip of a film, once."""
+    made: dict[str, Path] = {}
+
+    def make(name: str) -> Path:
+        if name not in made:
+            made[name] = make_film(name, tmp_path_factory.mktemp(name))
+        return made[name]
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(films: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Facts]:
+    """What becomes of a film that nobody interrupts, painted once for each set of options."""
+    found: dict[tuple[Any, ...], Facts] = {}
+
+    def paint(name: str, style: str = "slow", options: Sequence[str] = (), resume: bool = True) -> Facts:
+        key = (name, style, *options, resume)
+        if key not in found:
+            folder = tmp_path_factory.mktemp("uninterrupted")
+            shutil.copy2(films(name), folder)
+            studio = Studio(folder, FILMS[name], style, options)
+            outcome = studio.run(resume=resume)
+            assert outcome.code == FILMS[name].code, outcome
+            studio.assert_clean()
+            found[key] = facts_of(studio.output)
+        return found[key]
+
+    return paint
+
+
+@pytest.fixture
+def studio(request: pytest.FixtureRequest, tmp_path: Path, films: Callable[[str], Path]) -> Any:
+    """Makes a `Studio` for a film."""
+    made: list[Studio] = []
+
+    def make(name: str = "plain", **options: Any) -> Studio:
+        shutil.copy2(films(name), tmp_path)
+        made.append(Studio(tmp_path, FILMS[name], **options))
+        return made[-1]
+
+    yield make
+    for one in made:
+        for process in one.running:
+            process.kill()
+            process.wait()
+
+
+# --- without an interruption
+
+
+@pytest.mark.parametrize("name", ["plain", "steady"])
+def test_the_painting_is_that_of_a_run_without_resume(films: Any, tmp_path: Path, name: str) -> None:
+    shutil.copy2(films(name), tmp_path)
+    # So little is lost in encoding that a picture that begins a segment is as any other.
+    one = Studio(tmp_path, FILMS[name], "tiny", ["--crf", "1"])
+    assert one.run().code == DONE
+    one.assert_clean()
+    resumable = one.output.rename(tmp_path / f"resumable{one.output.suffix}")
+    assert one.run(resume=False).code == DONE
+    assert decode(resumable).whole
+    assert times_of(resumable) == times_of(one.output)
+    assert sound_of(resumable) == sound_of(one.output)
+    difference = np.abs(rgb_of(resumable).astype(int) - rgb_of(one.output)).mean(axis=(1, 2, 3))
+    assert difference.max() < 2
+
+
+@pytest.mark.parametrize("name", ["plain", "uneven", "mov"])
+def test_times_and_sound_are_those_of_the_input(uninterrupted: Callable[..., Facts], films: Any, name: str) -> None:
+    facts = uninterrupted(name)
+    assert [t for t, _ in facts.frames] == times_of(films(name))
+    assert facts.sound == sound_of(films(name))
+
+
+# --- after an interruption
+
+
+@pytest.mark.parametrize("after", [1, 5])
+def test_a_killed_run_goes_on(studio: Any, uninterrupted: Callable[..., Facts], after: int) -> None:
+    one = studio()
+    one.interrupt(after)
+    assert not one.output.exists()
+    assert one.run().code == DONE
+    assert_same(one.output, uninterrupted("plain"))
+    one.assert_clean()
+
+
+@pytest.mark.parametrize("name", [name for name in FILMS if name != "plain"])
+def test_a_killed_run_of_any_kind_goes_on(studio: Any, uninterrupted: Callable[..., Facts], name: str) -> None:
+    one = studio(name)
+    expected = uninterrupted(name)
+    one.interrupt(2)
+    outcome = one.run()
+    assert outcome.code == FILMS[name].code, outcome  # damage in a segment painted before is damage all the same
+    assert_same(one.output, expected)
+    one.assert_clean()
+
+
+@pytest.mark.parametrize("name", ["plain", "steady"])
+def test_killed_over_and_over(studio: Any, uninterrupted: Callable[..., Facts], name: str) -> None:
+    one = studio(name)
+    for after in range(1, SEGMENTS):
+        one.interrupt(after)
+    assert one.run().code == DONE
+    assert_same(one.output, uninterrupted(name))
+    one.assert_clean()
+
+
+def test_finished_segments_are_not_painted_again(studio: Any) -> None:
+    one = studio()
+    one.interrupt(3)
+    before = {p.name: (p.stat().st_mtime_ns, p.read_bytes()) for p in one.segments()}
+    one.interrupt(len(before) + 1)
+    after = {p.name: (p.stat().st_mtime_ns, p.read_bytes()) for p in one.segments()}
+    assert len(after) > len(before) >= 3
+    assert {name: after.get(name) for name in before} == before
+
+
+@pytest.mark.parametrize("number", STOPPED, ids=lambda number: number.name)
+def test_a_stopped_run_keeps_its_work(studio: Any, uninterrupted: Callable[..., Facts], number: signal.Signals) -> None:
+    one = studio()
+    one.interrupt(2, number)
+    assert not one.output.exists()
+    assert hidden(one.folder) == [one.work.name]
+    assert one.run().code == DONE
+    assert_same(one.output, uninterrupted("plain"))
+    one.assert_clean()
+
+
+def test_killed_before_anything_is_finished(studio: Any, uninterrupted: Callable[..., Facts]) -> None:
+    one = studio()
+    process = one.start()
+    wait_until(one.work.exists, process, "the folder for segments")
+    process.kill()
+    finish(process)
+    assert one.run().code == DONE
+    assert_same(one.output, uninterrupted("plain"))
+    one.assert_clean()
+
+
+def test_killed_before_the_segments_are_joined(studio: Any, uninterrupted: Callable[..., Facts]) -> None:
+    one = studio()
+    for _ in range(10):  # joining takes no time, so that it may be missed
+        process = one.start("--overwrite")
+        wait_until(lambda process=process: len(one.segments()) == SEGMENTS or process.poll() is not None, process, "all segments")
+        process.kill()
+        finish(process)
+        if len(one.segments()) == SEGMENTS:
+            break
+    else:
+        pytest.fail("the moment before the joining was never met")
+    before = {p.name: p.stat().st_mtime_ns for p in one.segments()}
+    assert len(before) == SEGMENTS
+    assert one.run("--overwrite").code == DONE
+    assert_same(one.output, uninterrupted("plain"))
+    one.assert_clean()
+
+
+def test_a_disk_that_is_full_when_segments_are_joined_loses_no_work(studio: Any, uninterrupted: Callable[..., Facts]) -> None:
+    expected = uninterrupted("plain")
+    one = studio()
+    assert one.run().code == DONE
+    limit = one.output.stat().st_size * 2 // 3  # enough for each segment, not for the whole
+    one.output.unlink()
+    outcome = one.run("-q", file_size=limit)
+    assert outcome.code == DISK, outcome
+    assert outcome.stderr.startswith("error: ")
+    assert "Traceback" not in outcome.stderr
+    assert not one.output.exists()
+    assert len(one.segments()) == SEGMENTS
+    assert one.run().code == DONE
+    assert_same(one.output, expected)
+    one.assert_clean()
+
+
+# --- when the work does not fit any more
+
+ANEW = re.compile(r"anew|from the (start|beginning)|(start|begin)\w* (over|again)|done again|painted again", re.I)
+
+
+def _touch(one: Studio) -> None:
+    os.utime(one.clip, ns=(1, 1))
+
+
+def _other_quality(one: Studio) -> None:
+    one.options += ["--crf", "35"]
+
+
+def _other_style(one: Studio) -> None:
+    one.style = "tiny"
+
+
+def _stabilized(one: Studio) -> None:
+    one.options += ["--stabilize", "light"]
+
+
+def _shorter(one: Studio) -> None:
+    one.options += ["--end", "40"]
+
+
+@pytest.mark.parametrize("change", [_touch, _other_quality, _other_style, _stabilized, _shorter], ids=lambda c: c.__name__)
+def test_what_has_changed_is_painted_anew(
+    studio: Any, uninterrupted: Callable[..., Facts], change: Callable[[Studio], None]
+) -> None:
+    one = studio()
+    one.interrupt(3)
+    change(one)
+    outcome = one.run()
+    assert outcome.code == DONE, outcome
+    assert ANEW.search(outcome.stderr), outcome.stderr
+    assert_same(one.output, uninterrupted("plain", one.style, one.options))
+    one.assert_clean()
+
+
+def test_another_input_of_the_same_name_is_painted_anew(
+    studio: Any, uninterrupted: Callable[..., Facts], films: Callable[[str], Path]
+) -> None:
+    one = studio("mkv")
+    one.interrupt(2)
+    write_clip(one.clip, times=range(100), time_base=Fraction(1, 2), picture=moving_bar)
+    outcome = one.run()
+    assert outcome.code == DONE, outcome
+    assert ANEW.search(outcome.stderr), outcome.stderr
+    assert len(frames_of(one.output)) == 100
+    assert sound_of(one.output) == []
+    one.assert_clean()
+
+
+def test_another_model_under_the_same_name_is_painted_anew(
+    studio: Any, uninterrupted: Callable[..., Facts], styles: Path, tmp_path: Path
+) -> None:
+    model = tmp_path / "model.onnx"
+    one = studio(style="./model.onnx")
+    shutil.copy(styles / "slow.onnx", model)
+    one.interrupt(2)
+    shutil.copy(styles / "tiny.onnx", model)
+    outcome = one.run()
+    assert outcome.code == DONE, outcome
+    assert ANEW.search(outcome.stderr), outcome.stderr
+    assert_same(one.output, uninterrupted("plain", "tiny"))
+
+
+def test_the_same_command_with_more_words_goes_on(studio: Any) -> None:
+    """What does not change the painting does not cost the work."""
+    one = studio()
+    one.interrupt(3)
+    outcome = one.run("--verbose", "--progress", "json")
+    assert outcome.code == DONE, outcome
+    assert not ANEW.search(outcome.stderr), outcome.stderr
+
+
+# --- damage to the work
+
+
+def _halve(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def _zero_a_block(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 32] = bytes(32)
+    path.write_bytes(data)
+
+
+def _empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def _fill_with_noise(path: Path) -> None:
+    path.write_bytes(np.random.default_rng(0).bytes(5000))
+
+
+@pytest.mark.parametrize(
+    ("harm", "which"),
+    [*((harm, 1) for harm in (_halve, _zero_a_block, Path.unlink)), (_empty, 0), (_fill_with_noise, -1)],
+)
+def test_a_damaged_segment_is_painted_again(
+    studio: Any, uninterrupted: Callable[..., Facts], harm: Callable[[Path], None], which: int
+) -> None:
+    one = studio()
+    one.interrupt(3)
+    harm(one.segments()[which])
+    outcome = one.run()
+    assert outcome.code == DONE, outcome
+    assert_same(one.output, uninterrupted("plain"))
+    one.assert_clean()
+
+
+@pytest.mark.parametrize("which", [0, -1], ids=["first", "last"])
+def test_a_damaged_segment_of_a_steadied_film_is_painted_again(
+    studio: Any, uninterrupted: Callable[..., Facts], which: int
+) -> None:
+    one = studio("steady")
+    one.interrupt(3)
+    _zero_a_block(one.segments()[which])
+    assert one.run().code == DONE
+    assert_same(one.output, uninterrupted("steady"))
+    one.assert_clean()
+
+
+def test_segments_that_changed_places_are_painted_again(studio: Any, uninterrupted: Callable[..., Facts]) -> None:
+    one = studio("mkv")
+    one.interrupt(3)
+    first, second, *_ = one.segments()
+    whole = first.read_bytes()
+    first.write_bytes(second.read_bytes())
+    second.write_bytes(whole)
+    assert one.run().code == DONE
+    assert_same(one.output, uninterrupted("mkv"))
+
+
+@pytest.mark.parametrize("name", ["plain", "steady"])
+def test_everything_but_the_manifest_and_the_segments_may_be_lost(
+    studio: Any, uninterrupted: Callable[..., Facts], name: str
+) -> None:
+    one = studio(name)
+    one.interrupt(3)
+    kept = {*one.segments(), one.work / "manifest.json"}
+    for path in one.work.iterdir():
+        if path not in kept:
+            path.unlink()
+    assert one.run().code == DONE
+    assert_same(one.output, uninterrupted(name))
+    one.assert_clean()
+
+
+def _list_instead(path: Path) -> None:
+    path.write_text("[]")
+
+
+def _number_instead(path: Path) -> None:
+    path.write_text("7")
+
+
+def _one_level_emptied(path: Path) -> None:
+    """The outermost keys are there, with nothing behind them."""
+    path.write_text(json.dumps(dict.fromkeys(json.loads(path.read_text()))))
+
+
+def _names_elsewhere(path: Path) -> None:
+    """A manifest from a stranger must not lead to files outside its folder."""
+    changed, count = re.subn(r'"([\w-]+\.(mkv|nut|mp4|ts))"', r'"../../\1"', path.read_text())
+    assert count >= 3
+    path.write_text(changed)
+
+
+GARBLE = [_halve, _empty, _fill_with_noise, _list_instead, _number_instead, _one_level_emptied, _names_elsewhere, Path.unlink]
+
+
+@pytest.mark.parametrize("harm", GARBLE, ids=lambda h: h.__name__)
+def test_a_garbled_manifest(studio: Any, uninterrupted: Callable[..., Facts], harm: Callable[[Path], None]) -> None:
+    one = studio()
+    one.interrupt(3)
+    harm(one.work / "manifest.json")
+    outcome = one.run()
+    assert outcome.code == DONE, outcome
+    assert "Traceback" not in outcome.stderr
+    assert_same(one.output, uninterrupted("plain"))
+    one.assert_clean()
+
+
+@pytest.mark.parametrize("make", [Path.touch, partial(Path.symlink_to, target="/nowhere")], ids=["file", "link"])
+def test_something_else_in_the_folders_place_is_no_traceback(studio: Any, make: Callable[[Path], None]) -> None:
+    one = studio()
+    make(one.work)
+    outcome = one.run("-q")
+    assert outcome.code in (FAILED, DISK), outcome
+    assert outcome.stderr.startswith("error: ")
+    assert "Traceback" not in outcome.stderr
+    assert not one.output.exists()
+    assert os.path.lexists(one.work)
+
+
+# --- company
+
+
+def test_a_second_run_at_the_same_time_is_refused(studio: Any, uninterrupted: Callable[..., Facts]) -> None:
+    one = studio()
+    process = one.start()
+    wait_until(lambda: len(one.segments()) >= 1, process, "a finished segment")
+    process.send_signal(signal.SIGSTOP)
+    try:
+        before = listing(one.work)
+        second = one.run("-q")
+        assert second.code == FAILED, second
+        assert second.stderr.startswith("error: ")
+        assert len(second.stderr.splitlines()) == 1, second.stderr
+        assert listing(one.work) == before
+    finally:
+        process.send_signal(signal.SIGCONT)
+    outcome = finish(process)
+    assert outcome.code == DONE, outcome
+    assert_same(one.output, uninterrupted("plain"))
+    one.assert_clean()
+
+
+def test_an_output_that_exists_is_refused_before_any_work(studio: Any) -> None:
+    one = studio()
+    one.output.write_text("precious")
+    outcome = one.run("-q")
+    assert outcome.code == FAILED, outcome
+    assert "--overwrite" in outcome.stderr
+    assert one.output.read_text() == "precious"
+    one.assert_clean()
+
+
+def test_an_old_output_stays_until_the_new_one_is_whole(studio: Any, uninterrupted: Callable[..., Facts]) -> None:
+    one = studio()
+    one.output.write_text("old")
+    one.interrupt(3, signal.SIGKILL, "--overwrite")
+    assert one.output.read_text() == "old"
+    assert one.run("--overwrite").code == DONE
+    assert_same(one.output, uninterrupted("plain"))
+    one.assert_clean()
+
+
+def test_work_to_be_resumed_is_not_used_without_resume(studio: Any, uninterrupted: Callable[..., Facts]) -> None:
+    one = studio()
+    one.interrupt(3)
+    for path in one.segments():
+        _zero_a_block(path)
+    outcome = one.run(resume=False)
+    assert outcome.code == DONE, outcome
+    assert_same(one.output, uninterrupted("plain", resume=False))
+
+
+def test_several_inputs_go_on_where_they_were(tmp_path: Path, films: Any, uninterrupted: Callable[..., Facts]) -> None:
+    for name in ("one.mp4", "two.mp4"):
+        shutil.copy2(films("plain"), tmp_path / name)
+    given = ("one.mp4", "two.mp4", "--style", "slow", "--resume", "--skip-existing")
+    process = start(*given, cwd=tmp_path)
+    work = tmp_path / ".two.slow.mp4.resume"
+    wait_until(lambda: (work / "manifest.json").exists(), process, "a finished segment of the second film")
+    process.kill()
+    finish(process)
+    visible = sorted(p.name for p in tmp_path.iterdir() if p.name[0] != ".")
+    assert visible == ["one.mp4", "one.slow.mp4", "two.mp4"]
+    outcome = run_limited(*given, cwd=tmp_path)
+    assert outcome.code == DONE, outcome
+    for name in ("one", "two"):
+        assert_same(tmp_path / f"{name}.slow.mp4", uninterrupted("plain"))
+    assert listing(tmp_path) == ["one.mp4", "one.slow.mp4", "two.mp4", "two.slow.mp4"]

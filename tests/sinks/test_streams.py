@@ -1,0 +1,494 @@
+"""All that is not the painted video: carried over, converted, or left out with a word about why; and who cleans up."""
+
+from __future__ import annotations
+
+import fcntl
+import struct
+from collections.abc import Sequence
+from contextlib import ExitStack
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+import pytest
+from av.stream import Disposition
+
+from tests.media.test_color import Identity
+from tests.support.helpers import frames_of, listing, moving_bar, rgb_of, sound_of, times_of, write_clip
+from vidstyle.cli import run_command_line
+from vidstyle.conversion.convert import Result, convert
+from vidstyle.core.options import ConvertOptions, EncodeOptions, Trim
+
+SRT = "1\n00:00:00,100 --> 00:00:00,400\nHello\n\n2\n00:00:00,600 --> 00:00:00,900\n<i>World</i>\n\n"
+ASS = """[Script Info]
+ScriptType: v4.00+
+
+[V4+ Styles]
+Format: Name, Fontname, Fontsize
+Style: Loud,Arial,20
+
+[Events]
+Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text
+Dialogue: 0,0:00:00.20,0:00:00.50,Loud,,0,0,0,,{\\i1}Hi
+"""
+FONT = ("font.ttf", "application/x-truetype-font", b"\0\1\0\0 not really a font")
+COVER = ("cover.jpg", "image/jpeg", cv2.imencode(".jpg", moving_bar(0, 32, 32))[1].tobytes())
+CHAPTERS: list[Any] = [
+    {"id": n + 1, "start": 500 * n, "end": 500 * (n + 1), "time_base": Fraction(1, 1000), "metadata": {"title": title}}
+    for n, title in enumerate(["One", "Two"])
+]
+NO_TEXT = b"\0\0"
+"""What MP4 has between texts; the muxer puts in more of them, which last no time."""
+PLAIN = {"g": "6", "bf": "0"}
+"""No picture is decoded before one that is shown earlier: then Matroska knows all times."""
+CREATED = "2020-01-02T03:04:05.000000Z"
+ALL_ROUND = {"title": "Film", "creation_time": CREATED}
+
+Facts = dict[str, Any]
+Part = tuple[Path, dict[int, tuple[int, dict[str, str]]]]
+"""A file, and of its streams the disposition and metadata they are to have."""
+
+
+def mux(
+    path: Path,
+    parts: Sequence[Part],
+    *,
+    metadata: dict[str, str] | None = None,
+    chapters: Sequence[Any] = (),
+    attachments: Sequence[tuple[str, str, bytes]] = (),
+    texts: bool = False,
+    options: dict[str, str] | None = None,
+) -> Path:
+    """All streams of `parts`, whose packets stay as they are, in one file; `texts`: with the subtitles that MP4 has."""
+    with ExitStack() as stack:
+        output = stack.enter_context(av.open(str(path), "w", container_options=options or {}))
+        output.metadata.update(metadata or {})
+        packets = []
+        for source, streams in parts:
+            container = stack.enter_context(av.open(str(source)))
+            copies = {s.index: output.add_stream_from_template(s) for s in container.streams if s.type != "attachment"}
+            for index, copy in copies.items():
+                disposition, tags = streams.get(index, (container.streams[index].disposition, {}))
+                copy.disposition = Disposition(disposition)
+                copy.metadata.update({**container.streams[index].metadata, **tags})
+            for packet in container.demux(*(container.streams[index] for index in copies)):
+                if packet.size:
+                    packet.stream = copies[packet.stream.index]
+                    packet.pts = packet.pts or 0  # a cover's is not known
+                    packet.dts = packet.pts
+                    packets.append(packet)
+        if texts:
+            packets += _texts(output)
+        for attachment in attachments:
+            output.add_attachment(*attachment)
+        if chapters:
+            output.set_chapters(list(chapters))
+        for packet in sorted(packets, key=lambda p: p.dts * p.time_base):
+            output.mux(packet)
+    return path
+
+
+def _texts(output: Any) -> list[Any]:
+    stream = output.add_mux_stream("mov_text")
+    stream.metadata["language"], stream.time_base = "deu", Fraction(1, 1000)
+    packets = []
+    for at, text in ((100, b"Hello"), (600, b"World")):
+        packet = av.Packet(struct.pack(">H", len(text)) + text)
+        packet.stream, packet.time_base, packet.pts, packet.dts, packet.duration = stream, Fraction(1, 1000), at, at, 300
+        packets.append(packet)
+    return packets
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("parts")
+    (folder / "text.srt").write_text(SRT)
+    (folder / "text.ass").write_text(ASS)
+    return {
+        "film": write_clip(folder / "film.mkv", times=range(24), sound=["eng", "fra"], options=PLAIN),
+        "silent": write_clip(folder / "silent.mkv", times=range(24), options=PLAIN),
+        "small": write_clip(folder / "small.mkv", times=range(24), size=(32, 32), options=PLAIN),
+        "srt": folder / "text.srt",
+        "ass": folder / "text.ass",
+    }
+
+
+@pytest.fixture
+def rich(tmp_path: Path, parts: dict[str, Path]) -> Path:
+    """A Matroska file with everything."""
+    film = {
+        0: (Disposition.default, {"title": "Picture"}),
+        1: (Disposition.default, {"title": "Main"}),
+        2: (Disposition.comment, {"title": "The director speaks"}),
+    }
+    texts: list[Part] = [
+        (parts["srt"], {0: (Disposition.forced | Disposition.default, {"language": "deu"})}),
+        (parts["ass"], {0: (Disposition.hearing_impaired, {"language": "eng", "title": "Signs"})}),
+    ]
+    others: list[Part] = [*texts, (parts["small"], {0: (0, {"title": "Other angle"})})]
+    metadata = {**ALL_ROUND, "COM.EXAMPLE.KEY": "value"}
+    return mux(
+        tmp_path / "rich.mkv",
+        [(parts["film"], film), *others],
+        metadata=metadata,
+        chapters=CHAPTERS,
+        attachments=[FONT, COVER],
+    )
+
+
+def painted(clip: Path, name: str, options: ConvertOptions = ConvertOptions()) -> tuple[Path, Result]:
+    output = clip.with_name(name)
+    return output, convert(str(clip), output, Identity(), options)
+
+
+def tags_of(metadata: dict[str, str]) -> dict[str, str]:
+    """But those that the muxer writes itself, and ours."""
+    own = ("VIDSTYLE", "DURATION", "ENCODER", "encoder", "major_brand", "minor_version", "compatible_brands", "vendor_id")
+    return {key: value for key, value in metadata.items() if key not in own}
+
+
+def streams_of(path: Path) -> list[Facts]:
+    """Everything but the largest video's packets."""
+    with av.open(str(path)) as container:
+        found = []
+        for stream in container.streams:
+            context = None if stream.type in ("data", "attachment") else stream.codec_context
+            facts: Facts = {"type": stream.type, "codec": context.name if context is not None else stream.name}
+            found.append(facts | {"tags": tags_of(stream.metadata), "disposition": int(stream.disposition), "packets": []})
+            if stream.type == "attachment":
+                attached: Any = stream
+                found[-1]["packets"] = [attached.data]
+        for packet in container.demux(*(s for s in container.streams if s.type != "attachment")):
+            if packet.size and packet.stream.index and bytes(packet) != NO_TEXT:
+                seconds = None if packet.pts is None else packet.pts * packet.time_base
+                found[packet.stream.index]["packets"].append((bytes(packet), seconds))
+    return found
+
+
+def chapters_of(path: Path) -> list[tuple[Fraction, Fraction, str]]:
+    with av.open(str(path)) as container:
+        return [(c["start"] * c["time_base"], c["end"] * c["time_base"], c["metadata"]["title"]) for c in container.chapters()]
+
+
+def metadata_of(path: Path) -> dict[str, str]:
+    with av.open(str(path)) as container:
+        return tags_of(container.metadata)
+
+
+def texts_of(path: Path) -> list[tuple[bytes, Fraction, Fraction]]:
+    """Of the first subtitles: what is shown, when, and how long."""
+    with av.open(str(path)) as container:
+        packets = [p for p in container.demux(container.streams.subtitles[0]) if p.size and bytes(p) != NO_TEXT]
+        return [(bytes(p), p.pts * p.time_base, (p.duration or 0) * p.time_base) for p in packets]
+
+
+# --- kept
+
+
+def test_everything_of_a_matroska_file_is_kept(rich: Path) -> None:
+    path, result = painted(rich, "out.mkv")
+    assert (result.warnings, result.damage) == ([], [])
+    before, after = streams_of(rich), streams_of(path)
+    assert [s["type"] for s in before] == ["video", "audio", "audio", "subtitle", "subtitle", "video", "attachment", "video"]
+    assert after == before
+    assert chapters_of(path) == chapters_of(rich) != []
+    assert metadata_of(path) == metadata_of(rich)
+    assert metadata_of(path) == {"title": "Film", "creation_time": CREATED, "COM.EXAMPLE.KEY": "value"}
+
+
+def mp4(folder: Path, parts: dict[str, Path], cover: bool, chapters: bool, suffix: str = ".mp4", **metadata: str) -> Path:
+    film: Part = (parts["film"], {1: (Disposition.default, {}), 2: (Disposition.comment, {})})
+    if cover:
+        given = mux(folder / "cover.mkv", [film], attachments=[COVER])
+        film = (given, {})
+    options = {"movflags": "+use_metadata_tags"} if any("." in key for key in metadata) else {}
+    return mux(
+        folder / f"in{suffix}",
+        [film],
+        metadata=ALL_ROUND | metadata,
+        chapters=CHAPTERS if chapters else [],
+        texts=True,
+        options=options,
+    )
+
+
+@pytest.mark.parametrize(
+    ("cover", "chapters"),
+    [
+        (False, False),
+        (False, True),
+        (True, False),
+        (True, True),
+    ],
+)
+def test_everything_of_an_mp4_file_is_kept(tmp_path: Path, parts: dict[str, Path], cover: bool, chapters: bool) -> None:
+    clip = mp4(tmp_path, parts, cover, chapters)
+    path, result = painted(clip, "out.mp4")
+    assert (result.warnings, result.damage) == ([], [])
+    before, after = streams_of(clip), streams_of(path)
+    assert [s["codec"] for s in before[:4]] == ["h264", "aac", "aac", "mov_text"]
+    assert ("mjpeg" in [s["codec"] for s in before]) == cover
+    assert after == before
+    assert [title for *_, title in chapters_of(path)] == (["One", "Two"] if chapters else [])
+    assert chapters_of(path) == chapters_of(clip)
+    assert metadata_of(path) == metadata_of(clip) == ALL_ROUND
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov"])
+def test_keys_of_one_s_own_are_kept_beside_the_known_ones(tmp_path: Path, parts: dict[str, Path], suffix: str) -> None:
+    clip = mp4(tmp_path, parts, cover=False, chapters=True, suffix=suffix, **{"com.example.key": "value"})
+    path, result = painted(clip, f"out{suffix}")
+    assert result.warnings == []
+    assert metadata_of(path) == metadata_of(clip) == {**ALL_ROUND, "com.example.key": "value"}
+    assert chapters_of(path) == chapters_of(clip)
+
+
+def test_a_key_for_which_there_is_no_place_is_named(rich: Path) -> None:
+    path, result = painted(rich, "out.mp4", ConvertOptions(trim=Trim(0.0, 0.5)))
+    assert "COM.EXAMPLE.KEY" in metadata_of(path) or any("COM.EXAMPLE.KEY" in warning for warning in result.warnings)
+
+
+@pytest.mark.parametrize("suffix", [".mov", ".mp4", ".mkv"])
+def test_the_time_code_is_kept(tmp_path: Path, suffix: str) -> None:
+    clip = tmp_path / "in.mov"
+    with av.open(str(clip), "w") as container:
+        stream = container.add_stream("libx264", rate=24)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.metadata["timecode"] = "01:02:03:04"
+        for index in range(12):
+            frame = av.VideoFrame.from_ndarray(moving_bar(index, 64, 48), "rgb24")
+            frame.pts, frame.time_base = index, Fraction(1, 24)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    path, result = painted(clip, f"out{suffix}")
+    assert result.warnings == []
+    before, after = streams_of(clip), streams_of(path)
+    assert [s["type"] for s in before] == ["video", "data"]
+    assert [s["type"] for s in after] == (["video"] if suffix == ".mkv" else ["video", "data"])
+    assert {key.lower(): value for key, value in after[0]["tags"].items()}["timecode"] == "01:02:03:04"
+    assert [s["packets"] for s in after[1:]] == [s["packets"] for s in before[1 : len(after)]]
+
+
+# --- asked for, told, left out
+
+
+def dry_run(capsys: pytest.CaptureFixture[str], *given: object) -> list[str]:
+    """The lines for the streams."""
+    assert run_command_line([*map(str, given), "--style", "tiny", "--dry-run"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert " -> " in lines[0]
+    assert all(line.startswith("  ") for line in lines[1:])
+    return [line[2:] for line in lines[1:]]
+
+
+def test_a_dry_run_tells_what_becomes_of_each_stream(rich: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = listing(rich.parent)
+    assert dry_run(capsys, rich, "-o", rich.with_name("out.mkv")) == [
+        "video 0 (h264): painted with libx264",
+        "audio 1 (aac, eng): copied",
+        "audio 2 (aac, fra): copied",
+        "subtitle 3 (subrip, deu): copied",
+        "subtitle 4 (ass, eng): copied",
+        "video 5 (h264): copied",
+        "attachment 6 (font.ttf): copied",
+        "cover art 7 (mjpeg): copied",
+    ]
+    way_out = ".mp4 cannot hold it; an output that ends in .mkv (-o) can"
+    assert dry_run(capsys, rich, "-o", rich.with_name("out.mp4")) == [
+        "video 0 (h264): painted with libx264",
+        "audio 1 (aac, eng): copied",
+        "audio 2 (aac, fra): copied",
+        f"subtitle 3 (subrip, deu): left out ({way_out})",
+        f"subtitle 4 (ass, eng): left out ({way_out})",
+        "video 5 (h264): copied",
+        f"attachment 6 (font.ttf): left out ({way_out})",
+        "cover art 7 (mjpeg): copied",
+    ]
+    assert listing(rich.parent) == before
+
+
+def test_a_dry_run_tells_what_was_asked_to_leave_out(rich: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = dry_run(capsys, rich, "-o", rich.with_name("out.mkv"), "--no-audio", "--no-subtitles")
+    assert [line for line in lines if "left out" in line] == [
+        "audio 1 (aac, eng): left out (--no-audio)",
+        "audio 2 (aac, fra): left out (--no-audio)",
+        "subtitle 3 (subrip, deu): left out (--no-subtitles)",
+        "subtitle 4 (ass, eng): left out (--no-subtitles)",
+    ]
+
+
+def test_a_dry_run_tells_of_a_conversion(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clip = write_clip(tmp_path / "in.mkv", sound=["eng"], sound_codec="wavpack")
+    lines = dry_run(capsys, clip, "-o", tmp_path / "out.mp4")
+    assert lines[1] == "audio 1 (wavpack, eng): converted (.mp4 cannot hold it as it is, it becomes aac)"
+
+
+@pytest.mark.parametrize(
+    ("options", "kinds"),
+    [
+        (ConvertOptions(audio=False), ["subtitle", "subtitle", "video", "attachment", "video"]),
+        (ConvertOptions(subtitles=False), ["audio", "audio", "video", "attachment", "video"]),
+        (ConvertOptions(audio=False, subtitles=False), ["video", "attachment", "video"]),
+    ],
+    ids=["no audio", "no subtitles", "neither"],
+)
+def test_what_was_asked_to_be_left_out_is_and_without_a_word(rich: Path, options: ConvertOptions, kinds: list[str]) -> None:
+    path, result = painted(rich, "out.mkv", options)
+    assert result.warnings == []
+    assert [s["type"] for s in streams_of(path)] == ["video", *kinds]
+    assert len(frames_of(path)) == 24
+
+
+def test_what_a_container_cannot_hold_is_named_with_the_way_out(
+    tmp_path: Path, parts: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    clip = mux(tmp_path / "in.mkv", [(parts["film"], {}), (parts["srt"], {})], attachments=[FONT])
+    assert run_command_line([str(clip), "-o", str(tmp_path / "out.mp4"), "--style", "tiny"]) == 0
+    told = capsys.readouterr().err
+    for what in ("subtitle 3 (subrip)", "attachment 4 (font.ttf)"):
+        assert f"not carried over: {what}: .mp4 cannot hold it; an output that ends in .mkv (-o) can" in " ".join(told.split())
+    assert [s["type"] for s in streams_of(tmp_path / "out.mp4")] == ["video", "audio", "audio"]
+    assert sound_of(tmp_path / "out.mp4")[0][1:] != []
+
+
+def test_a_second_video_is_copied_bit_for_bit(tmp_path: Path, parts: dict[str, Path]) -> None:
+    clip = mux(tmp_path / "in.mp4", [(parts["silent"], {}), (parts["small"], {0: (0, {})})])
+    for name in ("out.mp4", "out.mkv"):
+        path, result = painted(clip, name)
+        assert result.warnings == []
+        second = streams_of(path)[1]
+        assert [data for data, _ in second["packets"]] == [data for data, _ in streams_of(clip)[1]["packets"]]
+        assert len(second["packets"]) == 24
+        assert rgb_of(path).shape == (24, 48, 64, 3)
+
+
+def write_sound_as(path: Path, codec: str, rate: int, sample_format: str, begin: float) -> Path:
+    """Video, and a tone of a second that begins after `begin` seconds."""
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("libx264", rate=24)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        track = container.add_stream(codec, rate=rate, layout="mono")
+        for index in range(36):
+            frame = av.VideoFrame.from_ndarray(moving_bar(index, 64, 48), "rgb24")
+            frame.pts, frame.time_base = index, Fraction(1, 24)
+            container.mux(video.encode(frame))
+        container.mux(video.encode(None))
+        tone = np.sin(np.arange(rate) * 2 * np.pi * 440 / rate) * 0.4
+        kind = {"s16": np.int16, "s16p": np.int16, "fltp": np.float32}[sample_format]
+        scaled = (tone * (32767 if kind is np.int16 else 1)).astype(kind)
+        for at in range(0, rate, rate // 50):
+            sound = av.AudioFrame.from_ndarray(scaled[None, at : at + rate // 50], sample_format, "mono")
+            sound.sample_rate, sound.pts, sound.time_base = rate, at + round(begin * rate), Fraction(1, rate)
+            container.mux(track.encode(sound))
+        container.mux(track.encode(None))
+    return path
+
+
+def tone_of(path: Path) -> tuple[float, float]:
+    """When the tone begins and ends, as a player has it."""
+    with av.open(str(path)) as container:
+        loud = [
+            float(frame.time) + at / frame.sample_rate
+            for frame in container.decode(audio=0)
+            for at in np.flatnonzero(np.abs(frame.to_ndarray().astype(float)[0]) > (3000 if "s16" in frame.format.name else 0.1))
+        ]
+    return min(loud), max(loud)
+
+
+@pytest.mark.parametrize("begin", [0.0, 0.25])
+@pytest.mark.parametrize(
+    ("codec", "rate", "sample_format", "output", "becomes"),
+    [
+        ("libopus", 48000, "s16", "out.mov", "aac"),
+        ("wavpack", 44100, "s16p", "out.mp4", "aac"),
+        ("wavpack", 44100, "s16p", "out.webm", "opus"),
+    ],
+)
+def test_converted_sound_begins_and_ends_when_it_did(
+    tmp_path: Path, codec: str, rate: int, sample_format: str, output: str, becomes: str, begin: float
+) -> None:
+    clip = write_sound_as(tmp_path / "in.mkv", codec, rate, sample_format, begin)
+    path, result = painted(clip, output)
+    assert len(result.warnings) == 1
+    assert "was converted" in result.warnings[0]
+    with av.open(str(path)) as container:
+        assert container.streams.audio[0].codec_context.codec.canonical_name == becomes
+    assert tone_of(path) == pytest.approx(tone_of(clip), abs=0.03)
+    assert tone_of(clip) == pytest.approx((begin, begin + 1), abs=0.02)
+
+
+# --- a part of it
+
+
+@pytest.mark.parametrize("name", ["rich.mkv", "in.mp4"])
+def test_a_part_takes_its_chapters_and_subtitles_along(tmp_path: Path, parts: dict[str, Path], rich: Path, name: str) -> None:
+    clip = rich if name == "rich.mkv" else mp4(tmp_path, parts, cover=False, chapters=True)
+    whole = texts_of(clip)
+    assert [float(at) for _, at, _ in whole] == pytest.approx([0.1, 0.6], abs=0.001)
+    path, result = painted(clip, f"part{clip.suffix}", ConvertOptions(trim=Trim(0.25, 0.75)))
+    assert (result.warnings, result.damage) == ([], [])
+    assert len(times_of(path)) == 12
+    assert times_of(path)[0] == pytest.approx(0, abs=0.001)
+    assert [(float(a), float(b), title) for a, b, title in chapters_of(path)] == [
+        (0.0, pytest.approx(0.25, abs=0.001), "One"),
+        (pytest.approx(0.25, abs=0.001), pytest.approx(0.5, abs=0.001), "Two"),
+    ]
+    ((text, at, _),) = texts_of(path)
+    assert text == whole[1][0]
+    assert float(at) == pytest.approx(0.35, abs=0.002)
+    for track in sound_of(path):
+        assert -0.03 < track[0][1] < 0.03
+        assert 0.45 < track[-1][1] < 0.5
+
+
+def test_a_part_without_a_chapter_has_none(rich: Path) -> None:
+    path, _ = painted(rich, "part.mkv", ConvertOptions(trim=Trim(0.0, 0.5)))
+    assert [title for *_, title in chapters_of(path)] == ["One"]
+
+
+# --- leftovers
+
+LEFT = [".out.abcd1234.part.mkv", ".out.__x9_8_7.part.mkv"]
+OTHERS = [
+    ".other.abcd1234.part.mkv",  # another output's
+    ".out.abcd1234.part.mp4",
+    ".out.abcd12345.part.mkv",  # not ours
+    ".out.ABCD1234.part.mkv",
+    ".out.abcd1234.mkv",
+    "out.abcd1234.part.mkv",
+    ".out.part.mkv",
+]
+
+
+def test_what_killed_runs_left_is_removed_and_nothing_else(tmp_path: Path, parts: dict[str, Path]) -> None:
+    for name in [*LEFT, *OTHERS]:
+        (tmp_path / name).write_text("left")
+    convert(str(parts["silent"]), tmp_path / "out.mkv", Identity())
+    assert listing(tmp_path) == sorted([*OTHERS, "out.mkv"])
+    assert {(tmp_path / name).read_text() for name in OTHERS} == {"left"}
+
+
+def test_what_a_living_process_is_writing_stays(tmp_path: Path, parts: dict[str, Path]) -> None:
+    for name in LEFT:
+        (tmp_path / name).write_text("in work")
+    with (tmp_path / LEFT[0]).open("r+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        convert(str(parts["silent"]), tmp_path / "out.mkv", Identity())
+        assert listing(tmp_path) == sorted([LEFT[0], "out.mkv"])
+        assert file.read() == "in work"
+    convert(str(parts["silent"]), tmp_path / "out.mkv", Identity(), ConvertOptions(overwrite=True))
+    assert listing(tmp_path) == ["out.mkv"]
+
+
+def test_a_link_in_the_place_of_a_leftover_is_not_followed(tmp_path: Path, parts: dict[str, Path]) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("precious")
+    (tmp_path / LEFT[0]).symlink_to(precious)
+    (tmp_path / LEFT[1]).mkdir()
+    convert(str(parts["silent"]), tmp_path / "out.mkv", Identity(), ConvertOptions(encode=EncodeOptions(crf=40)))
+    assert precious.read_text() == "precious"
+    assert (tmp_path / LEFT[1]).is_dir()
+    assert len(frames_of(tmp_path / "out.mkv")) == 24

@@ -1,0 +1,165 @@
+"""Gatys' algorithm against an implementation that shares nothing with ours, and what ours adds: tiles, masks, sizes."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vidstyle.core.options import PaintOptions
+from vidstyle.studio.optimize.gatys import ALPHA, gatys
+from vidstyle.studio.optimize.multiscale import multiscale, sizes
+from vidstyle.studio.perceptual.encoder import Encoder, find_encoder
+from vidstyle.studio.perceptual.moments import Moments, mix_moments, painting_moments
+from vidstyle.studio.perceptual.objective import STYLE_LAYERS, Objective, Weights
+
+
+@pytest.fixture(scope="module")
+def encoder() -> Encoder:
+    return find_encoder("compact")
+
+
+def picture(height: int, width: int, seed: int) -> Tensor:
+    """Smooth blobs and some grain, (1, 3, H, W) in [0, 1]."""
+    generator = torch.Generator().manual_seed(seed)
+    blobs = F.interpolate(torch.rand(1, 3, 6, 6, generator=generator), size=(height, width), mode="bicubic")
+    return (blobs + 0.1 * torch.randn(1, 3, height, width, generator=generator)).clamp(0, 1)
+
+
+def moments(encoder: Encoder, seed: int = 1) -> Moments:
+    return painting_moments(encoder, picture(96, 80, seed), None, STYLE_LAYERS)
+
+
+def plain_losses(encoder: Encoder, content: Tensor, painting: Tensor, steps: int) -> list[float]:
+    """Gatys et al. 2015, written down once more: relative errors, Adam from the content."""
+
+    def gram(f: Tensor) -> Tensor:
+        return torch.einsum("nchw,ndhw->cd", f, f) / (f.shape[2] * f.shape[3])
+
+    style = [f"relu{n}_1" for n in range(1, 6)]
+    with torch.no_grad():
+        wanted = {k: gram(f) for k, f in encoder(painting, style).items()}
+        features = encoder(content, ["relu4_2"])["relu4_2"]
+    x = content.clone().requires_grad_()
+    optimizer, losses = torch.optim.Adam([x], lr=0.01), []
+    for _ in range(steps):
+        found = encoder(x, [*style, "relu4_2"])
+        loss = ALPHA * ((found["relu4_2"] - features) ** 2).sum() / (features**2).sum()
+        for k in style:
+            loss = loss + ((gram(found[k]) - wanted[k]) ** 2).sum() / (wanted[k] ** 2).sum() / 5
+        optimizer.zero_grad()
+        (loss * x.shape[2] * x.shape[3]).backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
+
+
+def test_the_losses_of_the_first_twenty_steps_are_those_of_a_plain_implementation(encoder: Encoder) -> None:
+    content, painting = picture(64, 80, 0), picture(96, 80, 1)
+    style = painting_moments(encoder, painting, None, STYLE_LAYERS)
+    ours = [step.losses["loss"] for step in gatys(encoder, content, style, content, PaintOptions(steps=20))]
+    assert ours == pytest.approx(plain_losses(encoder, content, painting, 20), rel=1e-4)
+    assert ours[-1] < 0.5 * ours[0]
+
+
+def test_the_loss_falls_from_every_fifty_steps_to_the_next(encoder: Encoder) -> None:
+    content = picture(48, 48, 0)
+    losses = [s.losses["loss"] for s in gatys(encoder, content, moments(encoder), content, PaintOptions(steps=200))]
+    windows = [np.mean(losses[i : i + 50]) for i in range(0, 200, 50)]
+    assert all(after < before for before, after in pairwise(windows))
+
+
+def test_lbfgs_lowers_the_loss_too(encoder: Encoder) -> None:
+    content = picture(48, 48, 0)
+    options = PaintOptions(steps=35, optimizer="lbfgs")
+    steps = list(gatys(encoder, content, moments(encoder), content, options))
+    start = Objective(encoder, content, moments(encoder), Weights(ALPHA)).evaluate(content.clone().requires_grad_())
+    assert [s.step for s in steps] == [10, 20, 30, 35]
+    assert steps[-1].losses["loss"] < 0.2 * start["loss"]
+
+
+@pytest.mark.parametrize("size", [(96, 96), (75, 133), (33, 50)])
+@pytest.mark.parametrize("with_mask", [False, True])
+def test_loss_and_gradient_in_tiles_are_those_of_the_whole(encoder: Encoder, size: tuple[int, int], with_mask: bool) -> None:
+    content, weights = picture(*size, 0), Weights(0.5, 0.5, 1.0, 1.0, 0.1)
+    mask = picture(*size, 5)[:, :1] if with_mask else None
+    found = []
+    for tile in (None, 32):
+        x = picture(*size, 3).requires_grad_()
+        loss = Objective(encoder, content, moments(encoder), weights, mask, tile=tile).evaluate(x)
+        assert x.grad is not None
+        found.append((loss, x.grad))
+    (whole, gradient), (tiled, tiled_gradient) = found
+    assert tiled == pytest.approx(whole, rel=1e-3)
+    assert (tiled_gradient - gradient).norm() < 2e-3 * gradient.norm()
+
+
+def test_style_is_asked_for_only_where_the_mask_is_white(encoder: Encoder) -> None:
+    content, mask = picture(96, 96, 0), torch.zeros(1, 1, 96, 96)
+    mask[..., :16] = 1
+    objective = Objective(encoder, content, moments(encoder), Weights(content=0.0), mask)
+    x = content.clone().requires_grad_()
+    objective.evaluate(x)
+    assert x.grad is not None
+    # The deepest layer's sight reaches far, but fades.
+    assert x.grad[..., 80:].abs().mean() < 0.05 * x.grad[..., :16].abs().mean()
+
+
+def test_transparent_parts_of_a_painting_do_not_count(encoder: Encoder) -> None:
+    painting, spoilt = picture(96, 128, 1), picture(96, 128, 1)
+    spoilt[..., 96:] = 0
+    opacity = torch.ones(1, 1, 96, 128)
+    opacity[..., 80:] = 0  # features at the edge of the opaque part see a little of what lies beyond
+    seen = painting_moments(encoder, spoilt, opacity, STYLE_LAYERS)
+    alone = painting_moments(encoder, painting[..., :80], None, STYLE_LAYERS)
+    blind = painting_moments(encoder, spoilt, None, STYLE_LAYERS)
+    for layer in STYLE_LAYERS[:3]:
+        gap = (seen[layer][0] - alone[layer][0]).norm()
+        assert gap < 0.2 * (blind[layer][0] - alone[layer][0]).norm()
+
+
+def test_moments_of_a_painting_are_the_same_in_tiles(encoder: Encoder) -> None:
+    whole = painting_moments(encoder, picture(90, 150, 1), None, STYLE_LAYERS)
+    tiled = painting_moments(encoder, picture(90, 150, 1), None, STYLE_LAYERS, tile=48)
+    for layer in STYLE_LAYERS:
+        for a, b in zip(whole[layer], tiled[layer], strict=True):
+            assert torch.allclose(a, b, rtol=1e-3, atol=1e-4 * float(a.abs().max()))
+
+
+def test_a_mixture_of_paintings_lies_between_them(encoder: Encoder) -> None:
+    a, b = moments(encoder, 1), moments(encoder, 2)
+    mixture = mix_moments([(a, 0.25), (b, 0.75)])
+    for layer in STYLE_LAYERS:
+        assert torch.allclose(mixture[layer][0], 0.25 * a[layer][0] + 0.75 * b[layer][0])
+
+
+@pytest.mark.parametrize("size", [(33, 50), (90, 161), (32, 300)])
+def test_a_painting_has_the_size_of_its_picture_and_a_lower_loss(encoder: Encoder, size: tuple[int, int]) -> None:
+    content, style = picture(*size, 0), moments(encoder)
+    *_, step = multiscale(encoder, content, lambda h, w: style, content, PaintOptions(steps=40))
+    objective = Objective(encoder, content, style, Weights(ALPHA))
+    assert step.picture.shape == content.shape
+    assert step.picture.min() >= 0
+    assert step.picture.max() <= 1
+    before, after = (objective.evaluate(p.clone().requires_grad_())["loss"] for p in (content, step.picture))
+    assert after < before
+
+
+def test_painting_ends_when_the_loss_has_settled(encoder: Encoder) -> None:
+    content = picture(48, 48, 0)
+    style = painting_moments(encoder, content, None, STYLE_LAYERS)  # nothing to do: the picture is the painting
+    *_, step = multiscale(encoder, content, lambda h, w: style, content, PaintOptions(steps=2000))
+    assert step.step == step.steps < 500
+
+
+def test_sizes_grow_to_the_pictures_own() -> None:
+    grown = sizes(720, 1280)
+    assert grown[-1] == (720, 1280)
+    assert 128 <= max(grown[0]) < 256
+    assert all(big[0] == pytest.approx(2 * small[0], abs=2) for small, big in pairwise(grown))
+    assert sizes(40, 30) == [(40, 30)]
+    assert min(min(s) for s in sizes(100, 4000)) >= 32  # an encoder sees nothing in less

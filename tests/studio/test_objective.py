@@ -1,0 +1,229 @@
+"""The loss that painting lowers: its gradient, what a mask and transparency leave out, and its way from small to large."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.temporal.test_flow import texture
+from vidstyle.core.frames import Pixels
+from vidstyle.core.options import PaintOptions
+from vidstyle.studio.optimize import multiscale as recipe
+from vidstyle.studio.optimize.gatys import gatys
+from vidstyle.studio.optimize.multiscale import multiscale
+from vidstyle.studio.perceptual.encoder import Encoder, find_encoder
+from vidstyle.studio.perceptual.moments import Moments, covariance_error, gram_error, painting_moments, weighted_moments
+from vidstyle.studio.perceptual.objective import STYLE_LAYERS, Held, Objective, Weights
+
+
+@pytest.fixture(scope="module")
+def encoder() -> Encoder:
+    return find_encoder("compact")
+
+
+def tensor(pixels: Pixels) -> Tensor:
+    return torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255
+
+
+PHOTO = tensor(texture(48, 64, seed=1))
+PAINTING = tensor(texture(64, 56, seed=2, softness=1))
+
+
+def moments(encoder: Encoder, picture: Tensor = PAINTING, opacity: Tensor | None = None, tile: int | None = None) -> Moments:
+    return painting_moments(encoder, picture, opacity, STYLE_LAYERS, tile)
+
+
+def box(height: int, width: int) -> Tensor:
+    """A mask: a rectangle that keeps to no grid."""
+    mask = torch.zeros(1, 1, height, width)
+    mask[..., 10 : height - 13, 21 : width - 22] = 1
+    return mask
+
+
+# Loss and gradient
+
+
+@pytest.mark.parametrize("masked", [False, True], ids=["whole", "masked"])
+def test_the_gradient_is_that_of_the_loss_times_the_number_of_pixels(encoder: Encoder, masked: bool) -> None:
+    """Along a few random directions, by finite differences."""
+    weights = Weights(0.5, detail=0.3, gram=2.0, covariance=1.0, variation=1.0, held=1.0)
+    held = Held(tensor(texture(48, 64, seed=6)), box(48, 64))
+    objective = Objective(encoder, PHOTO, moments(encoder), weights, box(48, 64) if masked else None, held)
+    x = tensor(texture(48, 64, seed=4, softness=2)).requires_grad_()
+    objective.evaluate(x)
+    assert x.grad is not None
+    gradient = x.grad / (48 * 64)
+    for seed in range(3):
+        direction = tensor(texture(48, 64, seed=20 + seed)) - 0.5
+        ahead, behind = (objective.evaluate((x.detach() + s * direction).requires_grad_())["loss"] for s in (5e-4, -5e-4))
+        assert (ahead - behind) / 1e-3 == pytest.approx(float((gradient * direction).sum()), rel=0.05)
+
+
+def test_the_loss_is_the_sum_of_its_terms_and_none_is_left_of_the_goal_itself(encoder: Encoder) -> None:
+    weights = Weights(0.5, detail=0.3, gram=2.0, covariance=1.0, variation=0.1, held=1.0)
+    held = Held(PHOTO, torch.ones(1, 1, 48, 64))
+    objective = Objective(encoder, PHOTO, moments(encoder, PHOTO), weights, held=held)
+    there, away = (objective.evaluate(x.clone().requires_grad_()) for x in (PHOTO, 1 - PHOTO))
+    assert set(there) == {"content", "style", "covariance", "variation", "held", "loss"}
+    for terms in (there, away):
+        assert terms["loss"] == pytest.approx(sum(v for k, v in terms.items() if k != "loss"))
+    assert all(there[k] < 1e-6 for k in ("content", "style", "covariance", "held"))
+    assert all(away[k] > 1e-3 for k in ("content", "style", "covariance", "held"))
+    assert away["variation"] == pytest.approx(there["variation"], rel=1e-4), "a negative is as rough"
+
+
+def test_covariances_do_not_see_colours_that_are_the_same_everywhere() -> None:
+    """Features with something added to all of them: their Gram matrix is another, their covariance is not."""
+    features = torch.rand(1, 5, 30, 40, generator=torch.Generator().manual_seed(0))
+    added = features + torch.linspace(0, 2, 5)[:, None, None]
+    louder = 2 * (features - features.mean((2, 3), keepdim=True)) + features.mean((2, 3), keepdim=True)
+    own, shifted, stronger = (weighted_moments({"relu1_1": f}, {}, {"relu1_1": 1200.0}) for f in (features, added, louder))
+    assert covariance_error(shifted, own) < 1e-3 < 0.1 < gram_error(shifted, own)
+    assert covariance_error(stronger, own) > 1
+
+
+def test_weights_multiply_their_terms(encoder: Encoder) -> None:
+    style, x = moments(encoder), tensor(texture(48, 64, seed=4))
+    light, heavy = (
+        Objective(encoder, PHOTO, style, weights).evaluate(x.clone().requires_grad_())
+        for weights in (Weights(0.5, 0.0, 1.0, 1.0, 1.0), Weights(1.0, 0.0, 3.0, 4.0, 5.0))
+    )
+    for name, factor in {"content": 2, "style": 3, "covariance": 4, "variation": 5}.items():
+        assert heavy[name] == pytest.approx(factor * light[name], rel=1e-4)
+
+
+def test_lbfgs_tells_every_tenth_step_and_the_last(encoder: Encoder) -> None:
+    steps = list(gatys(encoder, PHOTO, moments(encoder), PHOTO, PaintOptions(recipe="gatys", steps=35, optimizer="lbfgs")))
+    assert [step.step for step in steps] == [10, 20, 30, 35]
+    assert all(step.steps == 35 for step in steps)
+    assert [step.losses["loss"] for step in steps] == sorted((step.losses["loss"] for step in steps), reverse=True)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "lbfgs"])
+def test_the_start_is_left_as_it_was(encoder: Encoder, optimizer: str) -> None:
+    start = PHOTO.clone()
+    options = PaintOptions(recipe="gatys", steps=2, optimizer=optimizer)  # type: ignore[arg-type]
+    *_, last = gatys(encoder, PHOTO, moments(encoder), start, options)
+    assert not torch.equal(last.picture, PHOTO)
+    assert torch.equal(start, PHOTO)
+
+
+# Where style is asked for, and of what
+
+
+@pytest.mark.parametrize("tile", [32, 48])
+@pytest.mark.parametrize("size", [(75, 93), (80, 96), (130, 230)], ids=str)
+def test_a_hard_mask_means_the_same_in_tiles(encoder: Encoder, size: tuple[int, int], tile: int) -> None:
+    content, start = tensor(texture(*size, seed=1)), tensor(texture(*size, seed=4, softness=2))
+    weights, style, found = Weights(0.5, gram=2.0, covariance=1.0), moments(encoder), []
+    for side in (None, tile):
+        x = start.clone().requires_grad_()
+        found.append((Objective(encoder, content, style, weights, box(*size), tile=side).evaluate(x), x.grad))
+    (whole, gradient), (tiled, tiled_gradient) = found
+    assert tiled == pytest.approx(whole, rel=1e-4)
+    assert (tiled_gradient - gradient).norm() < 1e-4 * gradient.norm()
+
+
+@pytest.mark.parametrize("size", [(75, 93), (80, 96)], ids=str)
+def test_transparency_means_the_same_in_tiles(encoder: Encoder, size: tuple[int, int]) -> None:
+    painting = tensor(texture(*size, seed=2, softness=1))
+    whole, tiled = (moments(encoder, painting, box(*size), side) for side in (None, 32))
+    for layer in STYLE_LAYERS:
+        for one, other in zip(tiled[layer], whole[layer], strict=True):
+            assert (one - other).norm() < 1e-4 * other.norm()
+
+
+def test_only_what_the_mask_shows_counts_for_the_style(encoder: Encoder) -> None:
+    """What is painted far outside of it makes no difference, neither in loss nor in gradient."""
+    mask = torch.zeros(1, 1, 96, 192)
+    mask[..., :64] = 1
+    content = tensor(texture(96, 192, seed=1))
+    objective = Objective(encoder, content, moments(encoder), Weights(0.0, covariance=1.0), mask)
+    here, elsewhere, everywhere = content.clone(), content.clone(), 1 - content
+    elsewhere[..., 128:] = 1 - elsewhere[..., 128:]
+    one, other, third = (objective.evaluate(x.requires_grad_()) for x in (here, elsewhere, everywhere))
+    assert other == pytest.approx(one, rel=1e-5)
+    assert abs(third["loss"] / one["loss"] - 1) > 0.01
+    assert here.grad is not None
+    assert here.grad[..., 128:].abs().max() == 0
+    assert here.grad[..., :64].abs().max() > 0
+
+
+def test_what_is_transparent_in_a_painting_does_not_count(encoder: Encoder) -> None:
+    """Half transparent, a painting is nearly its other half: only at the seam does one see the other."""
+    half = tensor(texture(96, 96, seed=2, softness=1))
+    both = torch.cat((half, torch.full_like(half, 0.1)), dim=3)
+    opacity = torch.zeros(1, 1, 96, 192)
+    opacity[..., :96] = 1
+    alone, seen, ignored = moments(encoder, half), moments(encoder, both), moments(encoder, both, opacity)
+    assert gram_error(ignored, alone) < 0.25 * gram_error(seen, alone)
+    altered = both.clone()
+    altered[..., 160:] = 1 - altered[..., 160:]
+    for layer, pair in moments(encoder, altered, opacity).items():
+        torch.testing.assert_close(pair, ignored[layer], rtol=1e-5, atol=1e-7)
+
+
+def test_what_is_held_stays_and_the_rest_is_painted(encoder: Encoder) -> None:
+    trust = torch.zeros(1, 1, 48, 64)
+    trust[..., :32] = 1
+    held = Held(tensor(texture(48, 64, seed=9)), trust)
+    objective = Objective(encoder, PHOTO, moments(encoder), Weights(0.005, held=1e4), held=held)
+    x = PHOTO.clone().requires_grad_()
+    optimizer = torch.optim.Adam([x], 0.02)
+    for _ in range(80):
+        objective.evaluate(x)
+        optimizer.step()
+    gap, before = ((p - held.picture).abs().detach() for p in (x, PHOTO))
+    assert gap[..., :32].mean() < 0.1 * before[..., :32].mean()
+    assert gap[..., 32:].mean() > 0.5 * before[..., 32:].mean()
+
+
+# From small to large
+
+
+@pytest.mark.parametrize("size", [(64, 96), (66, 98), (70, 131)], ids=str)
+def test_multiscale_begins_small_and_ends_at_the_pictures_own_size(
+    encoder: Encoder, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
+) -> None:
+    monkeypatch.setattr(recipe, "SMALLEST", 48)
+    monkeypatch.setattr(recipe, "STEPS_SMALL", 4)
+    content, style, asked = tensor(texture(*size, seed=1)), moments(encoder), list[tuple[int, int]]()
+
+    def style_at(height: int, width: int) -> Moments:
+        asked.append((height, width))
+        return style
+
+    steps = list(multiscale(encoder, content, style_at, content, PaintOptions(steps=6)))
+    shapes = [tuple(step.picture.shape[2:]) for step in steps]
+    assert len(set(shapes)) == 2, "half the size first"
+    assert shapes == sorted(shapes)
+    assert shapes[-1] == size
+    assert asked == sorted(set(shapes)), "the style's strokes are as large as they will be seen"
+    assert [step.step for step in steps] == list(range(1, 11))
+    assert steps[-1].picture.isfinite().all()
+
+
+def test_painting_may_be_kept_to_the_last_sizes(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recipe, "SMALLEST", 32)
+    monkeypatch.setattr(recipe, "STEPS_SMALL", 3)
+    style, content, counts = moments(encoder), tensor(texture(64, 64, seed=1)), []
+    for last_sizes in (None, 1):
+        steps = multiscale(encoder, content, lambda h, w: style, content, PaintOptions(steps=2), last_sizes=last_sizes)
+        counts.append([step.picture.shape[2] for step in steps])
+    assert len(set(counts[0])) > 1
+    assert counts[1] == [64, 64]
+
+
+@pytest.mark.parametrize("name", ["gatys", "best"])
+def test_more_content_weight_keeps_more_of_the_picture(encoder: Encoder, name: str) -> None:
+    style, gaps = moments(encoder), []
+    for weight in (0.01, 100.0):
+        options = PaintOptions(steps=30, content_weight=weight)
+        *_, last = (
+            gatys(encoder, PHOTO, style, PHOTO, options)
+            if name == "gatys"
+            else multiscale(encoder, PHOTO, lambda h, w: style, PHOTO, options)
+        )
+        gaps.append(float((last.picture - PHOTO).abs().mean()))
+    assert gaps[1] < 0.8 * gaps[0]

@@ -1,0 +1,73 @@
+"""The styles that come with vidstyle: the catalogue, the files, what the files say of themselves."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from tests.support.helpers import moving_bar, run_cli
+from vidstyle.core.options import StyleOptions
+from vidstyle.styles.catalog import read_catalog, shipped_folder
+from vidstyle.stylizers import load_stylizer
+
+SHIPPED = read_catalog(shipped_folder())
+each_style = pytest.mark.parametrize(("name", "entry"), SHIPPED.items(), ids=SHIPPED.keys())
+
+
+@pytest.fixture(autouse=True)
+def only_shipped_styles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VIDSTYLE_STYLES", str(tmp_path / "none"))
+
+
+def test_the_default_style_ships() -> None:
+    assert StyleOptions.style == "mosaic"
+    assert "mosaic" in SHIPPED
+
+
+@each_style
+def test_the_file_is_the_one_that_the_catalogue_names(name: str, entry: dict[str, Any]) -> None:
+    path = shipped_folder() / entry["file"]
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == entry["sha256"]
+    assert path.stat().st_size < 10 << 20
+
+
+@each_style
+def test_every_model_file_is_in_the_catalogue(name: str, entry: dict[str, Any]) -> None:
+    files = {p.name for p in shipped_folder().glob("*.onnx")}
+    assert files == {facts["file"] for facts in SHIPPED.values()}
+
+
+@each_style
+def test_the_file_tells_how_it_was_made(name: str, entry: dict[str, Any]) -> None:
+    model = onnx.load(shipped_folder() / entry["file"])
+    facts = {p.key: p.value for p in model.metadata_props}
+    commands = [step["command"] for step in json.loads(facts["vidstyle.commands"])]
+    assert commands
+    assert all("train" in command and "--photos" in command for command in commands)
+    for fact in ("painter", "year", "licence", "title"):
+        assert facts[f"vidstyle.{fact}"] == entry[fact]
+        assert entry[fact] not in ("", "unknown")
+    assert not any("/home" in value or "/root" in value for value in facts.values())
+
+
+@each_style
+def test_it_paints(name: str, entry: dict[str, Any]) -> None:
+    picture = moving_bar(3, 83, 61)
+    painted = load_stylizer(StyleOptions(name, device="cpu")).stylize([picture, picture])
+    assert painted.shape == (2, 61, 83, 3)
+    assert painted.dtype == np.uint8
+    assert painted.std() > 10
+    assert np.abs(painted[0].astype(int) - picture).mean() > 5
+
+
+@each_style
+def test_it_is_listed(name: str, entry: dict[str, Any]) -> None:
+    done = run_cli("styles")
+    assert name in done.stdout
+    assert entry["painter"] in done.stdout

@@ -1,0 +1,654 @@
+"""What is done on a graphics card, on a machine that has none: providers, buffers and cards are played."""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+import torch
+
+from tests.networks.test_networks import soft_picture
+from tests.support.helpers import environment, identity_model
+from vidstyle.core.errors import EXIT_MODEL, DeviceError, StyleError
+from vidstyle.core.frames import Pixels
+from vidstyle.core.options import StyleOptions
+from vidstyle.networks.device import find_device
+from vidstyle.stylizers import engine_selection as choosing
+from vidstyle.stylizers import load_stylizer, sessions, torch_cuda
+from vidstyle.stylizers.engine_selection import Choice, Choosing, fastest
+from vidstyle.stylizers.onnx import OnnxStylizer
+from vidstyle.stylizers.torch import TorchStylizer
+from vidstyle.stylizers.torch_cuda import CudaNet, plain
+
+ROOT = Path(__file__).parents[2]
+PICTURES = [soft_picture(61, 83, seed) for seed in range(4)]
+Real = ort.InferenceSession
+
+
+class Card:
+    """A graphics card, played by the processor: which providers it knows, which of them open, and what goes wrong when."""
+
+    def __init__(self) -> None:
+        self.providers = [sessions.TENSORRT, sessions.CUDA, sessions.CPU]
+        self.opens = {sessions.CUDA, sessions.CPU}
+        self.raises: set[str] = set()
+        self.most_pixels = 10**9
+        self.fails_at: int | None = None
+        self.opened: list[list[Any]] = []
+        self.runs: list[tuple[tuple[int, ...], str]] = []
+        self.tensorrt_runs = self.captures = True
+
+    def session(self, model: bytes, options: Any, providers: list[Any], enable_fallback: int = 1) -> PlayedSession:
+        assert enable_fallback == 0, "ONNX Runtime would print"
+        self.opened.append(providers)
+        if sessions.name_of(providers[0]) in self.raises:
+            raise RuntimeError("CUDA failure 100: no CUDA-capable device is detected")
+        return PlayedSession(self, Real(model, options, providers=[sessions.CPU]), providers)
+
+
+class PlayedSession:
+    """A session of the played card. It runs on the processor, and tells the shape and graph of every bound run."""
+
+    def __init__(self, card: Card, session: ort.InferenceSession, providers: list[Any]) -> None:
+        self.card, self.session = card, session
+        self.names = [name for name in map(sessions.name_of, providers) if name in card.opens]
+        self.options = {sessions.name_of(p): {} if isinstance(p, str) else p[1] for p in providers}
+        self._sess = session._sess
+
+    def get_providers(self) -> list[str]:
+        return self.names
+
+    def get_provider_options(self) -> dict[str, dict[str, str]]:
+        return self.options
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.session, name)
+
+    def run(self, outputs: Any, given: dict[str, np.ndarray], options: Any = None) -> Any:
+        if self.names[0] == sessions.TENSORRT and not self.card.tensorrt_runs:
+            raise RuntimeError("TensorRT EP failed to create engine from network.")
+        return self.session.run(outputs, given, options)
+
+    def run_with_iobinding(self, binding: Any, options: Any) -> None:
+        shape = tuple(binding._bound_inputs["image"].shape())
+        card = self.card
+        if len(card.runs) == card.fails_at:
+            card.fails_at = None
+            raise RuntimeError("CUDA failure 719: unspecified launch failure ; GPU=0")
+        if np.prod(shape[:3]) > card.most_pixels:
+            raise RuntimeError("BFCArena::AllocateRawInternal Failed to allocate memory for requested buffer of size 9")
+        graph = options.get_run_config_entry("gpu_graph_id") if self.has_graphs() else ""
+        if graph not in ("", "-1") and not card.captures:
+            raise RuntimeError("CUDA failure 900: operation not permitted when stream is capturing")
+        card.runs.append((shape, graph))
+        self.session.run_with_iobinding(binding, options)
+
+    def has_graphs(self) -> bool:
+        return bool(self.options[sessions.CUDA].get("enable_cuda_graph") == "1")
+
+
+@pytest.fixture
+def card(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Card]:
+    """A card on which ONNX Runtime's CUDA opens and torch is not to be had."""
+    played = Card()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(ort, "InferenceSession", played.session)
+    monkeypatch.setattr(ort, "get_available_providers", lambda: played.providers)
+    make, bring = ort.OrtValue.ortvalue_from_shape_and_type, ort.OrtValue.numpy
+    monkeypatch.setattr(ort.OrtValue, "ortvalue_from_shape_and_type", lambda shape, kind, *place: make(shape, kind))
+    monkeypatch.setattr(ort.OrtValue, "numpy", lambda value: bring(value).copy())
+    for module in ("machine", "stylizers.sessions"):
+        monkeypatch.setattr(f"vidstyle.{module}.has_nvidia", lambda: True)
+    monkeypatch.setattr(sessions, "_preload", lambda: None)
+    monkeypatch.setattr(sessions, "has_tensorrt", lambda: False)
+    sessions._say_once.cache_clear()
+    yield played
+    sessions._say_once.cache_clear()
+
+
+def on_card(device: str = "cuda", style: str = "tiny") -> OnnxStylizer:
+    stylizer = load_stylizer(StyleOptions(style, device=device, backend="onnx"))
+    assert isinstance(stylizer, OnnxStylizer)
+    return stylizer
+
+
+def on_cpu(style: str = "tiny") -> OnnxStylizer:
+    stylizer = load_stylizer(StyleOptions(style, device="cpu"))
+    assert isinstance(stylizer, OnnxStylizer)
+    return stylizer
+
+
+def differ(first: np.ndarray, second: np.ndarray) -> int:
+    assert first.shape == second.shape
+    return int(np.abs(first.astype(int) - second).max())
+
+
+# --- ONNX Runtime: providers and buffers
+
+
+@pytest.mark.parametrize("style", ["tiny", "slow"])
+def test_it_paints_what_the_processor_paints(card: Card, style: str) -> None:
+    stylizer = on_card(style=style)
+    assert differ(stylizer.stylize(PICTURES), on_cpu(style).stylize(PICTURES)) <= 2
+    assert card.runs
+    assert stylizer.describe() == "ONNX Runtime on CUDA"
+
+
+def test_the_session_is_opened_for_speed(card: Card) -> None:
+    on_card("cuda:1")
+    name, options = card.opened[0][0]
+    assert name == sessions.CUDA
+    assert options["device_id"] == "1"
+    assert options["cudnn_conv_algo_search"] == "HEURISTIC"
+    assert options["enable_cuda_graph"] == "1"
+
+
+def test_a_new_shot_opens_no_session_and_paints_as_its_statistics_say(card: Card) -> None:
+    shots = [PICTURES, [255 - picture for picture in PICTURES]]
+    stylizer = on_card()
+    first = stylizer.for_shot(shots[0])
+    opened = len(card.opened)
+    second = stylizer.for_shot(shots[1])
+    expected = [on_cpu().for_shot(shot).stylize(PICTURES) for shot in shots]
+    assert differ(expected[0], expected[1]) > 5, "else this proves nothing"
+    for shot, wanted in [(first, 0), (second, 1), (first, 0)]:
+        assert differ(shot.stylize(PICTURES), expected[wanted]) <= 2
+    told = stylizer.with_statistics(second.statistics())
+    assert differ(told.stylize(PICTURES), expected[1]) <= 2
+    assert all(providers == [sessions.CPU] for providers in card.opened[opened:])
+
+
+def test_shots_painted_by_two_threads_keep_their_own_weights(card: Card) -> None:
+    stylizer = on_card()
+    shots = [stylizer.for_shot([picture]) for picture in (PICTURES[0], 255 - PICTURES[0])]
+    expected = [shot.stylize(PICTURES[:1]) for shot in shots]
+    with ThreadPoolExecutor(stylizer.lanes) as lanes:
+        painted = list(lanes.map(lambda n: shots[n % 2].stylize(PICTURES[:1]), range(40)))
+    assert stylizer.lanes == 2
+    assert all((painting == expected[n % 2]).all() for n, painting in enumerate(painted))
+
+
+def test_batches_keep_their_shape(card: Card) -> None:
+    stylizer = on_card()
+    expected = on_cpu().stylize(PICTURES)
+    for count in (4, 3, 1, 4):
+        assert differ(stylizer.stylize(PICTURES[:count]), expected[:count]) <= 2
+    assert len({shape for shape, _ in card.runs}) == 1
+
+
+def test_a_shape_that_stays_is_captured_and_one_that_comes_once_is_not(card: Card) -> None:
+    stylizer = on_card()
+    for _ in range(4):
+        stylizer.stylize(PICTURES)
+    stylizer.stylize([soft_picture(40, 40)])
+    graphs = [graph for _, graph in card.runs]
+    assert graphs == ["-1", "-1", "1", "1", "-1"]
+
+
+def test_a_capture_that_fails_costs_no_frame_and_is_not_tried_again(card: Card) -> None:
+    stylizer = on_card()
+    card.captures = False
+    for _ in range(6):
+        assert differ(stylizer.stylize(PICTURES), on_cpu().stylize(PICTURES)) <= 2
+    assert [graph for _, graph in card.runs] == ["-1"] * 6
+
+
+def test_graphs_do_without_where_cuda_cannot_run_all(card: Card, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refusing(model: bytes, options: Any, providers: list[Any], enable_fallback: int = 1) -> PlayedSession:
+        if not isinstance(providers[0], str) and "enable_cuda_graph" in providers[0][1]:
+            raise RuntimeError("This session cannot use the graph capture feature")
+        return card.session(model, options, providers, enable_fallback)
+
+    monkeypatch.setattr(ort, "InferenceSession", refusing)
+    stylizer = on_card()
+    for _ in range(4):
+        assert differ(stylizer.stylize(PICTURES), on_cpu().stylize(PICTURES)) <= 2
+    assert {graph for _, graph in card.runs} == {""}
+
+
+@pytest.mark.parametrize("how", ["silently", "with an error"])
+def test_auto_falls_to_the_processor_and_says_so_once(
+    card: Card, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str], how: str
+) -> None:
+    if how == "silently":
+        card.opens = {sessions.CPU}
+    else:
+        card.raises = {sessions.CUDA}
+    with caplog.at_level(logging.WARNING):
+        stylizer = on_card("auto").for_shot(PICTURES)
+        assert (stylizer.stylize(PICTURES) == on_cpu().for_shot(PICTURES).stylize(PICTURES)).all()
+    assert stylizer.describe() == "ONNX Runtime on CPU"
+    assert len(caplog.messages) == 1
+    assert "CPU" in caplog.messages[0]
+    assert capfd.readouterr().out == ""
+
+
+@pytest.mark.parametrize("how", ["silently", "with an error"])
+def test_cuda_never_becomes_the_processor(card: Card, how: str) -> None:
+    if how == "silently":
+        card.opens = {sessions.CPU}
+    else:
+        card.raises = {sessions.CUDA}
+    with pytest.raises(DeviceError, match="--device cpu") as raised:
+        on_card("cuda")
+    assert raised.value.exit_code == EXIT_MODEL
+    assert "\n" not in str(raised.value)
+
+
+def test_a_bad_model_is_not_taken_for_a_bad_card(card: Card, tmp_path: Path) -> None:
+    path = tmp_path / "bad.onnx"
+    model = identity_model(path)
+    path.write_bytes(model.read_bytes().replace(b"Identity", b"Identitx"))
+    with pytest.raises(StyleError):
+        load_stylizer(StyleOptions(str(path), device="cuda", backend="onnx"))
+
+
+def test_a_graph_that_only_claims_to_be_ours_is_refused(card: Card, tmp_path: Path) -> None:
+    model = onnx.load(identity_model(tmp_path / "claims.onnx"))
+    onnx.helper.set_model_props(model, {"vidstyle.margin": "32", "vidstyle.multiple": "8", "vidstyle.architecture": "compact"})
+    onnx.save(model, tmp_path / "claims.onnx")
+    for device in ("cuda", "auto"):
+        with pytest.raises(StyleError, match=r"claims\.onnx"):
+            load_stylizer(StyleOptions(str(tmp_path / "claims.onnx"), device=device, backend="onnx"))
+
+
+@pytest.mark.parametrize("device", ["cuda:x", "gpu", "auto:1", "cuda:-1"])
+def test_an_unknown_device_is_refused(card: Card, device: str) -> None:
+    with pytest.raises(DeviceError, match="expected auto, cpu, cuda or cuda:N"):
+        on_card(device)
+
+
+def test_a_card_that_fails_in_the_middle_is_an_error_of_one_sentence(card: Card) -> None:
+    stylizer = on_card()
+    card.fails_at = 1
+    stylizer.stylize(PICTURES)
+    with pytest.raises(DeviceError, match=r"unspecified launch failure.*--device cpu") as raised:
+        stylizer.stylize(PICTURES)
+    assert "\n" not in str(raised.value)
+    assert differ(stylizer.stylize(PICTURES), on_cpu().stylize(PICTURES)) <= 2, "a session of its own begins anew"
+
+
+@pytest.mark.parametrize(("share", "least"), [(2.5, 2), (0.75, 0)], ids=["batches", "parts"])
+def test_too_little_memory_on_the_card_loses_no_frame(card: Card, share: float, least: int) -> None:
+    pictures = [soft_picture(330, 500, seed) for seed in range(5)]
+    expected = on_cpu().stylize(pictures)
+    stylizer = on_card()
+    card.most_pixels = int(share * (330 + 64 + 6) * (500 + 64 + 4))
+    assert differ(stylizer.stylize(pictures), expected) <= 2
+    assert stylizer._fitting.most(330, 500) == least
+    assert differ(stylizer.stylize(pictures[:2]), expected[:2]) <= 2
+
+
+# --- TensorRT
+
+
+@pytest.fixture
+def tensorrt(card: Card, monkeypatch: pytest.MonkeyPatch) -> Card:
+    card.opens.add(sessions.TENSORRT)
+    monkeypatch.setattr(sessions, "has_tensorrt", lambda: True)
+    return card
+
+
+def test_tensorrt_runs_models_of_one_shape_and_keeps_its_engines(tensorrt: Card, tmp_path: Path) -> None:
+    model = identity_model(tmp_path / "fixed.onnx", (1, 3, 32, 48))
+    stylizer = load_stylizer(StyleOptions(str(model), device="cuda", backend="onnx"))
+    assert stylizer.describe() == "ONNX Runtime on CUDA with TensorRT"
+    options = tensorrt.opened[0][0][1]
+    assert options["trt_engine_cache_enable"] == options["trt_fp16_enable"] == "1"
+    assert Path(options["trt_engine_cache_path"]).is_dir()
+    assert stylizer.stylize(PICTURES).shape == (4, 61, 83, 3)
+
+
+def test_tensorrt_is_not_asked_where_every_shot_would_need_an_engine(tensorrt: Card, tmp_path: Path) -> None:
+    on_card()
+    load_stylizer(StyleOptions(str(identity_model(tmp_path / "any.onnx")), device="cuda", backend="onnx"))
+    assert all(sessions.name_of(providers[0]) != sessions.TENSORRT for providers in tensorrt.opened)
+
+
+def test_tensorrt_that_fails_leaves_it_to_cuda(tensorrt: Card, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    tensorrt.tensorrt_runs = False
+    model = identity_model(tmp_path / "fixed.onnx", (1, 3, 32, 48))
+    with caplog.at_level(logging.WARNING, "vidstyle.stylizers.sessions"):
+        stylizer = load_stylizer(StyleOptions(str(model), device="cuda", backend="onnx"))
+    assert stylizer.describe() == "ONNX Runtime on CUDA"
+    assert len([message for message in caplog.messages if "TensorRT" in message]) == 1
+
+
+# --- which engine
+
+
+class Played:
+    """A stylizer that takes `seconds` of the played clock for a batch, and paints everything `level`."""
+
+    lanes = 1
+
+    def __init__(self, clock: list[float], name: str, seconds: float, level: int, trouble: Exception | None = None) -> None:
+        self.clock, self.name, self.seconds, self.level, self.trouble = clock, name, seconds, level, trouble
+        self.painted = 0
+
+    def stylize(self, pictures: Sequence[Pixels]) -> Pixels:
+        if self.trouble is not None:
+            raise self.trouble
+        self.painted += len(pictures)
+        self.clock[0] += self.seconds
+        return np.full_like(np.stack(pictures), self.level)
+
+    def for_shot(self, pictures: Iterable[Pixels]) -> Played:
+        list(pictures)
+        return self
+
+    def statistics(self) -> Mapping[str, np.ndarray]:
+        return {self.name: np.zeros(1)}
+
+    def with_statistics(self, statistics: Mapping[str, np.ndarray]) -> Played:
+        return self
+
+    def adapted(self, picture: Pixels, share: float) -> Played:
+        return self
+
+    def at(self, seconds: float) -> Played:
+        return self
+
+    def describe(self) -> str:
+        return f"{self.name} on a card"
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[float]:
+    """Seconds that `choosing` sees, and a cache folder of its own."""
+    now = [0.0]
+    monkeypatch.setattr(choosing.time, "perf_counter", lambda: now[0])
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return now
+
+
+def engines(clock: list[float], onnx: float, torch_: float) -> dict[str, Played]:
+    return {"onnx": Played(clock, "onnx", onnx, 1), "torch": Played(clock, "torch", torch_, 2)}
+
+
+@pytest.mark.parametrize(("seconds", "faster"), [((1.0, 3.0), "onnx"), ((3.0, 1.0), "torch")])
+def test_the_faster_engine_paints_from_the_first_batch_on(clock: list[float], seconds: tuple[float, float], faster: str) -> None:
+    played = engines(clock, *seconds)
+    stylizer = Choosing(played, Choice())
+    first = stylizer.for_shot(PICTURES).stylize(PICTURES)
+    assert (first == played[faster].level).all()
+    assert first.shape == (4, 61, 83, 3)
+    slower = next(engine for name, engine in played.items() if name != faster)
+    before = slower.painted
+    second = stylizer.for_shot(PICTURES)
+    assert (second.stylize(PICTURES) == played[faster].level).all()
+    assert slower.painted == before
+    assert stylizer.describe() == second.describe() == f"{faster} on a card"
+
+
+def test_an_engine_that_fails_while_it_is_measured_is_left_out(clock: list[float], caplog: pytest.LogCaptureFixture) -> None:
+    played = engines(clock, 1.0, 2.0)
+    played["onnx"].trouble = DeviceError("it broke")
+    stylizer = Choosing(played, Choice())
+    assert (stylizer.stylize(PICTURES) == 2).all()
+    assert "it broke" in caplog.text
+
+
+def test_where_all_engines_fail_it_is_an_error(clock: list[float]) -> None:
+    played = engines(clock, 1.0, 2.0)
+    for engine in played.values():
+        engine.trouble = DeviceError(f"{engine.name} broke")
+    with pytest.raises(DeviceError, match="onnx broke"):
+        Choosing(played, Choice()).stylize(PICTURES)
+
+
+def makers(played: dict[str, Played], loaded: list[str], missing: Sequence[str] = ()) -> dict[str, Callable[[str], Played]]:
+    def make(name: str) -> Callable[[str], Played]:
+        def load(device: str) -> Played:
+            loaded.append(f"{name} {device}")
+            if name in missing and device != "auto":
+                raise DeviceError(f"no CUDA in {name}; try --device cpu")
+            return played[name]
+
+        return load
+
+    return {name: make(name) for name in played}
+
+
+def test_the_choice_is_remembered_and_the_other_engine_not_loaded(clock: list[float]) -> None:
+    loaded: list[str] = []
+    played = engines(clock, 3.0, 1.0)
+    fastest(makers(played, loaded), "auto", "compact").stylize(PICTURES)
+    assert loaded == ["onnx cuda", "torch cuda"]
+    loaded.clear()
+    assert fastest(makers(played, loaded), "cuda", "compact").describe() == "torch on a card"
+    assert loaded == ["torch cuda"]
+    loaded.clear()
+    fastest(makers(played, loaded), "cuda", "full")
+    assert loaded == ["onnx cuda", "torch cuda"], "another kind of net"
+
+
+def test_a_remembered_engine_that_is_gone_is_done_without(clock: list[float]) -> None:
+    loaded: list[str] = []
+    played = engines(clock, 3.0, 1.0)
+    fastest(makers(played, loaded), "auto", "compact").stylize(PICTURES)
+    assert fastest(makers(played, loaded, missing=["torch"]), "cuda", "compact").describe() == "onnx on a card"
+
+
+def test_a_broken_memory_is_as_none(clock: list[float], tmp_path: Path) -> None:
+    played = engines(clock, 3.0, 1.0)
+    for content in (b"rubbish", b"[1]", b'{"x": 3}'):
+        choosing._memory().parent.mkdir(parents=True, exist_ok=True)
+        choosing._memory().write_bytes(content)
+        assert (fastest(makers(played, []), "auto", "compact").stylize(PICTURES) == 2).all()
+
+
+def test_the_only_engine_with_cuda_is_taken(clock: list[float]) -> None:
+    played = engines(clock, 1.0, 3.0)
+    assert fastest(makers(played, [], missing=["onnx"]), "auto", "compact") is played["torch"]
+
+
+def test_without_cuda_auto_takes_the_processor_and_cuda_is_an_error(clock: list[float]) -> None:
+    played, loaded = engines(clock, 1.0, 3.0), list[str]()
+    assert fastest(makers(played, loaded, missing=["onnx", "torch"]), "auto", "compact") is played["onnx"]
+    assert loaded[-1] == "onnx auto"
+    with pytest.raises(DeviceError, match="no CUDA in onnx"):
+        fastest(makers(played, [], missing=["onnx", "torch"]), "cuda:1", "compact")
+
+
+def test_auto_on_a_machine_with_a_card_paints_the_same(card: Card) -> None:
+    stylizer = load_stylizer(StyleOptions("tiny"))
+    assert stylizer.describe() == "ONNX Runtime on CUDA"  # this torch gets no card
+    assert differ(stylizer.stylize(PICTURES), on_cpu().stylize(PICTURES)) <= 2
+
+
+# --- torch
+
+
+@pytest.fixture
+def in_torch() -> TorchStylizer:
+    stylizer = load_stylizer(StyleOptions("tiny", device="cpu", backend="torch"))
+    assert isinstance(stylizer, TorchStylizer)
+    return stylizer
+
+
+def bound(stylizer: TorchStylizer, half: bool) -> TorchStylizer:
+    """The stylizer as it is on a card, but on the processor."""
+    stylizer._cuda = CudaNet(stylizer._net, torch.device("cpu"), 255.0, half)
+    return stylizer._ready()
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_torch_paints_the_same_folded(in_torch: TorchStylizer, half: bool) -> None:
+    expected = in_torch.stylize(PICTURES)
+    assert differ(bound(in_torch, half).stylize(PICTURES), expected) <= (2 if half else 1)
+    assert differ(in_torch.stylize(PICTURES[:2]), expected[:2]) <= 2, "filled up to four"
+
+
+def test_torch_has_no_norms_left_on_a_card(in_torch: TorchStylizer) -> None:
+    kinds = {type(module) for module in plain(in_torch._net).modules()}
+    assert torch.nn.InstanceNorm2d not in kinds
+
+
+def test_torch_changes_the_weights_with_the_shot(in_torch: TorchStylizer) -> None:
+    shots = [PICTURES, [255 - picture for picture in PICTURES]]
+    expected = [in_torch.for_shot(shot).stylize(PICTURES) for shot in shots]
+    stylizer = bound(in_torch, half=False)
+    made = [stylizer.for_shot(shot) for shot in shots]
+    assert made[0]._cuda is made[1]._cuda
+    for wanted in (0, 1, 0):
+        assert differ(made[wanted].stylize(PICTURES), expected[wanted]) <= 1
+    assert differ(stylizer.with_statistics(made[1].statistics()).stylize(PICTURES), expected[1]) <= 1
+
+
+def test_a_compiler_that_fails_leaves_torch_as_it_is(
+    in_torch: TorchStylizer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def failing(*args: Any, **options: Any) -> Any:
+        raise RuntimeError("Failed to find C compiler.\nand much more")
+
+    expected = in_torch.stylize(PICTURES)
+    monkeypatch.setattr(torch_cuda, "COMPILE_AFTER", 5)
+    monkeypatch.setattr(torch, "compile", failing)
+    stylizer = bound(in_torch, half=False)
+    assert stylizer._cuda is not None
+    stylizer._cuda._compiles = True
+    for _ in range(3):
+        assert differ(stylizer.stylize(PICTURES), expected) <= 1
+    assert [message for message in caplog.messages if "compile" in message] == [
+        "torch cannot compile the net (Failed to find C compiler.); it goes on uncompiled"
+    ]
+
+
+class PlayedStream:
+    """A stream of the played card: all that is asked of it has happened already."""
+
+    def wait_stream(self, other: PlayedStream) -> None:
+        assert isinstance(other, PlayedStream)
+
+    def synchronize(self) -> None:
+        pass
+
+
+class PlayedGraph:
+    """A captured graph that paints once more what its buffers hold."""
+
+    replays = 0
+
+    def replay(self) -> None:
+        PlayedGraph.replays += 1
+        with torch.inference_mode():
+            self.again()
+
+    def again(self) -> None:
+        raise NotImplementedError
+
+
+@pytest.fixture
+def streams(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """torch's part of a card, played by the processor; what stands in the list is what a capture fails with."""
+    trouble: list[str] = []
+
+    @contextmanager
+    def capturing(graph: PlayedGraph, **options: Any) -> Iterator[None]:
+        assert options["capture_error_mode"] == "thread_local"
+        assert isinstance(options["stream"], PlayedStream)
+        if trouble:
+            raise RuntimeError(trouble[0])
+        painted: list[tuple[torch.Tensor, torch.Tensor]] = []
+        copy, again = torch.Tensor.copy_, CudaNet._painted
+
+        def noted(net: CudaNet, source: torch.Tensor) -> torch.Tensor:
+            painted.append((source, again(net, source)))
+            graph.again = lambda: copy(target[0], again(net, source))  # type: ignore[method-assign]
+            return painted[0][1]
+
+        target: list[torch.Tensor] = []
+
+        def copied(tensor: torch.Tensor, *given: Any, **more: Any) -> torch.Tensor:
+            target.append(tensor)
+            return tensor  # nothing is painted while it is captured
+
+        with monkeypatch.context() as patch:
+            patch.setattr(CudaNet, "_painted", noted)
+            patch.setattr(torch.Tensor, "copy_", copied)
+            yield
+
+    monkeypatch.setattr(torch_cuda, "_stream_of", lambda device: PlayedStream())
+    monkeypatch.setattr(torch_cuda, "_on", lambda stream: nullcontext())
+    monkeypatch.setattr(torch_cuda, "find_spec", lambda name: None)
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", PlayedGraph)
+    monkeypatch.setattr(torch.cuda, "graph", capturing)
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: (0, 1))
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: PlayedStream())
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    PlayedGraph.replays = 0
+    return trouble
+
+
+def test_torch_captures_what_stays_and_replays_it_for_every_shot(in_torch: TorchStylizer, streams: list[str]) -> None:
+    shots = [PICTURES, [255 - picture for picture in PICTURES]]
+    expected = [in_torch.for_shot(shot).stylize(PICTURES) for shot in shots]
+    stylizer = bound(in_torch, half=False)
+    made = [stylizer.for_shot(shot) for shot in shots]
+    for wanted in [0, 0, 0, 1, 0, 1]:
+        assert differ(made[wanted].stylize(PICTURES), expected[wanted]) <= 1
+    assert PlayedGraph.replays == 4
+    assert differ(made[1].stylize(PICTURES[::-1]), expected[1][::-1]) <= 1
+
+
+def test_torch_does_without_graphs_that_cannot_be_captured(in_torch: TorchStylizer, streams: list[str]) -> None:
+    expected = in_torch.stylize(PICTURES)
+    stylizer = bound(in_torch, half=False)
+    streams.append("CUDA error: operation not permitted when stream is capturing")
+    for _ in range(5):
+        assert differ(stylizer.stylize(PICTURES), expected) <= 1
+    assert PlayedGraph.replays == 0
+
+
+def test_torch_that_lacks_memory_for_a_graph_paints_fewer_pictures(in_torch: TorchStylizer, streams: list[str]) -> None:
+    expected = in_torch.stylize(PICTURES)
+    stylizer = bound(in_torch, half=False)
+    for _ in range(2):
+        stylizer.stylize(PICTURES)
+    streams.append("CUDA out of memory. Tried to allocate 2.00 GiB")
+    assert differ(stylizer.stylize(PICTURES), expected) <= 1
+    assert stylizer._fitting.most(128, 152) == 2
+
+
+def test_torch_says_in_one_sentence_that_the_card_failed(in_torch: TorchStylizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(x: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered\nCUDA kernel errors might be ...")
+
+    monkeypatch.setattr(in_torch._plain, "forward", failing)
+    with pytest.raises(DeviceError, match=r"illegal memory access.*--device cpu") as raised:
+        in_torch.stylize(PICTURES)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_card_that_is_not_there_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert find_device("cuda:1").index == 1
+    with pytest.raises(DeviceError, match=r"cuda:2.*2 graphics cards"):
+        find_device("cuda:2")
+
+
+# --- the benchmark
+
+
+def test_the_benchmark_of_a_card_runs_dry(tmp_path: Path) -> None:
+    output = tmp_path / "gpu.json"
+    command = [sys.executable, "-m", "tools.bench.gpu", "--small", "--device", "cpu", "--output", str(output)]
+    subprocess.run(command, check=True, capture_output=True, text=True, env=environment(), timeout=200)
+    found = json.loads(output.read_text("utf-8"))
+    assert found["net"]
+    assert found["end to end"]
+    errors = {name: value for part in ("net", "end to end", "codec", "peer") for name, value in found[part].items()}
+    assert not [value for value in errors.values() if isinstance(value, str)]

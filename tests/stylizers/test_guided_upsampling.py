@@ -1,0 +1,51 @@
+"""Small paintings at full size."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from vidstyle.core.frames import Pixels
+from vidstyle.stylizers.guided_upsampling import upsample_guided
+
+
+def scene(width: int, height: int) -> Pixels:
+    """Fine stripes on one half, nothing on the other."""
+    picture = np.full((height, width, 3), 100, np.uint8)
+    picture[:, : width // 2 : 4] = 200
+    return picture
+
+
+def smaller(picture: Pixels, by: int) -> Pixels:
+    return np.asarray(cv2.resize(picture, None, fx=1 / by, fy=1 / by, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def error(picture: Pixels, truth: Pixels) -> float:
+    return float(np.abs(picture.astype(float) - truth).mean())
+
+
+def test_a_painting_that_follows_the_original_gets_its_edges_back() -> None:
+    rng = np.random.default_rng(0)
+    light = cv2.GaussianBlur(rng.integers(0, 256, (240, 320), np.uint8), (0, 0), 1.2)
+    full = cv2.merge([light] * 3)
+    small = smaller(full, 2)
+    brighter = np.asarray(cv2.convertScaleAbs(small, alpha=0.7, beta=60), np.uint8)
+    truth = cv2.convertScaleAbs(full, alpha=0.7, beta=60)
+    cubic = cv2.resize(brighter, (320, 240), interpolation=cv2.INTER_CUBIC)
+    assert error(upsample_guided(brighter, small, full), truth) < 0.75 * error(cubic, truth)
+
+
+def test_a_flat_painting_stays_flat() -> None:
+    full = scene(320, 240)
+    small = smaller(full, 4)
+    flat = np.full_like(small, 77)
+    assert np.unique(upsample_guided(flat, small, full)).tolist() == [77]
+
+
+def test_where_the_original_is_plain_strokes_are_kept() -> None:
+    full = scene(320, 240)
+    small = smaller(full, 2)
+    strokes = small.copy()
+    strokes[::8, 90:] = (250, 20, 20)
+    cubic = cv2.resize(strokes, (320, 240), interpolation=cv2.INTER_CUBIC)
+    assert error(upsample_guided(strokes, small, full)[:, 190:], cubic[:, 190:]) < 0.5

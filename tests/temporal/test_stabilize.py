@@ -1,0 +1,89 @@
+"""Stabilising: flicker goes, strokes stay sharp, and nothing of the past shows where the scene is another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.temporal.test_flow import CANVAS, inner, texture, window
+from tests.temporal.test_metrics import STILL, with_noise
+from vidstyle.core.frames import Pixels
+from vidstyle.temporal.stabilize import FLOW_HEIGHT, Stabilizer
+
+Strength = Literal["light", "strong"]
+each_strength = pytest.mark.parametrize("strength", ["light", "strong"])
+
+
+def steadied(strength: Strength, source: Sequence[Pixels], painted: Sequence[Pixels]) -> list[Pixels]:
+    """One shot."""
+    stabilizer = Stabilizer(strength)
+    return [stabilizer.finish(*pair, n == 0) for n, pair in enumerate(zip(source, painted, strict=True))]
+
+
+def flicker(pictures: Sequence[Pixels]) -> float:
+    """Mean difference of neighbouring frames, once the first have settled."""
+    return float(np.abs(np.diff(np.stack(pictures[6:]).astype(int), axis=0)).mean())
+
+
+def distance(one: Pixels, other: Pixels) -> float:
+    return float(np.abs(inner(one).astype(int) - inner(other)).mean())
+
+
+def detail(picture: Pixels) -> float:
+    return float(cv2.Laplacian(inner(picture), cv2.CV_32F).std())
+
+
+def test_flicker_over_a_still_scene_goes() -> None:
+    scene = STILL[:1] * 16
+    painted = with_noise([texture(120, 160, seed=2)] * 16, sigma=12)
+    light, strong = (flicker(steadied(strength, scene, painted)) for strength in ("light", "strong"))
+    assert light < 0.5 * flicker(painted)
+    assert strong < 0.2 * flicker(painted)
+
+
+@each_strength
+def test_a_painting_that_moves_with_the_scene_stays_sharp(strength: Strength) -> None:
+    strokes = texture(200, 240, seed=3, softness=2.5)
+    source, painted = ([window(c, 2 * n, -n) for n in range(16)] for c in (CANVAS, strokes))
+    last = steadied(strength, source, painted)[-1]
+    assert detail(last) > 0.95 * detail(painted[-1])
+    assert distance(last, painted[-1]) < 0.6 * distance(np.roll(painted[-1], 1, axis=1), painted[-1]), "a pixel behind"
+
+
+@each_strength
+def test_a_new_shot_shows_its_painting_as_it_is(strength: Strength) -> None:
+    stabilizer = Stabilizer(strength)
+    old, new = texture(120, 160, seed=4), texture(120, 160, seed=5)
+    assert (stabilizer.finish(STILL[0], old, True) == old).all()
+    assert (stabilizer.finish(STILL[0], new, False) != new).any()
+    assert (stabilizer.finish(STILL[0], new, True) == new).all()
+
+
+@each_strength
+def test_where_the_scene_is_another_the_new_painting_shows(strength: Strength) -> None:
+    """Half of the picture changes, without a cut."""
+    before = texture(120, 160) // 3
+    after = before.copy()
+    after[:, :80] = 255 - texture(120, 80, seed=6) // 3
+    old, new = np.full_like(before, 20), np.full_like(before, 220)
+    _, shown = steadied(strength, [before, after], [old, new])
+    assert np.abs(shown[:, :70].astype(int) - 220).max() <= 2
+    assert shown[10:-10, 100:-10].mean() < 130, "where nothing changed the past is carried on"
+
+
+@each_strength
+@pytest.mark.parametrize(
+    ("height", "width"),
+    [(37, 53), (FLOW_HEIGHT + 41, 611), (2 * FLOW_HEIGHT, 64), (16, 16), (5, 7),
+     (1, 1), (1, 60), (1000, 2)],
+)  # fmt: skip
+def test_any_size_works(strength: Strength, height: int, width: int) -> None:
+    source, painting = texture(height, width), texture(height, width, seed=7)
+    for shown in steadied(strength, [source] * 3, [painting] * 3):
+        assert shown.shape == (height, width, 3)
+        assert shown.dtype == np.uint8
+        assert np.abs(shown.astype(int) - painting).max() <= 1, "what is steady stays as it is"

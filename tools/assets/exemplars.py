@@ -1,0 +1,67 @@
+"""Pictures from which `vidstyle paint` and `keyframes` know the shipped styles without their paintings.
+
+    python -m tools.assets.exemplars --paintings DIR --encoder vgg19_features_fp16.pth
+
+Each is a texture with the painting's statistics, see `vidstyle.studio.training.exemplar`; the mosaic is as our own tool draws it.
+They go into models/ and its catalogue.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from vidstyle.core.frames import Pixels
+from vidstyle.studio.style_images import read_painting
+from vidstyle.studio.training.exemplar import SIZE, paint_exemplar, save_exemplar
+from vidstyle.styles.catalog import add_style, read_catalog, sha256
+
+ROOT = Path(__file__).resolve().parents[2]
+MODELS = ROOT / "models"
+PAINTINGS = {
+    "composition": "composition_vii.jpg",
+    "great-wave": "great_wave.jpg",
+    "ink": "fuchun.jpg",
+    "scream": "the_scream.jpg",
+    "starry-night": "starry_night.jpg",
+    "udnie": "udnie.jpg",
+    "water-lilies": "water_lilies.jpg",
+}
+
+
+def mosaic() -> Pixels:
+    """As `tools/assets/mosaic.py` draws it."""
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "mosaic.png"
+        subprocess.run([sys.executable, "-m", "tools.assets.mosaic", path], cwd=ROOT, check=True)
+        drawn = read_painting(path).pixels
+        return np.asarray(cv2.resize(drawn, (SIZE, SIZE), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--paintings", type=Path, required=True)
+    parser.add_argument("--encoder", required=True, help="weights of the whole VGG-19")
+    parser.add_argument("--steps", type=int, default=400, help="at most so many at full size")
+    parser.add_argument("--style", action="append", help="only these; default: all")
+    args = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    for name in args.style or ["mosaic", *PAINTINGS]:
+        logging.info("%s", name)
+        painting = None if name == "mosaic" else read_painting(args.paintings / PAINTINGS[name])
+        picture = mosaic() if painting is None else paint_exemplar([painting], args.encoder, args.steps)
+        path = MODELS / f"{name}.jpg"
+        save_exemplar(picture, path)
+        facts = {**read_catalog(MODELS)[name], "exemplar": {"file": path.name, "sha256": sha256(path)}}
+        add_style(MODELS, name, facts)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,252 @@
+"""Several workers: is a divided film the same film, is nothing lost or done twice, and how fast is it?
+
+    python -m tools.bench.cluster [--only PART ...] [--small] [--clip FILE ...] [--json tools/bench/results/cluster.json]
+
+kills: a folder of long and short films painted by `--workers 2`, and by `--cluster local`; by turns the run itself and one of its
+workers are killed with SIGKILL at random moments; the run is started again until it comes to its end. Outputs must equal those
+of an uninterrupted run, and a chunk may be painted again only if it was in flight (a log of the run tells).
+
+same: real clips, repeated until they are long enough, in one piece and divided. As FFV1 all frames must be the same; as H.264
+Ray's output must be the bytes of that of local workers; copied streams must be the same packets at the same times.
+
+seams: what the stabiliser leaves to be seen where a film was divided, see tools/bench/seams.py; by the number of frames that a chunk is
+led in with, too.
+
+throughput: a long film as a plain run, with --workers 1, --workers 2 and --cluster local, in turn, the fastest of each: with all
+of the command, and from the moment when the first worker has answered (a plain run: when its painting begins).
+
+tasks: what each kind of task takes, and the driver's own work, at 640x360 and 1920x1080; tools/bench/simulate_cluster.py and
+tools/bench/scale_plan.py reckon with these.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tools.bench.cluster_tasks import film_parts, hand_over, keeping
+from tools.bench.kill_runs import Setup, killed
+from tools.bench.measurement import RESULTS, SAMPLE, STYLE, measure, say, vidstyle_environment
+from tools.bench.same_output import Facts, differing, facts_of, file_hash, frames_in
+from tools.bench.scenes import lengthened, one_shot, short_clip, slow_film
+from tools.bench.seams import seams
+from tools.bench.watched_run import Run, events
+from vidstyle.batch.cluster.chunks import LEAD
+from vidstyle.core.hardware import usable_cores
+from vidstyle.core.options import ClusterOptions
+
+LEADS = (0, 4, 8, 16, 24, 48)
+KINDS: dict[str, tuple[str, ...]] = {
+    "plain": (),
+    "workers 1": ("--workers", "1"),
+    "workers 2": ("--workers", "2"),
+    "ray local": ("--cluster", "local"),
+}
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much of everything is done."""
+
+    kills: int = 20
+    kill_films: tuple[int, ...] = (56, 96)
+    same_chunks: int = 6
+    seam_seconds: float = 60.0
+    seam_chunk: float = 4.0
+    leads: tuple[int, ...] = LEADS
+    film_seconds: float = 200.0
+    film_chunk: float = 20.0
+    rounds: int = 3
+    task_seconds: float = 120.0
+    hd_seconds: float = 12.0
+    repeat_hours: float = 0.5
+    hd_hours: float = 0.05
+    keep_hours: float = 2.0
+
+
+SMALL = Scale(
+    kills=4,
+    kill_films=(40,),
+    same_chunks=3,
+    seam_seconds=8.0,
+    seam_chunk=2.0,
+    leads=(0, LEAD),
+    film_seconds=12.0,
+    film_chunk=4.0,
+    rounds=1,
+    task_seconds=8.0,
+    hd_seconds=2.0,
+    repeat_hours=0.02,
+    hd_hours=0.003,
+    keep_hours=0.2,
+)
+
+
+def ran(scratch: Path, arguments: Sequence[str], seconds: float = 3600) -> tuple[float, list[dict[str, Any]]]:
+    """`vidstyle ARGS`, which must end well: when it began, and its log, to which its end is added."""
+    log = scratch / "run.jsonl"
+    log.unlink(missing_ok=True)
+    run = Run(log, [*arguments, "--style", STYLE, "--device", "cpu", "-q"], scratch, vidstyle_environment())
+    code = run.finished(seconds)
+    ended = time.time()
+    if code != 0:
+        raise SystemExit(f"expected {' '.join(arguments)} to end with 0, got {code}: {run.errors[-2000:]}")
+    return run.began, [*events(log), {"t": ended, "what": "gone"}]
+
+
+def kills(scratch: Path, scale: Scale, seed: int) -> dict[str, Any]:
+    """What kills cost: nothing, if all is well."""
+    films = scratch / "films"
+    films.mkdir()
+    for number, length in enumerate(scale.kill_films):
+        slow_film(films / f"{number}-long.{'mkv' if number % 2 else 'mp4'}", 20 + number, length)
+    for number in range(2):
+        short_clip(films / f"{number}-short.mp4", number, 48)
+    say("films to be killed made")
+    options = ("--style", STYLE, "-q", "--chunk", "8")
+    setups = (
+        Setup("workers", ("--workers", "2", *options), ("driver", "worker")),
+        Setup("ray", ("--cluster", "local", *options), ("worker", "driver")),
+    )
+    return {setup.name: killed(setup, films, scratch, scale.kills // 2, seed) for setup in setups}
+
+
+def _chunks(log: list[dict[str, Any]]) -> int:
+    return len({line["piece"] for line in log if line["what"] == "given" and line["method"] == "paint"})
+
+
+def _same(clip: Path, scratch: Path, count: int, chunk: float) -> dict[str, Any]:
+    film = lengthened(clip, scratch / f"long-{clip.stem}{clip.suffix}", count * chunk)
+
+    def painted(name: str, *more: str) -> tuple[Path, Facts, int]:
+        out = scratch / name
+        _, log = ran(scratch, [str(film), "-o", str(out), "--overwrite", *more])
+        return out, facts_of(out), _chunks(log)
+
+    divided = ("--workers", "2", "--chunk", f"{chunk:g}")
+    _, lossless, _ = painted("plain.mkv", "--codec", "ffv1")
+    _, in_parts, chunks = painted("workers.mkv", "--codec", "ffv1", *divided)
+    plain, whole, _ = painted("plain.mp4")
+    local, workers, h264_chunks = painted("workers.mp4", *divided)
+    ray, _, _ = painted("ray.mp4", "--cluster", "local", "--chunk", f"{chunk:g}")
+    found = {
+        "frames": len(whole.frames),
+        "chunks": chunks,
+        "copied_streams": len(whole.others),
+        "copied_packets": sum(map(len, whole.others)),
+        "ffv1_differing": differing(lossless, in_parts),
+        "h264_chunks": h264_chunks,
+        "h264_differing_but_frames": {k: n for k, n in differing(whole, workers).items() if k != "frames"},
+        "h264_bytes_over_plain": round(local.stat().st_size / plain.stat().st_size, 4),
+        "ray_bytes_are_those_of_workers": file_hash(ray) == file_hash(local),
+    }
+    for path in (*scratch.glob("*.mkv"), *scratch.glob("*.mp4")):
+        path.unlink()
+    say(f"same: {clip.name}: {json.dumps(found)}")
+    return found
+
+
+def same(scratch: Path, scale: Scale, clips: Sequence[Path]) -> dict[str, Any]:
+    """Whether a divided film is the same film."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:  # `scratch` is cleared after each clip
+        dense = one_shot(Path(name) / "one-shot.mp4", SAMPLE, None, 24)  # with more keyframes than the sample has
+        return {"clips": {clip.name: _same(clip, scratch, scale.same_chunks, 6.0) for clip in (*clips, dense)}}
+
+
+def seam_figures(scratch: Path, scale: Scale, clips: Sequence[Path]) -> dict[str, Any]:
+    """The figures of every clip, forth and back, without a cut."""
+    found = {}
+    for clip in clips:
+        film = one_shot(scratch / f"{clip.stem}.mp4", clip, None, scale.seam_seconds, 1.0)
+        found[clip.name] = seams(film, scratch, scale.seam_chunk, scale.leads)
+        film.unlink()
+    return {"lead": LEAD, "chunk_seconds": scale.seam_chunk, "clips": found}
+
+
+def throughput(scratch: Path, scale: Scale) -> dict[str, Any]:
+    """Frames a second of all ways to paint one film."""
+    film, out = one_shot(scratch / "film.mp4", SAMPLE, None, scale.film_seconds), scratch / "out.mp4"
+    frames = frames_in(film)
+    say(f"throughput: a film of {frames} frames")
+    fps: dict[str, dict[str, list[float]]] = {kind: {"all": [], "without_start": []} for kind in KINDS}
+    starts: dict[str, list[float]] = {kind: [] for kind in KINDS}
+    for number in range(scale.rounds):
+        for kind, options in KINDS.items():
+            chunk = ("--chunk", f"{scale.film_chunk:g}") if options else ()
+            began, log = ran(scratch, [str(film), "-o", str(out), *options, *chunk])
+            out.unlink()
+            first = next(line["t"] for line in log if line["what"] in ("painting", "answered"))
+            rates = {"all": frames / (log[-1]["t"] - began), "without_start": frames / (log[-1]["t"] - first)}
+            starts[kind].append(first - began)
+            for part, rate in rates.items():
+                fps[kind][part].append(round(rate, 2))
+            say(f"throughput: round {number + 1} of {scale.rounds}, {kind}: {rates}, start {starts[kind][-1]:.1f} s")
+    best = {kind: {part: max(rates) for part, rates in parts.items()} for kind, parts in fps.items()}
+    ratios = {kind: {part: round(rate / best["plain"][part], 3) for part, rate in parts.items()} for kind, parts in best.items()}
+    return {
+        "frames": frames,
+        "size": "640x360",
+        "chunk_seconds": scale.film_chunk,
+        "rounds": scale.rounds,
+        "fps_of_rounds": fps,
+        "fps": best,
+        "start_seconds": {kind: round(min(taken), 2) for kind, taken in starts.items()},
+        "over_plain": ratios,
+    }
+
+
+def tasks(scratch: Path, scale: Scale) -> dict[str, Any]:
+    """What each part of the work takes."""
+    found: dict[str, Any] = {"films": {}}
+    sizes = (((640, 360), scale.task_seconds, 20.0, scale.repeat_hours), ((1920, 1080), scale.hd_seconds, 4.0, scale.hd_hours))
+    for size, seconds, chunk, hours in sizes:
+        chunk = min(chunk, seconds / 3)
+        film = one_shot(scratch / f"{size[1]}.mp4", SAMPLE, size, seconds, min(2.0, chunk / 2))
+        found["films"][f"{size[0]}x{size[1]}"] = film_parts(film, scratch / f"{size[1]}.out.mp4", chunk, hours)
+        film.unlink()
+    found["keeping"] = keeping(scale.keep_hours, 25.0, 20.0)
+    found["hand_over_seconds"] = {
+        "processes": hand_over(ClusterOptions(workers=1)),
+        "ray": hand_over(ClusterOptions(workers=1, address="local")),
+    }
+    say(f"tasks: handing one over takes {found['hand_over_seconds']}")
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    names = ("kills", "same", "seams", "throughput", "tasks")
+    parser.add_argument("--only", action="append", choices=names, help="this part; may be given several times")
+    parser.add_argument("--small", action="store_true", help="a tenth of everything: does the benchmark work?")
+    parser.add_argument("--clip", type=Path, action="append", help="for `same`; may be given several times [default: the sample]")
+    parser.add_argument("--seam-clip", type=Path, action="append", help="for `seams`, without cuts [default: the sample]")
+    parser.add_argument("--kills", type=int, help="so many in all")
+    parser.add_argument("--seconds", type=float, help="length of the film for `throughput`")
+    parser.add_argument("--rounds", type=int, help="of `throughput`")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path, default=RESULTS / "cluster.json")
+    args = parser.parse_args()
+    given = {"kills": args.kills, "film_seconds": args.seconds, "rounds": args.rounds}
+    scale = Scale(**{**vars(SMALL if args.small else Scale()), **{k: v for k, v in given.items() if v is not None}})
+    os.environ.pop("VIDSTYLE_STYLES", None)  # the package's own styles
+    os.environ.pop("RAY_ADDRESS", None)
+    say(f"on {usable_cores()} cores")
+    parts: dict[str, Callable[[Path], dict[str, Any]]] = {
+        "kills": lambda scratch: kills(scratch, scale, args.seed),
+        "same": lambda scratch: same(scratch, scale, args.clip or [SAMPLE]),
+        "seams": lambda scratch: seam_figures(scratch, scale, args.seam_clip or [SAMPLE]),
+        "throughput": lambda scratch: throughput(scratch, scale),
+        "tasks": lambda scratch: tasks(scratch, scale),
+    }
+    measure(parts, args.only, args.json)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,307 @@
+"""What makes the net fast on a CPU, each step before and after in one run; and what was tried and left.
+
+    python -m tools.bench.cpu [--output tools/bench/results/cpu.json] [--only graphs arithmetic memory ...] [--rounds 7]
+
+Times of different machines differ: compare the ratios.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import math
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+import onnx
+import onnx.parser
+import onnxruntime as ort
+
+from tools.bench.cpu_variants import from_yuv, in_int8, to_yuv, with_instance_norms
+from tools.bench.speed import ROOT, machine
+from vidstyle.conversion.convert import convert
+from vidstyle.core.frames import Pixels
+from vidstyle.core.options import ConvertOptions
+from vidstyle.core.protocols import Stylizer
+from vidstyle.styles.catalog import find_style
+from vidstyle.stylizers.folding import folded
+from vidstyle.stylizers.onnx import OnnxStylizer, read_model
+from vidstyle.stylizers.padding import pad_to_multiple
+
+STYLE = "mosaic"
+MARGIN, MULTIPLE = 32, 8
+SIZES = ((640, 360), (1280, 720))
+LARGE = (3840, 2160)
+CUTS = re.compile("ours|YUV")
+"""Variants whose paintings are smaller, or none."""
+
+INSTRUCTIONS = {"AVX2": "AVX2", "AVX512_CORE": "AVX-512", "AVX512_CORE_BF16": "AVX-512 with bfloat16", "DEFAULT": "all there are"}
+"""What oneDNN is held to, and how that is called; what the processor lacks changes nothing."""
+
+SIDE = 2048
+"""Of the matrices in a product."""
+
+RUNS = 3
+"""Runs of a variant in each round."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", type=Path, default=ROOT / "tools" / "bench" / "results" / "cpu.json")
+    parser.add_argument("--only", nargs="+", choices=list(PARTS), default=list(PARTS))
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--memory", choices=list(MEMORY), help=argparse.SUPPRESS)
+    parser.add_argument("--precisions", type=int, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.precisions:
+        print(json.dumps(precisions_of(args.precisions)))
+        return
+    if args.memory:
+        print(json.dumps(memory_of(args.memory)))
+        return
+    found = json.loads(args.output.read_text("utf-8")) if args.output.exists() else {}
+    found |= {"command": "python -m tools.bench.cpu", "machine": machine(len(os.sched_getaffinity(0))), "rounds": args.rounds}
+    for part in args.only:
+        print(part, flush=True)
+        found[part] = PARTS[part](args.rounds)
+        print(json.dumps(found[part], indent=2), flush=True)
+        args.output.write_text(json.dumps(found, indent=2) + "\n", "utf-8")
+
+
+def interleaved(ways: Mapping[str, Callable[[], object]], rounds: int, runs: int = RUNS) -> dict[str, float]:
+    """Milliseconds a run, medians of `rounds`, in which all ways take turns."""
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, way in ways.items():
+            way()
+            began = time.perf_counter()
+            for _ in range(runs):
+                way()
+            times[name].append(1000 * (time.perf_counter() - began) / runs)
+    return {name: round(statistics.median(t), 2) for name, t in times.items()}
+
+
+def sample(width: int, height: int, count: int) -> list[Pixels]:
+    """`count` frames of the sample, spread over it."""
+    with av.open(str(ROOT / "samples" / "boat.mp4")) as container:
+        frames = list(islice(container.decode(video=0), 0, None, 12))
+    chosen = [frames[i * len(frames) // count] for i in range(count)]
+    return [frame.reformat(width, height, format="rgb24").to_ndarray() for frame in chosen]
+
+
+def session_of(model: Any) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
+def graphs(size: tuple[int, int], rounds: int) -> dict[str, Any]:
+    """The net as different graphs, one thread; and how far the pictures are from those of the plain chain of convolutions."""
+    model = read_model(find_style(STYLE))
+    pictures = sample(*size, 8)
+    shot = OnnxStylizer(find_style(STYLE), "cpu", lanes=1, cores=1).for_shot(pictures)
+    batches = [pad_to_multiple([picture], MARGIN, MULTIPLE) for picture in pictures]
+    plain, cut = folded(shot._model), folded(shot._model, margin=MARGIN)
+    variants = {
+        "instance norms of each picture": with_instance_norms(model),
+        "norms folded": plain,
+        "margin cut off early (ours)": cut,
+        "left: YUV 4:2:0 in": from_yuv(cut),
+        "left: YUV 4:2:0 out": to_yuv(cut),
+        "left: int8, deep part": in_int8(plain, batches[::2]),
+    }
+    sessions = {name: session_of(variant) for name, variant in variants.items()}
+    given = {"image": batches[4]}
+    y, uv = as_planes(batches[4])
+    inputs = {name: {"y": y, "uv": uv} if name.endswith("in") else given for name in variants}
+    ms = interleaved({name: partial(session.run, None, inputs[name]) for name, session in sessions.items()}, rounds)
+    painted = {name: sessions[name].run(None, given)[0].astype(int) for name in variants if not CUTS.search(name)}
+    off = {name: levels_off(pixels, painted["norms folded"]) for name, pixels in painted.items() if name != "norms folded"}
+    return {"ms": ms, "levels_off": off}
+
+
+def as_planes(batch: Pixels) -> tuple[Pixels, Pixels]:
+    """A picture (1, H, W, 3) as a decoder gives it: Y (1, 1, H, W) and UV (1, 2, H/2, W/2)."""
+    height, width = batch.shape[1:3]
+    rows = cv2.cvtColor(batch[0], cv2.COLOR_RGB2YUV_I420)
+    return rows[None, None, :height], rows[height:].reshape(1, 2, height // 2, width // 2)
+
+
+def levels_off(painted: np.ndarray, wanted: np.ndarray) -> list[float]:
+    """Mean and largest difference, of 255."""
+    off = np.abs(painted.astype(int) - wanted)
+    return [round(float(off.mean()), 2), int(off.max())]
+
+
+def arithmetic(rounds: int) -> dict[str, Any]:
+    """Billions of multiply-adds a second on one thread: of the net, and of a large matrix product: what is possible."""
+    shape = (1, SIZES[0][1] + 2 * MARGIN, SIZES[0][0] + 2 * MARGIN, 3)
+    net = folded(read_model(find_style(STYLE)), margin=MARGIN)
+    product = onnx.parser.parse_model(
+        f"""<ir_version: 8, opset_import: ["": 17]>
+        product (float[{SIDE}, {SIDE}] a, float[{SIDE}, {SIDE}] b) => (float[{SIDE}, {SIDE}] c) {{ c = MatMul(a, b) }}"""
+    )
+    matrix = np.random.default_rng(0).random((SIDE, SIDE), np.float32)
+    ways = {
+        "net": partial(session_of(net).run, None, {"image": np.zeros(shape, np.uint8)}),
+        "matrix product": partial(session_of(product).run, None, {"a": matrix, "b": matrix}),
+    }
+    done = {"net": multiply_adds(net, shape), "matrix product": SIDE**3}
+    return {name: round(done[name] / ms / 1e6, 1) for name, ms in interleaved(ways, rounds).items()}
+
+
+def multiply_adds(net: onnx.ModelProto, shape: tuple[int, ...]) -> int:
+    """Of all convolutions of a folded net, for a batch of that shape."""
+    for dimension, size in zip(net.graph.input[0].type.tensor_type.shape.dim, shape, strict=True):
+        dimension.dim_value = size
+    del net.graph.output[0].type.tensor_type.shape.dim[:]
+    known = {v.name: v.type.tensor_type.shape.dim for v in onnx.shape_inference.infer_shapes(net).graph.value_info}
+    weights = {i.name: i.dims for i in net.graph.initializer}
+    convolutions = [node for node in net.graph.node if node.op_type == "Conv"]
+    return sum(math.prod(weights[n.input[1]]) * math.prod(d.dim_value for d in known[n.output[0]][2:]) for n in convolutions)
+
+
+def memory_of(kind: str) -> dict[str, Any]:
+    """4K pictures through two lanes in three shots, each of which is measured first: ms a picture, and MiB at most."""
+    width, height = LARGE
+    picture = sample(width, height, 1)[0]
+    if MEMORY[kind] is not None:
+        from vidstyle.stylizers import sessions
+
+        sessions._sharing_memory = MEMORY[kind]  # type: ignore[assignment]
+    stylizer: Any = OnnxStylizer(find_style(STYLE), "cpu")
+    times = []
+    with ThreadPoolExecutor(stylizer.lanes) as lanes:
+        for _ in range(3):
+            stylizer = stylizer.for_shot([picture])
+            began = time.perf_counter()
+            list(lanes.map(stylizer.stylize, [[picture]] * 4))
+            times.append((time.perf_counter() - began) / 4)
+    peak = next(x for x in Path("/proc/self/status").read_text().splitlines() if x.startswith("VmHWM"))
+    return {"ms": round(1000 * statistics.median(times)), "peak_mib": int(peak.split()[1]) // 1024}
+
+
+MEMORY: dict[str, Callable[[Any], Any] | None] = {"each session its own": lambda options: options, "shared (ours)": None}
+
+
+def memory(rounds: int) -> dict[str, Any]:
+    """`memory_of` each kind, in processes of their own."""
+    command = [sys.executable, "-m", "tools.bench.cpu", "--memory"]
+    told = {kind: subprocess.run([*command, kind], check=True, capture_output=True, text=True).stdout for kind in MEMORY}
+    return {kind: json.loads(text.splitlines()[-1]) for kind, text in told.items()}
+
+
+def learning(size: tuple[int, int], rounds: int) -> dict[str, Any]:
+    """Milliseconds until a shot's statistics are known, by one picture at a time and by one on each core."""
+    pictures, cores = sample(*size, 8), len(os.sched_getaffinity(0))
+    one, each = (OnnxStylizer(find_style(STYLE), "cpu", lanes=lanes, cores=lanes) for lanes in (1, cores))
+    ways = {"one after the other": one, "side by side (ours)": each}
+    return interleaved({name: partial(stylizer.for_shot, pictures) for name, stylizer in ways.items()}, rounds, 1)
+
+
+def lanes(rounds: int) -> dict[str, Any]:
+    """Frames a second from file to file by how the cores are divided: pictures at once, threads for each, pictures a batch."""
+    cores = len(os.sched_getaffinity(0))
+    splits = [(1, cores, 1), (cores, 1, 1), (cores, 1, 2), (cores, 1, 4), (cores + 1, 1, 1), (cores, 2, 1), (1, cores, 4)]
+    clip = ROOT / "samples" / "boat.mp4"
+    found: dict[str, list[float]] = {"x".join(map(str, split)): [] for split in splits}
+    with tempfile.TemporaryDirectory() as name:
+        output = Path(name) / "painted.mp4"
+        for _ in range(max(1, rounds // 2)):
+            for way, (at_once, threads, batch) in zip(found, splits, strict=True):
+                stylizer = OnnxStylizer(find_style(STYLE), "cpu", lanes=at_once, cores=at_once * threads)
+                began = time.perf_counter()
+                result = convert(str(clip), output, stylizer, ConvertOptions(batch_size=batch, overwrite=True))
+                found[way].append(result.frames / (time.perf_counter() - began))
+    return {"lanes x threads x batch, fps": {way: round(statistics.median(fps), 1) for way, fps in found.items()}}
+
+
+def backends(size: tuple[int, int], rounds: int) -> dict[str, Any]:
+    """ONNX Runtime and torch, all cores: ms a picture, and levels off."""
+    from vidstyle.stylizers.torch import load_torch_stylizer
+
+    pictures, path = sample(*size, 8), find_style(STYLE)
+    both = [OnnxStylizer(path, "cpu"), load_torch_stylizer(path, "cpu")]
+    shots = {stylizer.describe(): stylizer.for_shot(pictures) for stylizer in both}
+    with ExitStack() as stack:
+        ways = {}
+        for name, shot in shots.items():
+            lanes = stack.enter_context(ThreadPoolExecutor(shot.lanes))
+            ways[name] = partial(painted_by, shot, pictures, lanes)
+        ms = {name: round(t / len(pictures), 2) for name, t in interleaved(ways, rounds, 1).items()}
+    first, second = (shot.stylize(pictures[:1]) for shot in shots.values())
+    return {"ms": ms, "levels_off": levels_off(second, first)}
+
+
+def precisions_of(rounds: int) -> dict[str, float]:
+    """The net in torch on one thread, in single and in half precision: ms a picture."""
+    import torch
+
+    from vidstyle.networks.export import load_net
+    from vidstyle.stylizers.torch_cuda import plain
+
+    torch.set_num_threads(1)
+    net = plain(load_net(find_style(STYLE))[0].eval())
+    shape = (1, 3, SIZES[0][1] + 2 * MARGIN, SIZES[0][0] + 2 * MARGIN)
+    ways = {}
+    for kind in (torch.float32, torch.bfloat16):
+        of_kind = copy.deepcopy(net).to(kind).to(memory_format=torch.channels_last)
+        ways[str(kind).removeprefix("torch.")] = partial(
+            of_kind, torch.rand(shape).to(kind).to(memory_format=torch.channels_last)
+        )
+    with torch.inference_mode():
+        return interleaved(ways, rounds)
+
+
+def precisions(rounds: int) -> dict[str, Any]:
+    """`precisions_of` with the instructions that oneDNN is held to."""
+    found = {}
+    for limit, title in INSTRUCTIONS.items():
+        command, held = (
+            [sys.executable, "-m", "tools.bench.cpu", "--precisions", str(rounds)],
+            {**os.environ, "ONEDNN_MAX_CPU_ISA": limit},
+        )
+        told = subprocess.run(command, check=True, capture_output=True, text=True, env=held).stdout
+        found[title] = json.loads(told.splitlines()[-1])
+    return found
+
+
+def painted_by(stylizer: Stylizer, pictures: list[Pixels], lanes: ThreadPoolExecutor) -> list[Pixels]:
+    return list(lanes.map(stylizer.stylize, [[picture] for picture in pictures]))
+
+
+def by_size(part: Callable[[tuple[int, int], int], dict[str, Any]]) -> Callable[[int], dict[str, Any]]:
+    return lambda rounds: {f"{size[0]}x{size[1]}": part(size, rounds) for size in SIZES}
+
+
+PARTS: dict[str, Callable[[int], dict[str, Any]]] = {
+    "graphs": by_size(graphs),
+    "arithmetic": arithmetic,
+    "memory": memory,
+    "learning": by_size(learning),
+    "lanes": lanes,
+    "backends": by_size(backends),
+    "precisions": precisions,
+}
+
+
+if __name__ == "__main__":
+    main()

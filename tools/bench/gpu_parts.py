@@ -1,0 +1,177 @@
+"""The figures of `bench_gpu.py`, part by part: here those of whole conversions, those of nets alone are in `gpu_nets.py`."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, suppress
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from tools.bench.gpu_networks import (
+    RATE,
+    STYLE,
+    Bench,
+    Figure,
+    Measurement,
+    environment,
+    load,
+    net_of,
+    sessions_alone,
+    torch_alone,
+)
+
+
+class Copying:
+    """Paints nothing: what is left is decoding and encoding."""
+
+    lanes = 1
+
+    def stylize(self, pictures: Sequence[np.ndarray]) -> np.ndarray:
+        return np.stack(pictures)
+
+    def for_shot(self, pictures: object) -> Copying:
+        return self
+
+    def at(self, seconds: float) -> Copying:
+        return self
+
+    def describe(self) -> str:
+        return "a copy"
+
+
+def encoders(bench: Bench) -> dict[str, Any]:
+    from vidstyle.core.options import EncodeOptions
+
+    return {"libx264": EncodeOptions()} | ({"hardware": EncodeOptions(codec="h264", hardware=True)} if bench.on_card else {})
+
+
+def converted(bench: Bench, size: str, stylizer: Any, encode: Any, batch: int) -> Figure:
+    """A whole conversion."""
+    from vidstyle.conversion.convert import convert
+    from vidstyle.core.options import ConvertOptions
+
+    output = bench.folder / f"{os.getpid()}.mp4"
+    began = time.perf_counter()
+    result = convert(str(bench.clip(size)), output, stylizer, ConvertOptions(encode=encode, batch_size=batch, overwrite=True))
+    took = time.perf_counter() - began
+    output.unlink()
+    return {"fps": round(result.frames / took, 1), "times real time": round(result.frames / took / RATE, 2)}
+
+
+def end_to_end(bench: Bench) -> Iterator[Measurement]:
+    """Whole conversions by both engines, and without a net; the figures to compare are those of one size and encoder."""
+    stylizers: dict[str, Any] = {"without a net": Copying()}
+    for backend in ("onnx", "torch"):
+        with suppress(Exception):  # told by the parts of the net
+            stylizers[backend] = load(bench, backend)
+    for size in bench.sizes:
+        for encoder, encode in encoders(bench).items():
+            for name, stylizer in stylizers.items():
+                for batch in (1, 4) if name != "without a net" else (1,):
+                    yield (
+                        f"{size} {encoder} {name} batch {batch}",
+                        lambda s=size, e=encode, n=stylizer, b=batch: converted(bench, s, n, e, b),
+                    )
+
+
+def codec(bench: Bench) -> Iterator[Measurement]:
+    """Decoding alone, on the processor and on the card; encoding alone."""
+    from vidstyle.sinks import open_video_sink
+    from vidstyle.sources.video import VideoSource
+
+    def decode(size: str, card: str | None) -> Figure:
+        with closing(VideoSource(str(bench.clip(size)), card=card)) as source:
+            began = time.perf_counter()
+            count = sum(1 for _ in source.frames())
+            on_card = source._decoding._on_card is not None
+            return {"fps": round(count / (time.perf_counter() - began), 1), "on the card": on_card}
+
+    def encode(size: str, options: Any) -> Figure:
+        with closing(VideoSource(str(bench.clip(size)))) as source:
+            frames = list(islice(source.frames(), 60))
+            info = source.info
+        output = bench.folder / f"{os.getpid()}.mp4"
+        began = time.perf_counter()
+        with closing(open_video_sink(output, info, options, overwrite=True)) as sink:
+            for frame in frames:
+                sink.write(frame)
+            sink.publish()
+        return {"fps": round(len(frames) / (time.perf_counter() - began), 1)}
+
+    for size in bench.sizes:
+        yield f"{size} decoding", lambda s=size: decode(s, None)
+        if bench.on_card:
+            yield f"{size} decoding on the card", lambda s=size: decode(s, bench.device.partition(":")[2] or "0")
+        for name, options in encoders(bench).items():
+            yield f"{size} encoding with {name}", lambda s=size, o=options: encode(s, o)
+
+
+def peer(bench: Bench) -> Iterator[Measurement]:
+    """The known tools' way: all frames decoded, the full net with norms of each frame in torch, one by one, then encoded."""
+    from tools.bench.peers import in_torch
+    from vidstyle.networks.device import find_device
+    from vidstyle.networks.transformer_net import TransformerNet
+    from vidstyle.sinks import open_video_sink
+    from vidstyle.sources import open_source
+
+    paint = in_torch(TransformerNet().eval(), find_device(bench.device))
+
+    def figure(size: str, options: Any) -> Figure:
+        count, output = max(4, bench.frames(size) // 6), bench.folder / f"{os.getpid()}.mp4"
+        with closing(open_source(str(bench.clip(size)))) as source:
+            info = source.info
+            paint(np.zeros((info.height, info.width, 3), np.uint8))
+            began = time.perf_counter()
+            frames = list(islice(source.frames(), count))
+            painted = [replace(frame, pixels=paint(frame.pixels[..., ::-1])[..., ::-1]) for frame in frames]
+            netted = time.perf_counter()
+            with closing(open_video_sink(output, info, options, overwrite=True)) as sink:
+                for frame in painted:
+                    sink.write(frame)
+                sink.publish()
+        took = time.perf_counter() - began
+        return {"fps": round(len(frames) / took, 2), "fps without encoding": round(len(frames) / (netted - began), 2)}
+
+    for size in bench.sizes:
+        for name, options in encoders(bench).items():
+            yield f"{size} {name}", lambda s=size, o=options: figure(s, o)
+
+
+def start_up(bench: Bench) -> Iterator[Measurement]:
+    """Whole commands, from nothing: the second one finds what the first one remembered."""
+    size = next(iter(bench.sizes))
+
+    def run(*arguments: str) -> Figure:
+        began = time.perf_counter()
+        done = subprocess.run([sys.executable, "-m", "vidstyle", *arguments], capture_output=True, text=True, env=environment())
+        if done.returncode:
+            raise RuntimeError(done.stderr.strip() or f"exit code {done.returncode}")
+        return {"seconds": round(time.perf_counter() - began, 2), "said": done.stderr.partition("\n")[0]}
+
+    yield "--help", lambda: run("--help")
+    for backend in ("onnx", "torch", "auto", "auto"):
+        chosen = ("--device", bench.device, "--backend", backend, "--progress", "none", "--overwrite")
+        output = str(bench.folder / "start.mp4")
+        command = (str(bench.clip(size)), "--style", STYLE, "--sample", "0.2", "-o", output, *chosen)
+        yield f"0.2 s of {size} with {backend}", lambda command=command: run(*command)
+
+
+PARTS: dict[str, tuple[str, Callable[[Bench], Iterator[Measurement]]]] = {
+    "net-onnx": ("net", net_of("onnx")),
+    "net-torch": ("net", net_of("torch")),
+    "conversions": ("end to end", end_to_end),
+    "codec": ("codec", codec),
+    "peer": ("peer", peer),
+    "start": ("start-up", start_up),
+    "sessions": ("net", sessions_alone),
+    "torch": ("net", torch_alone(compiled=False)),
+    "compiled": ("net", torch_alone(compiled=True)),
+}
+"""Name -> where its figures go, and what it measures; the most wanted first."""

@@ -1,0 +1,120 @@
+"""A clip painted by its keyframes: how long it takes, how steady it is, and how near to the painting it stays.
+
+    python -m tools.bench.keyframes --clip bikes.mp4 --clip ... --painting starry_night.jpg --judge vgg19_normalised_conv3_1.pth
+
+Each clip is scaled to 640x360 (or its own shape at width 640), ten seconds at most, and painted by `vidstyle keyframes` in a
+process of its own, once from nothing, timed as a whole, and once more with the other propagation. 16 frames from the middle
+are also painted each on its own, as keyframes are painted without a neighbour. Steadiness is the warping error of Lai et al.
+2018 (`vidstyle.temporal.metrics`) over those frames, less the input's own; the style distance is the relative squared error of
+Gram matrices at relu1_1, relu2_1 and relu3_1 over three sizes (that of tools/bench/quality.py), of the keyframes as they
+were painted and of five frames between keyframes, read back from the output.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from tools.bench.quality import Judge
+from tools.bench.speed import machine
+from vidstyle.core.frames import Pixels
+from vidstyle.core.options import PaintOptions
+from vidstyle.sources import open_source
+from vidstyle.studio.optimize.image_optimizer import Painter
+from vidstyle.studio.perceptual.encoder import load_encoder
+from vidstyle.studio.style_images import read_painting
+from vidstyle.studio.training.photos import read_image
+from vidstyle.temporal.metrics import WarpingError
+
+ROOT = Path(__file__).resolve().parents[2]
+WIDTH, SECONDS, FRAMES = 640, 10, 16
+PROPAGATIONS = ("warp", "net")
+
+
+def frames_of(path: Path) -> list[Pixels]:
+    """All frames of a video."""
+    with closing(open_source(str(path))) as source:
+        return [frame.pixels for frame in source.frames()]
+
+
+def unsteadiness(sources: Sequence[Pixels], painted: Sequence[Pixels]) -> float:
+    """Warping error of `painted` over that of `sources`."""
+    meter = WarpingError()
+    for source, picture in zip(sources, painted, strict=True):
+        meter.add(source, picture)
+    return meter.painted - meter.source
+
+
+def measure(clip: Path, painting: Path, judge: Path, scratch: Path) -> dict[str, Any]:
+    """Figures of one clip."""
+    small = scratch / f"{clip.stem}.mp4"
+    scale = ["-t", str(SECONDS), "-vf", f"scale={WIDTH}:-2", "-an", "-crf", "10", "-pix_fmt", "yuv420p"]
+    subprocess.run(["ffmpeg", "-loglevel", "error", "-i", clip, *scale, small], check=True)
+    sources, found = frames_of(small), dict[str, Any]()
+    outputs = {}
+    for how in PROPAGATIONS:
+        out, work = scratch / f"{clip.stem}.{how}.mp4", scratch / f"{clip.stem}.work"
+        command = [sys.executable, "-m", "vidstyle", "keyframes", small, "--style", painting, "-o", out, "--work", work]
+        began = time.monotonic()
+        subprocess.run([*command, "--propagation", how, "--crf", "10"], check=True)
+        found.setdefault("minutes", (time.monotonic() - began) / 60)
+        outputs[how] = frames_of(out)
+    plan = json.loads((work / "keyframes.json").read_text())
+    keyframes = plan["keyframes"]
+    found |= {"frames": len(sources), "size": f"{sources[0].shape[1]}x{sources[0].shape[0]}", "shots": len(plan["shots"])}
+    found["keyframes"] = len(keyframes)
+    first = max(s for s in plan["shots"] if s <= max(0, len(sources) // 2 - FRAMES))
+    first = max(first, len(sources) // 2 - FRAMES)
+    part = slice(first, first + FRAMES)
+    painter, alone = Painter([read_painting(painting)], PaintOptions()), []
+    for frame in sources[part]:
+        *_, last = painter.paint(frame)
+        alone.append(painter.finished(frame, last))
+    found["excess_warping_error_each_alone"] = unsteadiness(sources[part], alone)
+    net = Judge(load_encoder(judge))
+    target = net.grams(read_image(painting))
+
+    def style_distance(pictures: dict[int, Pixels]) -> float:
+        return float(np.mean([net.distances(sources[n], picture, target)["style"] for n, picture in pictures.items()]))
+
+    drawn = keyframes[:: max(1, len(keyframes) // 5)]
+    found["style_distance_keyframes"] = style_distance({n: read_image(work / "painted" / f"{n:06}.png") for n in drawn})
+    between = [n for n in range(len(sources)) if n not in keyframes]
+    chosen = between[:: max(1, len(between) // 5)][:5]
+    for how, frames in outputs.items():
+        found[f"excess_warping_error_{how}"] = unsteadiness(sources[part], frames[part])
+        found[f"style_distance_{how}"] = style_distance({n: frames[n] for n in chosen})
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--clip", type=Path, action="append", required=True)
+    parser.add_argument("--painting", type=Path, required=True)
+    parser.add_argument("--judge", type=Path, required=True, help="AdaIN's normalised VGG-19")
+    parser.add_argument("--out", type=Path, default=ROOT / "tools" / "bench" / "results" / "keyframes.json")
+    args = parser.parse_args()
+    clips = " ".join(f"--clip {c.name}" for c in args.clip)
+    command = f"python -m tools.bench.keyframes {clips} --painting {args.painting.name} --judge {args.judge.name}"
+    results: dict[str, Any] = {"command": command, "machine": machine(torch.get_num_threads()), "clips": {}}
+    with tempfile.TemporaryDirectory() as scratch:
+        for clip in args.clip:
+            found = measure(clip, args.painting, args.judge, Path(scratch))
+            results["clips"][clip.name] = found
+            print(clip.name, found, flush=True)
+            args.out.write_text(json.dumps(results, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

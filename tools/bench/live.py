@@ -1,0 +1,160 @@
+"""`vidstyle live` as a person runs it: a real window on a virtual screen, a network camera, keys, for ten minutes.
+
+    python -m tools.bench.live [--minutes 10] [--size 640x360] [--fps 30] [--output tools/bench/results/live.json]
+
+Needs Xvfb and xdotool. The camera (tests/support/mjpeg_camera.py, playing samples/boat.mp4), the virtual screen and the window share
+the machine's cores, so what a real screen and a real camera would do elsewhere is counted too. Latency is from the moment a
+frame has arrived to the moment the window has drawn it, as the overlay tells it. A style is switched every ten seconds, all
+through the run; a second with a switch must show as many pictures as any other.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import queue
+import shlex
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from tests.support.mjpeg_camera import MjpegCamera, clip_pictures, encoded
+from tests.support.virtual_screen import virtual_screen
+from tools.bench.speed import machine
+from vidstyle.styles.catalog import all_styles
+
+ROOT = Path(__file__).resolve().parents[2]
+SAMPLE = ROOT / "samples" / "boat.mp4"
+SWITCH_SECONDS = 10
+STARTS = 5
+WARM_UP_SECONDS = 2
+
+
+class Live:
+    """A running `vidstyle live` and the events it tells."""
+
+    def __init__(self, url: str, display: str, folder: str) -> None:
+        self._env = {**os.environ, "DISPLAY": display}
+        command = [sys.executable, "-m", "vidstyle", "live", url, "--allow-network", "--microphone", "none", "--progress", "json"]
+        self.began = time.monotonic()
+        self.process = subprocess.Popen([*command, "--folder", folder], env=self._env, stderr=subprocess.PIPE, text=True)
+        self.events: queue.SimpleQueue[tuple[float, dict[str, Any]]] = queue.SimpleQueue()
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.events.put((time.monotonic(), json.loads(line)))
+
+    def wait_for(self, event: str) -> tuple[float, dict[str, Any]]:
+        """When the next event of this kind came, and the event."""
+        while True:
+            at, told = self.events.get(timeout=60)
+            if told["event"] == event:
+                return at, told
+
+    def key(self, name: str) -> None:
+        """Type a key in the window."""
+        search = ["xdotool", "search", "--onlyvisible", "--name", "^vidstyle$", "key", "--window", "%1", name]
+        subprocess.run(search, env=self._env, check=True, capture_output=True)
+
+    def resident_mib(self) -> float:
+        """Resident memory of the window's process."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(status.split("VmRSS:")[1].split()[0]) / 1024
+
+
+def seconds_to_first_picture(url: str, display: str, folder: str) -> list[float]:
+    """From starting the command to the first painting on the screen."""
+    found = []
+    for _ in range(STARTS):
+        run = Live(url, display, folder)
+        at, _ = run.wait_for("first")
+        found.append(round(at - run.began, 3))
+        run.key("q")
+        run.process.wait(30)
+    return found
+
+
+def long_run(url: str, display: str, folder: str, minutes: float) -> dict[str, Any]:
+    """Figures of a run with a switch of style every ten seconds; the first seconds, which choose the size, are left out."""
+    run = Live(url, display, folder)
+    run.wait_for("first")
+    laps, memory = [], []
+    for second in range(WARM_UP_SECONDS + round(minutes * 60)):
+        if second >= WARM_UP_SECONDS and second % SWITCH_SECONDS == 0:
+            run.key("n")
+        _, lap = run.wait_for("progress")
+        if second >= WARM_UP_SECONDS:
+            laps.append({**lap, "switch": second % SWITCH_SECONDS == 0})
+            if second % SWITCH_SECONDS == SWITCH_SECONDS // 2:
+                memory.append(round(run.resident_mib(), 1))
+        if second % 60 == 59:
+            print(f"{second + 1} s: {lap['fps']} fps, {memory[-1]} MiB", flush=True)
+    run.key("q")
+    _, total = run.wait_for("total")
+    code = run.process.wait(30)
+    assert code == 0, code
+    plain, switches = ([lap for lap in laps if lap["switch"] == kind] for kind in (False, True))
+    third = len(memory) // 3
+    return {
+        "seconds": len(laps),
+        "fps": round(sum(lap["shown"] for lap in laps) / sum(lap["seconds"] for lap in laps), 2),
+        "fps_worst_second": min(lap["fps"] for lap in laps),
+        "inference_heights": sorted({lap["height"] for lap in laps}),
+        "latency_median_ms": round(1000 * total["latency_median"]),
+        "latency_p99_ms": round(1000 * total["latency_p99"]),
+        "longest_gap_ms": round(1000 * max(lap["longest_gap"] for lap in laps)),
+        "camera_frames": sum(lap["captured"] for lap in laps),
+        "shown": sum(lap["shown"] for lap in laps),
+        "style_switches": len(switches),
+        "fps_in_seconds_with_a_switch": round(statistics.mean(lap["fps"] for lap in switches), 2),
+        "fps_in_other_seconds": round(statistics.mean(lap["fps"] for lap in plain), 2),
+        "longest_gap_with_a_switch_ms": round(1000 * max(lap["longest_gap"] for lap in switches)),
+        "frames_not_shown_with_a_switch": sum(lap["missed"] for lap in switches),
+        "frames_not_shown_otherwise": sum(lap["missed"] for lap in plain),
+        "memory_mib": memory,
+        "memory_last_third_over_first": round(statistics.mean(memory[-third:]) / statistics.mean(memory[:third]), 3)
+        if third
+        else None,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--size", default="640x360")
+    parser.add_argument("--fps", type=float, default=30.0)
+    parser.add_argument("--output", type=Path, default=ROOT / "tools" / "bench" / "results" / "live.json")
+    args = parser.parse_args()
+    width, height = (int(n) for n in args.size.split("x"))
+    jpegs = encoded(clip_pictures(SAMPLE, width, height))
+    with (
+        virtual_screen(1280, 800) as display,
+        closing(MjpegCamera(jpegs, args.fps)) as camera,
+        tempfile.TemporaryDirectory() as folder,
+    ):
+        starts = seconds_to_first_picture(camera.url, display, folder)
+        print("first picture after", starts, flush=True)
+        figures = long_run(camera.url, display, folder, args.minutes)
+    result = {
+        "command": shlex.join(["python", "-m", "tools.bench.live", *sys.argv[1:]]),
+        "machine": machine(len(os.sched_getaffinity(0))),
+        "camera": {"size": args.size, "fps": args.fps},
+        "styles": sorted(all_styles()),
+        "seconds_to_first_picture": starts,
+        **figures,
+    }
+    args.output.write_text(json.dumps(result, indent=1) + "\n")
+    print(json.dumps({k: v for k, v in result.items() if k != "memory_mib"}, indent=1))
+
+
+if __name__ == "__main__":
+    main()

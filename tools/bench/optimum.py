@@ -1,0 +1,89 @@
+"""How good a painting can be by the judge's own measures: Gatys et al. 2015 with exactly its losses.
+
+    L(x) = style distance + 0.1 content distance
+
+The pixels of a picture are optimised, from the net's painting on: what is left between the net's loss and this one is what
+a net has to gain. From coarse to fine: at half size first, where the judge's half and quarter sizes are cheap to see, then
+at full size.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from copy import deepcopy
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tools.bench.judge import BROAD, LAYERS, SCALES, Judge, as_tensor, relative_error, shrunk
+from vidstyle.core.frames import Pixels
+from vidstyle.networks.device import bfloat16_is_fast
+from vidstyle.studio.perceptual.encoder import Features, gram_matrix
+
+CONTENT_WEIGHT = 0.1
+STAGES = ((2, 50, 0.04), (1, 25, 0.03))
+"""How much smaller, steps, learning rate."""
+BETAS = (0.9, 0.99)
+
+
+def total(distances: dict[str, float]) -> float:
+    """L of what `Judge.distances` found."""
+    return distances["style"] + CONTENT_WEIGHT * distances["content"]
+
+
+def optimum(judge: Judge, source: Pixels, painted: Pixels, painting: Sequence[Features]) -> tuple[Pixels, dict[str, float]]:
+    """The best painting of `source`, (H, W, 3) uint8 RGB, that is found from `painted` on, and its distances.
+
+    `painting` is what `Judge.grams` gives. Judged in float32 and as whole numbers, like any other; never worse than
+    `painted`.
+    """
+    content, x = as_tensor(source), as_tensor(painted)
+    candidates = [painted]
+    for scale, steps, rate in STAGES:
+        small = shrunk(x, scale)
+        better = _optimised(_Loss(judge, shrunk(content, scale), painting, scale), small, steps, rate)
+        change = better - small
+        x = (x + (F.interpolate(change, size=x.shape[2:], mode="bicubic") if scale > 1 else change)).clamp(0, 1)
+        candidates.append((x[0].permute(1, 2, 0) * 255).round().to(torch.uint8).numpy())
+    judged = [(picture, judge.distances(source, picture, painting)) for picture in candidates]
+    return min(judged, key=lambda pair: total(pair[1]))
+
+
+class _Loss:
+    """L of pictures `scale` times smaller, at the judge's sizes from there on."""
+
+    def __init__(self, judge: Judge, content: Tensor, painting: Sequence[Features], scale: int) -> None:
+        self._precision = torch.bfloat16 if bfloat16_is_fast(content.device) else torch.float32
+        self._encoder = deepcopy(judge.encoder).to(self._precision, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._scales = [s // scale for s in SCALES if s >= scale]
+        self._grams = painting[len(SCALES) - len(self._scales) :]
+        with torch.no_grad():
+            self._content = [features[BROAD].float() for features in self._features(content)]
+
+    def _features(self, x: Tensor) -> list[Features]:
+        x = x.to(self._precision, memory_format=torch.channels_last)
+        return [self._encoder(shrunk(x, s), LAYERS) for s in self._scales]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        terms = []
+        for found, grams, content in zip(self._features(x), self._grams, self._content, strict=True):
+            style = torch.stack([relative_error(gram_matrix(found[k]), grams[k]) for k in LAYERS]).mean()
+            terms.append(style + CONTENT_WEIGHT * relative_error(found[BROAD].float(), content))
+        return torch.stack(terms).mean()
+
+
+def _optimised(loss: _Loss, start: Tensor, steps: int, rate: float) -> Tensor:
+    """`start` after so many steps of Adam, whose rate goes down to zero along a cosine."""
+    x = start.clone().requires_grad_()
+    optimizer = torch.optim.Adam([x], rate, BETAS)
+    for step in range(steps):
+        optimizer.param_groups[0]["lr"] = rate * (1 + math.cos(math.pi * step / steps)) / 2
+        optimizer.zero_grad()
+        # Times the number of pixels: a plain gradient would sink to Adam's epsilon.
+        (loss(x) * x.shape[2] * x.shape[3]).backward()
+        optimizer.step()
+        with torch.no_grad():
+            x.clamp_(0, 1)
+    return x.detach()

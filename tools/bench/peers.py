@@ -1,0 +1,208 @@
+"""How the known tools stylise a video, to be measured beside ours: the full TransformerNet, frame by frame, all in memory.
+
+The net is untrained, for its speed does not depend on its weights. Each way decodes the whole clip with OpenCV, then paints
+frame after frame, then encodes with PyAV and the settings that vidstyle has by default.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import nn
+
+from vidstyle.core.options import EncodeOptions
+from vidstyle.networks.transformer_net import Residual, TransformerNet
+from vidstyle.sinks.encoders import encoder_options, find_encoder
+
+Painter = Callable[[np.ndarray], np.ndarray]
+"""A picture (H, W, 3) uint8 BGR, as OpenCV decodes it, painted."""
+
+MEANS = (103.939, 116.779, 123.68)
+"""Of blue, green and red, taken off and put back as in OpenCV's sample."""
+
+LABELS = {
+    "onnxruntime": "full TransformerNet, ONNX Runtime",
+    "onnxruntime_folded": "full TransformerNet, ONNX Runtime, norms folded",
+    "torch_eager": "full TransformerNet, torch eager",
+    "opencv_dnn": "full TransformerNet, OpenCV DNN",
+}
+
+
+@dataclass
+class Peer:
+    """One way of doing it. `paint` None: it does not work here, for the reason `trouble`."""
+
+    paint: Painter | None
+    trouble: str = ""
+    rounds: dict[str, list[tuple[float, float, int]]] = field(default_factory=dict)
+    """Size -> seconds in all, seconds in the net, frames; a tuple a round."""
+
+    def convert(self, clip: Path, output: Path, size: str) -> None:
+        """Convert `clip` and note how long it took, after a frame that does not count: the first one is slow, and clips short."""
+        if self.paint is None:
+            return
+        self.paint(decoded(clip)[0][0])
+        began = time.perf_counter()
+        frames, rate = decoded(clip)
+        netted = time.perf_counter()
+        painted = [self.paint(frame) for frame in frames]
+        net = time.perf_counter() - netted
+        encode(painted, output, rate)
+        self.rounds.setdefault(size, []).append((time.perf_counter() - began, net, len(frames)))
+
+    def result(self, size: str) -> dict[str, Any]:
+        """Medians of a size; the reason where there are none."""
+        if self.paint is None:
+            return {"trouble": self.trouble}
+        rounds, count = self.rounds[size], self.rounds[size][0][2]
+        seconds, net = (statistics.median(r[i] for r in rounds) for i in (0, 1))
+        return {"frames": count, "rounds": len(rounds), "fps": round(count / seconds, 3), "net_ms": round(1000 * net / count, 2)}
+
+
+def decoded(clip: Path) -> tuple[list[np.ndarray], Fraction]:
+    """All frames of `clip`, BGR, and its rate."""
+    capture, frames = cv2.VideoCapture(str(clip)), []
+    rate = Fraction(capture.get(cv2.CAP_PROP_FPS)).limit_denominator(1001)
+    while True:
+        read, frame = capture.read()
+        if not read:
+            break
+        frames.append(frame)
+    capture.release()
+    return frames, rate
+
+
+def encode(frames: list[np.ndarray], output: Path, rate: Fraction) -> None:
+    """BGR frames into a video, with the encoder and the settings that are vidstyle's defaults."""
+    encoder = find_encoder(EncodeOptions(), ".mp4")
+    with av.open(str(output), "w") as container:
+        stream = container.add_stream(encoder.name, rate=rate, options=encoder_options(encoder, EncodeOptions()))
+        stream.height, stream.width = frames[0].shape[:2]
+        stream.pix_fmt = encoder.formats[0]
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), "bgr24")))
+        container.mux(stream.encode(None))
+
+
+def make_peers(folder: Path) -> dict[str, Peer]:
+    """All of them, with the same weights; their models are written into `folder`."""
+    torch.manual_seed(0)
+    net = TransformerNet().eval()
+    norms, folded = folder / "peer.onnx", folder / "peer-folded.onnx"
+    onnx.save(plain_model(net, folded=False), norms)
+    onnx.save(plain_model(net, folded=True), folded)
+    return {
+        "onnxruntime": Peer(in_onnxruntime(norms)),
+        "onnxruntime_folded": Peer(in_onnxruntime(folded)),
+        "torch_eager": Peer(in_torch(net)),
+        "opencv_dnn": in_opencv(norms),
+    }
+
+
+def in_torch(net: nn.Module, device: torch.device = torch.device("cpu")) -> Painter:
+    """As pytorch/examples does it."""
+    net.to(device)
+    for module in net.modules():
+        if isinstance(module, nn.InstanceNorm2d):
+            module.train()  # statistics of the frame itself
+            module.track_running_stats, module.running_mean, module.running_var = False, None, None
+
+    @torch.no_grad()
+    def paint(frame: np.ndarray) -> np.ndarray:
+        rgb = np.ascontiguousarray(frame[..., ::-1])
+        x = torch.from_numpy(rgb).to(device).permute(2, 0, 1).unsqueeze(0).float().div(255)
+        y = net(x)[0].mul(255).clamp(0, 255)
+        return np.asarray(y.permute(1, 2, 0).to(torch.uint8).cpu().numpy()[..., ::-1])
+
+    return paint
+
+
+def in_onnxruntime(model: Path) -> Painter:
+    """ONNX Runtime as it is by default."""
+    session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
+
+    def paint(frame: np.ndarray) -> np.ndarray:
+        x = np.ascontiguousarray(frame[None, ..., ::-1].transpose(0, 3, 1, 2), np.float32)
+        (y,) = session.run(None, {"x": x})
+        return np.asarray(np.clip(y[0], 0, 255).transpose(1, 2, 0).astype(np.uint8)[..., ::-1])
+
+    return paint
+
+
+def in_opencv(model: Path) -> Peer:
+    """OpenCV's DNN, as its sample of fast neural style uses it."""
+    try:
+        net = cv2.dnn.readNetFromONNX(str(model))
+
+        def paint(frame: np.ndarray) -> np.ndarray:
+            height, width = frame.shape[:2]
+            net.setInput(cv2.dnn.blobFromImage(frame, 1.0, (width, height), MEANS, swapRB=False, crop=False))
+            y = net.forward().reshape(3, height, width) + np.array(MEANS, np.float32)[:, None, None]
+            return np.asarray(np.clip(y, 0, 255).transpose(1, 2, 0).astype(np.uint8))
+
+        paint(np.zeros((64, 64, 3), np.uint8))
+    except cv2.error as error:
+        return Peer(None, str(error).strip().splitlines()[0])
+    return Peer(paint)
+
+
+def plain_model(net: TransformerNet, folded: bool) -> onnx.ModelProto:
+    """The net as its users export it: float (N, 3, H, W) in 0..255 to the same; norms of the frame itself, or `folded` ones that
+    ONNX Runtime makes part of the convolutions."""
+    nodes: list[onnx.NodeProto] = []
+    constants: list[onnx.TensorProto] = []
+
+    def constant(array: np.ndarray) -> str:
+        constants.append(numpy_helper.from_array(array, f"c{len(constants)}"))
+        return constants[-1].name
+
+    def op(kind: str, *inputs: str, **attributes: Any) -> str:
+        nodes.append(helper.make_node(kind, inputs, [f"t{len(nodes)}"], **attributes))
+        return nodes[-1].output[0]
+
+    def add(module: nn.Module, x: str) -> str:
+        if isinstance(module, nn.Sequential):
+            for part in module:
+                x = add(part, x)
+            return x
+        if isinstance(module, Residual):
+            return op("Add", x, add(module.body, x))
+        if isinstance(module, nn.Conv2d):
+            scale = (1 / 255 if module.in_channels == 3 else 1) * (255 if module.out_channels == 3 else 1)
+            weights = [constant(module.weight.detach().numpy() * np.float32(scale))]
+            if module.bias is not None:
+                weights.append(constant(module.bias.detach().numpy() * np.float32(255)))
+            shape = {"kernel_shape": module.kernel_size, "strides": module.stride, "pads": module.padding * 2}
+            return op("Conv", x, *weights, **shape)
+        if isinstance(module, nn.InstanceNorm2d):
+            parts = ["weight", "bias", *(["running_mean", "running_var"] if folded else [])]
+            kind = "BatchNormalization" if folded else "InstanceNormalization"
+            return op(kind, x, *(constant(getattr(module, p).detach().numpy()) for p in parts), epsilon=module.eps)
+        if isinstance(module, nn.Upsample):
+            how = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+            return op("Resize", x, "", constant(np.array([1, 1, 2, 2], np.float32)), **how)
+        assert isinstance(module, nn.ReLU)
+        return op("Relu", x)
+
+    y = "x"
+    for part in (net.encode, net.body, net.decode, net.paint):
+        y = add(part, y)
+    nodes[-1].output[0] = "y"
+    value, shape = helper.make_tensor_value_info, [1, 3, "h", "w"]
+    graph = helper.make_graph(
+        nodes, "peer", [value("x", TensorProto.FLOAT, shape)], [value("y", TensorProto.FLOAT, shape)], constants
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)

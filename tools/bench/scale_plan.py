@@ -1,0 +1,213 @@
+"""A plan on paper: what many hours of film take on 1, 8 and 64 GPUs, where it is waited for what, and what that costs.
+
+    python -m tools.bench.scale_plan [--hours 1000] [--net-fps 500 --net-fps 1000] [--price 2] ...
+
+Measured (tools/bench/cluster.py --only tasks, part `tasks` of tools/bench/results/cluster.json, on the CPU of that machine): CPU time
+of decoding, of looking for cuts, of encoding and of the conversion before it, a frame each; survey and join; the bytes of the
+output. Assumed, and parameters here: everything about GPUs, for none was at hand; how the films are; the price.
+
+A worker has one GPU and some cores. It decodes, paints and encodes side by side, so painting a frame takes
+
+    paint = max(1 / net fps, (decode + thumbnail + encode) / cores, with a card's encoder 1 / its fps)
+
+where with a card's encoder only the conversion is left of `encode` for the CPU. At each shot's beginning, while nothing is
+painted, its first four seconds are decoded, eight pictures measured, and the net is made ready anew:
+
+    shot = (4 s * rate * decode / cores + 8 / net fps + session) / frames of a shot
+
+A film that is divided is looked through first, `look = (decode + thumbnail) / cores`, and joined by the driver; one that is not
+is joined by its worker. So
+
+    divided: frame = look + paint + shot, beside it the driver's frames * join
+    whole:   frame = paint + shot + join
+
+and all takes frames * frame / GPUs, if so many drivers share the folder that none is at joining all the time, or has more parts
+coming in than its network carries.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from dataclasses import dataclass, fields
+from typing import Any
+
+from tools.bench.measurement import RESULTS
+
+SIZE = "1920x1080"
+LOOKED_AHEAD_SECONDS, SHOT_PICTURES = 4.0, 8
+"""vidstyle.conversion.convert.SHOT_SECONDS and SHOT_PICTURES: what a shot's statistics are taken from."""
+
+READS_OF_INPUT = {"survey": 1, "look through": 1, "paint": 1, "sound and the rest": 1}
+"""How often all bytes of the input are read, besides the beginnings of shots."""
+WRITES_OF_OUTPUT = {"segments": 1, "joined": 1, "index moved to the front": 1}
+READS_OF_OUTPUT = {"segments": 1, "index moved to the front": 1, "verified": 1}
+
+
+@dataclass(frozen=True)
+class Assumed:
+    """What was not measured."""
+
+    hours: float = 1000.0
+    film_hours: float = 1.0
+    rate: float = 25.0
+    input_mbit: float = 8.0
+    """A second, of the films."""
+    shot_seconds: float = 6.0
+    net_fps: tuple[float, ...] = (500.0, 1000.0)
+    """What the net alone paints on one GPU at 1920x1080."""
+    session_seconds: float = 0.2
+    """To make the net ready on a GPU for a shot."""
+    card_fps: float = 500.0
+    """What a card's encoder does at 1920x1080, where the card has one (A100 and H100 do not)."""
+    cores: tuple[int, ...] = (4, 16)
+    """For each GPU; vidstyle asks a cluster for 4."""
+    gpus: tuple[int, ...] = (1, 8, 64)
+    driver_gbit: float = 10.0
+    """A second, of a driver's network."""
+    price: float = 2.0
+    """Dollars for an hour of one GPU with its cores."""
+
+    @property
+    def frames(self) -> float:
+        return self.hours * 3600 * self.rate
+
+    @property
+    def films(self) -> float:
+        return self.hours / self.film_hours
+
+
+@dataclass(frozen=True)
+class Row:
+    """One way to equip workers."""
+
+    net_fps: float
+    cores: int
+    card: bool
+    paint: float
+    """Seconds a frame, as the others."""
+    shot: float
+    look: float
+    join: float
+    come: float
+    """For its part to come to the driver."""
+    bound: str
+    """What painting waits for."""
+
+    @property
+    def divided(self) -> float:
+        """Seconds of a worker for a frame of a film that is divided."""
+        return self.look + self.paint + self.shot
+
+    @property
+    def whole(self) -> float:
+        """The same for a film that is not."""
+        return self.paint + self.shot + self.join
+
+
+def rows(tasks: dict[str, Any], assumed: Assumed) -> list[Row]:
+    """All ways, from the measured part `tasks`."""
+    film = tasks["films"][SIZE]
+    cpu = {stage: ms / 1000 for stage, ms in film["cpu_ms_a_frame"].items()}
+    join = film["fits"]["join"]["seconds_a_frame"] + film["fits"]["join"]["seconds"] * assumed.films / assumed.frames
+    come = 8 * film["bytes_out"] / film["frames"] / (assumed.driver_gbit * 1e9)
+    ahead = min(LOOKED_AHEAD_SECONDS, assumed.shot_seconds) * assumed.rate * cpu["decode"]
+    found = []
+    for net in assumed.net_fps:
+        for cores, card in (*((c, False) for c in assumed.cores), (max(assumed.cores), True)):
+            limits = {
+                "the net": 1 / net,
+                "decoding and encoding": (cpu["decode"] + cpu["thumbnail"] + cpu["convert" if card else "encode"]) / cores,
+            }
+            if card:
+                limits["the card's encoder"] = 1 / assumed.card_fps
+            bound = max(limits, key=lambda what: limits[what])
+            shot = (ahead / cores + SHOT_PICTURES / net + assumed.session_seconds) / (assumed.shot_seconds * assumed.rate)
+            look = (cpu["decode"] + cpu["thumbnail"]) / cores
+            found.append(Row(net, cores, card, limits[bound], shot, look, join, come, bound))
+    return found
+
+
+def volumes(tasks: dict[str, Any], assumed: Assumed) -> dict[str, float]:
+    """Terabytes: of the input, of the output, and all that is read and written."""
+    film = tasks["films"][SIZE]
+    given = assumed.hours * 3600 * assumed.input_mbit / 8 / 1e6
+    made = assumed.frames * film["bytes_out"] / film["frames"] / 1e12
+    shots = min(LOOKED_AHEAD_SECONDS, assumed.shot_seconds) / assumed.shot_seconds
+    return {
+        "input": given,
+        "output": made,
+        "read": given * (sum(READS_OF_INPUT.values()) + shots) + made * sum(READS_OF_OUTPUT.values()),
+        "written": made * sum(WRITES_OF_OUTPUT.values()),
+    }
+
+
+def plan_table(tasks: dict[str, Any], assumed: Assumed = Assumed()) -> str:
+    """The plan in Markdown."""
+    largest, moved = max(assumed.gpus), volumes(tasks, assumed)
+    hours = " | ".join(f"hours on {n}" for n in assumed.gpus)
+    head = f"net, fps | cores a GPU | encoder | paints, fps | waits for | {hours} | whole films, hours on {largest}"
+    head += f" | drivers on {largest} | storage on {largest}, Gbit/s | GPU-hours | cost"
+    lines = [f"| {head} |", "| ---: | ---: | --- | ---: | --- |" + " ---: |" * (len(assumed.gpus) + 5)]
+    for row in rows(tasks, assumed):
+        gpu_hours = assumed.frames * row.divided / 3600
+        took = [gpu_hours / n for n in assumed.gpus]
+        drivers = math.ceil(assumed.frames * max(row.join, row.come) / 3600 / (gpu_hours / largest))
+        rate = (moved["read"] + moved["written"]) * 8e3 / (3600 * gpu_hours / largest)
+        cells = [
+            f"{row.net_fps:.0f}",
+            str(row.cores),
+            "card" if row.card else "CPU",
+            f"{1 / (row.paint + row.shot):.0f}",
+            row.bound,
+        ]
+        cells += [_hours(t) for t in took] + [_hours(assumed.frames * row.whole / 3600 / largest), str(drivers)]
+        cells += [f"{rate:.1f}", f"{gpu_hours:,.0f}", f"${gpu_hours * assumed.price:,.0f}"]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join([*lines, "", _given(tasks, assumed, moved)])
+
+
+def _hours(hours: float) -> str:
+    return f"{hours:,.0f}" if hours >= 10 else f"{hours:.1f}"
+
+
+def _given(tasks: dict[str, Any], assumed: Assumed, moved: dict[str, float]) -> str:
+    """What the table stands on."""
+    film, machine = tasks["films"][SIZE], tasks["machine"]
+    cpu = film["cpu_ms_a_frame"]
+    stages = ", ".join(f"{stage} {cpu[stage]:.1f}" for stage in ("decode", "thumbnail", "convert", "encode"))
+    join = 1000 * film["fits"]["join"]["seconds_a_frame"]
+    net = " or ".join(f"{fps:.0f}" for fps in assumed.net_fps)
+    per_input, per_output = sum(READS_OF_INPUT.values()), sum(READS_OF_OUTPUT.values())
+    made_mbit = 8 * film["bytes_out"] / film["frames"] * assumed.rate / 1e6
+    sentences = (
+        f"{assumed.hours:,.0f} hours of {SIZE} at {assumed.rate:g} fps, {assumed.frames / 1e6:,.0f} million frames, in films of "
+        f"{assumed.film_hours:g} h. Printed by `python -m tools.bench.scale_plan`.",
+        f"**Measured**, on {machine['cores']} cores of {machine['cpu']}: CPU milliseconds a frame ({stages}), join {join:.2f} "
+        f"ms a frame, output {made_mbit:.0f} Mbit/s.",
+        f"**Assumed**, for no GPU was at hand: {net} frames a second of the net alone, {assumed.session_seconds:g} s to make it "
+        f"ready for a shot, shots of {assumed.shot_seconds:g} s, {assumed.card_fps:.0f} fps of a card's encoder, input of "
+        f"{assumed.input_mbit:g} Mbit/s, ${assumed.price:g} for a GPU-hour, cores as fast as the measured ones, "
+        f"{assumed.driver_gbit:g} Gbit/s to a driver.",
+        f"Storage: {moved['input']:.1f} TB come in, {moved['output']:.1f} TB go out, {moved['read']:.0f} TB are read (the input "
+        f"{per_input} times and the beginnings of shots once more, the output {per_output} times) and {moved['written']:.0f} TB "
+        "written.",
+    )
+    return " ".join(sentences)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for option in fields(Assumed):
+        several = isinstance(option.default, tuple)
+        kind = type(option.default[0] if several else option.default)  # type: ignore[index]
+        name = f"--{option.name.replace('_', '-')}"
+        parser.add_argument(name, dest=option.name, type=kind, action="append" if several else "store", help=str(option.default))
+    given = {k: tuple(v) if isinstance(v, list) else v for k, v in vars(parser.parse_args()).items() if v is not None}
+    tasks = json.loads((RESULTS / "cluster.json").read_text("utf-8"))["tasks"]
+    print(plan_table(tasks, Assumed(**given)))
+
+
+if __name__ == "__main__":
+    main()

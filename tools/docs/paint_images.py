@@ -1,0 +1,81 @@
+"""The pictures of README's chapter on painting, from the project's own sample and exemplars.
+
+    python -m tools.docs.paint_images
+
+samples/paint.jpg: a frame, painted in every shipped style. samples/keyframes.jpg: consecutive frames around a keyframe,
+filmed and painted.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from contextlib import closing
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from vidstyle.core.frames import Pixels
+from vidstyle.core.options import PaintOptions
+from vidstyle.sources import open_source
+from vidstyle.studio.optimize.image_optimizer import Painter
+from vidstyle.studio.style_images import find_paintings
+
+ROOT = Path(__file__).resolve().parents[2]
+SAMPLE, SHOWN = ROOT / "samples" / "boat.mp4", 40
+STYLES, CLIP_STYLE, SECONDS = ("great-wave", "udnie", "scream", "mosaic"), "great-wave", 1.5
+
+
+def frames_of(path: Path) -> list[Pixels]:
+    """All frames of a video."""
+    with closing(open_source(str(path))) as source:
+        return [frame.pixels for frame in source.frames()]
+
+
+def painted(picture: Pixels, style: str) -> Pixels:
+    """`picture` as `vidstyle paint` paints it."""
+    painter = Painter(find_paintings(style), PaintOptions())
+    *_, last = painter.paint(picture)
+    return painter.finished(picture, last)
+
+
+def save(name: str, rows: list[list[Pixels]], width: int) -> None:
+    """Rows of pictures as one JPEG of `width`."""
+    sheet = np.concatenate([np.concatenate(row, axis=1) for row in rows])
+    sheet = cv2.resize(sheet, (width, round(sheet.shape[0] * width / sheet.shape[1])), interpolation=cv2.INTER_AREA)
+    bgr = cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR)
+    cv2.imwrite(str(ROOT / "samples" / name), bgr, [cv2.IMWRITE_JPEG_QUALITY, 85])
+
+
+def main() -> None:
+    frame = frames_of(SAMPLE)[SHOWN]
+    pictures = [painted(frame, style) for style in STYLES]
+    save("paint.jpg", [pictures[:2], pictures[2:]], 1280)
+    with tempfile.TemporaryDirectory() as scratch:
+        out = Path(scratch) / "out.mp4"
+        command = [
+            sys.executable,
+            "-m",
+            "vidstyle",
+            "keyframes",
+            SAMPLE,
+            "--style",
+            CLIP_STYLE,
+            "-o",
+            out,
+            "--sample",
+            str(SECONDS),
+        ]
+        subprocess.run(command, check=True)
+        keyframes = json.loads((out.with_name("out.mp4.keyframes") / "keyframes.json").read_text())["keyframes"]
+        films = [frames_of(SAMPLE), frames_of(out)]
+        middle = min(keyframes[1:] or [4], key=lambda n: abs(n - len(films[1]) // 2))
+        around = range(max(0, middle - 2), min(len(films[1]), middle + 2))
+        save("keyframes.jpg", [[film[n] for n in around] for film in films], 1600)
+
+
+if __name__ == "__main__":
+    main()

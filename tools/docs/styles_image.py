@@ -1,0 +1,30 @@
+"""Draws the README's picture: a frame of the sample clip in every style that ships, as `vidstyle styles --sheet` shows them.
+
+python -m tools.docs.styles_image [--output samples/styles.jpg]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+from pathlib import Path
+
+from vidstyle.conversion.contact_sheet import paint_sheet
+
+ROOT = Path(__file__).resolve().parents[2]
+SECONDS = 2.0
+"""Of the sample."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", type=Path, default=ROOT / "samples" / "styles.jpg")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as nothing:
+        os.environ["VIDSTYLE_STYLES"] = nothing  # of one's own styles
+        paint_sheet(args.output, str(ROOT / "samples" / "boat.mp4"), SECONDS, overwrite=True)
+
+
+if __name__ == "__main__":
+    main()

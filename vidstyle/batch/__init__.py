@@ -1,0 +1,1 @@
+"""Many inputs: discovery, output paths, planning, claims, running and watching."""

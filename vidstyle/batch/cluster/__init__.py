@@ -1,0 +1,1 @@
+"""Several workers for the jobs of one run: processes on this machine, or a Ray cluster (extra `ray`)."""

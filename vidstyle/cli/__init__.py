@@ -1,0 +1,351 @@
+"""The command line: parse -> options -> one library call -> exit code."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any
+
+import click
+
+import vidstyle
+from vidstyle.cli.bench import bench
+from vidstyle.cli.doctor import doctor
+from vidstyle.cli.live import devices, live
+from vidstyle.cli.shared import SECONDS, Finite, encoding_options, report_line, reported, trim_of
+from vidstyle.cli.signals import Interruptible, Signals, exit_code
+from vidstyle.cli.studio import keyframes, paint, train
+from vidstyle.cli.styles import styles
+from vidstyle.core.errors import EXIT_DAMAGE, EXIT_DONE, EXIT_FAILED, EXIT_USAGE, UsageError, VidstyleError
+from vidstyle.core.options import STROKE_SCALES, ClusterOptions, ConvertOptions, EncodeOptions, Selection, StyleOptions
+from vidstyle.styles.spec import parse_style, parse_timeline, styles_in
+
+if TYPE_CHECKING:
+    from vidstyle.cli.reporters import Quiet
+
+_OWN_OPTIONS = (
+    *("batch_size", "stabilize", "preserve_color", "mask", "report"),
+    *("resume", "overwrite", "skip_existing", "allow_network"),
+)
+"""Options whose names are those of fields of `ConvertOptions`."""
+
+
+class _DefaultConvert(click.Group):
+    """A group whose first word may also be an input: `vidstyle in.mp4` is `vidstyle convert in.mp4`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands and args[0] not in ("--help", "-h", "--version"):
+            args = ["convert", *args]
+        return super().parse_args(ctx, args)
+
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        convert = self.commands["convert"]
+        with click.Context(convert, info_name=ctx.info_name) as inner:
+            convert.format_help(inner, formatter)
+        with formatter.section("Other commands"):
+            rows = [(n, c.get_short_help_str()) for n, c in sorted(self.commands.items()) if n != "convert"]
+            formatter.write_dl(rows)
+
+
+@click.group(cls=_DefaultConvert, context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=True)
+@click.version_option(vidstyle.__version__, prog_name="vidstyle")
+def cli() -> None:
+    """Turns videos into moving paintings."""
+
+
+@cli.command(hidden=True)
+@click.argument("inputs", nargs=-1, metavar="INPUT [INPUT ...]")
+@click.option(
+    "--style",
+    "styles",
+    multiple=True,
+    help="A name, a model file or a blend (mosaic:0.6,scream:0.4); several for a painting in each. "
+    f"[default: {StyleOptions.style}]",
+)
+@click.option("--timeline", default=None, metavar="TIME:STYLE,...", help="Change the style, as in 0:mosaic,10:scream.")
+@click.option("--fade", type=SECONDS, default=StyleOptions.fade, show_default=True, help="So long a change of style takes.")
+@click.option(
+    "--strength", type=Finite(0, 1), default=StyleOptions.strength, show_default=True, help="0: the original, 1: the style."
+)
+@click.option(
+    "--stroke-scale",
+    type=Finite(*STROKE_SCALES),
+    default=StyleOptions.stroke_scale,
+    show_default=True,
+    help="Size of the strokes; the output keeps its size.",
+)
+@click.option("--preserve-color", is_flag=True, help="Keep the original's colours.")
+@click.option("--mask", default=None, metavar="FILE", help="A picture, or a video as long: white is painted, black left.")
+@click.option(
+    "-o",
+    "--output",
+    help="File, folder for several outputs, or template such as {folder}/{stem}.{style}{ext} or {name}.",
+)
+@click.option("-a", "--list", "lists", multiple=True, metavar="FILE", help="Inputs, one a line; - is stdin.")
+@click.option("-r", "--recursive", is_flag=True, help="Take subfolders too.")
+@click.option("--include", multiple=True, metavar="PATTERN", help="Of folders take only what fits, such as '*.mov' or 'day1/*'.")
+@click.option("--exclude", multiple=True, metavar="PATTERN", help="Of folders leave out what fits.")
+@click.option("--watch", is_flag=True, help="Stay, and paint what arrives in the folders.")
+@click.option("--workers", type=click.IntRange(1), default=None, help="Work with so many processes, dividing long films.")
+@click.option("--cluster", metavar="ADDRESS", default=None, help="Work on a Ray cluster: local, auto or ray://HOST:PORT.")
+@click.option(
+    "--chunk",
+    "chunk_seconds",
+    type=SECONDS,
+    default=ClusterOptions.chunk_seconds,
+    show_default=True,
+    metavar="TIME",
+    help="Length of the parts of a long film.",
+)
+@click.option("--start", type=SECONDS, default=None, help="Begin here (seconds or H:M:S).")
+@click.option("--end", type=SECONDS, default=None, help="End here.")
+@click.option("--duration", type=SECONDS, default=None, help="Take this much.")
+@click.option("--sample", type=SECONDS, default=None, metavar="TIME", help="Only the first seconds, for trying out.")
+@click.option("--height", type=int, default=StyleOptions.height, help="Height at which the net works; the output keeps its size.")
+@encoding_options
+@click.option("--resume", is_flag=True, help="Work so that an interrupted run can go on; go on from one.")
+@click.option("--device", default=StyleOptions.device, show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option("--backend", type=click.Choice(["auto", "onnx", "torch"]), default=StyleOptions.backend, show_default=True)
+@click.option(
+    "--model-color",
+    type=click.Choice(["rgb", "bgr"]),
+    default=StyleOptions.model_color,
+    show_default=True,
+    help="Channel order of a foreign model.",
+)
+@click.option(
+    "--batch-size",
+    type=click.IntRange(1, 64),
+    default=ConvertOptions.batch_size,
+    show_default=True,
+    help="Frames per run of the net.",
+)
+@click.option(
+    "--stabilize",
+    type=click.Choice(["off", "light", "strong"]),
+    default=ConvertOptions.stabilize,
+    show_default=True,
+    help="Carry strokes along with the motion: steadier, slower.",
+)
+@click.option("--report", is_flag=True, help="Print the warping error: how much the output shimmers.")
+@click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
+@click.option("--skip-existing", is_flag=True, help="Leave inputs out whose output exists.")
+@click.option("--allow-network", is_flag=True, help="Open URLs.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@click.option("--progress", type=click.Choice(["auto", "json", "none"]), default="auto", show_default=True)
+@click.option("-q", "--quiet", is_flag=True, help="Errors only.")
+@click.option("-v", "--verbose", is_flag=True, help="More words.")
+@click.pass_obj
+def convert(
+    signals: Signals,
+    /,
+    inputs: tuple[str, ...],
+    styles: tuple[str, ...],
+    output: str | None,
+    timeline: str | None,
+    dry_run: bool,
+    progress: str,
+    quiet: bool,
+    verbose: bool,
+    **given: Any,
+) -> int:
+    """Paint videos and pictures, or all of a folder.
+
+    in.mp4 becomes in.STYLE.mp4 beside it: sound, timing and shape stay, nothing is overwritten.
+    """
+    level = logging.INFO if verbose else logging.ERROR if quiet else logging.WARNING
+    return reported(
+        progress, quiet, level, lambda r: _convert(inputs, _styles(styles, timeline), output, dry_run, given, r, signals)
+    )
+
+
+def _styles(styles: tuple[str, ...], timeline: str | None) -> tuple[str, ...]:
+    """What paints; raises `UsageError` where it cannot be understood."""
+    if timeline is not None:
+        if styles:
+            raise UsageError("expected --style or --timeline, got both")
+        parse_timeline(timeline)
+        return (timeline,)
+    for style in styles:
+        parse_style(style)
+    return styles or (StyleOptions.style,)
+
+
+def _convert(
+    inputs: tuple[str, ...],
+    styles: tuple[str, ...],
+    output: str | None,
+    dry_run: bool,
+    given: dict[str, Any],
+    reporter: Quiet,
+    signals: Signals,
+) -> int:
+    from vidstyle.batch.planner import Planner
+    from vidstyle.sinks import check_encoding
+    from vidstyle.sources import is_image
+
+    options = _convert_options(styles[0], given)
+    selection = Selection(given["recursive"], given["include"], given["exclude"])
+    planner = Planner(_with_listed(inputs, given["lists"]), styles, output, selection)
+    if given["watch"]:
+        if dry_run:
+            raise UsageError("expected --watch or --dry-run, got both")
+        if not planner.folders:
+            raise UsageError("expected a folder for --watch among the inputs, got none")
+    jobs = planner.plan_for(planner.given) if given["watch"] else planner.plan()
+    if dry_run:
+        return _dry_run(jobs, options)
+    # One of each kind: there may be thousands.
+    for output_path in {job.output.suffix: job.output for job in jobs if not is_image(job.spec)}.values():
+        check_encoding(output_path, options.encode)
+    cluster = ClusterOptions(given["workers"], given["cluster"], given["chunk_seconds"])
+    shared = bool(planner.folders or given["lists"])
+    with _painters(styles, options, cluster, shared, reporter, signals) as painted:
+        outcomes = painted(jobs) if jobs else []
+        if given["watch"]:
+            _watch(planner, painted, selection, reporter, signals)
+    for outcome in outcomes:
+        if outcome.result and outcome.result.report:
+            click.echo(report_line(outcome.result))
+    if len(outcomes) > 1:
+        reporter.summary(outcomes)
+    return _exit_code(outcomes)
+
+
+@contextmanager
+def _painters(
+    styles: Sequence[str], options: ConvertOptions, cluster: ClusterOptions, shared: bool, reporter: Quiet, signals: Signals
+) -> Iterator[Callable[[Sequence[Any]], list[Any]]]:
+    """What works jobs off: this process, or the workers that were asked for. `shared`: other runs may be at the same jobs."""
+    with ExitStack() as stack:
+        if cluster.workers is None and cluster.address is None:
+            with signals.held():  # an interrupted import would be reported as a broken installation
+                from vidstyle.batch.runner import run_jobs
+                from vidstyle.stylizers import load_stylizer
+
+                stylizers = {style: load_stylizer(replace(options.style, style=style)) for style in dict.fromkeys(styles)}
+            for style, stylizer in stylizers.items():
+                reporter.note(f"style {style}: {stylizer.describe()}")
+
+            def painted(jobs: Sequence[Any]) -> list[Any]:
+                with signals.held():
+                    return run_jobs(jobs, stylizers, options, Interruptible(reporter, signals), shared)
+        else:
+            with signals.held():
+                from vidstyle.batch.cluster import scheduler as crew
+
+                engine = stack.enter_context(closing(crew.open_engine(list(dict.fromkeys(styles)), options, cluster)))
+            place = f"the Ray cluster {cluster.address}" if cluster.address else "this machine"
+            reporter.note(f"{engine.workers} {'worker' if engine.workers == 1 else 'workers'} on {place}")
+
+            def painted(jobs: Sequence[Any]) -> list[Any]:
+                with signals.held():
+                    return crew.run_jobs(jobs, engine, options, reporter, cluster.chunk_seconds, signals.check)
+
+        yield painted
+
+
+def _watch(
+    planner: Any, painted: Callable[[Sequence[Any]], list[Any]], selection: Selection, reporter: Quiet, signals: Signals
+) -> None:
+    """Paint what arrives in the folders, until somebody ends it."""
+    from vidstyle.batch.watch import arriving
+
+    with signals.held():
+        reporter.note(f"watching {', '.join(map(str, planner.folders))}; Ctrl-C ends it")
+        for arrived in arriving(planner.folders, planner.find, selection.recursive, check=signals.check):
+            painted(planner.plan_for(arrived))
+
+
+def _with_listed(inputs: tuple[str, ...], lists: tuple[str, ...]) -> list[str]:
+    """The inputs, and those in the lists."""
+    from vidstyle.batch.planner import read_list
+
+    together = [*inputs, *(line for name in lists for line in read_list(name))]
+    if lists and not together:
+        raise UsageError(f"expected inputs in {' and '.join(lists)}, one a line, found none")
+    return together
+
+
+def _convert_options(style: str, given: dict[str, Any]) -> ConvertOptions:
+    def of(kind: type) -> dict[str, Any]:
+        return {f.name: given[f.name] for f in fields(kind) if f.name in given}  # type: ignore[arg-type]
+
+    return ConvertOptions(
+        style=StyleOptions(style=style, **of(StyleOptions)),
+        encode=EncodeOptions(**of(EncodeOptions)),
+        trim=trim_of(given),
+        audio=not given["no_audio"],
+        subtitles=not given["no_subtitles"],
+        **{k: given[k] for k in _OWN_OPTIONS},
+    )
+
+
+def _exit_code(outcomes: Sequence[Any]) -> int:
+    errors = [o.error for o in outcomes if o.error]
+    if not errors:
+        return EXIT_DAMAGE if any(o.result and o.result.damage for o in outcomes) else EXIT_DONE
+    if len(outcomes) == 1:
+        return int(errors[0].exit_code)
+    return EXIT_FAILED if len(errors) == len(outcomes) else EXIT_DAMAGE
+
+
+def _dry_run(jobs: Sequence[Any], options: ConvertOptions) -> int:
+    from vidstyle.batch.claims import foregone
+    from vidstyle.conversion.convert import with_mask
+    from vidstyle.core.text import printable
+    from vidstyle.sinks import check_free, stream_map
+    from vidstyle.sources import is_image, open_source
+    from vidstyle.styles.catalog import find_style
+    from vidstyle.stylizers import check_style_options
+
+    check_style_options(options.style)
+    for style in dict.fromkeys(name for job in jobs for name in styles_in(job.style)):
+        find_style(style)
+    errors = []
+    for job in jobs:
+        try:
+            outcome = foregone(job, options)
+            if outcome is not None and outcome.error is not None:
+                raise outcome.error
+            if outcome is not None:
+                click.echo(printable(f"{job.output}: {outcome.skipped}, would be skipped"))
+                continue
+            if job.output.parent.exists():
+                check_free(job.output, options.overwrite)
+            with closing(with_mask(open_source(job.spec, options.trim, options.allow_network), options)) as source:
+                info = source.info
+            frames = f"{info.frame_count_estimate or 'unknown'} frames"
+            rate = f" at {float(info.frame_rate):.2f} fps" if info.frame_rate else ""
+            lines = [] if is_image(job.spec) else stream_map(job.spec, job.output, info, options)
+            click.echo(printable(f"{job.spec} -> {job.output}: {info.width}x{info.height}, {frames}{rate}, style {job.style}"))
+            for line in lines:
+                click.echo(f"  {line}")
+        except VidstyleError as error:
+            errors.append(error)
+            click.echo(printable(f"error: {error}"), err=True)
+    if not errors:
+        return EXIT_DONE
+    return errors[0].exit_code if len(jobs) == 1 else EXIT_FAILED if len(errors) == len(jobs) else EXIT_DAMAGE
+
+
+for command in (bench, doctor, live, devices, train, paint, keyframes, styles):
+    cli.add_command(command)
+
+
+def run_command_line(args: list[str]) -> int:
+    """Run the command line; returns the exit code. Whatever goes wrong is one sentence on stderr."""
+    try:
+        code = cli.main(args, prog_name="vidstyle", standalone_mode=False, obj=Signals())
+        return int(code or 0)
+    except click.ClickException as error:
+        error.show()
+        return EXIT_USAGE
+    except VidstyleError as error:
+        click.echo(f"error: {error}", err=True)
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort) as stop:
+        click.echo("interrupted; no unfinished output was kept", err=True)
+        return exit_code(stop.__cause__ or stop)  # click turns KeyboardInterrupt into Abort

@@ -1,0 +1,141 @@
+"""Progress on a terminal: a bar for all files and one for each that is under way, above them what there is to say."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Column, Table
+from rich.text import Text
+
+from vidstyle.cli.reporters import Quiet
+from vidstyle.cli.summary import headlines, table
+from vidstyle.core.text import as_clock, printable, printable_lines, shortened
+
+if TYPE_CHECKING:
+    from vidstyle.conversion.job import Job, Outcome
+    from vidstyle.core.frames import VideoInfo
+
+MOST_BARS = 4
+"""Files under way that get a bar of their own."""
+
+
+class _Row(NamedTuple):
+    """A bar and the words around it."""
+
+    label: str
+    done: float = 0
+    total: float | None = None
+    figure: str = ""
+    fps: str = ""
+    left: str = ""
+
+
+class Bar(Quiet):
+    """A progress bar with frames per second and time left; of several files one for all, and one for each under way."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic, console: Console | None = None) -> None:
+        super().__init__(quiet=False, clock=clock)
+        self._console = console or Console(stderr=True)
+        self._live: Live | None = None
+        self._stage: _Row | None = None
+
+    def stage(self, what: str, done: int, total: int | None, seconds_left: float | None) -> None:
+        left = f"{as_clock(seconds_left)} left" if seconds_left is not None else ""
+        self._stage = _Row(what, done, total, _of(done, total), left=left)
+        self._begin()
+
+    def start(self, job: Job, info: VideoInfo) -> None:
+        super().start(job, info)
+        self._stage = None
+        self._begin()
+
+    def summary(self, outcomes: Sequence[Outcome]) -> None:
+        self._stop()
+        for line in headlines(outcomes, self._overview.seconds):
+            self.say(line)
+        rows = table(outcomes)
+        if rows is not None:
+            self._console.print(rows)
+
+    def say(self, text: str) -> None:
+        self._console.print(Text(printable_lines(text)), soft_wrap=True)
+
+    def close(self, code: int) -> None:
+        self._stop()
+
+    def _tell(self, outcome: Outcome) -> None:
+        if self._overview.all_over:
+            self._stop()
+        super()._tell(outcome)
+
+    def _begin(self) -> None:
+        """From now on a thread shows how far it is. It looks that up when it draws, so that a frame costs next to nothing."""
+        if self._live is None:
+            # What is for stdout must not end up on stderr because a bar is shown there.
+            to_terminal = sys.stdout.isatty()
+            self._live = Live(
+                console=self._console,
+                get_renderable=self._picture,
+                transient=True,
+                refresh_per_second=5,
+                redirect_stdout=to_terminal,
+            )
+            self._live.start()
+
+    def _stop(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def _picture(self) -> Table:
+        grid = Table.grid(*(Column(no_wrap=name != "bar") for name in ("label", "bar", "count", "fps", "left")), padding=(0, 1))
+        room = max(16, min(50, self._console.width - 50))  # the rest is for the bar and the figures
+        for row in self._rows():
+            bar = ProgressBar(row.total, row.done, width=40) if row.figure else ""
+            label = shortened(printable(row.label), room)
+            grid.add_row(Text(label), bar, row.figure, row.fps, Text(row.left, "progress.remaining"))
+        return grid
+
+    def _rows(self) -> list[_Row]:
+        if self._stage is not None:
+            return [self._stage]
+        jobs = self._overview.under_way()
+        if self._overview.files == 1:
+            return [self._row(job, alone=True) for job in jobs]
+        standing = self._overview.standing()
+        rows = [
+            _Row(
+                f"files {standing.over}/{standing.files}",
+                standing.fraction,
+                1.0,
+                _of(standing.frames, standing.total),
+                f"{standing.fps:.1f} fps",
+                _remaining(standing.seconds_left),
+            ),
+            *(self._row(job) for job in jobs[:MOST_BARS]),
+        ]
+        return rows if len(jobs) <= MOST_BARS else [*rows, _Row(f"and {len(jobs) - MOST_BARS} more")]
+
+    def _row(self, job: Job, alone: bool = False) -> _Row:
+        file = self._overview.file(job)
+        row = _Row(job.output.name, file.frames, file.total, _of(file.frames, file.total))
+        if not alone:
+            return row
+        return row._replace(fps=f"{file.fps:.1f} fps", left=_remaining(file.seconds_left) if file.total else "")
+
+
+def _of(done: int, total: int | None) -> str:
+    return f"{done}" if total is None else f"{done}/{total}"
+
+
+def _remaining(seconds: float | None) -> str:
+    """As a clock with hours, which does not jump about beside a bar."""
+    if seconds is None:
+        return "-:--:--"
+    return f"{int(seconds) // 3600}:{int(seconds) // 60 % 60:02}:{int(seconds) % 60:02}"

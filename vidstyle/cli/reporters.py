@@ -1,0 +1,231 @@
+"""Telling how the work goes: a bar on a terminal (`bar`), a line now and then elsewhere, or JSON, one object a line."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from vidstyle.cli.eta import Overview
+from vidstyle.cli.summary import NAME_WIDTH, counts, headlines, plain, reason_of, status_of, table, work_done
+from vidstyle.core.text import as_clock, printable, printable_lines, shortened
+
+if TYPE_CHECKING:
+    from vidstyle.conversion.job import Job, Outcome
+    from vidstyle.core.frames import VideoInfo
+
+LINE_EVERY_SECONDS = 10.0
+JSON_EVERY_SECONDS = 0.5
+JSON_VERSION = 1
+
+
+class Quiet:
+    """Says nothing of progress; errors and warnings still go to stderr. `clock` tells seconds."""
+
+    def __init__(self, quiet: bool = True, clock: Callable[[], float] = time.monotonic) -> None:
+        self._quiet = quiet
+        self._clock = clock
+        self._overview = Overview(clock)
+
+    def stage(self, what: str, done: int, total: int | None, seconds_left: float | None) -> None:
+        """How far work is that comes before the frames."""
+
+    def expect(self, jobs: Sequence[Job]) -> None:
+        """These jobs will be worked off; more may come later."""
+        self._overview.expect(jobs)
+
+    def foresee(self, job: Job, frames: int, pixels: int) -> None:
+        """By its header the job has so many frames, of so many pixels each. Nothing is shown: any thread may tell this."""
+        self._overview.foresee(job, frames, pixels)
+
+    def start(self, job: Job, info: VideoInfo) -> None:
+        """The first frame of the job is about to be painted."""
+        self._overview.start(job, info.frame_count_estimate, info.width * info.height)
+
+    def frame(self, job: Job, count: int) -> None:
+        """So many frames of the job are done."""
+        self._overview.frame(job, count)
+
+    def done(self, outcome: Outcome) -> None:
+        """The job is over, whether it was started or not."""
+        if outcome.result is not None:
+            self._overview.finish(outcome.job, outcome.result.frames)
+        elif outcome.error is not None:
+            self._overview.fail(outcome.job)
+        else:
+            self._overview.skip(outcome.job)
+        self._tell(outcome)
+
+    def summary(self, outcomes: Sequence[Outcome]) -> None:
+        """What became of all files, at the end of a run of several."""
+        if not self._quiet:
+            rows = table(outcomes, lines=False)
+            for line in [*headlines(outcomes, self._overview.seconds), *(plain(rows) if rows else [])]:
+                self.say(line)
+
+    def note(self, text: str) -> None:
+        """Worth a line unless quiet was asked for."""
+        if not self._quiet:
+            self.say(text)
+
+    def say(self, text: str) -> None:
+        """Put a line, or several, where lines go."""
+        print(printable_lines(text), file=sys.stderr)
+
+    def close(self, code: int) -> None:
+        """The end of the work, with the exit code."""
+
+    def _tell(self, outcome: Outcome) -> None:
+        spec, output, result = printable(outcome.job.spec), printable(str(outcome.job.output)), outcome.result
+        if outcome.error is not None:
+            self.say(f"error: {outcome.error}")
+        elif result is None:
+            self.note(f"{output}: {outcome.skipped or 'nothing to do'}, skipped")
+        else:
+            for text in result.warnings:
+                self.note(f"{spec}: {text}")
+            for text in result.damage:
+                self.say(f"warning: {spec}: {text}")
+            fps = result.frames / max(result.seconds, 1e-9)
+            self.note(f"{printable(str(result.output))}: {result.frames} frames in {result.seconds:.1f} s, {fps:.1f} fps")
+
+
+class Lines(Quiet):
+    """A line every ten seconds, for logs."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(quiet=False, clock=clock)
+        self._said = -math.inf
+
+    def start(self, job: Job, info: VideoInfo) -> None:
+        if not self._overview.begun:  # not at every start: with short files, it would never be time for a line
+            self._said = self._clock()
+        super().start(job, info)
+
+    def frame(self, job: Job, count: int) -> None:
+        super().frame(job, count)
+        if self._due():
+            self.say(self._how_far(job))
+
+    def stage(self, what: str, done: int, total: int | None, seconds_left: float | None) -> None:
+        if self._due():
+            of = f" of {total}" if total else ""
+            self.say(f"{what}: {done}{of}" + (f", about {as_clock(seconds_left)} left" if seconds_left is not None else ""))
+
+    def _how_far(self, job: Job) -> str:
+        file = self._overview.file(job)
+        frame = f"frame {file.frames}" + (f" of about {file.total}" if file.total else "")
+        if self._overview.files == 1:
+            left = "" if file.seconds_left is None else f", {file.seconds_left:.0f} s left"
+            return f"{frame}, {file.fps:.1f} fps{left}"
+        name = shortened(printable(job.output.name), NAME_WIDTH)
+        standing, others = self._overview.standing(), len(self._overview.under_way()) - 1
+        more = f" and {others} more" if others > 0 else ""
+        left = "" if standing.seconds_left is None else f", {as_clock(standing.seconds_left)} left"
+        which = f"file {file.number} of {standing.files} ({name}: {frame}){more}"
+        return f"{which}, {standing.fps:.1f} fps{left}"
+
+    def _due(self) -> bool:
+        now = self._clock()
+        if now - self._said < LINE_EVERY_SECONDS:
+            return False
+        self._said = now
+        return True
+
+
+class Json(Quiet):
+    """Events for programs on stderr, versioned: stage, expect, start, progress, warning, file_done, summary, exit."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(clock=clock)
+        self._said: dict[Job | None, float] = {}
+
+    def stage(self, what: str, done: int, total: int | None, seconds_left: float | None) -> None:
+        if self._due(None):
+            self._event("stage", stage=what, done=done, total=total, seconds_left=_rounded(seconds_left))
+
+    def expect(self, jobs: Sequence[Job]) -> None:
+        super().expect(jobs)
+        self._event("expect", files=self._overview.files)
+
+    def start(self, job: Job, info: VideoInfo) -> None:
+        super().start(job, info)
+        self._said[job] = self._clock()
+        facts = {
+            "width": info.width,
+            "height": info.height,
+            "frames": info.frame_count_estimate,
+            "seconds": info.duration_seconds,
+        }
+        self._event("start", **_names(job), **facts)
+
+    def frame(self, job: Job, count: int) -> None:
+        super().frame(job, count)
+        if self._due(job):
+            file = self._overview.file(job)
+            facts: dict[str, Any] = {"frame": file.frames, "frames": file.total, "fps": round(file.fps, 2)}
+            facts["seconds_left"] = _rounded(file.seconds_left)
+            if self._overview.files > 1:
+                standing = self._overview.standing()
+                facts |= {"files_done": standing.over, "files": standing.files}
+                facts["total_seconds_left"] = _rounded(standing.seconds_left)
+            self._event("progress", **_names(job), **facts)
+
+    def summary(self, outcomes: Sequence[Outcome]) -> None:
+        frames, seconds, fps = work_done(outcomes, self._overview.seconds)
+        others = [
+            {**_names(outcome.job), "status": status, "reason": reason_of(outcome)}
+            for outcome in outcomes
+            if (status := status_of(outcome)) != "done"
+        ]
+        told: dict[str, Any] = {"frames": frames, "seconds": round(seconds, 3), "fps": round(fps, 2)}
+        self._event("summary", **counts(outcomes), **told, others=others)
+
+    def note(self, text: str) -> None:
+        """Nothing: the events tell it."""
+
+    def say(self, text: str) -> None:
+        self._event("warning", message=text)
+
+    def close(self, code: int) -> None:
+        self._event("exit", code=code)
+
+    def _tell(self, outcome: Outcome) -> None:
+        self._said.pop(outcome.job, None)
+        result = outcome.result
+        for text in [*result.warnings, *result.damage] if result else []:
+            self._event("warning", input=outcome.job.spec, message=text)
+        facts: dict[str, Any] = {**_names(outcome.job), "status": status_of(outcome)}
+        if result:
+            facts |= {"frames": result.frames, "seconds": round(result.seconds, 3)}
+            if result.report:  # null where there was nothing to measure
+                facts["report"] = {k: None if math.isnan(v) else v for k, v in result.report.items()}
+        elif outcome.error:
+            facts["error"] = str(outcome.error)
+        else:
+            facts["reason"] = outcome.skipped
+        self._event("file_done", **facts)
+
+    def _due(self, job: Job | None) -> bool:
+        """Whether it is time again to tell of a job; each has its own, so that none is passed over among many."""
+        now = self._clock()
+        if now - self._said.get(job, -math.inf) < JSON_EVERY_SECONDS:
+            return False
+        self._said[job] = now
+        return True
+
+    def _event(self, event: str, **facts: object) -> None:
+        # In one piece, so that lines of other threads stay lines.
+        sys.stderr.write(json.dumps({"v": JSON_VERSION, "event": event, **facts}) + "\n")
+        sys.stderr.flush()
+
+
+def _names(job: Job) -> dict[str, str]:
+    return {"input": job.spec, "output": str(job.output)}
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 1)

@@ -1,0 +1,247 @@
+"""One input into one output: opens source and sink, runs the pipeline, publishes."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import asdict, dataclass, field, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from vidstyle.conversion import provenance
+from vidstyle.conversion.pipeline import run
+from vidstyle.core.compositing import OwnColors
+from vidstyle.core.errors import InputError, OutputExistsError, UsageError
+from vidstyle.core.files import is_url
+from vidstyle.core.frames import Frame, Pixels, VideoInfo
+from vidstyle.core.options import ConvertOptions
+from vidstyle.core.protocols import Finisher, Sink, Source, Stylizer
+from vidstyle.sinks import check_free, companion_of, open_image_sink, open_resumable_sink, open_video_sink
+from vidstyle.sources import is_image, open_source
+from vidstyle.sources.mask import Masked
+from vidstyle.temporal.metrics import WarpingError
+from vidstyle.temporal.shots import spread_over_shot
+from vidstyle.temporal.stabilize import Stabilizer
+
+log = logging.getLogger(__name__)
+
+LONG_SECONDS = 30.0
+"""Videos of so much or more are worth the segments that an interrupted run goes on from."""
+
+SHOT_SECONDS = 4.0
+SHOT_PICTURES = 8
+"""A shot's statistics are taken from so many pictures of its first seconds..."""
+LARGE_PIXELS = 4 << 20
+"""...and from half as many where they have more pixels than this: twice as many are held in memory at first."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished conversion. `warnings` are worth knowing, `damage` is what the input lacked; a sentence each. `report` holds
+    figures of the output, if they were asked for; nan where there is nothing to measure, as in a still picture."""
+
+    output: Path
+    frames: int
+    seconds: float
+    warnings: list[str] = field(default_factory=list)
+    damage: list[str] = field(default_factory=list)
+    report: dict[str, float] = field(default_factory=dict)
+
+
+class Conversion:
+    """One input on its way into one output, in three steps that different threads may take: made (input and output are opened),
+    `run` (frames are painted) and `publish`. To be closed, however far it came.
+
+    Raises the kinds of `vidstyle.core.errors`, as all steps do. `finishers` come before those that `options` ask for.
+    `fingerprint` is what the output will tell of its making (`vidstyle.conversion.provenance`).
+    """
+
+    def __init__(
+        self,
+        spec: str,
+        output: Path,
+        stylizer: Stylizer,
+        options: ConvertOptions = ConvertOptions(),
+        finishers: Sequence[Finisher] = (),
+        fingerprint: str | None = None,
+    ) -> None:
+        began = time.monotonic()
+        self._spec, self._output, self._stylizer, self._options = spec, output, stylizer, options
+        check_not_itself(spec, output)
+        if options.mask is not None:
+            check_not_itself(options.mask, output, "mask")
+        check_resumable(spec, options)
+        if not options.overwrite:
+            check_free(output, overwrite=False)
+        self._stamp = provenance.stamp(fingerprint) if fingerprint is not None else None
+        self._finishers = [*finishers, *finishers_of(options)]
+        self._stabilizer = next((f for f in self._finishers if isinstance(f, Stabilizer)), None)
+        self._meter = WarpingError() if options.report else None
+        self._count = self._done = 0
+        self._resumable = False
+        with ExitStack() as stack:
+            source = open_source(spec, options.trim, options.allow_network, _card_of(options.style.device))
+            self._source = stack.enter_context(closing(with_mask(source, options)))
+            self._sink = stack.enter_context(closing(self._open_sink()))
+            self._opened = stack.pop_all()
+        self._seconds = time.monotonic() - began
+
+    @property
+    def info(self) -> VideoInfo:
+        """The input's facts."""
+        return self._source.info
+
+    def _open_sink(self) -> Sink:
+        spec, output, options, info = self._spec, self._output, self._options, self.info
+        if is_image(spec):
+            return open_image_sink(output, options.overwrite, self._stamp)
+        companion = companion_of(spec, getattr(self._source, "shift_seconds", Fraction(0)), options)
+        self._resumable = self._resumes()
+        if not self._resumable:
+            return open_video_sink(output, info, options.encode, companion, options.overwrite, self._stamp)
+        fingerprint = {**work_fingerprint(spec, options), "runs_on": self._stylizer.describe()}
+        remember = self._stabilizer.memory if self._stabilizer is not None else None
+        sink = open_resumable_sink(output, info, options, fingerprint, companion, remember, self._stamp)
+        self._done = sink.done
+        if self._stabilizer is not None:
+            self._stabilizer.recall(sink.memory)
+        return sink
+
+    def _resumes(self) -> bool:
+        options = self._options
+        if options.resume != "long":
+            return options.resume
+        impossible = options.report or is_url(self._spec) or self._output.suffix.lower() == ".gif"
+        return not impossible and (self.info.duration_seconds or 0) >= LONG_SECONDS
+
+    def run(self, on_frame: Callable[[int], None] = lambda count: None) -> None:
+        """Paint all frames; `on_frame` gets the running count."""
+        began = time.monotonic()
+        options = self._options
+        if self._done:
+            on_frame(self._done)
+
+        in_step = self._resumable and self._stabilizer is not None
+        try:
+            self._count = run(
+                self._source,
+                self._stylizer,
+                self._sink,
+                options.batch_size,
+                on_frame,
+                shot_pictures(self._source),
+                self._finishers,
+                self._done,
+                in_step,
+                meter=self._meter,
+            )
+        except KeyboardInterrupt:
+            if self._resumable:
+                log.warning("the finished part of %s is kept; the same command goes on from there", self._output)
+            raise
+        if self._count == 0:
+            raise InputError(f"expected frames to paint, got none: {self._spec}")
+        self._seconds += time.monotonic() - began
+
+    def publish(self) -> Result:
+        """Finish, verify and name the output."""
+        began = time.monotonic()
+        self._sink.publish()
+        meter = self._meter
+        report = {"warping error": meter.painted, "warping error of the input": meter.source} if meter else {}
+        warnings = self._source.warnings() + self._sink.warnings()
+        damage = self._source.damage() + self._sink.damage()
+        self._seconds += time.monotonic() - began
+        return Result(self._output, self._count, self._seconds, warnings, damage, report)
+
+    def close(self) -> None:
+        """Let go of everything; what was not published is removed, but for what `--resume` goes on from."""
+        self._opened.close()
+
+
+def convert(
+    spec: str,
+    output: Path,
+    stylizer: Stylizer,
+    options: ConvertOptions = ConvertOptions(),
+    on_start: Callable[[VideoInfo], None] = lambda info: None,
+    on_frame: Callable[[int], None] = lambda count: None,
+    finishers: Sequence[Finisher] = (),
+    fingerprint: str | None = None,
+) -> Result:
+    """Paint the video or picture `spec` with `stylizer` into `output`, which appears whole or not at all.
+
+    `on_start` gets the input's facts, `on_frame` the running count; the rest is as for `Conversion`.
+    """
+    with closing(Conversion(spec, output, stylizer, options, finishers, fingerprint)) as conversion:
+        on_start(conversion.info)
+        conversion.run(on_frame)
+        return conversion.publish()
+
+
+def _card_of(device: str) -> str | None:
+    """The graphics card that decodes: the one that was asked for. With `auto` the processor does, which has little else to do."""
+    return device.partition(":")[2] or "0" if device.startswith("cuda") else None
+
+
+def with_mask(source: Source, options: ConvertOptions) -> Source:
+    """`source` with the mask that `options` name; closes it where that fails."""
+    if options.mask is None:
+        return source
+    try:
+        return Masked(source, options.mask, options.trim)
+    except BaseException:
+        source.close()
+        raise
+
+
+def finishers_of(options: ConvertOptions) -> list[Finisher]:
+    """Those that `options` ask for, but for the meter of a report."""
+    stabilizers = [] if options.stabilize == "off" else [Stabilizer(options.stabilize)]
+    return [*stabilizers, *([OwnColors()] if options.preserve_color else [])]
+
+
+def shot_pictures(source: Source) -> Callable[[Frame], Iterator[Pixels]]:
+    """Gives, for the first frame of a shot that `source` gave, the pictures that the shot's statistics are taken from."""
+    count = SHOT_PICTURES if source.info.width * source.info.height <= LARGE_PIXELS else SHOT_PICTURES // 2
+
+    def pictures(first: Frame) -> Iterator[Pixels]:
+        # Lazily: most stylizers of other tools do not ask.
+        with closing(source.following(first, SHOT_SECONDS)) as following:
+            yield from spread_over_shot(following, count)
+
+    return pictures
+
+
+def check_resumable(spec: str, options: ConvertOptions) -> None:
+    """Raise `UsageError` where `options.resume` asks for what cannot be taken up again."""
+    if options.resume is True and (options.report or is_url(spec)):
+        what = "a file, which stays the same," if is_url(spec) else "no --report, which needs all frames in one run,"
+        raise UsageError(f"expected {what} for --resume")
+
+
+def work_fingerprint(spec: str, options: ConvertOptions) -> dict[str, Any]:
+    """All that the pictures of an output depend on, so that what an interrupted run made is used for the same work only."""
+    import vidstyle
+
+    choices = asdict(replace(options, overwrite=False, skip_existing=False, resume=True, mask=None))
+    status = Path(spec).stat()
+    fingerprint = {
+        "input": {"path": str(Path(spec).resolve()), "bytes": status.st_size, "modified_ns": status.st_mtime_ns},
+        "model": provenance.model_of(options.style.style),
+        "mask": None if options.mask is None else provenance.sampled(Path(options.mask)),
+        "options": choices,
+        "version": vidstyle.__version__,
+    }
+    return dict(json.loads(json.dumps(fingerprint)))  # it is compared with what was read from a file, which knows no tuples
+
+
+def check_not_itself(spec: str, output: Path, what: str = "input") -> None:
+    """Raise `OutputExistsError` if `output` is the input, or `what` else is read: writing it would destroy it."""
+    if not is_url(spec) and output.exists() and Path(spec).exists() and os.path.samefile(spec, output):
+        raise OutputExistsError(f"the output is the {what} itself: {output}; choose another name with -o")

@@ -1,0 +1,99 @@
+"""Files and URLs, and what goes wrong with them. Nothing here needs PyAV: the process of the live window must not import it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from vidstyle.core.errors import DiskError, InputError, OutputError, VidstyleError
+
+# Formats that hold media themselves. Playlists (hls, dash, concat, image2) are absent: they name other files to open.
+FORMATS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,gif,wav,mp3,aac,flac,"
+    "m4v,h264,hevc,ivf,obu,av1,nut,mxf,rm,dv,vob,yuv4mpegpipe,apng,webp_pipe,png_pipe,jpeg_pipe,swf,amr,caf,aiff,ac3,eac3"
+)
+NETWORK_PROTOCOLS = "http,https,tcp,tls,udp,rtp,rtsp,rtmp,crypto"
+NETWORK_FORMATS = FORMATS + ",rtsp,mpjpeg,mjpeg"
+
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NO_LEAVE = {errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+def is_url(spec: str) -> bool:
+    """Whether `spec` is a URL rather than a path (a Windows drive letter is a path)."""
+    scheme, separator, _ = spec.partition("://")
+    return bool(separator) and len(scheme) > 1 and scheme.replace("+", "").isalnum()
+
+
+def check_regular_file(path: Path) -> None:
+    """Raise `InputError` unless `path` is a readable, regular, non-empty file: a pipe could block for ever."""
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise InputError(f"expected a file, found none: {path} ({error.strerror})") from None
+    if not stat.S_ISREG(status.st_mode):
+        raise InputError(f"expected a regular file, found a {'folder' if path.is_dir() else 'device or pipe'}: {path}")
+    if status.st_size == 0:
+        raise InputError(f"expected a video or picture, found an empty file: {path}")
+    if not os.access(path, os.R_OK):
+        raise InputError(f"expected a readable file, permission denied: {path}")
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn errors inside into one sentence about writing `path`, see `write_error`."""
+    try:
+        yield
+    except VidstyleError:
+        raise
+    except (OSError, ValueError) as error:
+        raise write_error(path, error) from error
+
+
+def replace_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Have `write` fill a new file that takes the place of `path`, whole or not at all, also when the power fails."""
+    temporary = path.with_name(f"{path.name}.new")
+    with temporary.open("wb") as file:
+        write(file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+    fsync(path.parent)
+
+
+def fsync(path: Path) -> None:
+    """Have the disk hold a file or folder; raises `OSError`."""
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except PermissionError:  # a folder that may be written but not read
+        return
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EBADF, errno.EACCES):  # folders on some file systems
+            raise
+    finally:
+        os.close(handle)
+
+
+def write_error(path: Path, error: BaseException, means_permission: bool = True) -> VidstyleError:
+    """A `DiskError` for space and permission, else an `OutputError`. `means_permission`: whether `error` says EPERM for that."""
+    number = getattr(error, "errno", None)
+    if number in _NO_SPACE:
+        return DiskError(f"no space left to write {path}")
+    if number in _NO_LEAVE and means_permission:
+        return DiskError(f"no permission to write {path}")
+    if number in (errno.EIO, errno.ENODEV, errno.ENXIO, errno.ENOENT, errno.ENOTDIR):
+        return DiskError(f"could not write {path} ({reason(error)})")
+    return OutputError(f"could not encode {path} ({reason(error)})")
+
+
+def reason(error: BaseException) -> str:
+    """What `error` says, in one line."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return str(text).splitlines()[0]

@@ -1,0 +1,87 @@
+"""NVIDIA's cards: is there a driver, does ONNX Runtime paint on them, does torch see them?"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from vidstyle.core.errors import VidstyleError
+from vidstyle.core.hardware import has_nvidia
+from vidstyle.doctor.checks import Check, refused
+
+_QUERY = ("--query-gpu=name,memory.total,driver_version", "--format=csv,noheader")
+_SMI_SECONDS = 10
+_INSTALL = "pip install 'vidstyle[cuda]' brings CUDA's libraries"
+_GPU_RUNTIME = "pip uninstall onnxruntime, then pip install --force-reinstall onnxruntime-gpu"
+
+
+def gpu() -> list[Check]:
+    """NVIDIA's cards, as its own tool tells them."""
+    if not has_nvidia():
+        return [Check("gpu", "note", "no NVIDIA driver is loaded: everything is painted on the CPU")]
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return [Check("gpu", "ok", "NVIDIA's driver is loaded; no nvidia-smi to ask for more")]
+    told = subprocess.run([tool, *_QUERY], capture_output=True, text=True, timeout=_SMI_SECONDS)
+    lines = [line.strip() for line in told.stdout.splitlines() if line.strip()]
+    if told.returncode or not lines:
+        why = (told.stderr.strip() or told.stdout.strip() or f"exit code {told.returncode}").splitlines()[0]
+        return [Check("gpu", "note", f"nvidia-smi finds no card: {why}", "reinstall the NVIDIA driver, or restart")]
+    return [Check("gpu", "ok", "; ".join(lines))]
+
+
+def cuda() -> list[Check]:
+    """Whether ONNX Runtime truly paints on the first card."""
+    import onnxruntime as ort
+
+    from vidstyle.doctor.conversion import paint
+
+    available = ort.get_available_providers()
+    if "CUDAExecutionProvider" not in available:
+        return [Check("cuda", "note", "this ONNX Runtime was built without CUDA", _GPU_RUNTIME if has_nvidia() else None)]
+    if not has_nvidia():
+        return [Check("cuda", "note", "not tried: no NVIDIA driver is loaded")]
+    try:
+        painted = paint("cuda")
+    except VidstyleError as error:
+        row = refused("cuda", "note", error)
+        missing = _missing_library(Path(ort.__file__).parent / "capi")
+        return [Check("cuda", "note", row.found + (f" ({missing})" if missing else ""), _INSTALL if missing else row.advice)]
+    if not painted.nodes["CUDA"]:
+        return [Check("cuda", "note", f"CUDA is there and ran nothing: {painted}", _INSTALL)]
+    return [Check("cuda", "ok", str(painted))]
+
+
+def _missing_library(folder: Path) -> str | None:
+    """What ONNX Runtime's part for CUDA cannot be loaded for; None where it can be, or is not built like that."""
+    if sys.platform != "linux":
+        return None
+    try:
+        for name in ("libonnxruntime_providers_shared.so", "libonnxruntime_providers_cuda.so"):
+            ctypes.CDLL(str(folder / name), ctypes.RTLD_GLOBAL | os.RTLD_NOW)
+    except OSError as error:
+        return str(error)
+    return None
+
+
+def torch() -> list[Check]:
+    """What torch computes on; no row where it is not installed, which the row of its extra tells."""
+    if importlib.util.find_spec("torch") is None:
+        return []
+    import torch
+
+    if not torch.cuda.is_available():
+        built = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built for the CPU"
+        if has_nvidia():
+            advice = "install a torch whose CUDA fits the driver: https://pytorch.org/get-started"
+            return [Check("torch", "note", f"{torch.__version__}, {built}, finds no card", advice)]
+        return [Check("torch", "ok", f"{torch.__version__}, {built}, computes on the CPU")]
+    product = torch.ones(64, 64, device="cuda") @ torch.ones(64, 64, device="cuda")
+    if float(product.cpu().sum()) != 64.0**3:
+        return [Check("torch", "bad", f"{torch.__version__} computes wrongly on {torch.cuda.get_device_name()}")]
+    return [Check("torch", "ok", f"{torch.__version__}, CUDA {torch.version.cuda} on {torch.cuda.get_device_name()}")]

@@ -1,0 +1,235 @@
+"""Sound beside a recording: a microphone that PyAV opens, its samples put where they belong on the clock of the pictures."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import av.device
+import av.error
+import numpy as np
+from av.audio.resampler import AudioResampler
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from numpy.typing import NDArray
+
+from vidstyle.core.errors import InputError
+from vidstyle.core.files import reason
+
+Samples = NDArray[np.int16]
+"""Shape (N, channels)."""
+
+RATE = 48000
+"""Samples a second, whatever the device gives."""
+
+_CHUNK = RATE // 50
+_TOLERANCE = RATE // 10
+"""How far sound may be from the clock before it is moved."""
+_SETTLE = RATE // 2
+_PENDING = 60 * RATE
+"""What is kept while no picture comes."""
+_LATE_SECONDS = 0.5
+
+_SYSTEM_ALSA = Path("/usr/share/alsa")
+
+
+class SoundClock:
+    """Places samples on time.monotonic's clock, counted in samples.
+
+    Samples are counted, for they come at their own steady pace, while the moment at which a chunk arrives jitters: a chunk is
+    never early, but may be late. So where sound begins, and after a gap, half a second of chunks is held back and the least
+    late one decides. A device that gives more than time allows is cut.
+    """
+
+    def __init__(self) -> None:
+        self._next: int | None = None
+        self._held: list[Samples] = []
+        self._held_count = 0
+        self._least_late = 0
+        self._settled = False
+
+    def place(self, samples: Samples, arrival: float) -> list[tuple[int, Samples]]:
+        """Take a chunk whose last sample came at `arrival` seconds; return chunks and when each begins, in samples."""
+        begins = round(arrival * RATE) - len(samples)
+        if self._next is None:
+            self._next = begins
+        late = begins - self._next - self._held_count
+        if self._settled and not self._held:
+            if late < -_TOLERANCE:
+                return []
+            if late <= _TOLERANCE:
+                return self._release([samples])
+        self._least_late = min(late, self._least_late) if self._held else late
+        self._held.append(samples)
+        self._held_count += len(samples)
+        if self._settled and self._least_late <= _TOLERANCE:  # nothing is missing: the chunks before were only late
+            return self.flush(shift=False)
+        return self.flush() if self._held_count >= _SETTLE else []
+
+    def flush(self, shift: bool = True) -> list[tuple[int, Samples]]:
+        """What is held back; no more is to come, or enough is known."""
+        if self._next is not None and shift and self._held:
+            self._next += self._least_late
+        self._settled = True
+        held, self._held, self._held_count = self._held, [], 0
+        return self._release(held)
+
+    def _release(self, chunks: list[Samples]) -> list[tuple[int, Samples]]:
+        placed = []
+        for chunk in chunks:
+            assert self._next is not None
+            placed.append((self._next, chunk))
+            self._next += len(chunk)
+        return placed
+
+
+class Microphone:
+    """Listens in a thread of its own until `close`; `take` gives what was heard, in order and without gaps.
+
+    `name` is that of a device, or "auto".
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._title = "the microphone" if name == "auto" else f"the microphone {name}"
+        self._opened, self._stop = threading.Event(), threading.Event()
+        self._lock = threading.Lock()
+        self._chunks: deque[tuple[int, Samples]] = deque()
+        self._position: int | None = None
+        self.channels = 0
+        """1 or 2 once the device is open, else 0."""
+        self.trouble: str | None = None
+        """Why there is no sound, or no more; a sentence."""
+        self._thread = threading.Thread(target=self._listen, name="microphone", daemon=True)
+        self._thread.start()
+
+    def wait(self, seconds: float) -> bool:
+        """Whether the device is open, after waiting for that at most `seconds`."""
+        if not self._opened.wait(seconds):
+            self.trouble = f"{self._title} did not open within {seconds:g} s, the recording has no sound"
+        return bool(self.channels) and self._opened.is_set()
+
+    def begin(self, seconds: float) -> None:
+        """What was heard before `seconds` (time.monotonic) is not wanted."""
+        self._position = round(seconds * RATE)
+
+    def take(self, until: float) -> Iterator[Samples]:
+        """What was heard from the last time on until `until` (time.monotonic), silence where something is missing.
+
+        It ends with what is known: the rest comes next time.
+        """
+        assert self._position is not None
+        end = round(until * RATE)
+        while self._position < end and (piece := self._piece(end)) is not None:
+            self._position += len(piece)
+            yield piece
+
+    def _piece(self, end: int) -> Samples | None:
+        position = self._position
+        assert position is not None
+        with self._lock:
+            while self._chunks and self._chunks[0][0] + len(self._chunks[0][1]) <= position:
+                self._chunks.popleft()
+            if not self._chunks:
+                return None
+            begins, samples = self._chunks[0]
+        if begins > position:
+            return np.zeros((min(begins - position, end - position, RATE), samples.shape[1]), np.int16)
+        return samples[position - begins : end - begins]
+
+    def close(self) -> None:
+        """Stop listening; a device that hangs is left to its thread."""
+        self._stop.set()
+        self._thread.join(_LATE_SECONDS)
+
+    def _listen(self) -> None:
+        clock = SoundClock()
+        try:
+            container, self.channels = _open(self._name)
+            with container:
+                self._opened.set()
+                for samples, arrival in _chunks(container, self.channels, self._stop):
+                    self._keep(clock.place(samples, arrival))
+            if not self._stop.is_set():
+                self.trouble = f"{self._title} ended, and with it the sound of the recording"
+        except InputError as error:
+            if self._name != "auto":
+                self.trouble = str(error)
+        except (av.error.FFmpegError, OSError, ValueError) as error:
+            self.trouble = f"{self._title} failed ({reason(error)}), and with it the sound of the recording"
+        finally:
+            self._keep(clock.flush())
+            self._opened.set()
+
+    def _keep(self, placed: list[tuple[int, Samples]]) -> None:
+        with self._lock:
+            for begins, samples in placed:
+                if not self._chunks or begins - self._chunks[0][0] < _PENDING:
+                    self._chunks.append((begins, samples))
+
+
+def _open(name: str) -> tuple[InputContainer, int]:
+    """The device and how many channels to take from it; raises `InputError`."""
+    errors = []
+    for device, format_name, options in _candidates(name):
+        try:
+            container = av.open(device, format=format_name, options=options)
+        except (av.error.FFmpegError, OSError, ValueError) as error:
+            errors.append(error)
+            continue
+        if container.streams.audio:
+            return container, min(container.streams.audio[0].channels, 2)
+        container.close()
+    why = f" ({reason(errors[0])})" if errors else ""
+    raise InputError(f"expected a microphone named {name}, could not open it{why}; the recording has no sound")
+
+
+def _candidates(name: str) -> list[tuple[str, str, dict[str, str]]]:
+    """What to try for `name`, in this order: device, FFmpeg's name for the system's sound, options."""
+    auto = name == "auto"
+    if sys.platform == "darwin":
+        return [(":default" if auto else f":{name}", "avfoundation", {})]
+    if sys.platform == "win32":
+        found = av.device.enumerate_input_devices("dshow") if auto else []
+        names = [d.name for d in found if "audio" in d.media_types] if auto else [name]
+        return [(f"audio={each}", "dshow", {}) for each in names]
+    # PyAV's wheel looks for ALSA's settings in a folder of the machine that built it.
+    if _SYSTEM_ALSA.is_dir():
+        os.environ.setdefault("ALSA_CONFIG_DIR", str(_SYSTEM_ALSA))
+    # sysdefault needs no plugin: a default that leads to PipeWire or PulseAudio does, and the wheel has none.
+    names = ["default", "sysdefault"] if auto else [name]
+    return [(each, "alsa", {"channels": channels}) for each in names for channels in ("2", "1")]
+
+
+def _chunks(container: InputContainer, channels: int, stop: threading.Event) -> Iterator[tuple[Samples, float]]:
+    """Sound in chunks of 20 ms at least, and when the last sample of each came."""
+    stream: AudioStream = container.streams.audio[0]
+    resampler = AudioResampler(format="s16", layout="mono" if channels == 1 else "stereo", rate=RATE)
+    waiting: list[bytes] = []
+    size = 0
+    chunk_bytes = _CHUNK * stream.rate // RATE * stream.channels * 2
+    for packet in container.demux(stream):
+        if stop.is_set():
+            return
+        if packet.size:
+            waiting.append(bytes(packet))  # a device may give single samples: decode them together
+            size += packet.size
+        if size < chunk_bytes:
+            continue
+        arrival = time.monotonic()
+        frames = stream.codec_context.decode(av.Packet(b"".join(waiting)))
+        waiting, size = [], 0
+        parts = [out.to_ndarray().reshape(-1, channels) for frame in frames for out in _resampled(resampler, frame)]
+        if parts:
+            yield np.concatenate(parts), arrival
+
+
+def _resampled(resampler: AudioResampler, frame: av.AudioFrame) -> list[av.AudioFrame]:
+    frame.pts = None  # counted by `SoundClock`
+    return resampler.resample(frame)

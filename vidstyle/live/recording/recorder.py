@@ -1,0 +1,277 @@
+"""A recording of what the live window shows.
+
+The window's process must not import PyAV (see `files`), so another process encodes: `vidstyle.live.recording.writer`. Here are the
+queue that leads to it, and what it tells of itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from vidstyle.core.errors import DiskError, OutputExistsError, UsageError
+from vidstyle.core.files import reason, writing
+from vidstyle.core.frames import Frame, Pixels
+from vidstyle.core.options import EncodeOptions
+from vidstyle.live.recording.wire import HEADER
+
+_QUEUE_BYTES = 256 << 20
+_PIPE_BYTES = 1 << 20
+_CLOSE_SECONDS = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """What a recording came to; there is no file at `path` where `frames` is 0 and nothing went wrong."""
+
+    path: Path
+    frames: int
+    dropped: int
+    """Pictures left out because encoding could not keep up, or was over."""
+    seconds: float
+    sound: bool
+    trouble: str | None
+    """What went wrong, a sentence; what was recorded until then is in the file."""
+
+
+class Recorder:
+    """Records pictures of `width` x `height` pixels, others fitted with black bars, to a new Matroska file at `path`.
+
+    `microphone` is None for no sound, "auto" for the system's own, silently without sound where there is none, or a device's
+    name. Raises `UsageError` for another suffix than .mkv, `OutputExistsError`, or `DiskError` where the folder is missing or
+    closed; whatever goes wrong later is told by `trouble`.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        width: int,
+        height: int,
+        encode: EncodeOptions = EncodeOptions(),
+        microphone: str | None = None,
+    ) -> None:
+        check_new_recording(path)
+        self._path, self._size = path, (width, height)
+        self._changed = threading.Condition()
+        self._queue: deque[Frame] = deque()
+        self._queued_bytes = 0
+        self._ending = False
+        self._first = self._last = 0.0
+        self._sent = 0
+        self._trouble: str | None = None
+        self._sound: bool | None = None if microphone is not None else False
+        self._report: dict[str, Any] = {}
+        self._finished = self._cut_off = False
+        self._alive = time.monotonic()
+        self._result: Recording | None = None
+        self._closing = threading.Lock()
+        self.dropped = 0
+        """Pictures left out because encoding could not keep up, or was over."""
+        request = json.dumps({"path": str(path.absolute()), "encode": asdict(encode), "microphone": microphone})
+        with writing(path):
+            self._process = _start(request)
+        self._feeder = threading.Thread(target=self._feed, name="recording, pictures", daemon=True)
+        self._listener = threading.Thread(target=self._listen, name="recording, news", daemon=True)
+        self._feeder.start()
+        self._listener.start()
+
+    @property
+    def seconds(self) -> float:
+        """How long the recording is so far."""
+        return self._last - self._first
+
+    @property
+    def trouble(self) -> str | None:
+        """What is wrong with the recording, a sentence; None while all is well. Any thread may read it.
+
+        It may be the sound only: see `over`.
+        """
+        return self._trouble
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more is recorded, whoever ended it."""
+        return self._ending
+
+    @property
+    def sound(self) -> bool | None:
+        """Whether sound is recorded; None until that is known."""
+        return self._sound
+
+    def write(self, frame: Frame) -> None:
+        """Record `frame` (see `Camera`), whose pixels must not change afterwards. Never waits, never raises.
+
+        A picture that finds the queue full (256 MiB) is dropped and counted.
+        """
+        size = frame.pixels.nbytes
+        with self._changed:
+            if self._ending or self._queued_bytes + size > _QUEUE_BYTES:
+                self.dropped += 1
+                return
+            self._queue.append(frame)
+            self._queued_bytes += size
+            self._changed.notify()
+
+    def close(self) -> Recording:
+        """Finish the file; ends it after 15 seconds without a sign of life. Closing again returns the same."""
+        with self._closing:
+            if self._result is None:
+                self._result = self._close()
+            return self._result
+
+    def _close(self) -> Recording:
+        self._end()
+        self._alive = time.monotonic()
+        # A long recording takes its time to be read back, and says so.
+        while self._listener.is_alive() and (left := self._alive + _CLOSE_SECONDS - time.monotonic()) > 0:
+            self._listener.join(left)
+        if self._listener.is_alive():
+            self._cut_off = True
+            self._process.kill()
+            self._listener.join()
+        self._feeder.join()
+        report = self._report
+        return Recording(
+            path=self._path,
+            frames=report.get("frames", 0),
+            dropped=self.dropped + report.get("dropped", 0),
+            seconds=report.get("seconds", 0.0),
+            sound=bool(self._sound),
+            trouble=self._trouble,
+        )
+
+    def _end(self) -> None:
+        with self._changed:
+            self._ending = True
+            self._changed.notify()
+
+    def _feed(self) -> None:
+        """Carry pictures to the other process, until `close` or its end."""
+        pipe = self._process.stdin
+        assert pipe is not None
+        try:
+            while (frame := self._next()) is not None:
+                seconds = float(frame.pts * frame.time_base)
+                picture = _fit(frame.pixels, *self._size)
+                pipe.write(HEADER.pack(round(seconds * 1e6), *self._size))
+                pipe.write(picture.data)
+                pipe.flush()
+                self._first = self._first if self._sent else seconds
+                self._last = seconds
+                self._sent += 1
+                with self._changed:
+                    self._queued_bytes -= frame.pixels.nbytes
+        except BrokenPipeError:
+            pass  # the other process is gone, and `_listen` tells why
+        except Exception as error:  # a picture that cannot be sent must not end in silence
+            self._trouble = f"the recording ended early ({reason(error)}): {self._path}"
+        finally:
+            with self._changed:
+                self._ending = True
+                self.dropped += len(self._queue)
+                self._queue.clear()
+            with contextlib.suppress(OSError):
+                pipe.close()
+
+    def _next(self) -> Frame | None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._queue or self._ending)
+            return self._queue.popleft() if self._queue else None
+
+    def _listen(self) -> None:
+        """Hear what the other process tells, until it ends."""
+        assert self._process.stdout is not None
+        last_words = ""
+        with self._process.stdout as lines:
+            for line in lines:
+                self._alive = time.monotonic()
+                news = _news(line)
+                if news is None:
+                    last_words = line.decode(errors="replace").strip() or last_words
+                    continue
+                self._sound = news.get("sound", self._sound)
+                self._report |= {key: news[key] for key in ("frames", "dropped", "seconds") if key in news}
+                self._finished = self._finished or news["event"] == "finished"
+                self._trouble = news.get("trouble") or self._trouble
+        code = self._process.wait()
+        if self._cut_off:
+            self._trouble = f"the recording hung for {_CLOSE_SECONDS:g} s and was cut off: {self._path}"
+        elif not self._finished:
+            why = f"signal {-code}" if code < 0 else last_words or f"exit code {code}"
+            self._trouble = f"the recording broke off ({why}), what was recorded until then is kept: {self._path}"
+        self._end()
+
+
+def check_new_recording(path: Path) -> None:
+    """Raise unless a recording can be begun at `path`; see `Recorder`."""
+    if path.suffix.lower() != ".mkv":
+        raise UsageError(f"expected a recording that ends in .mkv, which survives a crash as .mp4 does not, got {path.name}")
+    if os.path.lexists(path):
+        raise OutputExistsError(f"{path} exists, and a recording never replaces anything; give another name")
+    if not path.parent.is_dir():
+        raise DiskError(f"expected a folder for the recording, found none: {path.parent}")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise DiskError(f"no permission to write into {path.parent}")
+
+
+def numbered_name(folder: Path, suffix: str, now: datetime) -> Path:
+    """A free name in `folder` that tells the time, such as `vidstyle-2026-11-24-14.03.22.mkv`."""
+    stem = now.strftime("vidstyle-%Y-%m-%d-%H.%M.%S")
+    path, number = folder / f"{stem}{suffix}", 1
+    while os.path.lexists(path):
+        number += 1
+        path = folder / f"{stem}-{number}{suffix}"
+    return path
+
+
+def _start(request: str) -> subprocess.Popen[bytes]:
+    # A process group of its own, so that the terminal's Ctrl-C does not reach it: the end of its input is what ends it.
+    apart: dict[str, Any] = {"process_group": 0}
+    if sys.platform == "win32":
+        apart = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
+    return subprocess.Popen(
+        # -P, and this process's own path: the same modules are found, whatever lies in the current folder
+        [sys.executable, "-P", "-m", "vidstyle.live.recording.writer", request],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(p or os.getcwd() for p in sys.path)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        pipesize=_PIPE_BYTES,
+        **apart,
+    )
+
+
+def _fit(pixels: Pixels, width: int, height: int) -> Pixels:
+    """`pixels` at this size, its proportions kept, black around it where they differ."""
+    h, w = pixels.shape[:2]
+    if (w, h) == (width, height):
+        return np.ascontiguousarray(pixels)
+    scale = min(width / w, height / h)
+    inner_w, inner_h = max(1, round(w * scale)), max(1, round(h * scale))
+    x, y = (width - inner_w) // 2, (height - inner_h) // 2
+    fitted = np.zeros((height, width, 3), np.uint8)
+    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    fitted[y : y + inner_h, x : x + inner_w] = cv2.resize(pixels, (inner_w, inner_h), interpolation=interpolation)
+    return fitted
+
+
+def _news(line: bytes) -> dict[str, Any] | None:
+    """A line of news; None for a line of anything else, such as a library's complaint."""
+    try:
+        news = json.loads(line)
+    except ValueError:
+        return None
+    return news if isinstance(news, dict) and "event" in news else None

@@ -1,0 +1,142 @@
+"""The process that records: takes pictures from its standard input, encodes them, and tells of itself on standard output.
+
+Run by `recorder.Recorder` as `python -m vidstyle.live.recording.writer REQUEST`, the request in JSON. Each line of its output is an
+object whose `event` is `started`, `progress` or `finished`. It ends with its input, however that ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from vidstyle.core.errors import VidstyleError
+from vidstyle.core.frames import Pixels
+from vidstyle.core.options import EncodeOptions
+from vidstyle.live.recording.microphone import Microphone
+from vidstyle.live.recording.video_track import Film
+from vidstyle.live.recording.wire import HEADER
+
+_READ_AHEAD = 2
+_MICROPHONE_SECONDS = 2.0
+_PROGRESS_SECONDS = 1.0
+
+
+class Pictures:
+    """What comes through the pipe, read ahead a little, until it ends or `end` is called."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        # SimpleQueue, because a signal handler may put into it whatever was interrupted.
+        self._queue: queue.SimpleQueue[tuple[int, Pixels] | None] = queue.SimpleQueue()
+        self._free = threading.Semaphore(_READ_AHEAD)
+        threading.Thread(target=self._read, name="pictures", daemon=True).start()
+
+    def __iter__(self) -> Iterator[tuple[int, Pixels] | None]:
+        """Each picture and its microseconds; None now and then while nothing comes."""
+        while True:
+            try:
+                item = self._queue.get(timeout=_PROGRESS_SECONDS)
+            except queue.Empty:
+                yield None
+                continue
+            if item is None:
+                return
+            yield item
+            self._free.release()
+
+    def end(self) -> None:
+        """No more pictures after those that have arrived."""
+        self._queue.put(None)
+
+    def _read(self) -> None:
+        with contextlib.suppress(OSError):
+            while len(header := self._stream.read(HEADER.size)) == HEADER.size:
+                microseconds, width, height = HEADER.unpack(header)
+                size = width * height * 3
+                data = self._stream.read(size)
+                if len(data) < size:  # the other side died in the middle of a picture
+                    break
+                self._free.acquire()
+                self._queue.put((microseconds, np.frombuffer(data, np.uint8).reshape(height, width, 3)))
+        self.end()
+
+
+class News:
+    """Tells the other side, if it is still there."""
+
+    def __init__(self) -> None:
+        self._due = 0.0
+
+    def tell(self, event: str, **facts: Any) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.write(json.dumps({"event": event, **facts}) + "\n")
+            sys.stdout.flush()
+
+    def progress(self, film: Film, microphone: Microphone | None) -> None:
+        """About once a second."""
+        if time.monotonic() >= self._due:
+            self._due = time.monotonic() + _PROGRESS_SECONDS
+            trouble = microphone.trouble if microphone is not None else None
+            self.tell("progress", trouble=trouble, **facts_of(film))
+
+
+def facts_of(film: Film) -> dict[str, Any]:
+    """How far it is."""
+    return {"frames": film.frames, "dropped": film.dropped, "seconds": film.seconds}
+
+
+def record(request: dict[str, Any], pictures: Pictures, news: News) -> None:
+    """Record until `pictures` end; whatever goes wrong is told, and what was written is kept."""
+    microphone = Microphone(request["microphone"]) if request["microphone"] is not None else None
+    film = None
+    trouble = None
+    try:
+        sound = microphone is not None and microphone.wait(_MICROPHONE_SECONDS)
+        news.tell("started", sound=sound, trouble=microphone.trouble if microphone is not None else None)
+        film = Film(Path(request["path"]), EncodeOptions(**request["encode"]), microphone if sound else None)
+        for item in pictures:
+            if item is not None:
+                film.write(*item)
+            news.progress(film, microphone)
+        film.close(lambda: news.progress(film, microphone))
+    except VidstyleError as error:
+        trouble = str(error)
+        if film is not None:
+            film.salvage()
+            trouble = f"{error}; the first {film.seconds:.0f} s are kept" if film.frames else trouble
+    facts = facts_of(film) if film is not None else {}
+    news.tell("finished", trouble=trouble or (microphone.trouble if microphone is not None else None), **facts)
+    if microphone is not None:
+        microphone.close()
+
+
+def main() -> None:
+    """Record what `sys.argv[1]` asks for, and end the process."""
+    code = 1
+    try:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        pictures = Pictures(sys.stdin.buffer)
+        signal.signal(signal.SIGTERM, lambda *_: pictures.end())
+        record(json.loads(sys.argv[1]), pictures, News())
+        code = 0
+    except Exception:
+        traceback.print_exc()
+    finally:
+        # The interpreter's own end would wait for the threads that read.
+        os._exit(code)
+
+
+if __name__ == "__main__":
+    main()

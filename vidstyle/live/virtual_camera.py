@@ -1,0 +1,53 @@
+"""A camera that other programs can pick: the painted picture in a video call."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import cv2
+import numpy as np
+
+from vidstyle.core.errors import DeviceError, MissingExtraError
+from vidstyle.core.files import reason
+from vidstyle.core.frames import Pixels
+
+_DRIVERS = {
+    "linux": "install v4l2loopback (Debian, Ubuntu: apt install v4l2loopback-dkms), then "
+    "`sudo modprobe v4l2loopback exclusive_caps=1 card_label=vidstyle`",
+    "darwin": "install OBS Studio 30 or newer, start its virtual camera once and stop it again",
+    "win32": "install OBS Studio, which brings a virtual camera",
+}
+
+
+class VirtualCamera:
+    """A virtual camera of this size, through pyvirtualcam.
+
+    Raises `MissingExtraError` without pyvirtualcam, `DeviceError` without a driver, saying how to get one.
+    """
+
+    def __init__(self, width: int, height: int, fps: float) -> None:
+        try:
+            import pyvirtualcam
+        except ImportError as error:
+            raise MissingExtraError("a virtual camera", "virtualcam") from error
+        self._size = (width, height)
+        try:
+            self._camera: Any = pyvirtualcam.Camera(width, height, max(1.0, fps))
+        except (RuntimeError, ValueError) as error:
+            how = _DRIVERS.get(sys.platform, "install a driver that pyvirtualcam knows")
+            raise DeviceError(f"expected a driver for virtual cameras, found none that works: {how}") from error
+        self.name = str(self._camera.device)
+
+    def send(self, picture: Pixels) -> None:
+        """The next picture, RGB uint8 (H, W, 3); one of another size is scaled. Raises `DeviceError` if it is gone."""
+        if picture.shape[1::-1] != self._size:
+            picture = np.asarray(cv2.resize(picture, self._size, interpolation=cv2.INTER_AREA), np.uint8)
+        try:
+            self._camera.send(np.ascontiguousarray(picture))
+        except (RuntimeError, OSError) as error:
+            raise DeviceError(f"the virtual camera {self.name} takes no more pictures ({reason(error)})") from error
+
+    def close(self) -> None:
+        """Let go of the camera; harmless twice."""
+        self._camera.close()

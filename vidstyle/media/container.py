@@ -1,0 +1,100 @@
+"""Opening media with PyAV, safely: only media formats, only local files unless the network was allowed, av's errors as ours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import av
+import av.error
+from av.container import InputContainer
+from av.stream import Disposition
+from av.video.stream import VideoStream
+
+from vidstyle.core import files
+from vidstyle.core.errors import InputError, UsageError, VidstyleError
+from vidstyle.core.files import FORMATS, NETWORK_FORMATS, NETWORK_PROTOCOLS, check_regular_file, is_url, reason, write_error
+
+_NETWORK_TIMEOUT_SECONDS = 20.0
+_ELSEWHERE_BUFFER = 1 << 20
+
+
+_elsewhere: dict[str, Callable[[], BinaryIO]] = {}
+
+
+@contextmanager
+def read_through(spec: str, open_file: Callable[[], BinaryIO]) -> Iterator[None]:
+    """While inside, the bytes of the file `spec`, which lies on another machine, are those of what `open_file` gives."""
+    _elsewhere[spec] = open_file
+    try:
+        yield
+    finally:
+        del _elsewhere[spec]
+
+
+def elsewhere(spec: str) -> BinaryIO | None:
+    """The file `spec` if it is read through something else, see `read_through`: it is no path here."""
+    return _elsewhere[spec]() if spec in _elsewhere else None
+
+
+def open_media(spec: str, allow_network: bool = False, options: Mapping[str, str] | None = None) -> InputContainer:
+    """Open a file or URL for reading; `options` are a demuxer's own.
+
+    Raises `InputError` if it is missing, not a regular file or no media, `UsageError` for a URL without `allow_network`.
+    """
+    if is_url(spec):
+        if not allow_network:
+            raise UsageError(f"expected a file, {spec} is a URL; give --allow-network to let vidstyle open it")
+        safe = {"protocol_whitelist": NETWORK_PROTOCOLS, "format_whitelist": NETWORK_FORMATS}
+        with reading(spec):
+            return av.open(spec, mode="r", options={**(options or {}), **safe}, timeout=_NETWORK_TIMEOUT_SECONDS)
+    local = {"protocol_whitelist": "file", "format_whitelist": FORMATS}
+    if (file := elsewhere(spec)) is not None:
+        with reading(spec):
+            return av.open(
+                file,
+                mode="r",
+                options={**(options or {}), **local},
+                metadata_errors="replace",
+                buffer_size=_ELSEWHERE_BUFFER,
+            )
+    check_regular_file(Path(spec))
+    # An explicit file: keeps a name with a colon from being read as a protocol.
+    with reading(spec):
+        return av.open(
+            f"file:{spec}",
+            mode="r",
+            options={**(options or {}), **local},
+            metadata_errors="replace",
+        )
+
+
+def main_video(container: InputContainer) -> VideoStream | None:
+    """The video proper: the largest stream that is not cover art."""
+    streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+    streams = [s for s in streams if s.codec_context is not None and s.width and s.height]
+    default = [s for s in streams if s.disposition & Disposition.default]
+    return max(default or streams, key=lambda s: s.width * s.height, default=None)
+
+
+@contextmanager
+def reading(spec: str) -> Iterator[None]:
+    """Turn av's errors inside into one sentence about reading `spec`."""
+    try:
+        yield
+    except VidstyleError:
+        raise
+    except (av.error.FFmpegError, OSError, ValueError, IndexError) as error:
+        raise InputError(f"expected a video or picture, could not read {spec} ({reason(error)})") from error
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """As `files.writing`, for av's errors too, whose muxers mean other things by EPERM than a lack of permission."""
+    with files.writing(path):
+        try:
+            yield
+        except av.error.FFmpegError as error:
+            raise write_error(path, error, means_permission=False) from error

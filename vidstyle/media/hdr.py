@@ -1,0 +1,299 @@
+"""HDR video for nets that know standard range only, and paintings back to HDR: PQ and HLG of ITU-R BT.2100.
+
+HDR to SDR: light on the display in cd/m2 (of HLG by its OOTF), to BT.709 primaries, the tone curve of Report ITU-R BT.2446-1
+method C, to a BT.1886 signal. These are functions of a pixel's three numbers, so they are tabulated once and looked up by
+FFmpeg's `lut3d`, which interpolates within tetrahedra. SDR to HDR is the inverse.
+
+- Tone curve (BT.2446-1, 6.1.4): linear up to 80 % of the SDR signal, logarithmic above, so midtones keep their contrast. It
+  is applied to the largest of R, G and B, and all three are scaled alike: chromaticity is kept and nothing exceeds white.
+  The Report lets highlights go beyond 100 %, where 8 bits have no place: here the video's peak becomes 100 %. The reference
+  white of 203 cd/m2 (BT.2408) then lies at 90 % of the signal where the peak is 1000 cd/m2, at 84 % where it is 4000.
+- Gamut: a colour that BT.709 lacks is mixed with the grey of its luminance until its lowest component is 0; colours within
+  BT.709 are left alone. At this edge, where the table has a crease, the lowest component of a bright colour may come out up
+  to 40 of 255 too high, which is 1 % of the light; elsewhere 99 of 100 colours are right to 1 of 255.
+- Back to HLG, whose brightest saturated colours are darker than its white: what is brighter is dimmed until HLG has it.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import struct
+import tempfile
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any, cast
+
+import cv2
+import numpy as np
+from av.filter import Graph
+from av.filter.context import FilterContext
+from av.video.format import VideoFormat
+from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
+from numpy.typing import NDArray
+
+from vidstyle.core.errors import DiskError
+from vidstyle.core.frames import ColorTags, Pixels
+from vidstyle.media.color import FULL, swscale_matrix
+
+Colors = NDArray[np.float64]
+"""R, G, B, shape (..., 3): light in cd/m2, or a signal from 0 to 1."""
+
+NOMINAL_PEAK = 1000.0
+"""cd/m2: what HLG is made for (BT.2100, table 5), and PQ that does not tell."""
+
+PEAKS = (100.0, 10_000.0)
+"""cd/m2: a peak outside is a mistake of the file; the upper end is PQ's own."""
+
+_HLG = 18  # H.273
+_GAMMA = 2.4  # BT.1886, black 0
+_PLANAR = "gbrp16le"
+_WHITE = 255 * 256 / 65535
+"""White of 16 bits to swscale, which multiplies 8 bits by 256 and not 257; without heeding that all is 0.4 % off."""
+
+_GRID = 65
+"""Nodes of a table along each side."""
+
+_HEADROOM = (64 / 60) ** _GAMMA
+"""How far light may exceed the peak before its tone is mapped: so far that the peak's signal lies on a node, not between."""
+
+# BT.2446-1, equations 5 to 9: skin at 70 % and the knee at 80 % of the SDR signal, reference white at 96 %, white 100 cd/m2.
+_K1, _K3 = 0.83802, 0.74204
+_KNEE = 100 * 0.8**_GAMMA
+_K2 = _KNEE * (1 - _K3)
+_K4 = _KNEE - _K2 * math.log(1 - _K3)
+
+# x and y of red, green, blue by H.273's number of the primaries; of them all white is D65.
+_BT709, _BT2020, _P3 = 1, 9, 12
+_CHROMATICITIES = {
+    _BT709: ((0.640, 0.330), (0.300, 0.600), (0.150, 0.060)),
+    _BT2020: ((0.708, 0.292), (0.170, 0.797), (0.131, 0.046)),
+    _P3: ((0.680, 0.320), (0.265, 0.690), (0.150, 0.060)),
+}
+_D65 = (0.3127, 0.3290)
+
+
+class ToneMap:
+    """Between an HDR video with `tags` and 8-bit SDR (BT.709 primaries, BT.1886); for one thread at a time.
+
+    `peak_nits` is the brightest light of a PQ video in cd/m2; what is brighter is shown as bright as that. HLG is relative:
+    its peak is `NOMINAL_PEAK` always.
+    """
+
+    def __init__(self, tags: ColorTags, peak_nits: float | None = None) -> None:
+        self._tags = tags
+        self._peak = peak_nits if peak_nits and tags.transfer != _HLG else NOMINAL_PEAK
+        to_xyz = _to_xyz(tags.primaries if tags.primaries in _CHROMATICITIES else _BT2020)
+        self._luminance = to_xyz[1]
+        self._to_bt709 = np.linalg.inv(_to_xyz(_BT709)) @ to_xyz
+        self._from_bt709 = np.linalg.inv(self._to_bt709)
+        self._sdr, self._hdr = _Tables(self._light_of, self._sdr_of), _Tables(self._hdr_of)
+        self._reformatter = VideoReformatter()
+
+    def to_sdr(self, frame: VideoFrame) -> Pixels:
+        """RGB uint8 (H, W, 3) of a frame of any size, format and bit depth; raises av's errors, and `DiskError`."""
+        planar = self._reformatter.reformat(
+            frame,
+            format=_PLANAR,
+            src_colorspace=swscale_matrix(self._tags),
+            src_color_range=self._tags.range,
+            dst_color_range=FULL,
+            threads=1,
+        )
+        green, blue, red = (cv2.convertScaleAbs(plane, alpha=255 / 65535) for plane in _planes(self._sdr.look_up(planar)))
+        return np.asarray(cv2.merge([red, green, blue]), np.uint8)
+
+    def to_hdr(self, pixels: Pixels, pix_fmt: str) -> VideoFrame:
+        """The inverse: RGB uint8 (H, W, 3) as a YUV frame of `pix_fmt` (10 bits or more, lest it shows bands), tagged like the
+        source; raises av's errors, and `DiskError`."""
+        planar = VideoFrame(pixels.shape[1], pixels.shape[0], _PLANAR)
+        red, green, blue = cv2.split(pixels)
+        for plane, channel in zip(_planes(planar), (green, blue, red), strict=True):
+            np.multiply(channel, np.uint16(257), out=plane, dtype=np.uint16)
+        frame = self._reformatter.reformat(
+            self._hdr.look_up(planar),
+            format=pix_fmt,
+            src_color_range=FULL,
+            dst_colorspace=swscale_matrix(self._tags),
+            dst_color_range=self._tags.range,
+            threads=1,
+        )
+        frame.colorspace, frame.color_range = self._tags.matrix, self._tags.range
+        frame.color_primaries, frame.color_trc = self._tags.primaries, self._tags.transfer
+        return frame
+
+    def _light_of(self, planar: Colors) -> Colors:
+        """HDR to BT.709 primaries, light as a BT.1886 signal whose white is `_HEADROOM` times the peak."""
+        signal = np.minimum(planar / _WHITE, 1)
+        light = self._hlg_light(signal) if self._tags.transfer == _HLG else _pq_light(signal)
+        light = _into_gamut(light @ self._to_bt709.T) / (_HEADROOM * self._peak)
+        return np.asarray((light / np.maximum(light.max(-1, keepdims=True), 1)) ** (1 / _GAMMA))
+
+    def _sdr_of(self, signal: Colors) -> Colors:
+        """The tone curve, from what `_light_of` gives. The planes R = G, G = B, B = R, at which the largest of them is another
+        one, are faces of the tetrahedra: in one table with the primaries they would lie aslant, and highlights would suffer."""
+        brightest = signal.max(-1, keepdims=True)
+        nits = self._peak * np.minimum(_HEADROOM * brightest**_GAMMA, 1)
+        mapped = (_compressed(nits) / _compressed(np.float64(self._peak))) ** (1 / _GAMMA)
+        return np.asarray(signal * mapped / np.maximum(brightest, 1e-9))
+
+    def _hdr_of(self, signal: Colors) -> Colors:
+        light = signal**_GAMMA
+        brightest = light.max(-1, keepdims=True)
+        white = _compressed(np.float64(self._peak))
+        light *= _expanded(brightest * white) / np.maximum(brightest, 1e-30)
+        light = np.maximum(light @ self._from_bt709.T, 0)
+        return _WHITE * (self._hlg_signal(light) if self._tags.transfer == _HLG else _pq_signal(light))
+
+    # BT.2100, table 5. The OOTF's gamma is 1.2 at 1000 cd/m2.
+    _OOTF, _A = 1.2, 0.17883277
+    _B, _C = 1 - 4 * _A, 0.5 - _A * math.log(4 * _A)
+
+    def _hlg_light(self, signal: Colors) -> Colors:
+        scene = np.where(signal <= 0.5, signal**2 / 3, (np.exp((signal - self._C) / self._A) + self._B) / 12)
+        luminance = (scene @ self._luminance)[..., None]
+        return np.asarray(self._peak * scene * luminance ** (self._OOTF - 1))
+
+    def _hlg_signal(self, light: Colors) -> Colors:
+        luminance = np.maximum(light @ self._luminance / self._peak, 1e-12)[..., None]
+        scene = light / self._peak * luminance ** (1 / self._OOTF - 1)
+        scene /= np.maximum(scene.max(-1, keepdims=True), 1)
+        bright = self._A * np.log(np.maximum(12 * scene - self._B, 1e-9)) + self._C
+        return np.asarray(np.where(scene <= 1 / 12, np.sqrt(3 * scene), bright))
+
+
+class _Tables:
+    """Functions of colour, signal to signal, one after the other: tabulated when first needed, looked up for whole frames."""
+
+    def __init__(self, *functions: Callable[[Colors], Colors]) -> None:
+        self._functions = functions
+        self._cubes: list[str] = []
+        self._graph, self._size = Graph(), (0, 0)
+
+    def look_up(self, frame: VideoFrame) -> VideoFrame:
+        """`frame` is of format `_PLANAR`, and so is the result."""
+        if self._size != (frame.width, frame.height):
+            self._graph, self._size = self._build(frame.width, frame.height), (frame.width, frame.height)
+        self._graph.vpush(frame)
+        return self._graph.vpull()
+
+    def _build(self, width: int, height: int) -> Graph:
+        self._cubes = self._cubes or [_cube(function) for function in self._functions]
+        graph = Graph()
+        graph.threads = 1
+        source = graph.add_buffer(width=width, height=height, format=VideoFormat(_PLANAR), time_base=Fraction(1, 1000))
+        graph.link_nodes(source, *(_lookup(graph, cube) for cube in self._cubes), graph.add("buffersink")).configure()
+        return graph
+
+
+def _cube(function: Callable[[Colors], Colors]) -> str:
+    """The text of a .cube file: a line for each node, red fastest (Adobe's Cube LUT Specification 1.0)."""
+    steps = np.linspace(0, 1, _GRID)
+    blue, green, red = np.meshgrid(steps, steps, steps, indexing="ij")
+    values = function(np.stack([red, green, blue], -1)).reshape(-1).tolist()
+    lines = "%.6f %.6f %.6f\n" * _GRID**3 % tuple(values)
+    return f"LUT_3D_SIZE {_GRID}\n{lines}"
+
+
+def _lookup(graph: Graph, cube: str) -> FilterContext:
+    """A filter that looks up `cube`, which it can only take from a file, and reads at once."""
+    path = _private_file(cube)
+    try:
+        return graph.add("lut3d", file=path, interp="tetrahedral")
+    finally:
+        os.unlink(path)
+
+
+def peak_nits(frame: VideoFrame) -> float | None:
+    """The brightest light of a PQ video in cd/m2, by its content light level, else by the screen it was made on.
+
+    None where neither is told or makes sense.
+    """
+    data = frame.side_data
+    light, mastering = data.get("CONTENT_LIGHT_LEVEL"), data.get("MASTERING_DISPLAY_METADATA")
+    found = []
+    if light is not None:
+        found.append(_maximum_content_light(bytes(cast(Any, light))))
+    if mastering is not None:
+        found.append(_maximum_luminance(bytes(cast(Any, mastering))))
+    return next((peak for peak in found if PEAKS[0] <= peak <= PEAKS[1]), None)
+
+
+def _maximum_content_light(data: bytes) -> float:
+    """MaxCLL of an `AVContentLightMetadata`: that, then MaxFALL."""
+    return float(struct.unpack_from("I", data)[0]) if len(data) >= 4 else 0.0
+
+
+def _maximum_luminance(data: bytes) -> float:
+    """max_luminance of an `AVMasteringDisplayMetadata`: eight fractions of chromaticities, the darkest and the brightest light,
+    whether it has the one, whether it has the other."""
+    if len(data) < 88:
+        return 0.0
+    numerator, denominator, _, has_luminance = struct.unpack_from("4i", data, 72)
+    return numerator / denominator if has_luminance and denominator else 0.0
+
+
+def _compressed(nits: Colors | np.float64) -> Colors:
+    """BT.2446-1, equation 5: HDR light to SDR light, 100 where reference white is at 96 % of the signal."""
+    above = _K2 * np.log(np.maximum(nits * (_K1 / _KNEE) - _K3, 1 - _K3)) + _K4
+    return np.where(nits * _K1 < _KNEE, nits * _K1, above)
+
+
+def _expanded(sdr: Colors) -> Colors:
+    """The inverse of `_compressed`."""
+    return np.where(sdr < _KNEE, sdr / _K1, (np.exp((sdr - _K4) / _K2) + _K3) * (_KNEE / _K1))
+
+
+def _into_gamut(light: Colors) -> Colors:
+    lowest = light.min(-1, keepdims=True)
+    grey = np.maximum(light @ _to_xyz(_BT709)[1], 0)[..., None]
+    kept = np.where(lowest < 0, grey / np.maximum(grey - lowest, 1e-12), 1)
+    return np.asarray(np.maximum(grey + (light - grey) * kept, 0))
+
+
+# BT.2100, table 4
+_M1, _M2 = 2610 / 16384, 2523 / 4096 * 128
+_C1, _C2, _C3 = 3424 / 4096, 2413 / 4096 * 32, 2392 / 4096 * 32
+
+
+def _pq_light(signal: Colors) -> Colors:
+    root = signal ** (1 / _M2)
+    return np.asarray(10_000 * (np.maximum(root - _C1, 0) / (_C2 - _C3 * root)) ** (1 / _M1))
+
+
+def _pq_signal(light: Colors) -> Colors:
+    root = (np.minimum(light, 10_000) / 10_000) ** _M1
+    return np.asarray(((_C1 + _C2 * root) / (1 + _C3 * root)) ** _M2)
+
+
+def _to_xyz(primaries: int) -> NDArray[np.float64]:
+    """The matrix (3, 3) from linear R, G, B to X, Y, Z, white having Y = 1 (SMPTE RP 177)."""
+    columns = np.array([[x / y, 1, (1 - x - y) / y] for x, y in _CHROMATICITIES[primaries]]).T
+    white = np.array([_D65[0] / _D65[1], 1, (1 - _D65[0] - _D65[1]) / _D65[1]])
+    return np.asarray(columns * np.linalg.solve(columns, white))
+
+
+def _planes(frame: VideoFrame) -> list[NDArray[np.uint16]]:
+    """Views (H, W) of the planes of a frame of format `_PLANAR`: green, blue, red."""
+    found = []
+    for plane in frame.planes:
+        whole = np.frombuffer(cast(Any, plane), np.uint16).reshape(plane.height, -1)
+        found.append(whole[:, : plane.width])
+    return found
+
+
+def _private_file(text: str) -> str:
+    """A new temporary file that only this user may read; raises `DiskError`."""
+    path = None
+    try:
+        handle, path = tempfile.mkstemp(suffix=".cube", prefix="vidstyle-")
+        with open(handle, "w", encoding="ascii") as file:
+            file.write(text)
+    except OSError as error:
+        if path is not None:
+            os.unlink(path)
+        raise DiskError(
+            f"expected room in the temporary folder, could not write a table of colours ({error.strerror})"
+        ) from error
+    return path

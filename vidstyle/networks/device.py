@@ -1,0 +1,37 @@
+"""Where torch computes."""
+
+from __future__ import annotations
+
+import torch
+
+from vidstyle.core.errors import DeviceError
+
+
+def find_device(name: str) -> torch.device:
+    """The device of `auto` (a GPU if there is one), `cpu`, `cuda` or `cuda:N`; raises `DeviceError` if it is not to be had."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise DeviceError(f"expected to run on {name}, this torch has no CUDA; try --device cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise DeviceError(f"expected auto, cpu, cuda or cuda:N as the device, got {name}") from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise DeviceError(f"expected to run on {name}, there are {torch.cuda.device_count()} graphics cards; they count from 0")
+    return device
+
+
+def bfloat16_is_fast(device: torch.device) -> bool:
+    """Whether the device computes in bfloat16; elsewhere it would be slower than float32."""
+    return device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()
+
+
+def has_tiles() -> bool:
+    """Whether the processor multiplies bfloat16 matrices in AMX tiles."""
+    return torch.cpu._is_amx_tile_supported() and torch.cpu._is_avx512_bf16_supported()
+
+
+def autocast(device: torch.device) -> torch.autocast:
+    """A context in which `device` computes in bfloat16, where that is fast."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=bfloat16_is_fast(device))

@@ -1,0 +1,328 @@
+"""What is carried over beside the painted video: every other stream's packets as they are, chapters, metadata, attachments."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any, Protocol
+
+import av
+import av.error
+from av.audio.stream import AudioStream
+from av.container import OutputContainer
+from av.packet import Packet
+from av.stream import Disposition, Stream
+from av.video.stream import VideoStream
+
+from vidstyle.core.options import Trim
+from vidstyle.media.container import open_media
+from vidstyle.media.stream_clock import Timeline, may_jump, read_packets
+from vidstyle.sinks.streams import StreamPlan, add_copy, audio_encoder, codec_of, left_out, plan_streams
+
+STAMP_TAG = "VIDSTYLE"
+"""Tells what a file was made from, where tags can have any name; see `vidstyle.conversion.provenance`."""
+
+# The muxer writes these itself, or they would tell untruths of the new file.
+_OWN_METADATA = {
+    "encoder", "encoding_tool", STAMP_TAG.lower(), "major_brand", "minor_version", "compatible_brands", "duration", "alpha_mode",
+}  # fmt: skip
+_OWN_PREFIXES = ("_statistics", "bps", "number_of_", "duration")
+
+INTERLEAVED_SECONDS = 10
+"""Streams of a file are not further apart than this, as FFmpeg's muxers see to it."""
+
+_MATROSKA = ("matroska", "webm")
+_BROKEN = (av.error.FFmpegError, OSError, ValueError, IndexError)
+_DAMAGED_PACKET = (av.error.InvalidDataError, av.error.ArgumentError)
+
+
+class _Track(Protocol):
+    """Takes the packets of one stream of the input, gives those of the output."""
+
+    def packets(self, packet: Packet[Any]) -> list[Packet[Any]]: ...
+
+    def flush(self) -> list[Packet[Any]]: ...
+
+
+@dataclass
+class _Copied:
+    """Packets as they are; only times that are missing or go back are mended, which muxers refuse."""
+
+    output: Stream
+    ends: int | None = None
+    """Where the stream ends in ticks, if the container tells: the decoder's idea of the last packet's length may be another."""
+    never_before_zero: bool = False
+    strictly_rising: bool = True
+    next_dts: int | None = None
+
+    def packets(self, packet: Packet[Any]) -> list[Packet[Any]]:
+        reordered = packet.stream.type == "video"
+        if packet.pts is None:
+            packet.pts = packet.dts if packet.dts is not None else self.next_dts or 0
+        if packet.dts is None and not reordered:
+            packet.dts = packet.pts
+        if packet.dts is not None:
+            if self.next_dts is not None and packet.dts < self.next_dts:
+                packet.dts = self.next_dts
+                packet.pts = max(packet.pts, packet.dts)
+            self.next_dts = packet.dts + self.strictly_rising
+        if self.never_before_zero and packet.pts < 0:
+            # The decoder's run-up, which nobody hears. A muxer that cannot tell times below zero would move everything else.
+            if packet.pts + (packet.duration or 0) <= 0:
+                return []
+            packet.pts = packet.dts = 0
+        if self.ends is not None and packet.duration and packet.pts < self.ends < packet.pts + packet.duration:
+            packet.duration = self.ends - packet.pts
+        packet.stream = self.output
+        return [packet]
+
+    def flush(self) -> list[Packet[Any]]:
+        return []
+
+
+class _Converted:
+    """Audio decoded and encoded anew, for a container that cannot hold it as it is."""
+
+    def __init__(self, source: AudioStream, output: AudioStream) -> None:
+        self._decoder, self._output = source.codec_context, output
+
+    def packets(self, packet: Packet[Any] | None) -> list[Packet[Any]]:
+        try:
+            frames = self._decoder.decode(packet)
+        except _BROKEN:  # a gap: the next frames carry their own times
+            return []
+        return [p for frame in frames for p in self._output.encode(frame)]
+
+    def flush(self) -> list[Packet[Any]]:
+        return [*self.packets(None), *self._output.encode(None)]
+
+
+@dataclass
+class _Part:
+    """The part of the input that is taken, in seconds of its clock, and how far its times move."""
+
+    begin: Fraction | None
+    end: Fraction | None
+    shift: Fraction
+    done: set[int] = field(default_factory=set)
+    """Streams that have come to the end."""
+    over: bool = False
+    """Whether all have, those too of which nothing comes any more."""
+
+    def takes(self, packet: Packet[Any]) -> bool:
+        ticks = packet.pts if packet.pts is not None else packet.dts
+        if ticks is None:
+            return self.begin is None
+        seconds = ticks * packet.time_base
+        if self.end is not None and seconds >= self.end:
+            self.done.add(packet.stream.index)
+            self.over = self.over or seconds >= self.end + INTERLEAVED_SECONDS
+            return False
+        return self.begin is None or seconds >= self.begin
+
+    def move(self, packet: Packet[Any]) -> None:
+        ticks = round(self.shift / packet.time_base)
+        if ticks:
+            packet.pts = None if packet.pts is None else packet.pts - ticks
+            packet.dts = None if packet.dts is None else packet.dts - ticks
+
+
+class Companion:
+    """The input, opened a second time, for all that is not the main video.
+
+    Its packets are read just as far as the video has come, so that nothing piles up in memory however long the film is.
+    """
+
+    def __init__(
+        self,
+        spec: str,
+        trim: Trim = Trim(),
+        shift_seconds: Fraction = Fraction(0),
+        audio: bool = True,
+        subtitles: bool = True,
+        allow_network: bool = False,
+    ) -> None:
+        self._container = open_media(spec, allow_network)
+        self._spec, self._allow_network, self._trim = spec, allow_network, trim
+        self._audio, self._subtitles = audio, subtitles
+        start = Fraction(self._container.start_time or 0, av.time_base)
+        self._part = _Part(
+            start + Fraction(trim.start) if trim.start else None,
+            None if trim.end is None else start + Fraction(trim.end),
+            shift_seconds,
+        )
+        self._plans: list[StreamPlan] = []
+        self._tracks: dict[int, _Track] = {}
+        self._outputs: dict[int, Stream] = {}
+        self._packets: Iterator[Packet[Any]] = iter(())
+        self._pending: list[Packet[Any]] = []
+        self.written: Counter[int] = Counter()
+        """Packets given to the muxer, by the index of the output's stream."""
+        self.refused = 0
+        """Packets that the muxer did not take: damaged ones."""
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What of the input's metadata holds for the output too."""
+        return kept_metadata(self._container.metadata)
+
+    @property
+    def beginnings(self) -> list[Fraction]:
+        """When each stream begins in the output, in seconds, as exactly as it is known before."""
+        ticks = [(s.start_time or 0, s.time_base) for s in self._container.streams if s.time_base]
+        if self._part.begin is not None:  # then any tick may be the first
+            return [time_base for _, time_base in ticks]
+        return [start * time_base for start, time_base in ticks]
+
+    @property
+    def has_cover(self) -> bool:
+        """Whether there is cover art."""
+        return any(s.disposition & Disposition.attached_pic for s in self._container.streams)
+
+    def attach(self, output: OutputContainer, add_video: Callable[[], VideoStream]) -> VideoStream:
+        """Add all streams to `output`, in the input's order, `add_video` for the painted one; chapters and metadata too.
+
+        Returns the painted one. To be called before the first packet.
+        """
+        muxer = output.format.name
+        self._plans = plan_streams(self._container, muxer, self._audio, self._subtitles)
+        output.metadata.update(self.metadata)
+        painted: VideoStream | None = None
+        for plan in self._plans:
+            if plan.action == "paint":
+                painted = add_video()
+                painted.metadata.update(kept_metadata(plan.stream.metadata))
+                painted.disposition = plan.stream.disposition
+            else:
+                self._add(plan, output)
+        painted = painted or add_video()
+        self._copy_chapters(output)
+        self._packets = self._read()
+        return painted
+
+    def _add(self, plan: StreamPlan, output: OutputContainer) -> None:
+        stream = plan.stream
+        if plan.action == "attach":
+            name, mimetype, data = self._attachment(stream)
+            attached = output.add_attachment(name, mimetype, data)
+            attached.metadata.update(kept_metadata(stream.metadata) | {"filename": name, "mimetype": mimetype})
+            return
+        copy: Stream
+        into_matroska, from_matroska = output.format.name in _MATROSKA, self._container.format.name.startswith("matroska")
+        if plan.action == "copy":
+            copy = add_copy(output, stream)
+            self._tracks[stream.index] = _Copied(
+                copy,
+                self._end_of(stream),
+                # It knows the run-up of Opus, and of what comes from its like.
+                never_before_zero=into_matroska and not from_matroska and codec_of(stream) != "opus",
+                strictly_rising=not into_matroska,
+            )
+        elif plan.action == "transcode":
+            assert isinstance(stream, AudioStream)
+            copy = _add_audio(output, stream)
+            self._tracks[stream.index] = _Converted(stream, copy)
+        else:
+            return
+        copy.metadata.update(kept_metadata(stream.metadata))
+        copy.disposition = stream.disposition
+        self._outputs[stream.index] = copy
+
+    def _end_of(self, stream: Stream) -> int | None:
+        if stream.type != "audio" or not stream.duration or not self._container.format.name.startswith("mov"):
+            return None
+        return (stream.start_time or 0) + stream.duration - round(self._part.shift / (stream.time_base or 1))
+
+    def _attachment(self, stream: Stream) -> tuple[str, str, bytes]:
+        """Name, type and bytes of an attached file; of cover art, whose bytes are its only packet."""
+        name, mimetype = stream.metadata.get("filename", ""), stream.metadata.get("mimetype", "")
+        if stream.type == "attachment":
+            return name or f"attachment{stream.index}", mimetype or "application/octet-stream", stream.data  # type: ignore[attr-defined]
+        kind = {"mjpeg": "jpeg"}.get(stream.codec_context.name, stream.codec_context.name)
+        with open_media(self._spec, self._allow_network) as again:
+            data = next((bytes(p) for p in again.demux(again.streams[stream.index]) if p.size), b"")
+        return name or f"cover.{kind.replace('jpeg', 'jpg')}", mimetype or f"image/{kind}", data
+
+    def _copy_chapters(self, output: OutputContainer) -> None:
+        chapters = []
+        start = Fraction(self._container.start_time or 0, av.time_base)
+        for chapter in self._container.chapters():
+            base = Fraction(chapter["time_base"] or 1)
+            begin, end = chapter["start"] * base, chapter["end"] * base
+            if self._trim.end is not None:
+                end = min(end, start + Fraction(self._trim.end))
+            if self._trim.start:
+                begin = max(begin, start + Fraction(self._trim.start))
+            if begin < end:
+                moved = {"start": round((begin - self._part.shift) / base), "end": round((end - self._part.shift) / base)}
+                chapters.append({**chapter, **moved})
+        if chapters:
+            output.set_chapters(chapters)  # type: ignore[arg-type]  # dicts as they came
+
+    def warnings(self) -> list[str]:
+        """What is not carried over as it is, a sentence each."""
+        return left_out(self._plans)
+
+    def damage(self) -> list[str]:
+        """What could not be carried over because it is damaged, a sentence each."""
+        return [f"{self.refused} damaged packets of other streams were left out"] if self.refused else []
+
+    def _read(self) -> Iterator[Packet[Any]]:
+        """All packets of the output's other streams, in the order of the input."""
+        timeline = Timeline(self._container)
+        if self._part.begin is not None and self._tracks and not may_jump(self._container):
+            self._container.seek(int(self._part.begin * av.time_base))
+        for packet, _ in read_packets(self._container, timeline) if self._tracks else ():
+            takes, track = self._part.takes(packet), self._tracks.get(packet.stream.index)
+            if self._part.over or (self._part.done and self._part.done >= self._tracks.keys()):
+                break
+            if track is None or not takes:
+                continue
+            self._part.move(packet)
+            yield from track.packets(packet)
+        for track in self._tracks.values():
+            yield from track.flush()
+
+    def mux_until(self, output: OutputContainer, seconds: float = math.inf) -> None:
+        """Write the packets that begin before `seconds` of the output's clock."""
+        while True:
+            packet = self._pending.pop() if self._pending else next(self._packets, None)
+            if packet is None:
+                return
+            ticks = packet.dts if packet.dts is not None else packet.pts
+            if ticks is not None and float(ticks * packet.time_base) > seconds:
+                self._pending.append(packet)
+                return
+            index = packet.stream.index
+            try:
+                output.mux_one(packet)
+            except _DAMAGED_PACKET:
+                self.refused += 1
+            else:
+                self.written[index] += 1
+
+    @property
+    def subtitle_indices(self) -> set[int]:
+        """The output's subtitle streams: muxers may add packets that end a text."""
+        return {copy.index for copy in self._outputs.values() if copy.type == "subtitle"}
+
+    def close(self) -> None:
+        self._container.close()
+
+
+def _add_audio(output: OutputContainer, source: AudioStream) -> AudioStream:
+    encoder = audio_encoder(output.format.name)
+    rate = 48000 if encoder == "libopus" else source.codec_context.sample_rate
+    return output.add_stream(encoder, rate=rate, layout=source.codec_context.layout)  # type: ignore[return-value, arg-type]
+
+
+def kept_metadata(metadata: dict[str, str]) -> dict[str, str]:
+    """What of an input's metadata holds for the output too."""
+    return {
+        key: value
+        for key, value in metadata.items()
+        if key.lower() not in _OWN_METADATA and not key.lower().startswith(_OWN_PREFIXES)
+    }

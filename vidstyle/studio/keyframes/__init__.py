@@ -1,0 +1,1 @@
+"""Keyframes of a video, optimized and propagated."""

@@ -1,0 +1,131 @@
+"""The folder in which keyframes are painted: everything in it can be looked at, and paintings can be retouched.
+
+frames/000048.png    a keyframe as it was filmed
+painted/000048.png   and as it was painted; retouch it and run again, or delete it to have it painted again
+preview.jpg          all of them in a strip
+net.onnx, net.pt     the net fine-tuned on them, and its training's checkpoint
+keyframes.json       which frames are keyframes, and where shots begin
+state.json           what each thing was made from: only what that concerns is made again
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from vidstyle.core.errors import DiskError, InputError
+from vidstyle.core.files import writing
+from vidstyle.core.frames import Pixels
+
+FORMAT = 1
+
+
+def fingerprint(*ingredients: object) -> str:
+    """A short digest of what something is made from; `ingredients` as JSON."""
+    return hashlib.sha256(json.dumps(ingredients, sort_keys=True, default=str).encode()).hexdigest()[:24]
+
+
+class WorkFolder:
+    """Reads and writes the folder at `path`, which is made when something is written. Files appear whole or not at all.
+
+    Raises `DiskError` where it cannot be written, `InputError` where its state is not to be understood.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._state = self._read_state()
+
+    def _read_state(self) -> dict[str, Any]:
+        path = self.path / "state.json"
+        if not path.exists():
+            return {"format": FORMAT, "made": {}}
+        try:
+            state = json.loads(path.read_text("utf-8"))
+            if state["format"] != FORMAT:
+                raise ValueError("another version's")
+            for entry in state["made"].values():
+                str(entry["from"]), str(entry["sha256"]), dict(entry["facts"])
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(
+                f"expected the state of a working folder, could not read {path} ({error}); remove it to begin anew"
+            ) from None
+        return dict(state)
+
+    def _write(self, path: Path, data: bytes) -> None:
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DiskError(f"could not make the working folder {path.parent} ({error.strerror})") from error
+        with writing(path):
+            try:
+                temporary.write_bytes(data)
+                os.replace(temporary, path)
+            finally:
+                temporary.unlink(missing_ok=True)
+
+    def made_from(self, name: str) -> str | None:
+        """The fingerprint that the file `name` was made from; None if it is not there, or not as it was made."""
+        entry = self._state["made"].get(name)
+        return entry["from"] if entry and (self.path / name).exists() and self.digest(name) == entry["sha256"] else None
+
+    def facts(self, name: str) -> dict[str, Any]:
+        """What was noted of `name`."""
+        return dict(self._state["made"].get(name, {}).get("facts", {}))
+
+    def was_retouched(self, name: str) -> bool:
+        """Whether the file `name` is there and is none that was made here."""
+        entry = self._state["made"].get(name, {})
+        return (self.path / name).exists() and self.digest(name) not in (entry.get("sha256"), entry.get("before"))
+
+    def digest(self, name: str) -> str:
+        """Of the file's bytes."""
+        return hashlib.sha256((self.path / name).read_bytes()).hexdigest()
+
+    def note(self, name: str, made_from: str, sha256: str | None = None, **facts: Any) -> None:
+        """Remember what the file `name` was made from: the one that is there, or will be, with the digest `sha256`."""
+        before = self._state["made"].get(name, {}).get("sha256")
+        entry = {"from": made_from, "sha256": sha256 or self.digest(name), "before": before, "facts": facts}
+        self._state["made"][name] = entry
+        self._write(self.path / "state.json", (json.dumps(self._state, indent=1) + "\n").encode())
+
+    def save_picture(self, name: str, pixels: Pixels, made_from: str) -> None:
+        """Write a PNG and note what it was made from."""
+        self._save(name, _encoded(pixels, ".png"), made_from)
+
+    def save_facts(self, name: str, made_from: str, **facts: Any) -> None:
+        """Write `facts` as a JSON file of their own, for people, and note them and what they were made from."""
+        self._save(name, (json.dumps(facts, indent=1) + "\n").encode(), made_from, **facts)
+
+    def _save(self, name: str, data: bytes, made_from: str, **facts: Any) -> None:
+        # Noted first: if this ends between the two, what lies there is still known to be no retouching.
+        self.note(name, made_from, hashlib.sha256(data).hexdigest(), **facts)
+        self._write(self.path / name, data)
+
+    def save_preview(self, pixels: Pixels) -> None:
+        self._write(self.path / "preview.jpg", _encoded(pixels, ".jpg"))
+
+    def load_picture(self, name: str, size: tuple[int, int] | None = None) -> Pixels:
+        """RGB (H, W, 3). Raises `InputError` if it is no picture, or not of `size` (H, W)."""
+        path = self.path / name
+        image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR) if path.stat().st_size else None
+        if image is None:
+            raise InputError(f"expected a picture, could not read {path}; delete it to have it made again")
+        if size is not None and image.shape[:2] != size:
+            raise InputError(
+                f"expected {path} to be {size[1]}x{size[0]} as the video, got {image.shape[1]}x{image.shape[0]}; "
+                "scale it, or delete it to have it painted again"
+            )
+        return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def _encoded(pixels: Pixels, suffix: str) -> bytes:
+    done, data = cv2.imencode(suffix, cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_RGB2BGR))
+    assert done
+    return data.tobytes()

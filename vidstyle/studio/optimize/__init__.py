@@ -1,0 +1,1 @@
+"""Gatys: the pixels of one image, optimized."""

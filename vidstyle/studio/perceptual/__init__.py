@@ -1,0 +1,1 @@
+"""Perceptual encoders, losses and style statistics."""

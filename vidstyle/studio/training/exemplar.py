@@ -1,0 +1,54 @@
+"""Pictures from which `vidstyle paint` and `keyframes` know a style without its painting.
+
+Each is a texture with the painting's statistics and nothing of its content, found from noise by the optimiser that paints
+pictures (Gatys et al. 2015, "Texture Synthesis Using Convolutional Neural Networks").
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from vidstyle.core.frames import Pixels
+from vidstyle.core.options import PaintOptions
+from vidstyle.studio.optimize.image_optimizer import Painter
+from vidstyle.studio.style_images import Painting
+
+log = logging.getLogger(__name__)
+
+SIZE, QUALITY = 512, 90
+STEPS = 100
+"""At most so many at full size."""
+
+
+def paint_exemplar(
+    paintings: Sequence[Painting], encoder: str = "compact", steps: int | None = None, check: Callable[[], None] = lambda: None
+) -> Pixels:
+    """A picture uint8 (SIZE, SIZE, 3) with the statistics of `paintings`; `check` is called at every step and may raise."""
+    options = PaintOptions(encoder=encoder, start="noise", content_weight=0.0, steps=steps or STEPS)
+    painter = Painter([replace(p, weight=1 / len(paintings)) for p in paintings], options)
+    blank, step = np.full((SIZE, SIZE, 3), 128, np.uint8), None
+    for step in painter.paint(blank):
+        check()
+        if step.step % 100 == 0:
+            log.info("exemplar: step %d of at most %d, loss %.4f", step.step, step.steps, step.losses["loss"])
+    assert step is not None
+    return painter.finished(blank, step)
+
+
+def save_exemplar(picture: Pixels, path: Path) -> None:
+    """Write the JPEG `path`, whole or not at all; raises `OSError`."""
+    done, data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+    assert done
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(data.tobytes())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

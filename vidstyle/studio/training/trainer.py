@@ -1,0 +1,306 @@
+"""Training of a style: photographs and a painting in, a style network out.
+
+A training lives in a folder: `checkpoint.pt` (everything needed to go on), `preview.png` (the painting; fixed photos above,
+painted below). Running the same training again goes on where the last checkpoint stood; step k sees the same crops either way.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import math
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import cv2
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vidstyle.core.concurrency import prefetch
+from vidstyle.core.errors import DiskError, TrainingError
+from vidstyle.core.files import replace_file, writing
+from vidstyle.core.options import TrainOptions
+from vidstyle.networks.device import autocast, find_device
+from vidstyle.networks.transformer_net import ARCHITECTURES, MARGIN
+from vidstyle.studio.perceptual.encoder import Encoder
+from vidstyle.studio.perceptual.losses import MeanLosses, StyleLosses
+from vidstyle.studio.style_images import Painting
+from vidstyle.studio.training.photos import CONTEXT, PhotoCrops
+from vidstyle.studio.training.preview import paint, preview_photos, strip
+from vidstyle.studio.training.schedule import Schedule
+from vidstyle.studio.training.temporal_loss import disturb, random_motion, steadiness_loss, warp
+
+log = logging.getLogger(__name__)
+
+M = TypeVar("M", bound=nn.Module)
+
+PREVIEW_SECONDS = 120.0
+REPORT_EVERY = 50
+EMA_DECAY = 0.998
+RANGE_WEIGHT = 1.0
+STATISTICS_BATCHES = 60
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a training stands: its `part` that is done, 0 to 1; losses are means over the steps since the last report.
+
+    `steps` None: as many as there is time for.
+    """
+
+    step: int
+    steps: int | None
+    part: float
+    phase: str
+    losses: dict[str, float]
+    seconds_left: float
+
+
+class Trainer:
+    """One training run. Iterate over `run()`; afterwards `net` is the trained one, in evaluation mode.
+
+    `family`: of the net that it starts from; nets of one family can be blended. `began`: when the command did, by `clock`,
+    which a training of so many minutes is measured by.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        paintings: Sequence[Painting],
+        photos: PhotoCrops,
+        folder: Path,
+        options: TrainOptions,
+        start: nn.Module | None = None,
+        family: str | None = None,
+        began: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.device = find_device("auto")
+        torch.backends.cudnn.benchmark = True  # all batches have one size
+        self.options, self.photos, self.folder, self.paintings = options, photos, folder, paintings
+        self.from_scratch = start is None
+        self.family = family or uuid.uuid4().hex[:12]
+        torch.manual_seed(options.seed)
+        self.net = _channels_last(start or ARCHITECTURES[options.architecture](), self.device)
+        self.average = {k: v.detach().clone() for k, v in self.net.state_dict().items()}
+        self.optimizer = torch.optim.Adam(self.net.parameters(), options.learning_rate)
+        self._style_losses = StyleLosses(_channels_last(encoder, self.device), paintings, options, self.device)
+        self.step, self.seconds, self.losses = 0, 0.0, dict[str, float]()
+        self._clock, self._began = clock, clock() if began is None else began
+        self.startup = 0.0
+        self.schedule = Schedule(options, self.from_scratch)
+        self._previewed = preview_photos(photos.preview)
+
+    @property
+    def part(self) -> float:
+        """How far the training is, 0 to 1."""
+        return self.schedule.part(self.step, self.seconds)
+
+    def run(self, check: Callable[[], None] = lambda: None) -> Iterator[Progress]:
+        """Train to the end, yielding every `Progress`. Raises `TrainingError` when a loss is not finite.
+
+        `check` is called before every step; when it raises KeyboardInterrupt, where the training stands is saved.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DiskError(f"could not make the folder of the training, {self.folder} ({error.strerror})") from error
+        self.startup = self._clock() - self._began
+        self._resume()
+        self.schedule = Schedule(self.options, self.from_scratch, self.startup)
+        begun, spent, first = self._clock(), self.seconds, self.part
+        previewed = begun
+        batches = prefetch(self.photos.batches(self.step), depth=4)
+        means = MeanLosses()
+        try:
+            while self.part < 1:
+                self._pause(check, means)
+                phase = "identity" if self.schedule.in_identity(self.part) else "style"
+                means.add(self._train_step(next(batches)))
+                if self.device.type == "cpu":  # elsewhere a look at each loss would wait for the device
+                    self._look_at(means)
+                self.step += 1
+                now = self._clock()
+                self.seconds = spent + now - begun
+                last = self.part == 1
+                due = self.step % self.options.checkpoint_every == 0 or last
+                if due or means.count == REPORT_EVERY:
+                    self._look_at(means)
+                if due:
+                    self._save()
+                if now - previewed > PREVIEW_SECONDS or last:
+                    self._preview()
+                    previewed = now
+                if means.count == REPORT_EVERY or last:
+                    left = (now - begun) / max(self.part - first, 1e-9) * (1 - self.part)
+                    yield Progress(self.step, self.schedule.steps, self.part, phase, self.losses, left)
+                    means = MeanLosses()
+        finally:
+            batches.close()
+        self._settle_statistics()
+
+    def _pause(self, check: Callable[[], None], means: MeanLosses) -> None:
+        try:
+            check()
+        except KeyboardInterrupt:
+            self._look_at(means)
+            self._save()
+            raise
+
+    def _look_at(self, means: MeanLosses) -> None:
+        """Take the mean losses; raises `TrainingError` where one is not finite."""
+        if not means.count:
+            return
+        found = means.read()
+        for name, value in found.items():
+            if not math.isfinite(value):
+                raise TrainingError(
+                    f"the {name} became {value} at step {self.step}; the last checkpoint in {self.folder} is sound, "
+                    "try a smaller learning rate"
+                )
+        self.losses = {k: v for k, v in found.items() if k != "gradient"}
+
+    def _train_step(self, batch: Tensor) -> dict[str, Tensor]:
+        self.net.train()
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.options.learning_rate * self.schedule.learning_rate(self.part)
+        context = self._to_device(batch)
+        x = _crop(context, CONTEXT)
+        if self.schedule.in_identity(self.part):
+            raw = _crop(self._net(context), CONTEXT)
+            losses = {"identity": (raw - x).abs().mean()}
+        else:
+            motion, moved = self._move(context)
+            painted, moved_painted = self._net(torch.cat((context, moved))).chunk(2)
+            raw = _crop(painted, CONTEXT)
+            losses = self._style_losses(x, _shown(raw))
+            losses["border"] = self.options.border_weight * self._border_loss(x[:1], raw[:1].detach())
+            unsteady = steadiness_loss(_shown(painted), _shown(moved_painted), motion, CONTEXT)
+            losses["unsteady"] = self.options.steadiness_weight * self.schedule.steadiness(self.part) * unsteady
+        losses["range"] = RANGE_WEIGHT * (raw - raw.clamp(0, 1)).square().mean()
+        loss = torch.stack(list(losses.values())).sum()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        gradient = nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
+        self.optimizer.step()
+        self._update_average()
+        return {"loss": loss.detach(), **{k: v.detach() for k, v in losses.items()}, "gradient": gradient}
+
+    def _net(self, x: Tensor) -> Tensor:
+        with autocast(self.device):
+            return cast(Tensor, self.net(x)).float()
+
+    def _move(self, context: Tensor) -> tuple[Tensor, Tensor]:
+        """A random motion, and `context` moved by it and disturbed; the same at every run of this step."""
+        generator = torch.Generator(self.device).manual_seed(self.options.seed * 1_000_003 + self.step)
+        motion = random_motion(len(context), context.shape[-1], generator)
+        moved = disturb(warp(context, motion), generator)
+        return motion, moved.contiguous(memory_format=torch.channels_last)
+
+    def _border_loss(self, x: Tensor, painted: Tensor) -> Tensor:
+        """Mean |difference| of a crop painted with a mirrored margin, all that there is at a frame's border, and in its scene."""
+        with autocast(self.device):
+            bordered = self._paint(x)
+        return (bordered.float() - painted).abs().mean()
+
+    def _paint(self, x: Tensor) -> Tensor:
+        """Pad, paint and crop, as at run time."""
+        return _crop(self.net(F.pad(x, (MARGIN,) * 4, mode="reflect")), MARGIN)
+
+    def _update_average(self) -> None:
+        decay = min(EMA_DECAY, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            for key, value in self.net.state_dict().items():
+                if value.is_floating_point():
+                    self.average[key].lerp_(value, 1 - decay)
+
+    def _settle_statistics(self) -> None:
+        """Take the averaged weights and track their norm statistics over many photographs: what inference will use."""
+        self.net.load_state_dict(self.average)
+        self.net.train()
+        with torch.no_grad(), autocast(self.device):
+            for _, batch in zip(range(STATISTICS_BATCHES), self.photos.batches(1_000_000), strict=False):
+                self._paint(self._to_device(batch))
+        self.net.eval()
+
+    def _to_device(self, batch: Tensor) -> Tensor:
+        if self.device.type == "cuda" and batch.device.type == "cpu":
+            batch = batch.pin_memory()  # so that it is copied while the GPU goes on
+        x = batch.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float().div_(255)
+        return x.contiguous(memory_format=torch.channels_last)
+
+    def _fingerprint(self) -> dict[str, Any]:
+        """What must be equal to resume; steps and minutes need not be, and the schedule then follows the new ones."""
+        options = {k: v for k, v in asdict(self.options).items() if k not in ("steps", "minutes")}
+        return {"options": options, "grams": {k: float(g.square().sum()) for k, g in self._style_losses.grams.items()}}
+
+    def _is_same(self, fingerprint: Mapping[str, Any] | None) -> bool:
+        own = self._fingerprint()
+        if fingerprint is None or fingerprint.keys() != own.keys() or fingerprint["options"] != own["options"]:
+            return False
+        grams = fingerprint["grams"]  # which a device does not give alike to the last digit
+        return all(math.isclose(value, grams[k], rel_tol=1e-2) for k, value in own["grams"].items())
+
+    def _save(self) -> None:
+        state = {
+            "step": self.step,
+            "seconds": self.seconds,
+            "startup": self.startup,
+            "losses": self.losses,
+            "family": self.family,
+            "net": self.net.state_dict(),
+            "average": self.average,
+            "optimizer": self.optimizer.state_dict(),
+            "fingerprint": self._fingerprint(),
+        }
+        data, path = io.BytesIO(), self.folder / "checkpoint.pt"
+        torch.save(state, data)
+        with writing(path):
+            replace_file(path, lambda file: file.write(data.getbuffer()))
+
+    def _resume(self) -> None:
+        path = self.folder / "checkpoint.pt"
+        if not path.exists():
+            return
+        try:
+            state: Mapping[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
+        except Exception as error:  # of many kinds for a broken file
+            raise TrainingError(f"expected a checkpoint, could not read {path}; remove it to begin anew") from error
+        if not self._is_same(state.get("fingerprint")):
+            raise TrainingError(
+                f"expected to resume the same training, {path} is of another painting or other options; remove it to begin anew"
+            )
+        self.net.load_state_dict(state["net"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.average, self.step = dict(state["average"]), state["step"]
+        self.seconds, self.startup = state["seconds"], state["startup"]
+        self.losses, self.family = state["losses"], state["family"]
+        log.info("going on after step %d, %.0f minutes into the training", self.step, self.seconds / 60)
+
+    def _preview(self) -> None:
+        """Write `preview.png`: fixed photographs above, the averaged net's pictures of them below."""
+        state = {k: v.detach().clone() for k, v in self.net.state_dict().items()}
+        self.net.load_state_dict(self.average)
+        self.net.eval()
+        picture = strip(self.paintings, self._previewed, [paint(self.net, photo) for photo in self._previewed])
+        self.net.load_state_dict(state)
+        cv2.imwrite(str(self.folder / "preview.png"), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+
+
+def _shown(raw: Tensor) -> Tensor:
+    """`raw` clamped to what will be shown, with gradients as if it were not."""
+    return raw + (raw.clamp(0, 1) - raw).detach()
+
+
+def _crop(x: Tensor, margin: int) -> Tensor:
+    return x[..., margin:-margin, margin:-margin]
+
+
+def _channels_last(module: M, device: torch.device) -> M:
+    """`module` on `device`, in the layout that convolutions are fastest in (torch's types do not know this form of `to`)."""
+    return cast(M, module.to(device=device, memory_format=torch.channels_last))  # type: ignore[call-overload]

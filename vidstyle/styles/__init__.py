@@ -1,0 +1,1 @@
+"""Which styles there are, and what `--style` and `--timeline` mean."""

@@ -1,0 +1,218 @@
+"""Model files become one's own styles, and styles are tried out."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+import unicodedata
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+from urllib import request
+from urllib.parse import unquote, urlsplit
+
+import numpy as np
+import onnx
+
+from vidstyle.core.errors import DiskError, InputError, OutputExistsError, StyleError, UsageError, VidstyleError
+from vidstyle.core.files import fsync, is_url, reason
+from vidstyle.core.frames import Pixels
+from vidstyle.core.options import StyleOptions
+from vidstyle.styles import catalog
+from vidstyle.stylizers import load_stylizer
+from vidstyle.stylizers.onnx import MAX_MODEL_BYTES
+
+TIMEOUT_SECONDS = 20.0
+_CHUNK = 1 << 20
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+def install(
+    origin: str,
+    facts: Mapping[str, str | None],
+    name: str | None = None,
+    sha256: str | None = None,
+    overwrite: bool = False,
+    allow_network: bool = False,
+) -> str:
+    """Enter the model file or URL `origin` into one's own styles, once it has loaded and painted; returns its name.
+
+    Without `name`, the model's own or that of its file is taken; `facts` (of `catalog.FACTS`) that are None or missing come from
+    the model's metadata. Raises `UsageError` for a URL without `allow_network` or `sha256`, `InputError` for a failed download,
+    `StyleError` for another file than `sha256` says or a bad model, `OutputExistsError`, `DiskError`, `MissingExtraError`.
+    """
+    sha256 = None if sha256 is None else sha256.lower()
+    _check_request(origin, name, sha256, allow_network)
+    suffix = _file_name(origin).suffix.lower()
+    folder = catalog.user_folder()
+    with writing_into(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        if name is not None:  # before a download in vain
+            _check_free(name, folder / f"{name}{suffix}", overwrite)
+        with tempfile.TemporaryDirectory(prefix=".adding-", dir=folder) as scratch:
+            model = Path(scratch) / f"model{suffix}"
+            _save(origin, model)
+            found = catalog.sha256(model)
+            if sha256 not in (None, found):
+                raise StyleError(f"expected a file with the sha256 {sha256}, got {found}: {origin}")
+            try:
+                try_out(model)
+            except StyleError as error:
+                raise StyleError(str(error).replace(str(model), origin)) from error
+            own = _metadata(model)
+            name = name or _name(own, origin)
+            _enter(name, model, {key: value for key in catalog.FACTS if (value := facts.get(key) or own.get(key))}, overwrite)
+    return name
+
+
+def try_out(path: Path) -> None:
+    """Have a model paint a small picture, on the CPU; raises `StyleError` unless it gives one, or `MissingExtraError`."""
+    picture = _test_picture()
+    stylizer = load_stylizer(StyleOptions(style=str(path.absolute()), device="cpu"), lanes=1)
+    painted = stylizer.for_shot([picture]).stylize([picture])
+    if painted.shape != (1, *picture.shape) or painted.dtype != np.uint8:
+        raise StyleError(f"expected a painting of {picture.shape} uint8, got {painted.shape[1:]} {painted.dtype}: {path}")
+    if (painted == painted[:, :1, :1]).all():
+        raise StyleError(f"expected a painting, got a single colour: {path}")
+
+
+def verify(name: str) -> None:
+    """Raise `StyleError` unless the files of the style `name` are those that its catalogue names, and its model paints."""
+    try_out(catalog.find_style(name))
+    _, facts = catalog.all_styles()[name]
+    if "exemplar" in facts:
+        catalog.find_exemplar(name)
+
+
+@contextmanager
+def writing_into(folder: Path) -> Iterator[None]:
+    """Turn errors of the disk inside into a `DiskError` about `folder`."""
+    try:
+        yield
+    except VidstyleError:
+        raise
+    except OSError as error:
+        raise DiskError(f"could not write into {folder} ({reason(error)}); VIDSTYLE_STYLES can name another folder") from error
+
+
+def _check_request(origin: str, name: str | None, sha256: str | None, allow_network: bool) -> None:
+    if is_url(origin):
+        if urlsplit(origin).scheme.lower() not in ("http", "https"):
+            raise UsageError(f"expected a file or a URL of http or https, got {origin}")
+        if not allow_network:
+            raise UsageError(f"expected a file, {origin} is a URL; give --allow-network to let vidstyle open it")
+        if sha256 is None:
+            raise UsageError(f"expected --sha256 for what comes from the network, got none for {origin}")
+    if sha256 is not None and not _DIGEST.fullmatch(sha256):
+        raise UsageError(f"expected 64 hexadecimal digits as the sha256, got {sha256}")
+    if name is not None and not _NAME.fullmatch(name):
+        raise UsageError(f"expected a name of small letters, digits and hyphens, got '{name}'")
+    if _file_name(origin).suffix.lower() not in catalog.MODEL_SUFFIXES:
+        raise UsageError(f"expected a model's name that ends in {', '.join(sorted(catalog.MODEL_SUFFIXES))}, got {origin}")
+
+
+def _check_free(name: str, model: Path, overwrite: bool) -> None:
+    if overwrite:
+        return
+    if name in catalog.all_styles():
+        raise OutputExistsError(f"a style '{name}' is there already; give --overwrite to replace it, or another --name")
+    if os.path.lexists(model):
+        raise OutputExistsError(f"{model} exists and is no style's; give --overwrite to replace it, or another --name")
+
+
+def _enter(name: str, model: Path, facts: Mapping[str, str], overwrite: bool) -> None:
+    folder = catalog.user_folder()
+    target = folder / f"{name}{model.suffix}"
+    _check_free(name, target, overwrite)
+    before = catalog.read_catalog(folder).get(name, {})
+    entry = {"file": target.name, "sha256": catalog.sha256(model), **facts}
+    fsync(model)
+    os.replace(model, target)
+    catalog.add_style(folder, name, entry)
+    catalog.remove_unnamed(folder, before)
+
+
+def _save(origin: str, target: Path) -> None:
+    chunks = _from_network(origin) if is_url(origin) else _from_file(Path(origin))
+    size = 0
+    with target.open("wb") as file:
+        for chunk in chunks:
+            size += len(chunk)
+            if size > MAX_MODEL_BYTES:
+                raise StyleError(f"expected a style model of at most {MAX_MODEL_BYTES >> 20} MiB, got more: {origin}")
+            file.write(chunk)
+
+
+def _from_file(path: Path) -> Iterator[bytes]:
+    if not path.is_file():
+        raise StyleError(f"expected a style model, found no file: {path}")
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                yield chunk
+    except OSError as error:
+        raise StyleError(f"expected a style model, could not read {path} ({reason(error)})") from error
+
+
+def _from_network(url: str) -> Iterator[bytes]:
+    try:
+        with _opener().open(url, timeout=TIMEOUT_SECONDS) as answer:
+            while chunk := answer.read(_CHUNK):
+                yield chunk
+            if answer.length:  # what was promised and did not come
+                raise InputError(f"expected a model, the download ended too early: {url}")
+    except VidstyleError:
+        raise
+    except (OSError, HTTPException, ValueError) as error:
+        inner = getattr(error, "reason", None)
+        why = reason(inner if isinstance(inner, BaseException) else error)
+        raise InputError(f"expected a model at {url}, could not download it ({why})") from error
+
+
+def _opener() -> request.OpenerDirector:
+    """For http and https alone: urllib's own one also follows redirections to ftp."""
+    opener = request.OpenerDirector()
+    for handler in (
+        request.ProxyHandler,
+        request.HTTPHandler,
+        request.HTTPSHandler,
+        request.HTTPRedirectHandler,
+        request.HTTPDefaultErrorHandler,
+        request.HTTPErrorProcessor,
+        request.UnknownHandler,
+    ):
+        opener.add_handler(handler())
+    return opener
+
+
+def _file_name(origin: str) -> Path:
+    return Path(Path(unquote(urlsplit(origin).path) if is_url(origin) else origin).name)
+
+
+def _name(own: Mapping[str, str], origin: str) -> str:
+    """The name that a model goes by: its own, else that of its file in the letters that names have."""
+    if _NAME.fullmatch(own.get("name", "")):
+        return own["name"]
+    plain = unicodedata.normalize("NFKD", _file_name(origin).stem).encode("ascii", "ignore").decode().lower()
+    name = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")
+    if not name:
+        raise UsageError(f"expected --name for a file whose own name has no letters or digits, got none: {origin}")
+    return name
+
+
+def _metadata(path: Path) -> dict[str, str]:
+    """What a model that vidstyle trained says of itself; empty for others."""
+    if path.suffix.lower() != ".onnx":
+        return {}
+    properties: Any = onnx.load(path, load_external_data=False).metadata_props
+    return {p.key.removeprefix("vidstyle."): p.value for p in properties if p.key.startswith("vidstyle.")}
+
+
+def _test_picture() -> Pixels:
+    """Gradients under a chequered pattern, uint8 RGB (64, 64, 3)."""
+    y, x = np.mgrid[:64, :64]
+    return np.dstack([4 * x, 4 * y, 255 * ((x // 8 + y // 8) % 2)]).astype(np.uint8)
