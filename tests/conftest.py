@@ -15,12 +15,12 @@ from vidstyle.networks.export import export_onnx
 from vidstyle.networks.transformer_net import ARCHITECTURES
 from vidstyle.styles.catalog import add_style, sha256
 
-# More threads only wait for one another on pictures this small, and badly so on a busy machine.
+# More threads only wait for one another on images this small, and badly so on a busy machine.
 torch.set_num_threads(1)
 
 
 def lively_net(architecture: str) -> torch.nn.Module:
-    """A net with random weights whose norm statistics fit them, so that its pictures are not flat."""
+    """A net with random weights whose norm statistics fit them, so that its images are not flat."""
     torch.manual_seed(3)
     net = ARCHITECTURES[architecture]()
     for module in net.modules():
@@ -36,7 +36,7 @@ def lively_net(architecture: str) -> torch.nn.Module:
 
 @pytest.fixture(scope="session", autouse=True)
 def _no_tiles() -> Iterator[None]:
-    """torch paints in float32 on every processor, so that it can be compared; `test_torch_cpu.py` sees to bfloat16."""
+    """torch stylizes in float32 on every processor, so that it can be compared; `test_torch_cpu.py` sees to bfloat16."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("vidstyle.stylizers.torch_cpu.has_tiles", lambda: False)
         yield
@@ -82,7 +82,7 @@ def level_of_the_log() -> Iterator[None]:
 
 @pytest.fixture
 def clip(tmp_path: Path) -> Path:
-    """Half a second of video with sound, `in.mp4`, alone in its folder."""
+    """Half a second of video with audio, `in.mp4`, alone in its folder."""
     folder = tmp_path / "clips"
     folder.mkdir()
-    return write_clip(folder / "in.mp4", sound=["eng"])
+    return write_clip(folder / "in.mp4", audio=["eng"])

@@ -1,7 +1,7 @@
-"""vidstyle: turns videos into moving paintings.
+"""vidstyle: turns videos into stylized videos.
 
     vidstyle.stylize("holiday.mp4", style="mosaic")        # a file
-    vidstyle.Stylizer("mosaic")                            # a net to keep: pictures, frames, files
+    vidstyle.Stylizer("mosaic")                            # a net to keep: images, frames, files
     vidstyle.read_frames(...), vidstyle.write_video(...)   # what is between them is yours
 
 docs/python.md has examples. Importing this loads nothing heavy; the names below load what they need when they are first used.

@@ -23,7 +23,7 @@ import numpy as np
 import pytest
 
 import vidstyle
-from tests.support.helpers import environment, frames_of, listing, moving_bar, rgb_of, sound_of, times_of, write_clip
+from tests.support.helpers import audio_of, environment, frames_of, listing, moving_bar, rgb_of, times_of, write_clip
 from vidstyle.api.validation import as_frames
 from vidstyle.core.frames import Frame, Pixels
 from vidstyle.core.options import ConvertOptions
@@ -37,9 +37,9 @@ UNEVEN = [0, 1, 2, 5, 6, 9, 10, 11, 15, 16, 17, 20]
 
 
 def fade_and_cut(index: int, width: int, height: int) -> Pixels:
-    """A picture that comes out of the dark, and from the 10th frame on another one."""
-    picture = moving_bar(index, width, height)
-    return np.asarray(picture * min(1.0, index / 9), np.uint8) if index < 10 else 255 - picture[:, ::-1]
+    """An image that comes out of the dark, and from the 10th frame on another one."""
+    image = moving_bar(index, width, height)
+    return np.asarray(image * min(1.0, index / 9), np.uint8) if index < 10 else 255 - image[:, ::-1]
 
 
 @pytest.fixture(scope="module")
@@ -49,11 +49,11 @@ def stylizer(styles: Path) -> vidstyle.Stylizer:
 
 @pytest.fixture
 def shots(tmp_path: Path) -> Path:
-    """A clip of two shots, the first of which begins black, with uneven times and sound."""
-    return write_clip(tmp_path / "shots.mp4", times=UNEVEN, time_base=Fraction(1, 12), picture=fade_and_cut, sound=["eng"])
+    """A clip of two shots, the first of which begins black, with uneven times and audio."""
+    return write_clip(tmp_path / "shots.mp4", times=UNEVEN, time_base=Fraction(1, 12), image=fade_and_cut, audio=["eng"])
 
 
-def pictures(*brightness: int) -> Pixels:
+def images(*brightness: int) -> Pixels:
     return np.stack(
         [np.full((32, 48, 3), level, np.uint8) // 2 + moving_bar(i, 48, 32) // 2 for i, level in enumerate(brightness)]
     )
@@ -91,7 +91,7 @@ def test_the_choices_are_heard(clip: Path) -> None:
     )
     assert result.output == clip.with_name("out.mkv")
     assert result.frames == len(frames_of(result.output)) == 6
-    assert sound_of(result.output) == []
+    assert audio_of(result.output) == []
     with av.open(str(result.output)) as container:
         assert container.streams.video[0].codec_context.name == "ffv1"
 
@@ -196,11 +196,11 @@ def test_public_names_are_no_modules_whatever_was_imported() -> None:
 # --- a net that is kept
 
 
-def test_a_picture_is_painted_as_the_command_line_paints_it(tmp_path: Path, stylizer: vidstyle.Stylizer) -> None:
-    picture = moving_bar(3, 75, 50)
-    cv2.imwrite(str(tmp_path / "photo.png"), picture[..., ::-1])
-    painting = stylizer(picture)
-    assert painting.shape == picture.shape
+def test_a_image_is_stylized_as_the_command_line_paints_it(tmp_path: Path, stylizer: vidstyle.Stylizer) -> None:
+    image = moving_bar(3, 75, 50)
+    cv2.imwrite(str(tmp_path / "photo.png"), image[..., ::-1])
+    painting = stylizer(image)
+    assert painting.shape == image.shape
     assert painting.dtype == np.uint8
     result = stylizer.convert(tmp_path / "photo.png")
     assert result.output == tmp_path / "photo.tiny.png"
@@ -208,20 +208,20 @@ def test_a_picture_is_painted_as_the_command_line_paints_it(tmp_path: Path, styl
 
 
 def test_frames_of_a_shot_share_their_statistics(stylizer: vidstyle.Stylizer) -> None:
-    shot = pictures(20, 120, 250)
-    painted = stylizer(shot)
-    assert painted.shape == shot.shape
+    shot = images(20, 120, 250)
+    stylized = stylizer(shot)
+    assert stylized.shape == shot.shape
     expected = load_stylizer(vidstyle.StyleOptions("tiny", device="cpu")).for_shot(list(shot))
-    assert (painted == np.stack([expected.stylize([picture])[0] for picture in shot])).all()
-    assert (painted[0] != stylizer(shot[0])).any()
+    assert (stylized == np.stack([expected.stylize([image])[0] for image in shot])).all()
+    assert (stylized[0] != stylizer(shot[0])).any()
     assert stylizer(np.stack([shot[0]] * 20)).shape == (20, 32, 48, 3)
 
 
 def test_any_view_of_an_array_will_do(stylizer: vidstyle.Stylizer) -> None:
-    picture = moving_bar(3, 64, 48)
-    view = picture[::-1, 8::2]
+    image = moving_bar(3, 64, 48)
+    view = image[::-1, 8::2]
     assert (stylizer(view) == stylizer(view.copy())).all()
-    assert stylizer(picture[:1, :1]).shape == (1, 1, 3)
+    assert stylizer(image[:1, :1]).shape == (1, 1, 3)
 
 
 @pytest.mark.parametrize(
@@ -236,19 +236,19 @@ def test_any_view_of_an_array_will_do(stylizer: vidstyle.Stylizer) -> None:
         ("photo.jpg", "a str"),
     ],
 )
-def test_what_is_no_picture_is_told_with_what_it_is(stylizer: vidstyle.Stylizer, given: Any, got: str) -> None:
+def test_what_is_no_image_is_told_with_what_it_is(stylizer: vidstyle.Stylizer, given: Any, got: str) -> None:
     with pytest.raises(vidstyle.UsageError, match=rf"uint8 RGB \(H, W, 3\) or \(N, H, W, 3\), got {got}$"):
         stylizer(given)
 
 
 def test_threads_may_share_a_stylizer(stylizer: vidstyle.Stylizer) -> None:
     levels = range(10, 250, 20)
-    expected = [stylizer(pictures(level)[0]) for level in levels]
+    expected = [stylizer(images(level)[0]) for level in levels]
     fresh = vidstyle.Stylizer("tiny", device="cpu")
     with ThreadPoolExecutor(6) as pool:
         for _ in range(3):
-            painted = pool.map(lambda level: fresh(pictures(level)[0]), levels)
-            assert all((a == b).all() for a, b in zip(expected, painted, strict=True))
+            stylized = pool.map(lambda level: fresh(images(level)[0]), levels)
+            assert all((a == b).all() for a, b in zip(expected, stylized, strict=True))
 
 
 def test_several_files_with_one_net(clip: Path, stylizer: vidstyle.Stylizer) -> None:
@@ -263,27 +263,27 @@ def test_several_files_with_one_net(clip: Path, stylizer: vidstyle.Stylizer) -> 
 
 
 @pytest.mark.parametrize("stabilize", ["off", "light"])
-def test_painted_frames_are_those_of_a_converted_file(shots: Path, stylizer: vidstyle.Stylizer, stabilize: Any) -> None:
+def test_stylized_frames_are_those_of_a_converted_file(shots: Path, stylizer: vidstyle.Stylizer, stabilize: Any) -> None:
     """Pixels, times, cuts and statistics; of a file and of frames that a caller makes alike."""
     lossless = {"codec": "ffv1", "pix_fmt": "bgr0", "stabilize": stabilize}
     result = stylizer.convert(shots, shots.with_name("out.mkv"), **lossless)
-    painted = list(stylizer.frames(shots, stabilize=stabilize))
-    assert (pixels_of(iter(painted)) == rgb_of(result.output)).all()
-    assert [frame.pts * frame.time_base for frame in painted] == times_of(shots)
+    stylized = list(stylizer.frames(shots, stabilize=stabilize))
+    assert (pixels_of(iter(stylized)) == rgb_of(result.output)).all()
+    assert [frame.pts * frame.time_base for frame in stylized] == times_of(shots)
     mine = list(stylizer.frames(vidstyle.read_frames(shots), stabilize=stabilize, batch_size=3))
-    assert [frame.pts for frame in mine] == [frame.pts for frame in painted]
-    assert np.abs(pixels_of(iter(mine)).astype(int) - pixels_of(iter(painted))).max() <= 4
+    assert [frame.pts for frame in mine] == [frame.pts for frame in stylized]
+    assert np.abs(pixels_of(iter(mine)).astype(int) - pixels_of(iter(stylized))).max() <= 4
 
 
-def test_a_shot_that_begins_black_is_painted_after_what_comes(stylizer: vidstyle.Stylizer) -> None:
+def test_a_shot_that_begins_black_is_stylized_after_what_comes(stylizer: vidstyle.Stylizer) -> None:
     """Of frames that come only once, too."""
     shot = [fade_and_cut(i, 64, 48) for i in range(10)]
     of_black = load_stylizer(vidstyle.StyleOptions("tiny", device="cpu")).for_shot(shot[:1]).stylize(shot)
     of_all = stylizer(np.stack(shot))
-    painted = pixels_of(stylizer.frames(iter(shot)))
+    stylized = pixels_of(stylizer.frames(iter(shot)))
 
     def distance(other: Pixels) -> float:
-        return float(np.abs(painted.astype(int) - other).mean())
+        return float(np.abs(stylized.astype(int) - other).mean())
 
     assert distance(of_all) < 2 < distance(of_black)
 
@@ -293,16 +293,16 @@ def test_a_part_of_a_file(shots: Path, stylizer: vidstyle.Stylizer) -> None:
     assert [float(frame.pts * frame.time_base) for frame in part] == pytest.approx([0, 0.25, 1 / 3, 5 / 12])
 
 
-def test_a_still_picture_is_one_frame(tmp_path: Path, stylizer: vidstyle.Stylizer) -> None:
-    picture = moving_bar(3, 40, 30)
-    cv2.imwrite(str(tmp_path / "photo.png"), picture[..., ::-1])
-    [frame], [painted] = vidstyle.read_frames(tmp_path / "photo.png"), stylizer.frames(tmp_path / "photo.png")
-    assert (frame.pixels == picture).all()
-    assert (painted.pixels == stylizer(picture)).all()
+def test_a_still_image_is_one_frame(tmp_path: Path, stylizer: vidstyle.Stylizer) -> None:
+    image = moving_bar(3, 40, 30)
+    cv2.imwrite(str(tmp_path / "photo.png"), image[..., ::-1])
+    [frame], [stylized] = vidstyle.read_frames(tmp_path / "photo.png"), stylizer.frames(tmp_path / "photo.png")
+    assert (frame.pixels == image).all()
+    assert (stylized.pixels == stylizer(image)).all()
 
 
 def test_arrays_are_numbered_or_get_times(stylizer: vidstyle.Stylizer) -> None:
-    shot = pictures(50, 60, 70)
+    shot = images(50, 60, 70)
     assert [frame.pts * frame.time_base for frame in stylizer.frames(shot)] == [0, 1, 2]
     rate = Fraction(30000, 1001)
     for given in (rate, 30000 / 1001):
@@ -311,18 +311,18 @@ def test_arrays_are_numbered_or_get_times(stylizer: vidstyle.Stylizer) -> None:
 
 
 def test_a_buffer_may_be_used_again(stylizer: vidstyle.Stylizer) -> None:
-    shot, buffer = pictures(50, 100, 150, 200), np.empty((32, 48, 3), np.uint8)
+    shot, buffer = images(50, 100, 150, 200), np.empty((32, 48, 3), np.uint8)
 
     def reused() -> Iterator[Pixels]:
-        for picture in shot:
-            buffer[:] = picture
+        for image in shot:
+            buffer[:] = image
             yield buffer
 
     assert (pixels_of(stylizer.frames(reused())) == pixels_of(stylizer.frames(shot))).all()
 
 
 def test_wrong_frames_and_choices_are_told(clip: Path, stylizer: vidstyle.Stylizer) -> None:
-    shot = pictures(50, 60)
+    shot = images(50, 60)
     with pytest.raises(vidstyle.UsageError, match=r"one size, \(32, 48, 3\) as the first, got \(16, 48, 3\) in frame 2"):
         list(stylizer.frames([*shot, shot[0, :16]]))
     with pytest.raises(vidstyle.UsageError, match=r"expected frame 1 .* got a NoneType"):
@@ -341,7 +341,7 @@ def test_wrong_frames_and_choices_are_told(clip: Path, stylizer: vidstyle.Styliz
 
 def test_an_error_of_ones_own_generator_comes_through(stylizer: vidstyle.Stylizer) -> None:
     def failing() -> Iterator[Pixels]:
-        yield pictures(50)[0]
+        yield images(50)[0]
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -392,12 +392,12 @@ def test_damage_is_logged(clip: Path, caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_reading_ahead_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    shot, read = pictures(*range(0, 200, 2)), list[int]()
+    shot, read = images(*range(0, 200, 2)), list[int]()
 
     def mine() -> Iterator[Pixels]:
-        for index, picture in enumerate(shot):
+        for index, image in enumerate(shot):
             read.append(index)
-            yield picture
+            yield image
 
     ahead = LookAhead(as_frames(mine(), None), behind=3)
     frames = ahead.frames()
@@ -422,7 +422,7 @@ def test_reading_ahead_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("rotation", [90, 180, 270])
 def test_frames_are_upright_as_a_player_shows_them(tmp_path: Path, stylizer: vidstyle.Stylizer, rotation: int) -> None:
     clip = write_clip(tmp_path / "phone.mp4", rotation=rotation, aspect=Fraction(4, 3))
-    capture = cv2.VideoCapture(str(clip))  # turns pictures itself
+    capture = cv2.VideoCapture(str(clip))  # turns images itself
     shown = [cv2.cvtColor(capture.read()[1], cv2.COLOR_BGR2RGB) for _ in range(12)]
     capture.release()
     read = list(vidstyle.read_frames(clip))
@@ -436,13 +436,13 @@ def test_frames_are_upright_as_a_player_shows_them(tmp_path: Path, stylizer: vid
     assert aspect == (Fraction(4, 3) if rotation == 180 else Fraction(3, 4))
 
 
-def test_a_video_like_another_has_its_times_sound_and_metadata(tmp_path: Path) -> None:
+def test_a_video_like_another_has_its_times_audio_and_metadata(tmp_path: Path) -> None:
     chapter = {"id": 1, "start": 0, "end": 500, "time_base": Fraction(1, 1000), "metadata": {"title": "One"}}
     clip = write_clip(
         tmp_path / "in.mkv",
         times=UNEVEN,
         time_base=Fraction(1, 12),
-        sound=["eng", "deu"],
+        audio=["eng", "deu"],
         metadata={"title": "Holiday"},
         chapters=[chapter],
     )
@@ -450,27 +450,27 @@ def test_a_video_like_another_has_its_times_sound_and_metadata(tmp_path: Path) -
     result = vidstyle.write_video(tmp_path / "out.mkv", inverted, like=clip)
     assert result.frames == 12
     assert times_of(result.output) == times_of(clip)
-    assert sound_of(result.output) == sound_of(clip)
+    assert audio_of(result.output) == audio_of(clip)
     assert np.abs(rgb_of(result.output).astype(int) - (255 - rgb_of(clip).astype(int))).mean() < 8
     with av.open(str(result.output)) as container:
         assert container.metadata["title"] == "Holiday"
         assert [c["metadata"]["title"] for c in container.chapters()] == ["One"]
 
 
-def test_a_part_of_a_video_gets_that_part_of_its_sound(tmp_path: Path) -> None:
-    clip = write_clip(tmp_path / "in.mp4", times=range(48), sound=["eng"])
+def test_a_part_of_a_video_gets_that_part_of_its_audio(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "in.mp4", times=range(48), audio=["eng"])
     part = {"start": 0.5, "end": 1.0}
     result = vidstyle.write_video(tmp_path / "out.mp4", vidstyle.read_frames(clip, **part), like=clip, **part)
     assert times_of(result.output) == [Fraction(i, 24) for i in range(12)]
-    [sound], [whole] = sound_of(result.output), sound_of(clip)
-    assert float(sum(1024 for _ in sound) / 44100) == pytest.approx(0.5, abs=0.03)
-    assert sound[2][0] in [data for data, _ in whole[20:26]]
+    [audio], [whole] = audio_of(result.output), audio_of(clip)
+    assert float(sum(1024 for _ in audio) / 44100) == pytest.approx(0.5, abs=0.03)
+    assert audio[2][0] in [data for data, _ in whole[20:26]]
     silent = vidstyle.write_video(tmp_path / "silent.mp4", vidstyle.read_frames(clip), like=clip, audio=False)
-    assert sound_of(silent.output) == []
+    assert audio_of(silent.output) == []
 
 
 def test_arrays_need_a_frame_rate_which_counts_for_frames_too(tmp_path: Path) -> None:
-    shot = pictures(50, 100, 150)
+    shot = images(50, 100, 150)
     with pytest.raises(vidstyle.UsageError, match="expected a frame_rate for arrays"):
         vidstyle.write_video(tmp_path / "out.mp4", shot)
     rate = Fraction(30000, 1001)
@@ -483,19 +483,19 @@ def test_arrays_need_a_frame_rate_which_counts_for_frames_too(tmp_path: Path) ->
 
 
 def test_new_times_begin_where_those_of_the_like_begin(tmp_path: Path) -> None:
-    clip = write_clip(tmp_path / "in.mkv", times=range(6, 18), sound=["eng"])
+    clip = write_clip(tmp_path / "in.mkv", times=range(6, 18), audio=["eng"])
     begin = times_of(clip)[0]
     assert begin > 0
     arrays = (frame.pixels for frame in vidstyle.read_frames(clip))
     result = vidstyle.write_video(tmp_path / "out.mkv", arrays, like=clip, frame_rate=24)
     assert [float(t) for t in times_of(result.output)] == pytest.approx([float(begin) + i / 24 for i in range(12)], abs=0.001)
-    assert sound_of(result.output) == sound_of(clip)
+    assert audio_of(result.output) == audio_of(clip)
 
 
 def test_opacity_is_kept(tmp_path: Path, stylizer: vidstyle.Stylizer) -> None:
     alpha = np.zeros((32, 48), np.uint8)
     alpha[8:24] = 255
-    frames = [Frame(picture, i, Fraction(1, 24), 1, alpha) for i, picture in enumerate(pictures(50, 60, 70))]
+    frames = [Frame(image, i, Fraction(1, 24), 1, alpha) for i, image in enumerate(images(50, 60, 70))]
     vidstyle.write_video(tmp_path / "out.mkv", stylizer.frames(frames), codec="ffv1")
     read = [frame.alpha for frame in vidstyle.read_frames(tmp_path / "out.mkv")]
     assert all(found is not None and (found == alpha).all() for found in read)
@@ -504,12 +504,12 @@ def test_opacity_is_kept(tmp_path: Path, stylizer: vidstyle.Stylizer) -> None:
 
 
 def failing_frames() -> Iterator[Pixels]:
-    yield pictures(50)[0]
+    yield images(50)[0]
     raise ZeroDivisionError
 
 
 def unordered_frames() -> list[Frame]:
-    return [Frame(pictures(50)[0], pts, Fraction(1, 24)) for pts in (0, 2, 2)]
+    return [Frame(images(50)[0], pts, Fraction(1, 24)) for pts in (0, 2, 2)]
 
 
 @pytest.mark.parametrize(

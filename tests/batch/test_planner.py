@@ -39,7 +39,7 @@ def touch(*names: str) -> None:
 
 
 def inputs_of(*inputs: str, selection: Selection = Selection(), output: str | None = None) -> list[str]:
-    return [job.spec for job in plan(inputs, ["tiny"], output, selection)]
+    return [job.input for job in plan(inputs, ["tiny"], output, selection)]
 
 
 def outputs_of(
@@ -51,7 +51,7 @@ def outputs_of(
 # What is taken of a folder
 
 
-def test_a_folder_is_its_videos_and_pictures(here: Path) -> None:
+def test_a_folder_is_its_videos_and_images(here: Path) -> None:
     touch("in/b.mp4", "in/a.JPG", "in/c.webm", "in/d.gif", "in/e.png", "in/notes.txt", "in/song.mp3", "in/noext")
     assert inputs_of("in") == ["in/a.JPG", "in/b.mp4", "in/c.webm", "in/d.gif", "in/e.png"]
 
@@ -186,10 +186,10 @@ def test_paintings_of_an_earlier_run_are_no_inputs(here: Path) -> None:
 
 def test_paintings_in_the_style_of_a_model_file_are_no_inputs(here: Path) -> None:
     touch("in/a.mp4", "in/a.mine.mp4", "in/a.yours.mp4")
-    assert [job.spec for job in plan(["in"], ["models/mine.onnx"])] == ["in/a.mp4", "in/a.yours.mp4"]
+    assert [job.input for job in plan(["in"], ["models/mine.onnx"])] == ["in/a.mp4", "in/a.yours.mp4"]
 
 
-def test_a_name_with_a_style_in_it_is_an_input_where_nothing_was_painted(here: Path) -> None:
+def test_a_name_with_a_style_in_it_is_an_input_where_nothing_was_stylized(here: Path) -> None:
     touch("in/sea.tiny.mp4", "in/a.mp4", "in/tiny.mp4")
     assert inputs_of("in") == ["in/a.mp4", "in/sea.tiny.mp4", "in/tiny.mp4"]
 
@@ -199,16 +199,16 @@ def test_a_painting_of_what_patterns_leave_out_is_no_input_either(here: Path) ->
     assert inputs_of("in", selection=Selection(exclude=("a.mp4",))) == ["in/b.mp4"]
 
 
-@pytest.mark.parametrize("output", ["in/painted/", "in/painted", "in/painted/{name}", None])
+@pytest.mark.parametrize("output", ["in/stylized/", "in/stylized", "in/stylized/{name}", None])
 def test_paintings_in_an_output_folder_inside_are_no_inputs(here: Path, output: str | None) -> None:
-    touch("in/a.mp4", "in/day1/b.mp4", "in/painted/a.tiny.mp4", "in/painted/day1/b.tiny.mp4")
+    touch("in/a.mp4", "in/day1/b.mp4", "in/stylized/a.tiny.mp4", "in/stylized/day1/b.tiny.mp4")
     assert inputs_of("in", selection=RECURSIVE, output=output) == ["in/a.mp4", "in/day1/b.mp4"]
 
 
 def test_nothing_in_an_output_folder_inside_is_an_input(here: Path) -> None:
-    touch("in/a.mp4", "in/painted/whatever.mp4", "in/notpainted/b.mp4")
+    touch("in/a.mp4", "in/stylized/whatever.mp4", "in/notpainted/b.mp4")
     Path("way").symlink_to("in")
-    assert inputs_of("in", selection=RECURSIVE, output="way/painted/") == ["in/a.mp4", "in/notpainted/b.mp4"]
+    assert inputs_of("in", selection=RECURSIVE, output="way/stylized/") == ["in/a.mp4", "in/notpainted/b.mp4"]
 
 
 def test_an_output_folder_around_the_input_hides_nothing(here: Path) -> None:
@@ -235,7 +235,7 @@ def test_an_original_under_the_name_of_an_output_is_not_taken_for_a_painting(her
         plan(["in"], ["tiny"], "{stem}.mkv")
 
 
-def test_a_painting_that_is_given_is_painted(here: Path) -> None:
+def test_a_painting_that_is_given_is_stylized(here: Path) -> None:
     touch("a.mp4", "a.tiny.mp4")
     assert outputs_of("a.tiny.mp4") == ["a.tiny.tiny.mp4"]
 
@@ -252,7 +252,7 @@ def test_missing_inputs_are_told_at_once(here: Path) -> None:
 
 
 def test_no_input_is_a_usage_error(here: Path) -> None:
-    with pytest.raises(UsageError, match="expected a video, a picture or a folder"):
+    with pytest.raises(UsageError, match="expected a video, an image or a folder"):
         plan([], ["tiny"])
 
 
@@ -264,7 +264,11 @@ def test_no_input_is_a_usage_error(here: Path) -> None:
         (("a.mp4", "b.mp4"), Selection(include=("*.mov",)), r"besides 2 that --include or --exclude leave out$"),
         (("day1/a.mp4",), Selection(), r"found none in in; --recursive looks into its subfolders$"),
         (("day1/a.mp4",), Selection(recursive=True, exclude=("day1",)), r"found none in in$"),
-        (("a.jpg", "a.tiny.jpg"), Selection(exclude=("a.jpg",)), r"besides 1 that .* leave out and 1 painted by an earlier run$"),
+        (
+            ("a.jpg", "a.tiny.jpg"),
+            Selection(exclude=("a.jpg",)),
+            r"besides 1 that .* leave out and 1 stylized by an earlier run$",
+        ),
     ],
 )
 def test_a_folder_without_inputs_says_why(here: Path, files: tuple[str, ...], selection: Selection, said: str) -> None:
@@ -317,11 +321,11 @@ def test_several_outputs_do_not_go_into_one_file(here: Path, given: list[str], s
 
 def test_urls(here: Path) -> None:
     touch("a.mp4")
-    url = "https://example.com/films/sea.webm?token=1"
+    url = "https://example.com/videos/sea.webm?token=1"
     assert outputs_of(url) == ["sea.tiny.mkv"]
     assert outputs_of(url, "a.mp4", output="out") == ["out/sea.tiny.mkv", "out/a.tiny.mp4"]
     assert outputs_of(url, output="{stem}-{name}{ext}") == ["sea-sea.webm.mkv"]
-    assert len(outputs_of(url, url, "https://example.com/films/sky.webm")) == 2
+    assert len(outputs_of(url, url, "https://example.com/videos/sky.webm")) == 2
 
 
 def test_a_gif_becomes_an_mp4_unless_it_is_transparent(here: Path) -> None:
@@ -419,10 +423,10 @@ def test_doubled_braces_are_braces(here: Path) -> None:
 # Styles
 
 
-def test_every_input_is_painted_in_every_style(here: Path) -> None:
+def test_every_input_is_stylized_in_every_style(here: Path) -> None:
     touch("a.mp4", "b.jpg", "models/mine.onnx")
     jobs = plan(["b.jpg", "a.mp4"], ["tiny", "models/mine.onnx", "slow", "tiny"])
-    assert [(job.spec, str(job.output), job.style) for job in jobs] == [
+    assert [(job.input, str(job.output), job.style) for job in jobs] == [
         ("b.jpg", "b.tiny.jpg", "tiny"),
         ("b.jpg", "b.mine.jpg", "models/mine.onnx"),
         ("b.jpg", "b.slow.jpg", "slow"),
@@ -543,7 +547,7 @@ def test_a_list_may_name_any_file_that_can_be(here: Path) -> None:
     Path(os.fsdecode(name)).write_bytes(b"x")
     Path("list.txt").write_bytes(name + b"\n")
     [job] = plan(read_list("list.txt"), ["tiny"])
-    assert os.fsencode(job.spec) == name
+    assert os.fsencode(job.input) == name
     assert os.fsencode(job.output) == b"k\xfcste.tiny.mp4"
 
 
@@ -612,7 +616,7 @@ def test_what_arrives_under_a_taken_name_is_left_out_with_a_warning(
     touch(f"in/{old}")
     [job] = planner.plan_for([f"in/{old}"])
     touch(f"in/{new}", "in/b.mp4")
-    assert [job.spec for job in planner.plan_for([f"in/{new}", "in/b.mp4"])] == ["in/b.mp4"]
+    assert [job.input for job in planner.plan_for([f"in/{new}", "in/b.mp4"])] == ["in/b.mp4"]
     assert "would both be written" in caplog.text
     assert f"in/{new} is left out" in caplog.text
     caplog.clear()
@@ -623,7 +627,7 @@ def test_what_arrives_under_a_taken_name_is_left_out_with_a_warning(
 def test_what_is_still_arriving_takes_no_name(watched: MakePlanner, caplog: pytest.LogCaptureFixture) -> None:
     planner = watched("{stem}.x.mp4")
     touch("in/a.mkv", "in/a.mov", "in/a.mp4")
-    assert [job.spec for job in planner.plan_for(["in/a.mov"])] == ["in/a.mov"]
+    assert [job.input for job in planner.plan_for(["in/a.mov"])] == ["in/a.mov"]
     assert caplog.text == ""
 
 

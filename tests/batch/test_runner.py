@@ -1,4 +1,4 @@
-"""Runs on folders: what is painted, skipped and told; one file beside the next; several runs side by side; however it ends."""
+"""Runs on folders: what is stylized, skipped and told; one file beside the next; several runs side by side; however it ends."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tests.support.faults import (
     DONE,
     FAILED,
     STOPPED,
-    Outcome,
+    RunResult,
     Worker,
     assert_same,
     clip_bytes,
@@ -51,7 +51,7 @@ from vidstyle.cli import run_command_line
 from vidstyle.cli.signals import Interruptible, Signals
 from vidstyle.conversion.convert import Conversion, Result
 from vidstyle.conversion.job import Job, Reporter
-from vidstyle.conversion.job import Outcome as JobOutcome
+from vidstyle.conversion.job import JobResult as JobOutcome
 from vidstyle.core.errors import DiskError, StyleError
 from vidstyle.core.frames import Pixels, VideoInfo
 from vidstyle.core.options import ConvertOptions
@@ -68,23 +68,23 @@ FRAMES = 4
 
 
 class Inverting:
-    """Paints negatives; `before` is told of each picture first, and how many there were with it."""
+    """Stylizes negatives; `before` is told of each image first, and how many there were with it."""
 
-    lanes = 1
+    concurrency = 1
 
-    def __init__(self, before: Callable[[int], object] = lambda painted: None) -> None:
-        self.painted, self._before = 0, before
+    def __init__(self, before: Callable[[int], object] = lambda stylized: None) -> None:
+        self.stylized, self._before = 0, before
 
-    def stylize(self, pictures: Sequence[Pixels]) -> Pixels:
-        for _ in pictures:
-            self.painted += 1
-            self._before(self.painted)
-        return 255 - np.stack(pictures)
+    def stylize(self, images: Sequence[Pixels]) -> Pixels:
+        for _ in images:
+            self.stylized += 1
+            self._before(self.stylized)
+        return 255 - np.stack(images)
 
     def at(self, seconds: float) -> Inverting:
         return self
 
-    def for_shot(self, pictures: object) -> Inverting:
+    def for_shot(self, images: object) -> Inverting:
         return self
 
     def statistics(self) -> dict[str, np.ndarray]:
@@ -93,7 +93,7 @@ class Inverting:
     def with_statistics(self, statistics: object) -> Inverting:
         return self
 
-    def adapted(self, picture: Pixels, share: float) -> Inverting:
+    def adapted(self, image: Pixels, share: float) -> Inverting:
         return self
 
     def describe(self) -> str:
@@ -121,14 +121,14 @@ class Notes:
         """Comes when it comes, from a thread of its own."""
 
     def start(self, job: Job, info: VideoInfo) -> None:
-        self._note("start", stem(job.spec))
+        self._note("start", stem(job.input))
 
     def frame(self, job: Job, count: int) -> None:
-        self._note("frame", stem(job.spec), str(count))
+        self._note("frame", stem(job.input), str(count))
 
-    def done(self, outcome: JobOutcome) -> None:
-        how = "failed" if outcome.error else "done" if outcome.result else "skipped"
-        self._note(how, stem(outcome.job.spec))
+    def done(self, job_result: JobOutcome) -> None:
+        how = "failed" if job_result.error else "done" if job_result.result else "skipped"
+        self._note(how, stem(job_result.job.input))
 
 
 def stem(name: object) -> str:
@@ -136,22 +136,22 @@ def stem(name: object) -> str:
 
 
 @cache
-def clip_of(number: int, frames: int, sound: bool) -> bytes:
-    """A clip, made once: encoded anew it may differ in a bit. No two numbers have the same pictures."""
+def clip_of(number: int, frames: int, audio: bool) -> bytes:
+    """A clip, made once: encoded anew it may differ in a bit. No two numbers have the same images."""
 
-    def picture(index: int, width: int, height: int) -> Pixels:
+    def image(index: int, width: int, height: int) -> Pixels:
         return moving_bar(index + 3 * number, width, height)
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "clip.mp4")
-        return write_clip(path, times=range(frames), picture=picture, sound=["eng"] if sound else []).read_bytes()
+        return write_clip(path, times=range(frames), image=image, audio=["eng"] if audio else []).read_bytes()
 
 
-def fill(folder: Path, names: str, frames: int = FRAMES, sound: bool = False) -> Path:
+def fill(folder: Path, names: str, frames: int = FRAMES, audio: bool = False) -> Path:
     """A folder with a clip for each of the names."""
     folder.mkdir(exist_ok=True)
     for number, name in enumerate(names.split()):
-        (folder / f"{name}.mp4").write_bytes(clip_of(number, frames, sound))
+        (folder / f"{name}.mp4").write_bytes(clip_of(number, frames, audio))
     return folder
 
 
@@ -163,13 +163,13 @@ def work_off(
     return run_jobs(plan([str(folder)], ["tiny"]), {"tiny": stylizer or Inverting()}, options, reporter or Notes(), shared)
 
 
-def results(outcomes: Sequence[JobOutcome]) -> list[Result]:
+def results(job_results: Sequence[JobOutcome]) -> list[Result]:
     """Of outcomes that must all have one."""
-    assert [outcome.error for outcome in outcomes] == [None] * len(outcomes)
-    return [outcome.result for outcome in outcomes if outcome.result is not None]
+    assert [job_result.error for job_result in job_results] == [None] * len(job_results)
+    return [job_result.result for job_result in job_results if job_result.result is not None]
 
 
-def painted(folder: Path) -> list[str]:
+def stylized(folder: Path) -> list[str]:
     """The stems of the clips that have a painting."""
     return sorted(path.name.split(".")[0] for path in folder.iterdir() if ".tiny." in path.name and path.name[0] != ".")
 
@@ -211,10 +211,10 @@ class Watched(Conversion):
 
     on_step: Callable[[str], object] = staticmethod(lambda step: None)  # type: ignore[assignment]
 
-    def __init__(self, spec: str, *given: Any, **named: Any) -> None:
-        self._stem = stem(spec)
+    def __init__(self, input: str, *given: Any, **named: Any) -> None:
+        self._stem = stem(input)
         Watched.on_step(f"opening {self._stem}")
-        super().__init__(spec, *given, **named)
+        super().__init__(input, *given, **named)
         Watched.on_step(f"opened {self._stem}")
 
     def publish(self) -> Result:
@@ -260,14 +260,14 @@ def worker() -> Iterator[Worker]:
 
 
 @pytest.fixture
-def run(worker: Worker, tmp_path: Path) -> Callable[..., Outcome]:
+def run(worker: Worker, tmp_path: Path) -> Callable[..., RunResult]:
     """Runs the command line as a user does, in the folder of the test."""
 
-    def run(*args: object, code: int = DONE, style: str = "tiny") -> Outcome:
-        outcome = worker.run(*args, "--style", style, cwd=tmp_path)
-        assert outcome.code == code, outcome
-        assert "Traceback" not in outcome.stderr
-        return outcome
+    def run(*args: object, code: int = DONE, style: str = "tiny") -> RunResult:
+        job_result = worker.run(*args, "--style", style, cwd=tmp_path)
+        assert job_result.code == code, job_result
+        assert "Traceback" not in job_result.stderr
+        return job_result
 
     return run
 
@@ -296,10 +296,10 @@ class Run:
 
     def end(self) -> int:
         """How it ended, by itself."""
-        outcome = finish(self.process)
-        assert outcome.code is not None, self._log.read_text()
+        job_result = finish(self.process)
+        assert job_result.code is not None, self._log.read_text()
         assert "Traceback" not in self._log.read_text()
-        return outcome.code
+        return job_result.code
 
 
 @pytest.fixture
@@ -320,10 +320,10 @@ def launch(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Iterator
 # --- what becomes of the files
 
 
-def rows(outcome: Outcome, status: str) -> dict[str, str]:
+def rows(job_result: RunResult, status: str) -> dict[str, str]:
     """The table's rows of that status: what stands for the file, and why."""
     found: list[list[str]] = []
-    for line in outcome.stderr.split(" files: ")[1].splitlines()[1:]:
+    for line in job_result.stderr.split(" files: ")[1].splitlines()[1:]:
         words = line.split(maxsplit=2)
         if words and words[0] in ("failed", "damaged"):
             found.append(words)
@@ -332,44 +332,44 @@ def rows(outcome: Outcome, status: str) -> dict[str, str]:
     return {words[1]: words[2] for words in found if words[0] == status}
 
 
-def test_a_folder_of_all_sorts(run: Callable[..., Outcome], tmp_path: Path) -> None:
+def test_a_folder_of_all_sorts(run: Callable[..., RunResult], tmp_path: Path) -> None:
     folder = fill(tmp_path / "in", "a b c d e")
     cv2.imwrite(str(folder / "photo.jpg"), moving_bar(0, 61, 43))
     cv2.imwrite(str(folder / "photo.png"), moving_bar(5, 32, 32))
     (folder / "text.mp4").write_text("no video")
     (folder / "empty.mkv").touch()
     before = snapshot(folder)
-    outcome = run("in", "-o", "out", code=DAMAGE)
+    job_result = run("in", "-o", "out", code=DAMAGE)
     assert listing(tmp_path / "out") == sorted([f"{s}.tiny.mp4" for s in "abcde"] + ["photo.tiny.jpg", "photo.tiny.png"])
     for letter in "abcde":
         assert decode(tmp_path / "out" / f"{letter}.tiny.mp4").whole
         assert len(frames_of(tmp_path / "out" / f"{letter}.tiny.mp4")) == FRAMES
     assert cv2.imread(str(tmp_path / "out" / "photo.tiny.jpg")).shape == (43, 61, 3)
     assert snapshot(folder) == before
-    assert "9 files: 7 done, 2 failed" in outcome.stderr
-    reasons = rows(outcome, "failed")
+    assert "9 files: 7 done, 2 failed" in job_result.stderr
+    reasons = rows(job_result, "failed")
     assert list(reasons) == ["in/empty.mkv", "in/text.mp4"]
     assert "found an empty file" in reasons["in/empty.mkv"]
     assert "could not read" in reasons["in/text.mp4"]
-    assert rows(outcome, "damaged") == {}
+    assert rows(job_result, "damaged") == {}
 
 
-def test_nothing_but_bad_files(run: Callable[..., Outcome], tmp_path: Path) -> None:
+def test_nothing_but_bad_files(run: Callable[..., RunResult], tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     for name in ("a.mp4", "b.png", "c.mkv"):
-        (tmp_path / "in" / name).write_text("neither video nor picture")
-    outcome = run("in", code=FAILED)
+        (tmp_path / "in" / name).write_text("neither video nor image")
+    job_result = run("in", code=FAILED)
     assert listing(tmp_path / "in") == ["a.mp4", "b.png", "c.mkv"]
-    assert list(rows(outcome, "failed")) == ["in/a.mp4", "in/b.png", "in/c.mkv"]
+    assert list(rows(job_result, "failed")) == ["in/a.mp4", "in/b.png", "in/c.mkv"]
 
 
-def test_a_damaged_file_among_whole_ones(run: Callable[..., Outcome], tmp_path: Path) -> None:
+def test_a_damaged_file_among_whole_ones(run: Callable[..., RunResult], tmp_path: Path) -> None:
     folder = fill(tmp_path / "in", "a c")
     (folder / "b.mkv").write_bytes(truncate(clip_bytes("mkv"), 0.6))
-    outcome = run("in", code=DAMAGE)
-    assert "3 files: 2 done, 1 damaged" in outcome.stderr
-    assert list(rows(outcome, "damaged")) == ["in/b.mkv"]
-    assert "cut off" in rows(outcome, "damaged")["in/b.mkv"]
+    job_result = run("in", code=DAMAGE)
+    assert "3 files: 2 done, 1 damaged" in job_result.stderr
+    assert list(rows(job_result, "damaged")) == ["in/b.mkv"]
+    assert "cut off" in rows(job_result, "damaged")["in/b.mkv"]
     assert decode(folder / "b.tiny.mkv").whole
 
 
@@ -380,30 +380,30 @@ def test_an_input_that_vanishes_costs_only_itself(tmp_path: Path) -> None:
         if told == "expect 3":
             (folder / "b.mp4").unlink()
 
-    outcomes = work_off(folder, Notes(then))
-    assert [bool(outcome.result) for outcome in outcomes] == [True, False, True]
-    assert "b.mp4" in str(outcomes[1].error)
+    job_results = work_off(folder, Notes(then))
+    assert [bool(job_result.result) for job_result in job_results] == [True, False, True]
+    assert "b.mp4" in str(job_results[1].error)
 
 
 @pytest.mark.parametrize("length", [240, 248], ids=["for anything longer", "for the output"])
-def test_a_name_that_is_too_long_costs_only_itself(run: Callable[..., Outcome], tmp_path: Path, length: int) -> None:
+def test_a_name_that_is_too_long_costs_only_itself(run: Callable[..., RunResult], tmp_path: Path, length: int) -> None:
     """A folder allows names of 255 bytes; hidden files beside an output have longer ones than it."""
     folder = fill(tmp_path / "in", "a z")
     long = folder / f"{'n' * length}.mp4"
     shutil.copy(folder / "a.mp4", long)
     fits = length + len(".tiny.mp4") <= 255
-    outcome = run("in", code=DONE if fits else DAMAGE)
-    assert painted(folder) == ["a", *(["n" * length] if fits else []), "z"]
+    job_result = run("in", code=DONE if fits else DAMAGE)
+    assert stylized(folder) == ["a", *(["n" * length] if fits else []), "z"]
     assert hidden_in(folder) == []
-    assert fits or "name too long" in outcome.stderr.lower()
+    assert fits or "name too long" in job_result.stderr.lower()
 
 
-def test_a_dry_run_of_a_name_that_is_too_long(run: Callable[..., Outcome], tmp_path: Path) -> None:
+def test_a_dry_run_of_a_name_that_is_too_long(run: Callable[..., RunResult], tmp_path: Path) -> None:
     folder = fill(tmp_path / "in", "a")
     shutil.copy(folder / "a.mp4", folder / f"{'n' * 248}.mp4")
-    outcome = run("in", "--dry-run", code=DAMAGE)
-    assert "in/a.tiny.mp4" in outcome.stdout
-    assert "name too long" in outcome.stderr.lower()
+    job_result = run("in", "--dry-run", code=DAMAGE)
+    assert "in/a.tiny.mp4" in job_result.stdout
+    assert "name too long" in job_result.stderr.lower()
 
 
 def test_outcomes_come_in_the_order_of_the_jobs_whatever_becomes_of_them(tmp_path: Path) -> None:
@@ -413,8 +413,8 @@ def test_outcomes_come_in_the_order_of_the_jobs_whatever_becomes_of_them(tmp_pat
     notes = Notes()
     shutil.copy(folder / "a.mp4", folder / "f.mp4")
     (folder / "f.tiny.mp4").write_text("not ours")
-    outcomes = work_off(folder, notes)
-    assert [stem(outcome.job.spec) for outcome in outcomes] == [*"abcdef"]
+    job_results = work_off(folder, notes)
+    assert [stem(job_result.job.input) for job_result in job_results] == [*"abcdef"]
     over = [told for told in notes.told if told.split()[0] in ("done", "failed", "skipped")]
     assert over == ["done a", "failed b", "done c", "failed d", "done e", "failed f"]
 
@@ -422,18 +422,18 @@ def test_outcomes_come_in_the_order_of_the_jobs_whatever_becomes_of_them(tmp_pat
 # --- a second run
 
 
-def test_what_is_finished_is_skipped(run: Callable[..., Outcome], tmp_path: Path) -> None:
+def test_what_is_finished_is_skipped(run: Callable[..., RunResult], tmp_path: Path) -> None:
     folder = fill(tmp_path / "in", "a b c")
     cv2.imwrite(str(folder / "photo.jpg"), moving_bar(0, 32, 32))
     run("in")
     before = snapshot(folder)
-    outcome = run("in")
+    job_result = run("in")
     assert snapshot(folder) == before
-    assert outcome.stderr.count("is finished already, skipped") == 4
-    assert "4 files: 4 skipped" in outcome.stderr
+    assert job_result.stderr.count("is finished already, skipped") == 4
+    assert "4 files: 4 skipped" in job_result.stderr
 
 
-def test_one_file_that_is_finished_is_skipped(run: Callable[..., Outcome], tmp_path: Path) -> None:
+def test_one_file_that_is_finished_is_skipped(run: Callable[..., RunResult], tmp_path: Path) -> None:
     fill(tmp_path, "a")
     run("a.mp4")
     before = snapshot(tmp_path)
@@ -441,7 +441,7 @@ def test_one_file_that_is_finished_is_skipped(run: Callable[..., Outcome], tmp_p
     assert snapshot(tmp_path) == before
 
 
-def test_a_dry_run_says_what_is_finished(run: Callable[..., Outcome], tmp_path: Path) -> None:
+def test_a_dry_run_says_what_is_finished(run: Callable[..., RunResult], tmp_path: Path) -> None:
     folder = fill(tmp_path / "in", "a b")
     run("in/a.mp4")
     lines = run("in", "--dry-run").stdout.splitlines()
@@ -451,7 +451,7 @@ def test_a_dry_run_says_what_is_finished(run: Callable[..., Outcome], tmp_path: 
     assert "is there already" in run("in", "--dry-run", "--skip-existing", "--crf", "40").stdout
     run("in/a.mp4", "--dry-run", "--crf", "40", code=FAILED)
     run("in", "--dry-run", "--crf", "40", code=DAMAGE)
-    assert painted(folder) == ["a"]
+    assert stylized(folder) == ["a"]
 
 
 def _touch(path: Path) -> None:
@@ -465,7 +465,7 @@ def _copy(path: Path) -> None:
 
 @pytest.mark.parametrize("change", [_touch, _copy])
 def test_an_input_that_is_the_same_in_another_guise_is_finished(
-    run: Callable[..., Outcome], tmp_path: Path, change: Callable[[Path], None]
+    run: Callable[..., RunResult], tmp_path: Path, change: Callable[[Path], None]
 ) -> None:
     folder = fill(tmp_path / "in", "a b")
     run("in")
@@ -477,7 +477,7 @@ def test_an_input_that_is_the_same_in_another_guise_is_finished(
     }
 
 
-def test_a_folder_that_was_moved_with_its_paintings_is_finished(run: Callable[..., Outcome], tmp_path: Path) -> None:
+def test_a_folder_that_was_moved_with_its_paintings_is_finished(run: Callable[..., RunResult], tmp_path: Path) -> None:
     fill(tmp_path / "in", "a b").rename(tmp_path / "elsewhere")
     run("elsewhere")
     (tmp_path / "elsewhere").rename(tmp_path / "again")
@@ -487,8 +487,8 @@ def test_a_folder_that_was_moved_with_its_paintings_is_finished(run: Callable[..
 Change = Callable[[Path], list[str]]
 
 
-def _other_pictures(clip: Path) -> list[str]:
-    write_clip(clip, times=range(5), picture=noise)
+def _other_images(clip: Path) -> list[str]:
+    write_clip(clip, times=range(5), image=noise)
     return []
 
 
@@ -504,27 +504,27 @@ def _other_look(clip: Path) -> list[str]:
     return ["--stabilize", "light"]
 
 
-CHANGES = [_other_pictures, _other_quality, _other_part, _other_look]
+CHANGES = [_other_images, _other_quality, _other_part, _other_look]
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_what_was_made_otherwise_is_told_and_left(run: Callable[..., Outcome], tmp_path: Path, change: Change) -> None:
+def test_what_was_made_otherwise_is_told_and_left(run: Callable[..., RunResult], tmp_path: Path, change: Change) -> None:
     fill(tmp_path, "a b")
     run("a.mp4")
     options = change(tmp_path / "a.mp4")
     old = snapshot(tmp_path)
-    outcome = run("a.mp4", *options, "-q", code=FAILED)
-    assert "made from another input or in another way" in outcome.stderr
-    assert "--overwrite" in outcome.stderr
-    assert len(outcome.stderr.splitlines()) == 1
+    job_result = run("a.mp4", *options, "-q", code=FAILED)
+    assert "made from another input or in another way" in job_result.stderr
+    assert "--overwrite" in job_result.stderr
+    assert len(job_result.stderr.splitlines()) == 1
     assert snapshot(tmp_path) == old
     assert list(rows(run(".", *options, code=DAMAGE), "failed")) == ["a.mp4"]
-    assert painted(tmp_path) == ["a", "b"]
+    assert stylized(tmp_path) == ["a", "b"]
     assert {name: facts for name, facts in snapshot(tmp_path).items() if name != "b.tiny.mp4"} == old
 
 
 def test_what_another_model_of_the_same_name_made_is_told_and_left(
-    run: Callable[..., Outcome], tmp_path: Path, styles: Path
+    run: Callable[..., RunResult], tmp_path: Path, styles: Path
 ) -> None:
     folder = fill(tmp_path / "in", "a")
     shutil.copy(styles / "tiny.onnx", tmp_path / "model.onnx")
@@ -532,13 +532,13 @@ def test_what_another_model_of_the_same_name_made_is_told_and_left(
     before = snapshot(folder)
     assert "is finished already" in run("in", style="./model.onnx").stderr
     shutil.copy(styles / "slow.onnx", tmp_path / "model.onnx")
-    outcome = run("in", style="./model.onnx", code=FAILED)
-    assert "in another way" in outcome.stderr
+    job_result = run("in", style="./model.onnx", code=FAILED)
+    assert "in another way" in job_result.stderr
     assert snapshot(folder) == before
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_overwrite_replaces_and_skip_existing_leaves(run: Callable[..., Outcome], tmp_path: Path, change: Change) -> None:
+def test_overwrite_replaces_and_skip_existing_leaves(run: Callable[..., RunResult], tmp_path: Path, change: Change) -> None:
     folder = fill(tmp_path / "in", "a b")
     run("in")
     options = change(folder / "a.mp4")
@@ -573,17 +573,17 @@ def _pipe(path: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [_text, _foreign_video, _broken_link, _folder, _pipe])
-def test_what_is_not_ours_is_told_and_left(run: Callable[..., Outcome], tmp_path: Path, make: Callable[[Path], None]) -> None:
+def test_what_is_not_ours_is_told_and_left(run: Callable[..., RunResult], tmp_path: Path, make: Callable[[Path], None]) -> None:
     folder = fill(tmp_path / "in", "a b c")
     make(folder / "b.tiny.mp4")
     status, before = os.lstat(folder / "b.tiny.mp4"), snapshot(folder)
-    outcome = run("in", code=DAMAGE)
-    assert list(rows(outcome, "failed")) == ["in/b.mp4"]
-    assert "in/b.tiny.mp4" in rows(outcome, "failed")["in/b.mp4"]
+    job_result = run("in", code=DAMAGE)
+    assert list(rows(job_result, "failed")) == ["in/b.mp4"]
+    assert "in/b.tiny.mp4" in rows(job_result, "failed")["in/b.mp4"]
     after = os.lstat(folder / "b.tiny.mp4")
     assert (after.st_ino, after.st_mode, after.st_mtime_ns) == (status.st_ino, status.st_mode, status.st_mtime_ns)
     assert {name: facts for name, facts in snapshot(folder).items() if name[0] not in "ac" or name in before} == before
-    assert painted(folder) == ["a", "b", "c"]
+    assert stylized(folder) == ["a", "b", "c"]
     assert hidden_in(folder) == []
 
 
@@ -612,13 +612,13 @@ def test_each_painting_is_in_its_own_style(tmp_path: Path) -> None:
     jobs = plan([str(folder)], ["tiny", "slow"])
     tiny, slow = Inverting(), Inverting()
     results(run_jobs(jobs, {"tiny": tiny, "slow": slow}, ConvertOptions(), Notes()))
-    assert (tiny.painted, slow.painted) == (2 * FRAMES, 2 * FRAMES)
+    assert (tiny.stylized, slow.stylized) == (2 * FRAMES, 2 * FRAMES)
     again = run_jobs(jobs, {"tiny": tiny, "slow": slow}, ConvertOptions(), Notes())
-    assert [outcome.skipped for outcome in again] == [FINISHED] * 4
+    assert [job_result.skipped for job_result in again] == [FINISHED] * 4
 
 
-def test_a_run_on_a_folder_paints_as_a_run_on_each_file(run: Callable[..., Outcome], tmp_path: Path) -> None:
-    fill(tmp_path / "in", "a b", frames=12, sound=True)
+def test_a_run_on_a_folder_paints_as_a_run_on_each_file(run: Callable[..., RunResult], tmp_path: Path) -> None:
+    fill(tmp_path / "in", "a b", frames=12, audio=True)
     run("in", "-o", "together/")
     for letter in "ab":
         run(f"in/{letter}.mp4", "-o", "apart/")
@@ -644,7 +644,7 @@ class Moments:
             assert self._state.wait_for(lambda: what in self._seen, PATIENCE), f"waited in vain for: {what}"
 
 
-def test_the_next_input_is_opened_while_one_is_painted(
+def test_the_next_input_is_opened_while_one_is_stylized(
     on_step: Callable[[Callable[[str], object]], None], tmp_path: Path
 ) -> None:
     moments = Moments()
@@ -653,7 +653,7 @@ def test_the_next_input_is_opened_while_one_is_painted(
     results(work_off(fill(tmp_path / "in", "a b c"), stylizer=stylizer))
 
 
-def test_an_output_is_verified_and_named_while_the_next_is_painted(
+def test_an_output_is_verified_and_named_while_the_next_is_stylized(
     on_step: Callable[[Callable[[str], object]], None], tmp_path: Path
 ) -> None:
     moments, folder = Moments(), fill(tmp_path / "in", "a b c")
@@ -664,11 +664,11 @@ def test_an_output_is_verified_and_named_while_the_next_is_painted(
 
     on_step(step)
     results(work_off(folder, Notes(moments.come)))
-    assert painted(folder) == [*"abc"]
+    assert stylized(folder) == [*"abc"]
 
 
 def test_at_most_three_files_are_open(on_step: Callable[[Callable[[str], object]], None], tmp_path: Path) -> None:
-    """One is published, one painted, one is there to be next."""
+    """One is published, one stylized, one is there to be next."""
     names = "abcdefgh"
     moments, lock, open_now, most = Moments(), threading.Lock(), set[str](), list[int]()
 
@@ -697,7 +697,7 @@ def test_nothing_is_left_after_success(tmp_path: Path) -> None:
     folder = fill(tmp_path / "in", "a b c d")
     with nothing_left(folder):
         results(work_off(folder))
-        assert [outcome.skipped for outcome in work_off(folder)] == [FINISHED] * 4
+        assert [job_result.skipped for job_result in work_off(folder)] == [FINISHED] * 4
     assert_whole(folder)
 
 
@@ -707,25 +707,25 @@ def test_nothing_is_left_after_bad_inputs(tmp_path: Path, broken: str) -> None:
     for name in broken.split():
         (folder / f"{name}.mp4").write_bytes((folder / f"{name}.mp4").read_bytes()[:600])
     with nothing_left(folder):
-        outcomes = work_off(folder)
-    assert [stem(outcome.job.spec) for outcome in outcomes if outcome.error] == broken.split()
-    assert painted(folder) == sorted(set("abcd") - set(broken.split()))
+        job_results = work_off(folder)
+    assert [stem(job_result.job.input) for job_result in job_results if job_result.error] == broken.split()
+    assert stylized(folder) == sorted(set("abcd") - set(broken.split()))
 
 
 def test_nothing_is_left_after_a_model_fails(tmp_path: Path) -> None:
-    """At any picture; it costs the file that it is of."""
+    """At any image; it costs the file that it is of."""
     for number in range(1, 3 * FRAMES + 1):
         folder = fill(tmp_path / f"{number}", "a b c")
 
-        def fail(painted: int, number: int = number) -> None:
-            if painted == number:
-                raise StyleError("the net does not like this picture")
+        def fail(stylized: int, number: int = number) -> None:
+            if stylized == number:
+                raise StyleError("the net does not like this image")
 
         with nothing_left(folder):
-            outcomes = work_off(folder, stylizer=Inverting(fail))
-        lost = [stem(outcome.job.spec) for outcome in outcomes if outcome.error]
+            job_results = work_off(folder, stylizer=Inverting(fail))
+        lost = [stem(job_result.job.input) for job_result in job_results if job_result.error]
         assert len(lost) == 1
-        assert painted(folder) == sorted({*"abc"} - {*lost})
+        assert stylized(folder) == sorted({*"abc"} - {*lost})
         assert_whole(folder)
 
 
@@ -733,8 +733,8 @@ def test_nothing_is_left_after_a_mistake_in_the_program(tmp_path: Path) -> None:
     for number in range(1, 3 * FRAMES + 1, 2):
         folder = fill(tmp_path / f"{number}", "a b c")
 
-        def fail(painted: int, number: int = number) -> None:
-            if painted == number:
+        def fail(stylized: int, number: int = number) -> None:
+            if stylized == number:
                 raise ZeroDivisionError
 
         with nothing_left(folder), pytest.raises(ZeroDivisionError):
@@ -769,20 +769,22 @@ def test_nothing_is_left_after_the_disk_was_full_at_the_end(tmp_path: Path, monk
 
     monkeypatch.setattr("vidstyle.sinks.publish.fsync", full)
     with nothing_left(folder):
-        outcomes = work_off(folder)
-    assert [type(outcome.error) for outcome in outcomes if outcome.error] == [DiskError]
-    assert painted(folder) == sorted({*"abc"} - {name})
+        job_results = work_off(folder)
+    assert [type(job_result.error) for job_result in job_results if job_result.error] == [DiskError]
+    assert stylized(folder) == sorted({*"abc"} - {name})
 
 
 @pytest.mark.parametrize(("names", "code"), [("a b c", DAMAGE), ("b", DISK), ("b d", FAILED)])
 def test_nothing_is_left_after_the_disk_was_full(tmp_path: Path, names: str, code: int) -> None:
     fill(tmp_path, "a c")
     for name in ("b", "d"):
-        write_clip(tmp_path / f"{name}.mp4", times=range(48), picture=noise)
-    outcome = run_limited(*(f"{n}.mp4" for n in names.split()), "--style", "tiny", "-o", "out/", cwd=tmp_path, file_size=30_000)
-    assert outcome.code == code, outcome
-    assert "no space left" in outcome.stderr
-    assert "Traceback" not in outcome.stderr
+        write_clip(tmp_path / f"{name}.mp4", times=range(48), image=noise)
+    job_result = run_limited(
+        *(f"{n}.mp4" for n in names.split()), "--style", "tiny", "-o", "out/", cwd=tmp_path, file_size=30_000
+    )
+    assert job_result.code == code, job_result
+    assert "no space left" in job_result.stderr
+    assert "Traceback" not in job_result.stderr
     assert listing(tmp_path / "out") == [f"{name}.tiny.mp4" for name in names.split() if name in "ac"]
 
 
@@ -815,10 +817,10 @@ def test_a_folder_that_is_read_only(tmp_path: Path, inputs: list[str], code: int
     assert "no permission" in done.stderr
     assert "Traceback" not in done.stderr
     assert listing(folder) == ["a.mp4", "b.mp4"]
-    assert painted(tmp_path / "mine") == (["c"] if "mine" in inputs else [])
+    assert stylized(tmp_path / "mine") == (["c"] if "mine" in inputs else [])
 
 
-def test_an_output_folder_that_cannot_be_made(run: Callable[..., Outcome], tmp_path: Path) -> None:
+def test_an_output_folder_that_cannot_be_made(run: Callable[..., RunResult], tmp_path: Path) -> None:
     fill(tmp_path / "in", "a b")
     (tmp_path / "out").write_text("precious")
     for output in ("out/{stem}{ext}", "out/deeper/{stem}{ext}"):
@@ -844,10 +846,10 @@ def test_nothing_is_left_after_an_interruption_at_any_point(tmp_path: Path) -> N
         with nothing_left(folder), pytest.raises(KeyboardInterrupt):
             work_off(folder, Notes(stop))
         assert_whole(folder)
-        before, finished = snapshot(folder), painted(folder)
+        before, finished = snapshot(folder), stylized(folder)
         with nothing_left(folder):
-            outcomes = work_off(folder)
-        assert [stem(outcome.job.spec) for outcome in outcomes if outcome.skipped == FINISHED] == finished
+            job_results = work_off(folder)
+        assert [stem(job_result.job.input) for job_result in job_results if job_result.skipped == FINISHED] == finished
         assert {name: snapshot(folder)[name] for name in before} == before
         for letter in "abc":
             assert (rgb_of(folder / f"{letter}.tiny.mp4") == rgb_of(expected / f"{letter}.tiny.mp4")).all()
@@ -855,13 +857,13 @@ def test_nothing_is_left_after_an_interruption_at_any_point(tmp_path: Path) -> N
 
 @pytest.mark.usefixtures("handlers")
 def test_a_signal_lets_the_frame_in_flight_be_finished(tmp_path: Path) -> None:
-    """Whichever picture is painted when it comes, from a thread in the middle of it."""
+    """Whichever image is stylized when it comes, from a thread in the middle of it."""
     for number in range(1, 3 * FRAMES + 1):
         folder = fill(tmp_path / f"{number}", "a b c")
         signals, notes, told = Signals(), Notes(), list[int]()
 
-        def kill(painted: int, number: int = number, notes: Notes = notes, told: list[int] = told) -> None:
-            if painted == number:
+        def kill(stylized: int, number: int = number, notes: Notes = notes, told: list[int] = told) -> None:
+            if stylized == number:
                 told.append(len(notes.told))
                 os.kill(os.getpid(), signal.SIGINT)
 
@@ -890,17 +892,17 @@ def test_what_another_run_is_at_is_left_to_it(tmp_path: Path, other: str) -> Non
 
     def then(told: str) -> None:
         if "another run" in told and notes.told.count(told) == 3:
-            assert painted(folder) == ["a", "c"]
+            assert stylized(folder) == ["a", "c"]
             if other == "finishes":
                 shutil.copy(elsewhere / "b.tiny.mp4", folder)
             claim.close()
 
     notes = Notes(then)
     with nothing_left(folder):
-        outcomes = work_off(folder, notes)
-    assert [outcome.skipped for outcome in outcomes] == ["", FINISHED if other == "finishes" else "", ""]
+        job_results = work_off(folder, notes)
+    assert [job_result.skipped for job_result in job_results] == ["", FINISHED if other == "finishes" else "", ""]
     assert "frame b 1" not in notes.told or other == "gives up"
-    assert painted(folder) == [*"abc"]
+    assert stylized(folder) == [*"abc"]
 
 
 @pytest.mark.usefixtures("impatient")
@@ -918,7 +920,7 @@ def test_waiting_for_another_run_can_be_interrupted(tmp_path: Path) -> None:
         assert hidden_in(folder) == [claim_path(Path("b.tiny.mp4")).name]
     finally:
         claim.close()
-    assert painted(folder) == ["a", "c"]
+    assert stylized(folder) == ["a", "c"]
 
 
 @pytest.mark.parametrize("finished", [False, True])
@@ -929,9 +931,9 @@ def test_a_claim_that_nobody_holds_is_taken_over(tmp_path: Path, finished: bool)
         results(work_off(folder))
     claim_path(folder / "b.tiny.mp4").touch()
     with nothing_left(folder):
-        outcomes = work_off(folder)
-    assert [outcome.skipped for outcome in outcomes] == [FINISHED if finished else ""] * 2
-    assert painted(folder) == ["a", "b"]
+        job_results = work_off(folder)
+    assert [job_result.skipped for job_result in job_results] == [FINISHED if finished else ""] * 2
+    assert stylized(folder) == ["a", "b"]
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP], ids=["no lock", "not supported"])
@@ -943,7 +945,7 @@ def test_where_files_cannot_be_locked_there_are_no_claims(tmp_path: Path, monkey
     folder = fill(tmp_path / "in", "a b c")
     with nothing_left(folder):
         results(work_off(folder))
-    assert painted(folder) == [*"abc"]
+    assert stylized(folder) == [*"abc"]
 
 
 NAMES = "a b c d e f g h"
@@ -958,7 +960,7 @@ def two_at_work(launch: Callable[..., Run], folder: Path) -> tuple[Run, Run]:
     """Two runs on one folder, the first of which stands still while it is at some file."""
     fill(folder, NAMES, frames=12)
     first = launch("in", "--style", "tiny")
-    first.wait_until(lambda: of(folder, "part.mp4") != [], "a file being painted")
+    first.wait_until(lambda: of(folder, "part.mp4") != [], "a file being stylized")
     first.signal(signal.SIGSTOP)
     theirs = of(folder, "claim")
     second = launch("in", "--style", "tiny")
@@ -977,7 +979,7 @@ def test_two_runs_share_the_work(launch: Callable[..., Run], tmp_path: Path) -> 
         assert sorted(one.done() + one.done("skipped")) == NAMES.split()
         [summary] = [e for e in one.events() if e["event"] == "summary"]
         assert (summary["done"], summary["skipped"], summary["failed"]) == (len(one.done()), 8 - len(one.done()), 0)
-    assert painted(folder) == NAMES.split()
+    assert stylized(folder) == NAMES.split()
     assert all(decode(folder / f"{name}.tiny.mp4").whole for name in NAMES.split())
     assert hidden_in(folder) == []
 
@@ -1030,11 +1032,11 @@ def segments(folder: Path, name: str) -> dict[str, tuple[int, bytes]]:
 def test_a_killed_run_goes_on_with_the_file_that_it_was_at(launch: Callable[..., Run], tmp_path: Path) -> None:
     for folder in (tmp_path / "undisturbed", tmp_path / "in"):
         fill(folder, "a z", frames=12)
-    film = write_clip(tmp_path / "in" / "film.mp4", times=range(60), time_base=Fraction(1), sound=["eng"])
-    shutil.copy(film, tmp_path / "undisturbed")
+    video = write_clip(tmp_path / "in" / "video.mp4", times=range(60), time_base=Fraction(1), audio=["eng"])
+    shutil.copy(video, tmp_path / "undisturbed")
     assert launch("undisturbed", "--style", "slow").end() == DONE
 
-    folder, name = tmp_path / "in", "film.slow.mp4"
+    folder, name = tmp_path / "in", "video.slow.mp4"
     kept: dict[str, tuple[int, bytes]] = {}
     for number in (1, 2):  # of three
         one = launch("in", "--style", "slow")
@@ -1048,35 +1050,35 @@ def test_a_killed_run_goes_on_with_the_file_that_it_was_at(launch: Callable[...,
 
     last = launch("in", "--style", "slow")
     assert last.end() == DONE
-    assert (last.done("skipped"), last.done()) == (["a"], ["film", "z"])
+    assert (last.done("skipped"), last.done()) == (["a"], ["video", "z"])
     assert snapshot(folder)["a.slow.mp4"] == finished
     assert hidden_in(folder) == []
-    for clip in ("a", "film", "z"):
+    for clip in ("a", "video", "z"):
         assert_same(folder / f"{clip}.slow.mp4", facts_of(tmp_path / "undisturbed" / f"{clip}.slow.mp4"))
 
 
-def test_frames_of_a_long_film_are_not_painted_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_frames_of_a_long_video_are_not_stylized_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vidstyle.conversion.convert.LONG_SECONDS", 2.0)
     monkeypatch.setattr("vidstyle.sinks.segments.SEGMENT_SECONDS", 1)
     folder = fill(tmp_path / "in", "a", frames=12)
-    write_clip(folder / "film.mp4", times=range(60))
+    write_clip(folder / "video.mp4", times=range(60))
 
     def stop(told: str) -> None:
-        if told == "frame film 50":
+        if told == "frame video 50":
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         work_off(folder, Notes(stop))
-    assert [name for name in hidden_in(folder) if "/" not in name] == [".film.tiny.mp4.resume"]
+    assert [name for name in hidden_in(folder) if "/" not in name] == [".video.tiny.mp4.resume"]
     stylizer, notes = Inverting(), Notes()
     with nothing_left(folder):
         results(work_off(folder, notes, stylizer))
-    assert notes.told[1:4] == ["skipped a", "start film", "frame film 48"]
-    assert stylizer.painted == 60 - 48
-    assert len(frames_of(folder / "film.tiny.mp4")) == 60
+    assert notes.told[1:4] == ["skipped a", "start video", "frame video 48"]
+    assert stylizer.stylized == 60 - 48
+    assert len(frames_of(folder / "video.tiny.mp4")) == 60
 
 
-def test_a_short_film_has_no_segments(tmp_path: Path) -> None:
+def test_a_short_video_has_no_segments(tmp_path: Path) -> None:
     """They would cost more than they save."""
     folder, seen = fill(tmp_path / "in", "a b", frames=30), set[str]()
     results(work_off(folder, Notes(lambda told: seen.update(hidden_in(folder)))))
@@ -1213,7 +1215,7 @@ def test_a_list_of_one_is_shared_as_any_other(launch: Callable[..., Run], tmp_pa
     one.wait_until(lambda: any("another run" in e.get("stage", "") for e in one.events()), "waiting for another run")
     claim.close()
     assert one.end() == DONE
-    assert painted(tmp_path) == ["a"]
+    assert stylized(tmp_path) == ["a"]
 
 
 def tree(folder: Path) -> Path:
@@ -1224,7 +1226,7 @@ def tree(folder: Path) -> Path:
     return folder
 
 
-def test_a_tree_is_mirrored(run: Callable[..., Outcome], tmp_path: Path) -> None:
+def test_a_tree_is_mirrored(run: Callable[..., RunResult], tmp_path: Path) -> None:
     tree(tmp_path / "in")
     before = snapshot(tmp_path / "in")
     run("in", "-r", "-o", "out/")
@@ -1236,12 +1238,12 @@ def test_a_tree_is_mirrored(run: Callable[..., Outcome], tmp_path: Path) -> None
     assert listing(tmp_path / "out") == wanted
 
 
-def test_a_template_for_styles_and_folders(run: Callable[..., Outcome], tmp_path: Path) -> None:
+def test_a_template_for_styles_and_folders(run: Callable[..., RunResult], tmp_path: Path) -> None:
     tree(tmp_path / "in")
-    given = ("in", "--recursive", "--style", "slow", "-o", "out/{style}/{folder}/painted {name}")
+    given = ("in", "--recursive", "--style", "slow", "-o", "out/{style}/{folder}/stylized {name}")
     run(*given)
     outputs = [name for name in listing(tmp_path / "out") if name.endswith(".mp4")]
-    assert outputs == [f"{s}/{f}painted a.mp4" for s in ("slow", "tiny") for f in ("day1/", "day2/late/", "")]
+    assert outputs == [f"{s}/{f}stylized a.mp4" for s in ("slow", "tiny") for f in ("day1/", "day2/late/", "")]
     assert all(decode(tmp_path / "out" / name).whole for name in outputs)
     assert hidden_in(tmp_path) == []
     before = snapshot(tmp_path)

@@ -133,7 +133,7 @@ def test_a_file_that_is_replaced_is_offered_again(inbox: Inbox) -> None:
     ]
 
 
-def test_a_file_that_was_replaced_while_others_were_painted_is_offered_again(inbox: Inbox) -> None:
+def test_a_file_that_was_replaced_while_others_were_stylized_is_offered_again(inbox: Inbox) -> None:
     inbox.write("a.mp4")
 
     def changes() -> Generator[bool, None, None]:
@@ -242,7 +242,7 @@ def test_files_that_arrive_in_a_folder(tmp_path: Path) -> None:
     batches = arriving(planner.folders, planner.find, recursive=True, check=within_deadline(), settle_seconds=0.1)
     try:
         assert next(batches) == [str(folder / "a.mp4")]
-        (folder / "a.tiny.mp4").write_bytes(b"painted")
+        (folder / "a.tiny.mp4").write_bytes(b"stylized")
         (folder / "notes.txt").write_bytes(b"x")
         (folder / "day1").mkdir()
         (folder / "day1" / "b.jpg").write_bytes(b"x")

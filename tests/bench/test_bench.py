@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.support.helpers import command, environment, frames_of, listing, run_cli, write_clip, write_sound
+from tests.support.helpers import command, environment, frames_of, listing, run_cli, write_audio, write_clip
 from tools.bench import peers
 from tools.bench import speed as bench
 from tools.docs import speed_plots as bench_plots
@@ -137,7 +137,7 @@ def test_what_cannot_be_measured_is_one_sentence(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     cv2.imwrite("photo.png", np.zeros((48, 64, 3), np.uint8))
-    write_sound(tmp_path / "talk.m4a")
+    write_audio(tmp_path / "talk.m4a")
     done = benched(scratch, *args, code=code)
     assert says in done.stderr
     assert "Traceback" not in done.stderr
@@ -180,7 +180,7 @@ def test_a_signal_ends_it_and_leaves_nothing(tmp_path: Path, scratch: Path, numb
 def test_pans_move_and_have_the_size() -> None:
     first, second = islice(pans((96, 64)), 2)
     assert first.shape == second.shape == (64, 96, 3)
-    assert first.std() > 20, "expected a picture with texture"
+    assert first.std() > 20, "expected an image with texture"
     assert not np.array_equal(first, second)
 
 
@@ -188,14 +188,14 @@ def test_a_video_is_repeated_back_and_forth(tmp_path: Path) -> None:
     def brighter(index: int, width: int, height: int) -> np.ndarray:
         return np.full((height, width, 3), 60 * index, np.uint8)
 
-    clip = write_clip(tmp_path / "in.mp4", picture=brighter, times=range(3))
-    levels = [round(float(picture.mean()) / 60) for picture in islice(scaled(str(clip), (96, 64)), 8)]
+    clip = write_clip(tmp_path / "in.mp4", image=brighter, times=range(3))
+    levels = [round(float(image.mean()) / 60) for image in islice(scaled(str(clip), (96, 64)), 8)]
     assert levels == [0, 1, 2, 2, 1, 0, 0, 1]
 
 
 def test_a_made_clip_is_as_long_as_it_says(tmp_path: Path) -> None:
     clip = made_clip(tmp_path, (64, 48), 0.4)
-    frames = frames_of(Path(clip.spec))
+    frames = frames_of(Path(clip.input))
     assert [(f.width, f.height) for f in frames] == [(64, 48)] * 10
     assert (clip.name, clip.rate) == ("64x48", 25)
 
@@ -227,7 +227,7 @@ def test_own_memory_is_told() -> None:
 
 
 class OnCuda(HandedOut):
-    """What says that it paints on a GPU."""
+    """What says that it stylizes on a GPU."""
 
     def describe(self) -> str:
         return "ONNX Runtime on CUDA"
@@ -329,7 +329,7 @@ def measured() -> dict[str, Any]:
     }
 
 
-def test_plots_are_pictures_with_all_that_was_measured(measured: dict[str, Any]) -> None:
+def test_plots_are_images_with_all_that_was_measured(measured: dict[str, Any]) -> None:
     drawn = bench_plots.plots(measured)
     assert {*drawn} == {"bench_stages.svg", "bench_sizes.svg", "bench_lengths.svg"}
     texts = {name: [e.text for e in ElementTree.fromstring(svg).iter() if e.text] for name, svg in drawn.items()}
@@ -372,17 +372,17 @@ def test_a_sweep_that_was_not_made_again_stays(tmp_path: Path, measured: dict[st
     assert found["sweep"] == measured["sweep"]
 
 
-def test_peers_paint_the_same_picture_and_convert_clips(tmp_path: Path) -> None:
+def test_peers_paint_the_same_image_and_convert_clips(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "in.mp4", times=range(3))
-    picture = frames_of(clip)[0].to_ndarray(format="bgr24")
+    image = frames_of(clip)[0].to_ndarray(format="bgr24")
     ways = peers.make_peers(tmp_path)
     assert {*ways} == {*peers.LABELS} == {*bench_plots.PEERS}
     torch_way, onnx_way = ways["torch_eager"], ways["onnxruntime"]
     assert torch_way.paint is not None
     assert onnx_way.paint is not None
-    by_torch = torch_way.paint(picture)
+    by_torch = torch_way.paint(image)
     assert by_torch.std() > 5
-    assert np.abs(by_torch.astype(int) - onnx_way.paint(picture)).max() <= 2
+    assert np.abs(by_torch.astype(int) - onnx_way.paint(image)).max() <= 2
     for name, way in ways.items():
         output = tmp_path / f"{name}.mp4"
         way.convert(clip, output, "64x48")

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from tests.support.helpers import (
+    audio_of,
     events,
     frames_of,
     identity_model,
@@ -25,10 +26,9 @@ from tests.support.helpers import (
     paint,
     rgb_of,
     run_cli,
-    sound_of,
     times_of,
+    write_audio,
     write_clip,
-    write_sound,
 )
 from vidstyle.cli.reporters import Json
 from vidstyle.conversion.job import Job
@@ -43,7 +43,7 @@ def test_output_is_named_after_the_style_and_lies_beside_the_input(clip: Path) -
     assert listing(clip.parent) == ["in.mp4", "in.tiny.mp4"]
 
 
-def test_the_picture_is_painted(clip: Path) -> None:
+def test_the_image_is_stylized(clip: Path) -> None:
     paint(clip, "--crf", 4)
     before, after = rgb_of(clip).astype(int), rgb_of(clip.with_name("in.tiny.mp4")).astype(int)
     assert before.shape == after.shape
@@ -54,18 +54,18 @@ def test_the_frames_come_in_order(tmp_path: Path) -> None:
     def brighter(index: int, width: int, height: int) -> np.ndarray:
         return np.full((height, width, 3), 20 * index, np.uint8)
 
-    clip = write_clip(tmp_path / "in.mp4", picture=brighter, times=range(10))
+    clip = write_clip(tmp_path / "in.mp4", image=brighter, times=range(10))
     model = identity_model(tmp_path / "identity.onnx")
     paint(clip, "-o", tmp_path / "out.mp4", "--batch-size", 3, style=str(model))
     assert np.allclose(rgb_of(tmp_path / "out.mp4").mean((1, 2, 3)), 20 * np.arange(10), atol=4)
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
-def test_sound_is_copied_packet_for_packet(tmp_path: Path, suffix: str) -> None:
-    clip = write_clip(tmp_path / f"in{suffix}", sound=["eng", "ger"], times=range(24))
+def test_audio_is_copied_packet_for_packet(tmp_path: Path, suffix: str) -> None:
+    clip = write_clip(tmp_path / f"in{suffix}", audio=["eng", "ger"], times=range(24))
     paint(clip)
     output = tmp_path / f"in.tiny{suffix}"
-    before, after = sound_of(clip), sound_of(output)
+    before, after = audio_of(clip), audio_of(output)
     assert len(before) == len(after) == 2
     for old, new in zip(before, after, strict=True):
         assert [data for data, _ in old] == [data for data, _ in new]
@@ -73,9 +73,9 @@ def test_sound_is_copied_packet_for_packet(tmp_path: Path, suffix: str) -> None:
     assert languages_of(output) == languages_of(clip) == ["eng", "ger"]
 
 
-def test_no_audio_leaves_the_sound_out(clip: Path) -> None:
+def test_no_audio_leaves_the_audio_out(clip: Path) -> None:
     paint(clip, "--no-audio")
-    assert sound_of(clip.with_name("in.tiny.mp4")) == []
+    assert audio_of(clip.with_name("in.tiny.mp4")) == []
 
 
 def test_title_and_chapters_are_kept(tmp_path: Path) -> None:
@@ -141,22 +141,22 @@ def test_odd_sizes_stay_where_the_pixel_format_can_hold_them(tmp_path: Path) -> 
     assert (frame.width, frame.height, frame.format.name) == (63, 47, "yuv444p")
 
 
-def test_a_start_and_an_end_take_a_part_with_its_sound(tmp_path: Path) -> None:
-    clip = write_clip(tmp_path / "in.mp4", times=range(48), sound=["eng"], options={"g": "12"})
+def test_a_start_and_an_end_take_a_part_with_its_audio(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "in.mp4", times=range(48), audio=["eng"], options={"g": "12"})
     paint(clip, "--start", "0.5", "--end", "1.5")
     output = tmp_path / "in.tiny.mp4"
     assert times_of(output) == [Fraction(n, 24) for n in range(24)]
-    whole, part = sound_of(clip)[0], sound_of(output)[0]
+    whole, part = audio_of(clip)[0], audio_of(output)[0]
     bodies = [data for data, _ in part]
     first = [data for data, _ in whole].index(bodies[0])
     assert bodies == [data for data, _ in whole][first : first + len(bodies)]
     assert 0.9 < len(bodies) * 1024 / 44100 < 1.1
-    assert abs((whole[first][1] - Fraction(1, 2)) - part[0][1]) <= MILLISECOND, "sound and picture went out of step"
+    assert abs((whole[first][1] - Fraction(1, 2)) - part[0][1]) <= MILLISECOND, "audio and image went out of step"
 
 
 @pytest.mark.parametrize("given", [("--start", "1", "--duration", "0.25"), ("--start", "0:00:01", "--end", "1.25")])
 def test_a_duration_counts_from_the_start(tmp_path: Path, given: tuple[str, ...]) -> None:
-    clip = write_clip(tmp_path / "in.mp4", times=range(48), picture=_brightness)
+    clip = write_clip(tmp_path / "in.mp4", times=range(48), image=_brightness)
     model = identity_model(tmp_path / "identity.onnx")
     paint(clip, "-o", tmp_path / "out.mp4", *given, style=str(model))
     assert np.allclose(rgb_of(tmp_path / "out.mp4").mean((1, 2, 3)), 5 * np.arange(24, 30), atol=4)
@@ -167,11 +167,11 @@ def _brightness(index: int, width: int, height: int) -> np.ndarray:
 
 
 def test_a_sample_is_the_first_seconds(tmp_path: Path) -> None:
-    clip = write_clip(tmp_path / "in.mp4", times=range(48), sound=["eng"])
+    clip = write_clip(tmp_path / "in.mp4", times=range(48), audio=["eng"])
     paint(clip, "--sample", 0.5)
     output = tmp_path / "in.tiny.mp4"
     assert times_of(output) == times_of(clip)[:12]
-    assert sound_of(output)[0] == sound_of(clip)[0][: len(sound_of(output)[0])]
+    assert audio_of(output)[0] == audio_of(clip)[0][: len(audio_of(output)[0])]
 
 
 def test_a_part_of_a_late_video_counts_from_its_beginning(tmp_path: Path) -> None:
@@ -196,7 +196,7 @@ def flickering(index: int, width: int, height: int) -> np.ndarray:
 
 
 def test_a_steadier_video_and_its_report(tmp_path: Path) -> None:
-    clip = write_clip(tmp_path / "in.mp4", picture=flickering, options={"crf": "8"})
+    clip = write_clip(tmp_path / "in.mp4", image=flickering, options={"crf": "8"})
     model = identity_model(tmp_path / "identity.onnx")
     errors = {}
     for stabilize in ("off", "strong"):
@@ -218,7 +218,7 @@ def test_without_a_report_nothing_is_printed(clip: Path) -> None:
     assert paint(clip, "--stabilize", "light").stdout == ""
 
 
-def test_the_report_of_a_picture_says_that_there_is_nothing_to_measure(tmp_path: Path) -> None:
+def test_the_report_of_a_image_says_that_there_is_nothing_to_measure(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "photo.png"), moving_bar(3, 61, 43))
     done = paint(tmp_path / "photo.png", "--report", "--progress", "json", "--stabilize", "strong")
     assert done.stdout.startswith(f"{tmp_path / 'photo.tiny.png'}: too few frames")
@@ -244,7 +244,7 @@ def test_codec_is_as_asked(tmp_path: Path, codec: str, name: str) -> None:
 
 
 def test_a_smaller_crf_makes_a_larger_file(tmp_path: Path) -> None:
-    clip = write_clip(tmp_path / "in.mp4", picture=noise)
+    clip = write_clip(tmp_path / "in.mp4", image=noise)
     for crf in (5, 45):
         paint(clip, "--crf", crf, "--preset", "ultrafast", "-o", tmp_path / f"{crf}.mp4")
     assert (tmp_path / "5.mp4").stat().st_size > 2 * (tmp_path / "45.mp4").stat().st_size
@@ -374,7 +374,7 @@ def test_a_folder_does_not_convert_its_earlier_outputs(tmp_path: Path) -> None:
     assert listing(tmp_path) == made
 
 
-def test_a_tree_of_videos_and_pictures_into_another(tmp_path: Path) -> None:
+def test_a_tree_of_videos_and_images_into_another(tmp_path: Path) -> None:
     (tmp_path / "in" / "day1").mkdir(parents=True)
     write_clip(tmp_path / "in" / "a.mp4", times=range(4))
     write_clip(tmp_path / "in" / "day1" / "b.mkv", times=range(4))
@@ -420,7 +420,7 @@ def test_a_name_that_is_not_utf8(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "code", "said"),
     [
-        ([], 2, "expected a video, a picture or a folder"),
+        ([], 2, "expected a video, an image or a folder"),
         (["--list", "empty.txt"], 2, "expected inputs in empty.txt"),
         (["--list", "none.txt"], 1, "none.txt"),
         (["in.mp4", "b.mp4", "--list", "list.txt"], 1, "found nothing: b.mp4, c.mp4"),
@@ -450,7 +450,7 @@ def test_one_bad_file_in_a_folder_costs_only_itself(tmp_path: Path) -> None:
     assert done.returncode == 3
     assert listing(tmp_path) == ["a.mp4", "a.tiny.mp4", "b.mp4", "c.mp4", "c.tiny.mp4"]
     assert "3 files: 2 done, 1 failed" in done.stderr.splitlines()
-    assert f"error: expected a video or picture, could not read {tmp_path / 'b.mp4'}" in done.stderr
+    assert f"error: expected a video or image, could not read {tmp_path / 'b.mp4'}" in done.stderr
 
 
 def test_all_bad_files_in_a_folder_are_a_failure(tmp_path: Path) -> None:
@@ -460,16 +460,16 @@ def test_all_bad_files_in_a_folder_are_a_failure(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp"])
-def test_a_picture_becomes_a_picture(tmp_path: Path, suffix: str) -> None:
+def test_a_image_becomes_a_image(tmp_path: Path, suffix: str) -> None:
     photo = tmp_path / f"photo{suffix}"
     cv2.imwrite(str(photo), moving_bar(3, 61, 43))
     paint(photo)
-    painted = cv2.imread(str(tmp_path / f"photo.tiny{suffix}"))
-    assert painted.shape == (43, 61, 3)
-    assert np.abs(painted.astype(int) - moving_bar(3, 61, 43)).mean() > 5
+    stylized = cv2.imread(str(tmp_path / f"photo.tiny{suffix}"))
+    assert stylized.shape == (43, 61, 3)
+    assert np.abs(stylized.astype(int) - moving_bar(3, 61, 43)).mean() > 5
 
 
-def test_a_picture_keeps_its_channel_order(tmp_path: Path) -> None:
+def test_a_image_keeps_its_channel_order(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "red.png"), np.full((16, 16, 3), (10, 20, 200), np.uint8))  # BGR
     paint(tmp_path / "red.png", "-o", tmp_path / "out.png", style=str(identity_model(tmp_path / "identity.onnx")))
     assert (cv2.imread(str(tmp_path / "out.png")) == (10, 20, 200)).all()
@@ -481,14 +481,14 @@ def test_a_gif_becomes_a_video(tmp_path: Path) -> None:
     assert len(frames_of(tmp_path / "in.tiny.mp4")) == 5
 
 
-def test_a_webm_becomes_an_mkv_with_its_own_sound(tmp_path: Path) -> None:
+def test_a_webm_becomes_an_mkv_with_its_own_audio(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "in.webm", codec="libvpx", times=range(5))
     paint(clip)
     assert times_of(tmp_path / "in.tiny.mkv") == times_of(clip)
 
 
 def test_cover_art_is_not_the_video(tmp_path: Path) -> None:
-    song = write_sound(tmp_path / "song.m4a")
+    song = write_audio(tmp_path / "song.m4a")
     cv2.imwrite(str(tmp_path / "cover.png"), moving_bar(0, 32, 32))
     both = tmp_path / "song.mp4"
     if not _attach_cover(song, tmp_path / "cover.png", both):

@@ -17,7 +17,7 @@ from vidstyle.cli.progress_bar import Bar
 from vidstyle.cli.reporters import Json, Lines, Quiet
 from vidstyle.cli.summary import MOST_ROWS
 from vidstyle.conversion.convert import Result
-from vidstyle.conversion.job import Job, Outcome
+from vidstyle.conversion.job import Job, JobResult
 from vidstyle.core.errors import InputError
 from vidstyle.core.frames import VideoInfo
 from vidstyle.core.text import printable, shortened
@@ -39,7 +39,7 @@ def clock() -> Clock:
 
 
 def job(name: str, style: str = "mosaic") -> Job:
-    return Job(f"films/{name}.mp4", Path(f"out/{name}.{style}.mp4"), style)
+    return Job(f"videos/{name}.mp4", Path(f"out/{name}.{style}.mp4"), style)
 
 
 A, B, C, D = JOBS = [job(name) for name in "abcd"]
@@ -49,12 +49,12 @@ def info(frames: int | None, width: int = 10, height: int = 10) -> VideoInfo:
     return VideoInfo(width, height, frame_count_estimate=frames)
 
 
-def done(job: Job, frames: int = 100, damage: Sequence[str] = (), seconds: float = 2.0) -> Outcome:
-    return Outcome(job, Result(job.output, frames, seconds, damage=list(damage)))
+def done(job: Job, frames: int = 100, damage: Sequence[str] = (), seconds: float = 2.0) -> JobResult:
+    return JobResult(job, Result(job.output, frames, seconds, damage=list(damage)))
 
 
-def failed(job: Job, why: str = "expected a video stream, got only audio") -> Outcome:
-    return Outcome(job, error=InputError(why))
+def failed(job: Job, why: str = "expected a video stream, got only audio") -> JobResult:
+    return JobResult(job, error=InputError(why))
 
 
 def paint(overview: Overview, clock: Clock, job: Job, frames: int, fps: float, first: int = 0) -> None:
@@ -187,7 +187,7 @@ def test_files_that_overlap_are_added_up(clock: Clock) -> None:
     assert overview.under_way() == [A]
 
 
-def test_a_file_may_be_painted_once_more(clock: Clock) -> None:
+def test_a_file_may_be_stylized_once_more(clock: Clock) -> None:
     overview = Overview(clock)
     for _ in range(2):
         overview.expect([A])
@@ -283,11 +283,11 @@ def test_of_one_file_there_is_one_bar(clock: Clock, screen: Screen) -> None:
 
 
 def test_of_several_files_there_is_a_bar_for_all_and_some_for_those_under_way(clock: Clock, screen: Screen) -> None:
-    jobs = [job(f"film{n}") for n in range(10)]
+    jobs = [job(f"video{n}") for n in range(10)]
     screen.bar.expect(jobs)
     for other in jobs:
         screen.bar.foresee(other, 1000, 100)
-    screen.bar.done(Outcome(jobs[0], skipped="is finished already"))
+    screen.bar.done(JobResult(jobs[0], skipped="is finished already"))
     for other in jobs[1:8]:
         screen.bar.start(other, info(1000))
     for count in range(1, 101):
@@ -331,9 +331,9 @@ def test_a_name_cannot_act_on_the_terminal(clock: Clock, screen: Screen) -> None
     evil = job("\x1b]0;gotcha\x07\n\x9b2J\u202e")
     screen.bar.expect([evil, B])
     screen.bar.start(evil, info(10))
-    screen.bar.done(failed(evil, f"expected a video: {evil.spec}"))
+    screen.bar.done(failed(evil, f"expected a video: {evil.input}"))
     screen.bar.start(B, info(10))
-    screen.bar.done(done(B, damage=[f"cut off: {evil.spec}"]))
+    screen.bar.done(done(B, damage=[f"cut off: {evil.input}"]))
     screen.bar.summary([failed(evil), done(B, damage=["\x1b[31mcut off"])])
     screen.bar.close(0)
     assert not re.search("\x1b]|\x07|\x9b|\u202e|gotcha\n", screen.sent)
@@ -360,7 +360,7 @@ def test_events_of_several_files_tell_which_and_the_time_left_of_all(clock: Cloc
     json.expect(JOBS)
     for other in JOBS:
         json.foresee(other, 100, 100)
-    json.done(Outcome(A, skipped="is finished already"))
+    json.done(JobResult(A, skipped="is finished already"))
     json.start(B, info(100))
     json.start(C, info(100))
     clock.now += 1
@@ -368,10 +368,10 @@ def test_events_of_several_files_tell_which_and_the_time_left_of_all(clock: Cloc
     json.frame(C, 1)
     found = events(capsys.readouterr().err)
     assert found[0] == {"v": 1, "event": "expect", "files": 4}
-    skipped = {"input": A.spec, "output": str(A.output), "status": "skipped", "reason": "is finished already"}
+    skipped = {"input": A.input, "output": str(A.output), "status": "skipped", "reason": "is finished already"}
     assert found[1] == {"v": 1, "event": "file_done", **skipped}
     told = [event for event in found if event["event"] == "progress"]
-    assert [event["input"] for event in told] == [B.spec, C.spec], "each has its turn"
+    assert [event["input"] for event in told] == [B.input, C.input], "each has its turn"
     assert all((event["files_done"], event["files"]) == (1, 4) for event in told)
     assert [event["seconds_left"] for event in told] == [11.5, 99.0]
     assert [event["total_seconds_left"] for event in told] == [36.5, 36.4]
@@ -385,7 +385,7 @@ def test_events_of_one_file_tell_it_once(clock: Clock, capsys: pytest.CaptureFix
         clock.now += 0.125
         json.frame(A, count)
     told = [event for event in events(capsys.readouterr().err) if event["event"] == "progress"]
-    facts = {"input": A.spec, "output": str(A.output), "frames": 100, "fps": 8.0}
+    facts = {"input": A.input, "output": str(A.output), "frames": 100, "fps": 8.0}
     assert told == [
         {"v": 1, "event": "progress", **facts, "frame": 4, "seconds_left": 12.0},
         {"v": 1, "event": "progress", **facts, "frame": 8, "seconds_left": 11.5},
@@ -397,10 +397,10 @@ def test_events_of_one_file_tell_it_once(clock: Clock, capsys: pytest.CaptureFix
 
 MIXED = [
     done(A, 300),
-    done(B, 100, damage=["the film ends early, after 4 s", "2 frames were concealed"]),
-    Outcome(C, skipped="is finished already"),
-    Outcome(job("e"), skipped="is finished already"),
-    failed(D, "expected a video stream, got only audio: films/d.mp4"),
+    done(B, 100, damage=["the video ends early, after 4 s", "2 frames were concealed"]),
+    JobResult(C, skipped="is finished already"),
+    JobResult(job("e"), skipped="is finished already"),
+    failed(D, "expected a video stream, got only audio: videos/d.mp4"),
 ]
 
 
@@ -410,8 +410,8 @@ def test_the_table_in_a_log(capsys: pytest.CaptureFixture[str]) -> None:
         "5 files: 1 done, 1 damaged, 2 skipped, 1 failed",
         "400 frames in 0:04, 100.0 fps",
         "2 skipped: is finished already",
-        "failed   films/d.mp4  expected a video stream, got only audio: films/d.mp4",
-        "damaged  films/b.mp4  the film ends early, after 4 s (and 1 more)",
+        "failed   videos/d.mp4  expected a video stream, got only audio: videos/d.mp4",
+        "damaged  videos/b.mp4  the video ends early, after 4 s (and 1 more)",
     ]
 
 
@@ -420,17 +420,17 @@ def test_it_took_as_long_as_a_clock_says_though_files_overlap(clock: Clock, caps
     lines.start(A, info(300))
     lines.start(B, info(300))
     clock.now += 10
-    outcomes = [done(A, 300, seconds=10), done(B, 300, seconds=10)]
-    for outcome in outcomes:
-        lines.done(outcome)
-    lines.summary(outcomes)
+    job_results = [done(A, 300, seconds=10), done(B, 300, seconds=10)]
+    for job_result in job_results:
+        lines.done(job_result)
+    lines.summary(job_results)
     assert lines_of(capsys)[-2:] == ["2 files: 2 done", "600 frames in 0:10, 60.0 fps"]
 
 
 def test_the_table_on_a_terminal(screen: Screen) -> None:
     screen.bar.summary(MIXED)
     assert "2 skipped: is finished already" in screen.sent
-    for status, name, why in (("failed", D.spec, "got only audio"), ("damaged", B.spec, "ends early")):
+    for status, name, why in (("failed", D.input, "got only audio"), ("damaged", B.input, "ends early")):
         assert re.search(f"{status} .*{name} .*{why}", screen.sent)
 
 
@@ -439,15 +439,15 @@ def test_the_table_in_json(capsys: pytest.CaptureFixture[str]) -> None:
     (told,) = events(capsys.readouterr().err)
     assert {"event": "summary", "done": 1, "damaged": 1, "skipped": 2, "failed": 1, "frames": 400}.items() <= told.items()
     assert [other["status"] for other in told["others"]] == ["damaged", "skipped", "skipped", "failed"]
-    assert told["others"][-1]["input"] == D.spec
-    assert told["others"][-1]["reason"] == "expected a video stream, got only audio: films/d.mp4"
+    assert told["others"][-1]["input"] == D.input
+    assert told["others"][-1]["reason"] == "expected a video stream, got only audio: videos/d.mp4"
 
 
 def test_the_table_tells_styles_apart(capsys: pytest.CaptureFixture[str]) -> None:
     Lines().summary([failed(job("a", "mosaic")), failed(job("a", "candy"))])
     found = capsys.readouterr().err
-    assert "films/a.mp4 (mosaic)" in found
-    assert "films/a.mp4 (candy)" in found
+    assert "videos/a.mp4 (mosaic)" in found
+    assert "videos/a.mp4 (candy)" in found
 
 
 def test_quiet_there_is_no_table(capsys: pytest.CaptureFixture[str]) -> None:
@@ -458,7 +458,7 @@ def test_quiet_there_is_no_table(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_long_table_is_cut(capsys: pytest.CaptureFixture[str]) -> None:
-    Lines().summary([failed(job(f"film{n}")) for n in range(MOST_ROWS + 7)])
+    Lines().summary([failed(job(f"video{n}")) for n in range(MOST_ROWS + 7)])
     found = lines_of(capsys)
     assert found[0] == f"{MOST_ROWS + 7} files: {MOST_ROWS + 7} failed"
     assert len(found) == 1 + MOST_ROWS + 1

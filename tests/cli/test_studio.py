@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from tests.support.helpers import (
+    audio_of,
     command,
     environment,
     events,
@@ -24,7 +25,6 @@ from tests.support.helpers import (
     listing,
     rgb_of,
     run_cli,
-    sound_of,
     times_of,
     write_clip,
 )
@@ -74,7 +74,7 @@ def signals_and_log() -> Iterator[None]:
 
 @pytest.fixture
 def refuses(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Refuses:
-    """The command line in this process: where nothing is painted, importing torch for each command would take longest."""
+    """The command line in this process: where nothing is stylized, importing torch for each command would take longest."""
 
     def refuses(folder: Path, code: int, *args: object, says: str = "") -> None:
         """`vidstyle ARGS` says one sentence with `says` in it, and leaves `folder` as it was."""
@@ -99,16 +99,16 @@ def done_well(*args: object, **options: Any) -> subprocess.CompletedProcess[str]
     return done
 
 
-# A picture
+# An image
 
 
-def test_a_picture_is_painted_beside_itself_and_not_twice(folder: Path, refuses: Refuses) -> None:
+def test_a_image_is_stylized_beside_itself_and_not_twice(folder: Path, refuses: Refuses) -> None:
     before = listing(folder)
     done_well("paint", "photo.png", "--style", "sea.png", "--steps", 3, cwd=folder)
     assert listing(folder) == sorted([*before, "photo.sea.png"])
-    photo, painted = (cv2.imread(str(folder / name)).astype(int) for name in ("photo.png", "photo.sea.png"))
-    assert painted.shape == photo.shape
-    assert np.abs(painted - photo).mean() > 1
+    photo, stylized = (cv2.imread(str(folder / name)).astype(int) for name in ("photo.png", "photo.sea.png"))
+    assert stylized.shape == photo.shape
+    assert np.abs(stylized - photo).mean() > 1
     refuses(folder, FAILED, "paint", "photo.png", "--style", "sea.png", "--steps", 3, says="--overwrite")
     again = ["--overwrite", "--mask", "mask.png", "--recipe", "gatys"]
     done_well("paint", "photo.png", "--style", "sea.png", "--steps", 3, *again, cwd=folder)
@@ -175,7 +175,7 @@ def test_a_number_that_is_none_is_a_wrong_option(folder: Path, monkeypatch: pyte
 def test_an_output_that_cannot_be_written_is_refused_before_painting(
     folder: Path, refuses: Refuses, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Painter, "paint", lambda *args: pytest.fail("painted in vain"))
+    monkeypatch.setattr(Painter, "paint", lambda *args: pytest.fail("stylized in vain"))
     refuses(folder, FAILED, "paint", "photo.png", "--style", "sea.png", "-o", "out.xyz", says=".xyz")
 
 
@@ -201,11 +201,11 @@ class Painted:
 
 @pytest.fixture(scope="module")
 def first_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Painted, subprocess.CompletedProcess[str]]:
-    """A clip with sound and uneven times, painted; not to be touched."""
-    painted = Painted(tmp_path_factory.mktemp("painted"))
-    cv2.imwrite(str(painted.folder / "sea.png"), texture(64, 80, seed=2, softness=1))
-    write_clip(painted.clip, times=UNEVEN, sound=["eng"], picture=pan)
-    return painted, painted.run("--progress", "json", "--report")
+    """A clip with audio and uneven times, stylized; not to be touched."""
+    stylized = Painted(tmp_path_factory.mktemp("stylized"))
+    cv2.imwrite(str(stylized.folder / "sea.png"), texture(64, 80, seed=2, softness=1))
+    write_clip(stylized.clip, times=UNEVEN, audio=["eng"], image=pan)
+    return stylized, stylized.run("--progress", "json", "--report")
 
 
 @pytest.fixture
@@ -215,29 +215,31 @@ def again(first_run: tuple[Painted, object], tmp_path: Path) -> Painted:
     return Painted(tmp_path / "again")
 
 
-def test_a_video_keeps_its_frames_times_and_sound(first_run: tuple[Painted, Any]) -> None:
-    painted, done = first_run
+def test_a_video_keeps_its_frames_times_and_audio(first_run: tuple[Painted, Any]) -> None:
+    stylized, done = first_run
     assert done.returncode == 0, done.stderr
-    assert times_of(painted.output) == times_of(painted.clip)
-    before, after = rgb_of(painted.clip).astype(int), rgb_of(painted.output).astype(int)
+    assert times_of(stylized.output) == times_of(stylized.clip)
+    before, after = rgb_of(stylized.clip).astype(int), rgb_of(stylized.output).astype(int)
     assert before.shape == after.shape
     assert np.abs(before - after).mean() > 3
-    (old,), (new,) = sound_of(painted.clip), sound_of(painted.output)
+    (old,), (new,) = audio_of(stylized.clip), audio_of(stylized.output)
     assert [data for data, _ in old] == [data for data, _ in new]
     assert [float(time) for _, time in new] == pytest.approx([float(time) for _, time in old], abs=1e-3)
 
 
 def test_keyframes_can_be_looked_at_in_the_working_folder(first_run: tuple[Painted, Any]) -> None:
-    painted, _ = first_run
+    stylized, _ = first_run
     names = ["000000.png", "000004.png", "000009.png"]
     files = ["keyframes.json", "net.onnx", "preview.jpg", "state.json"]
-    pictures = ["frames", *(f"frames/{n}" for n in names), "painted", *(f"painted/{n}" for n in names)]
-    assert listing(painted.work) == sorted([*files, *pictures])
-    assert json.loads((painted.work / "keyframes.json").read_text())["keyframes"] == [0, 4, 9]
+    images = ["frames", *(f"frames/{n}" for n in names), "stylized", *(f"stylized/{n}" for n in names)]
+    assert listing(stylized.work) == sorted([*files, *images])
+    assert json.loads((stylized.work / "keyframes.json").read_text())["keyframes"] == [0, 4, 9]
     for number, name in zip((0, 4, 9), names, strict=True):
-        filmed, keyframe = (cv2.imread(str(painted.work / kind / name))[..., ::-1].astype(int) for kind in ("frames", "painted"))
-        assert np.abs(filmed - rgb_of(painted.clip)[number]).mean() < 4
-        assert np.abs(keyframe - rgb_of(painted.output)[number]).mean() < 12, "it is what the video shows"
+        filmed, keyframe = (
+            cv2.imread(str(stylized.work / kind / name))[..., ::-1].astype(int) for kind in ("frames", "stylized")
+        )
+        assert np.abs(filmed - rgb_of(stylized.clip)[number]).mean() < 4
+        assert np.abs(keyframe - rgb_of(stylized.output)[number]).mean() < 12, "it is what the video shows"
         assert np.abs(keyframe - filmed).mean() > 1
 
 
@@ -269,25 +271,25 @@ def test_a_second_run_paints_nothing_again(again: Painted) -> None:
 
 
 def test_a_retouched_keyframe_shows_in_the_video(again: Painted) -> None:
-    cv2.imwrite(str(again.work / "painted/000004.png"), np.full((48, 64, 3), (0, 0, 255), np.uint8))
+    cv2.imwrite(str(again.work / "stylized/000004.png"), np.full((48, 64, 3), (0, 0, 255), np.uint8))
     before = again.times()
     done = again.run("--overwrite")
     assert done.returncode == 0, done.stderr
     changed = {name for name, time in again.times().items() if before[name] != time}
-    assert changed == {"painted/000009.png", "net.onnx", "state.json"}
+    assert changed == {"stylized/000009.png", "net.onnx", "state.json"}
     red, green, _ = rgb_of(again.output)[4].astype(int).mean((0, 1))
     assert red > 200
     assert green < 60
 
 
 def test_a_retouched_keyframe_of_another_size_is_refused(again: Painted) -> None:
-    cv2.imwrite(str(again.work / "painted/000004.png"), texture(24, 32))
-    before = (again.work / "painted/000004.png").read_bytes(), again.output.read_bytes()
+    cv2.imwrite(str(again.work / "stylized/000004.png"), texture(24, 32))
+    before = (again.work / "stylized/000004.png").read_bytes(), again.output.read_bytes()
     done = again.run("--overwrite", "-q")
     assert done.returncode == FAILED
     assert len(done.stderr.splitlines()) == 1
     assert all(word in done.stderr for word in ("000004.png", "64x48", "32x24"))
-    assert ((again.work / "painted/000004.png").read_bytes(), again.output.read_bytes()) == before
+    assert ((again.work / "stylized/000004.png").read_bytes(), again.output.read_bytes()) == before
 
 
 def test_the_net_alone_may_paint_the_video(again: Painted) -> None:
@@ -296,12 +298,12 @@ def test_the_net_alone_may_paint_the_video(again: Painted) -> None:
     assert done.returncode == 0, done.stderr
     assert again.times() == before, "what is there is used"
     assert times_of(again.folder / "net.mp4") == times_of(again.clip)
-    assert sound_of(again.folder / "net.mp4") == []
+    assert audio_of(again.folder / "net.mp4") == []
     assert np.abs(rgb_of(again.folder / "net.mp4").astype(int) - rgb_of(again.output)).mean() > 3
 
 
 def test_a_video_keeps_its_colours_and_all_that_the_mask_leaves_out(again: Painted) -> None:
-    """Whoever paints it: here the net, which knows of neither."""
+    """Whoever stylizes it: here the net, which knows of neither."""
     mask = np.zeros((48, 64), np.uint8)
     mask[:, :32] = 255
     cv2.imwrite(str(again.folder / "mask.png"), mask)
@@ -332,22 +334,22 @@ def test_keyframes_refuses_what_cannot_work(folder: Path, refuses: Refuses, code
     refuses(folder, code, "keyframes", *args, "--style", "sea.png", *FEW_STEPS, says=says)
 
 
-def test_a_clip_of_one_frame_is_painted(folder: Path) -> None:
+def test_a_clip_of_one_frame_is_stylized(folder: Path) -> None:
     write_clip(folder / "one.mp4", times=range(1))
     done = done_well("keyframes", "one.mp4", "--style", "sea.png", *FEW_STEPS, "--report", cwd=folder)
     assert len(frames_of(folder / "one.sea.mp4")) == 1
     assert "too few frames" in done.stdout
 
 
-def test_a_black_clip_is_painted(folder: Path) -> None:
-    write_clip(folder / "black.mkv", times=range(6), picture=black)
+def test_a_black_clip_is_stylized(folder: Path) -> None:
+    write_clip(folder / "black.mkv", times=range(6), image=black)
     done_well("keyframes", "black.mkv", "--style", "sea.png", *FEW_STEPS, "--every", 4, "--preserve-color", cwd=folder)
     assert len(frames_of(folder / "black.sea.mkv")) == 6
-    assert [p.name for p in sorted((folder / "black.sea.mkv.keyframes/painted").iterdir())] == ["000000.png", "000004.png"]
+    assert [p.name for p in sorted((folder / "black.sea.mkv.keyframes/stylized").iterdir())] == ["000000.png", "000004.png"]
 
 
-def test_interrupted_it_keeps_what_is_painted_and_goes_on_from_there(folder: Path) -> None:
-    write_clip(folder / "in.mp4", times=range(6), picture=pan)
+def test_interrupted_it_keeps_what_is_stylized_and_goes_on_from_there(folder: Path) -> None:
+    write_clip(folder / "in.mp4", times=range(6), image=pan)
     args = ["keyframes", "in.mp4", "--style", "sea.png", "--recipe", "gatys", "--steps", 40, "--net-steps", 1, "--every", 1]
     process = subprocess.Popen(
         command(*args, "--progress", "json"),
@@ -368,12 +370,12 @@ def test_interrupted_it_keeps_what_is_painted_and_goes_on_from_there(folder: Pat
         process.kill()
     assert process.returncode == 130
     assert "Traceback" not in rest
-    assert "in.sea.mp4.keyframes" in rest, "it says where to find what is painted"
+    assert "in.sea.mp4.keyframes" in rest, "it says where to find what is stylized"
     assert not (folder / "in.sea.mp4").exists()
-    painted = folder / "in.sea.mp4.keyframes" / "painted"
-    before = {p: p.stat().st_mtime_ns for p in painted.iterdir()}
+    stylized = folder / "in.sea.mp4.keyframes" / "stylized"
+    before = {p: p.stat().st_mtime_ns for p in stylized.iterdir()}
     assert 1 <= len(before) < 6
     done_well(*args, cwd=folder)
-    assert len(list(painted.iterdir())) == 6
+    assert len(list(stylized.iterdir())) == 6
     assert all(p.stat().st_mtime_ns == time for p, time in before.items())
     assert len(frames_of(folder / "in.sea.mp4")) == 6

@@ -22,7 +22,7 @@ import torch
 from onnx import TensorProto, helper
 
 from tests.support.helpers import environment, identity_model, listing, moving_bar, paint, run_cli, save_model, write_clip
-from vidstyle.conversion.contact_sheet import Cell, draw_sheet, read_picture
+from vidstyle.conversion.contact_sheet import Cell, draw_sheet, read_sample_image
 from vidstyle.core.errors import InputError, OutputExistsError, StyleError, UsageError
 from vidstyle.core.frames import Pixels
 from vidstyle.core.options import StyleOptions
@@ -126,18 +126,18 @@ def test_a_broken_catalogue_is_told(own: Path, catalog: str) -> None:
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp"])
 def test_a_sheet_shows_the_original_and_every_style(tmp_path: Path, own: Path, suffix: str) -> None:
-    picture = moving_bar(3, 192, 108)
-    cv2.imwrite(str(tmp_path / "in.png"), picture[..., ::-1])
-    done = run_cli("styles", "--sheet", f"out{suffix}", "--picture", "in.png", cwd=tmp_path)
+    image = moving_bar(3, 192, 108)
+    cv2.imwrite(str(tmp_path / "in.png"), image[..., ::-1])
+    done = run_cli("styles", "--sheet", f"out{suffix}", "--image", "in.png", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     sheet = cv2.imread(str(tmp_path / f"out{suffix}"))[..., ::-1]
-    pictures = cells_of(sheet)
-    assert len(pictures) == 1 + len(SHIPPED)
-    expected = [picture]
+    images = cells_of(sheet)
+    assert len(images) == 1 + len(SHIPPED)
+    expected = [image]
     for name in sorted(SHIPPED):
-        net = load_stylizer(StyleOptions(name, device="cpu")).for_shot([picture])
-        expected.append(net.stylize([picture])[0])
-    for shown, wanted in zip(pictures, expected, strict=True):
+        net = load_stylizer(StyleOptions(name, device="cpu")).for_shot([image])
+        expected.append(net.stylize([image])[0])
+    for shown, wanted in zip(images, expected, strict=True):
         assert 1.6 < shown.shape[1] / shown.shape[0] < 2
         small = cv2.resize(shown, (48, 27), interpolation=cv2.INTER_AREA).astype(int)
         assert np.abs(small - cv2.resize(wanted, (48, 27), interpolation=cv2.INTER_AREA)).mean() < 12
@@ -146,7 +146,7 @@ def test_a_sheet_shows_the_original_and_every_style(tmp_path: Path, own: Path, s
 
 
 def cells_of(sheet: Pixels) -> list[Pixels]:
-    """The pictures on a sheet, row by row: boxes without white around, much larger than letters."""
+    """The images on a sheet, row by row: boxes without white around, much larger than letters."""
     filled = (sheet.min(2) < 240).astype(np.uint8)
     filled = cv2.morphologyEx(filled, cv2.MORPH_CLOSE, np.ones((15, 15), np.uint8))
     _, _, stats, _ = cv2.connectedComponentsWithStats(filled)
@@ -178,15 +178,15 @@ def test_letters_of_other_languages_are_drawn() -> None:
         assert (drawn(letter) != drawn("")).any()
 
 
-def test_long_words_stay_below_their_own_picture() -> None:
+def test_long_words_stay_below_their_own_image() -> None:
     def drawn(words: str) -> Pixels:
         return draw_sheet(Cell(np.zeros((60, 90, 3), np.uint8), [text] * 3) for text in (words, "", ""))
 
     written = np.flatnonzero((drawn("W" * 300) != drawn("")).any((0, 2)))
     black = np.flatnonzero((drawn("")[100] == 0).all(1))
-    first_picture = black[: np.flatnonzero(np.diff(black) > 1)[0] + 1]
-    assert first_picture[0] <= written.min()
-    assert written.max() <= first_picture[-1]
+    first_image = black[: np.flatnonzero(np.diff(black) > 1)[0] + 1]
+    assert first_image[0] <= written.min()
+    assert written.max() <= first_image[-1]
 
 
 def brightness_tells_the_frame(index: int, width: int, height: int) -> Pixels:
@@ -195,28 +195,28 @@ def brightness_tells_the_frame(index: int, width: int, height: int) -> Pixels:
 
 @pytest.mark.parametrize(("at", "index"), [(None, 6), (0.0, 0), (0.125, 3), (11 / 24, 11)])
 def test_the_frame_of_a_video_is_that_of_its_time(tmp_path: Path, at: float | None, index: int) -> None:
-    clip = write_clip(tmp_path / "in.mp4", picture=brightness_tells_the_frame)
-    picture, _ = read_picture(str(clip), at)
-    assert abs(picture.mean() - 20 * index) < 4
+    clip = write_clip(tmp_path / "in.mp4", image=brightness_tells_the_frame)
+    image, _ = read_sample_image(str(clip), at)
+    assert abs(image.mean() - 20 * index) < 4
 
 
 def test_a_video_of_one_frame_has_a_middle(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "in.mp4", times=[0])
-    assert read_picture(str(clip))[0].shape == (48, 64, 3)
+    assert read_sample_image(str(clip))[0].shape == (48, 64, 3)
 
 
 @pytest.mark.parametrize(("rotation", "aspect", "shape"), [(90, None, (64, 48)), (0, 2, (48, 128)), (90, 2, (128, 48))])
 def test_a_frame_is_shown_as_a_player_shows_it(tmp_path: Path, rotation: int, aspect: int | None, shape: tuple[int, int]) -> None:
     clip = write_clip(tmp_path / "in.mov", rotation=rotation, aspect=None if aspect is None else Fraction(aspect))
-    picture = read_picture(str(clip))[0]
-    assert picture.shape == (*shape, 3)
+    image = read_sample_image(str(clip))[0]
+    assert image.shape == (*shape, 3)
 
 
 def test_a_time_on_the_command_line(tmp_path: Path, own: Path) -> None:
-    clip = write_clip(tmp_path / "in.mp4", picture=brightness_tells_the_frame)
+    clip = write_clip(tmp_path / "in.mp4", image=brightness_tells_the_frame)
     for at in ("0:00.125", "0.125"):
         out = tmp_path / "out.png"
-        done = run_cli("styles", "--sheet", out, "--picture", clip, "--at", at, "--height", 32, "--overwrite")
+        done = run_cli("styles", "--sheet", out, "--image", clip, "--at", at, "--height", 32, "--overwrite")
         assert done.returncode == 0, done.stderr
         assert abs(cells_of(cv2.imread(str(out)))[0].mean() - 60) < 4
 
@@ -224,21 +224,21 @@ def test_a_time_on_the_command_line(tmp_path: Path, own: Path) -> None:
 @pytest.mark.parametrize(
     ("code", "args", "says"),
     [
-        (USAGE, ["--sheet", "out.png"], "--picture FILE"),
-        (USAGE, ["--picture", "in.png"], "--sheet FILE"),
-        (USAGE, ["--sheet", "out.gif", "--picture", "in.png"], "out.gif"),
-        (USAGE, ["--sheet", "out", "--picture", "in.png"], ".png, .jpg or .webp"),
-        (USAGE, ["--sheet", "out.png", "--picture", "in.png", "--at", "3"], "only for a video"),
-        (USAGE, ["--sheet", "out.png", "--picture", "http://127.0.0.1:9/in.png"], "URL"),
-        (USAGE, ["--sheet", "out.png", "--picture", "in.png", "--json"], "both"),
-        (USAGE, ["--sheet", "out.png", "--picture", "in.png", "--height", "3"], "at least 16"),
+        (USAGE, ["--sheet", "out.png"], "--image FILE"),
+        (USAGE, ["--image", "in.png"], "--sheet FILE"),
+        (USAGE, ["--sheet", "out.gif", "--image", "in.png"], "out.gif"),
+        (USAGE, ["--sheet", "out", "--image", "in.png"], ".png, .jpg or .webp"),
+        (USAGE, ["--sheet", "out.png", "--image", "in.png", "--at", "3"], "only for a video"),
+        (USAGE, ["--sheet", "out.png", "--image", "http://127.0.0.1:9/in.png"], "URL"),
+        (USAGE, ["--sheet", "out.png", "--image", "in.png", "--json"], "both"),
+        (USAGE, ["--sheet", "out.png", "--image", "in.png", "--height", "3"], "at least 16"),
         (USAGE, ["--overwrite", "verify"], "--overwrite before verify"),
-        (FAILED, ["--sheet", "there.png", "--picture", "in.png"], "--overwrite"),
-        (FAILED, ["--sheet", "in.png", "--picture", "in.png", "--overwrite"], "the input itself"),
-        (FAILED, ["--sheet", "out.png", "--picture", "missing.png"], "missing.png"),
-        (FAILED, ["--sheet", "out.png", "--picture", "there.png"], "there.png"),
-        (FAILED, ["--sheet", "out.png", "--picture", "in.mp4", "--at", "99"], "from 99 s on"),
-        (DISK, ["--sheet", "none/out.png", "--picture", "in.png"], "folder"),
+        (FAILED, ["--sheet", "there.png", "--image", "in.png"], "--overwrite"),
+        (FAILED, ["--sheet", "in.png", "--image", "in.png", "--overwrite"], "the input itself"),
+        (FAILED, ["--sheet", "out.png", "--image", "missing.png"], "missing.png"),
+        (FAILED, ["--sheet", "out.png", "--image", "there.png"], "there.png"),
+        (FAILED, ["--sheet", "out.png", "--image", "in.mp4", "--at", "99"], "from 99 s on"),
+        (DISK, ["--sheet", "none/out.png", "--image", "in.png"], "folder"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
@@ -327,7 +327,7 @@ def integers(path: Path) -> None:
 
 
 def black(path: Path) -> None:
-    save_model(path, [helper.make_node("Mul", ["x", "zero"], ["y"])], {"zero": np.array(0, np.float32)})
+    save_model(path, [helper.make_node("Mul", ["x", "start_time"], ["y"])], {"start_time": np.array(0, np.float32)})
 
 
 def grey(path: Path) -> None:
@@ -486,7 +486,7 @@ def test_all_is_well(own: Path, model: Path) -> None:
 
 
 def with_exemplar(own: Path) -> None:
-    (own / "tiny.jpg").write_bytes(b"a picture")
+    (own / "tiny.jpg").write_bytes(b"an image")
     add_style(own, "tiny", {**read_catalog(own)["tiny"], "exemplar": {"file": "tiny.jpg", "sha256": sha256(own / "tiny.jpg")}})
 
 
@@ -507,7 +507,7 @@ def paints_black(own: Path) -> str:
 
 
 def other_exemplar(own: Path) -> str:
-    (own / "tiny.jpg").write_bytes(b"another picture")
+    (own / "tiny.jpg").write_bytes(b"another image")
     return "exemplar of style 'tiny' is not the file"
 
 

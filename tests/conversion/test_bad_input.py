@@ -17,7 +17,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from tests.support.helpers import frames_of, identity_model, listing, noise, run_cli, save_model, write_clip, write_sound
+from tests.support.helpers import frames_of, identity_model, listing, noise, run_cli, save_model, write_audio, write_clip
 
 FAILED, USAGE, DAMAGE, MODEL, DISK = 1, 2, 3, 4, 5
 
@@ -57,8 +57,8 @@ def folder_named_like_a_video(folder: Path) -> str:
     return "in.mp4"
 
 
-def sound_only(folder: Path) -> str:
-    return write_sound(folder / "in.mp4").name
+def audio_only(folder: Path) -> str:
+    return write_audio(folder / "in.mp4").name
 
 
 def zero_bytes(folder: Path) -> str:
@@ -77,7 +77,7 @@ def binary_rubbish(folder: Path) -> str:
 
 
 def mp4_without_its_index(folder: Path) -> str:
-    whole = write_clip(folder / "in.mp4", picture=noise).read_bytes()
+    whole = write_clip(folder / "in.mp4", image=noise).read_bytes()
     (folder / "in.mp4").write_bytes(whole[: len(whole) // 2])
     return "in.mp4"
 
@@ -96,7 +96,7 @@ def hls_playlist(folder: Path) -> str:
     return "in.mp4"
 
 
-def broken_picture(folder: Path) -> str:
+def broken_image(folder: Path) -> str:
     (folder / "in.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(50))
     return "in.png"
 
@@ -106,8 +106,8 @@ def dangling_link(folder: Path) -> str:
     return "in.mp4"
 
 
-BAD_INPUTS = [nothing, empty_folder, folder_without_videos, folder_named_like_a_video, sound_only, zero_bytes, text,
-              binary_rubbish, mp4_without_its_index, playlist_of_another_file, hls_playlist, broken_picture,
+BAD_INPUTS = [nothing, empty_folder, folder_without_videos, folder_named_like_a_video, audio_only, zero_bytes, text,
+              binary_rubbish, mp4_without_its_index, playlist_of_another_file, hls_playlist, broken_image,
               dangling_link]  # fmt: skip
 
 
@@ -135,9 +135,9 @@ def test_a_network_that_does_not_answer_is_a_bad_input(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("part", [0.5, 0.8])
 @pytest.mark.parametrize("name", ["in.mp4", "in.mkv"])
-def test_a_file_cut_off_is_painted_as_far_as_it_goes_and_reported(tmp_path: Path, name: str, part: float) -> None:
+def test_a_file_cut_off_is_stylized_as_far_as_it_goes_and_reported(tmp_path: Path, name: str, part: float) -> None:
     options = {"movflags": "+faststart"} if name.endswith("mp4") else {}
-    clip = write_clip(tmp_path / name, times=range(120), picture=noise, container_options=options)
+    clip = write_clip(tmp_path / name, times=range(120), image=noise, container_options=options)
     whole = clip.read_bytes()
     clip.write_bytes(whole[: int(part * len(whole))])
     done = run_cli(clip, "--style", "tiny", "-q")
@@ -145,12 +145,12 @@ def test_a_file_cut_off_is_painted_as_far_as_it_goes_and_reported(tmp_path: Path
     assert len(done.stderr.splitlines()) in (1, 2)
     assert "cut off" in done.stderr
     assert "Traceback" not in done.stderr
-    painted = len(frames_of(clip.with_stem(clip.stem + ".tiny")))
-    assert 0.6 * part * 120 < painted < 120
+    stylized = len(frames_of(clip.with_stem(clip.stem + ".tiny")))
+    assert 0.6 * part * 120 < stylized < 120
 
 
 def test_damaged_packets_cost_their_frames_only(tmp_path: Path) -> None:
-    clip = write_clip(tmp_path / "in.mp4", times=range(48), picture=noise, options={"g": "4"})
+    clip = write_clip(tmp_path / "in.mp4", times=range(48), image=noise, options={"g": "4"})
     data = bytearray(clip.read_bytes())
     middle = len(data) // 2
     data[middle : middle + 3000] = bytes(3000)
@@ -197,7 +197,7 @@ def model_of_vectors(folder: Path, styles: Path) -> None:
     identity_model(folder / "bad.onnx", shape=("n", 3))
 
 
-def model_of_grey_pictures(folder: Path, styles: Path) -> None:
+def model_of_grey_images(folder: Path, styles: Path) -> None:
     identity_model(folder / "bad.onnx", shape=("n", 1, "h", "w"))
 
 
@@ -240,7 +240,7 @@ def model_with_data_elsewhere_in_a_branch(folder: Path, styles: Path) -> None:
 
 
 BAD_MODELS = [missing_model, rubbish_model, empty_model, truncated_model, model_of_integers, model_of_vectors,
-              model_of_grey_pictures, model_with_an_operator_of_its_own, model_with_an_operator_of_its_own_in_a_branch,
+              model_of_grey_images, model_with_an_operator_of_its_own, model_with_an_operator_of_its_own_in_a_branch,
               model_with_data_elsewhere, model_with_data_elsewhere_in_a_branch]  # fmt: skip
 
 
@@ -278,8 +278,8 @@ def test_an_output_of_a_kind_that_cannot_be_written(clip: Path) -> None:
     assert_refused(clip.parent, USAGE, clip, "-o", "out.wmv", "--style", "tiny", says="out.wmv")
 
 
-def test_sound_that_the_container_cannot_hold_is_converted_and_said(tmp_path: Path) -> None:
-    clip = write_clip(tmp_path / "in.mkv", times=range(24), sound=["eng"], sound_codec="wavpack")
+def test_audio_that_the_container_cannot_hold_is_converted_and_said(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "in.mkv", times=range(24), audio=["eng"], audio_codec="wavpack")
     done = run_cli(clip, "-o", tmp_path / "out.mp4", "--style", "tiny")
     assert done.returncode == 0, done.stderr
     assert "converted" in done.stderr
@@ -319,7 +319,7 @@ def _small_files_only(limit: int) -> Callable[[], None]:
 @pytest.mark.parametrize("limit", [0, 40, 4096, 100_000])
 @pytest.mark.parametrize("name", ["out.mp4", "out.mkv", "out.mov"])
 def test_a_full_disk(tmp_path: Path, name: str, limit: int) -> None:
-    clip = write_clip(tmp_path / "in.mp4", times=range(24), size=(160, 120), sound=["eng"], picture=noise)
+    clip = write_clip(tmp_path / "in.mp4", times=range(24), size=(160, 120), audio=["eng"], image=noise)
     assert_refused(tmp_path, DISK, clip, "-o", name, "--crf", 4, "--style", "tiny", says=name,
                    preexec_fn=_small_files_only(limit))  # fmt: skip
 
@@ -327,7 +327,7 @@ def test_a_full_disk(tmp_path: Path, name: str, limit: int) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="needs RLIMIT_FSIZE")
 @pytest.mark.parametrize("name", ["out.mp4", "out.mkv"])
 def test_a_disk_that_is_full_only_at_the_very_end(tmp_path: Path, name: str) -> None:
-    clip = write_clip(tmp_path / "in.mp4", times=range(24), size=(160, 120), sound=["eng"], picture=noise)
+    clip = write_clip(tmp_path / "in.mp4", times=range(24), size=(160, 120), audio=["eng"], image=noise)
     assert run_cli(clip, "-o", tmp_path / name, "--style", "tiny").returncode == 0
     limit = (tmp_path / name).stat().st_size - 50
     (tmp_path / name).unlink()
@@ -335,6 +335,6 @@ def test_a_disk_that_is_full_only_at_the_very_end(tmp_path: Path, name: str) -> 
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs RLIMIT_FSIZE")
-def test_a_full_disk_for_a_picture(tmp_path: Path) -> None:
+def test_a_full_disk_for_a_image(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "in.png"), noise(0, 200, 200))
     assert_refused(tmp_path, DISK, "in.png", "--style", "tiny", says="in.tiny.png", preexec_fn=_small_files_only(4096))

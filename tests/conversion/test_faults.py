@@ -77,7 +77,7 @@ def worker(styles: Path) -> Iterator[Worker]:
 
 
 def judged(workers: Workers, folder: Path, cases: list[Case]) -> list[Verdict]:
-    """All cases painted; every promise kept."""
+    """All cases stylized; every promise kept."""
     verdicts = list(workers.map(lambda worker, case: judge(worker, folder, case, "--style", "tiny"), cases))
     broken = [f"{v.case.container}, {v.case.damage}: {problem}" for v in verdicts for problem in v.violations]
     assert not broken, "\n".join(broken)
@@ -88,9 +88,9 @@ def judged(workers: Workers, folder: Path, cases: list[Case]) -> list[Verdict]:
 def test_a_file_cut_off_anywhere_is_never_a_success(workers: Workers, tmp_path: Path, container: str) -> None:
     cases = [truncated_case(container, percent) for percent in range(5, 100, 5)]
     whole, *cut = judged(workers, tmp_path, [whole_case(container), *cases])
-    assert whole.outcome.code == DONE
-    # All but an MP4 with its index at the end can be painted as far as they go.
-    assert {v.outcome.code for v in cut[9:]} == ({FAILED} if container == "mp4" else {DAMAGE})
+    assert whole.run_result.code == DONE
+    # All but an MP4 with its index at the end can be stylized as far as they go.
+    assert {v.run_result.code for v in cut[9:]} == ({FAILED} if container == "mp4" else {DAMAGE})
 
 
 @SAME_EVERYWHERE
@@ -103,7 +103,7 @@ def test_a_file_cut_off_anywhere_is_never_a_success(workers: Workers, tmp_path: 
 def test_flipped_bits(worker: Worker, container: str, region: str, seed: int, count: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         verdict = judge(worker, Path(folder), flipped_case(container, region, seed, count), "--style", "tiny")
-    assert not verdict.violations, verdict.outcome
+    assert not verdict.violations, verdict.run_result
 
 
 @pytest.mark.parametrize("kind", ["zeroed", "duplicated"])
@@ -132,14 +132,14 @@ def test_a_worker_tells_a_hang_and_a_crash_from_an_error(tmp_path: Path) -> None
 
 @pytest.fixture(scope="module")
 def heavy_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A clip that does not compress, with sound."""
+    """A clip that does not compress, with audio."""
     folder = tmp_path_factory.mktemp("heavy")
-    return write_clip(folder / "in.mp4", times=range(24), size=(160, 120), sound=["eng"], picture=noise)
+    return write_clip(folder / "in.mp4", times=range(24), size=(160, 120), audio=["eng"], image=noise)
 
 
 @pytest.fixture(scope="module")
 def whole_sizes(heavy_clip: Path) -> dict[str, int]:
-    """How large the painted clip is."""
+    """How large the stylized clip is."""
     sizes = {}
     for suffix in ("mp4", "mkv"):
         output = heavy_clip.with_name(f"whole.{suffix}")
@@ -171,8 +171,8 @@ def test_a_disk_that_is_really_full(tmp_path: Path, heavy_clip: Path, whole_size
     try:
         (disk / f"out.{suffix}").write_text("precious")
         before = snapshot(disk)
-        outcome = run_limited(heavy_clip, "-o", disk / f"out.{suffix}", "--overwrite", "--style", "tiny", "-q", cwd=tmp_path)
-        check(outcome, disk, before, codes=(DISK,))
+        run_result = run_limited(heavy_clip, "-o", disk / f"out.{suffix}", "--overwrite", "--style", "tiny", "-q", cwd=tmp_path)
+        check(run_result, disk, before, codes=(DISK,))
     finally:
         subprocess.run(["umount", str(disk)], check=True)
 
@@ -181,15 +181,15 @@ def test_a_disk_that_is_really_full(tmp_path: Path, heavy_clip: Path, whole_size
 def test_a_folder_that_may_only_be_read(tmp_path: Path, heavy_clip: Path) -> None:
     locked = tmp_path / "locked"
     locked.mkdir(mode=0o500)
-    outcome = run_limited(heavy_clip, "-o", locked / "out.mp4", "--style", "tiny", "-q", cwd=tmp_path)
-    check(outcome, locked, {}, codes=(DISK,))
+    run_result = run_limited(heavy_clip, "-o", locked / "out.mp4", "--style", "tiny", "-q", cwd=tmp_path)
+    check(run_result, locked, {}, codes=(DISK,))
 
 
 @pytest.fixture(scope="module")
 def lengthy_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clip that takes the style `slow` some seconds."""
     folder = tmp_path_factory.mktemp("lengthy")
-    return write_clip(folder / "in.mp4", times=range(60), size=(96, 64), sound=["eng"], picture=noise)
+    return write_clip(folder / "in.mp4", times=range(60), size=(96, 64), audio=["eng"], image=noise)
 
 
 SLOWLY = ("--style", "slow", "--crf", "1", "-q")
@@ -198,7 +198,7 @@ SLOWLY = ("--style", "slow", "--crf", "1", "-q")
 
 @pytest.fixture(scope="module")
 def whole_size(lengthy_clip: Path) -> int:
-    """How large the lengthy clip is when it is painted."""
+    """How large the lengthy clip is when it is stylized."""
     output = lengthy_clip.with_name("whole.mp4")
     assert run_limited(lengthy_clip, "-o", output, *SLOWLY, cwd=lengthy_clip.parent).code == DONE
     return output.stat().st_size
@@ -209,7 +209,7 @@ def test_a_folder_that_vanishes_under_way(tmp_path: Path, lengthy_clip: Path, wh
     folder = tmp_path / "out"
     folder.mkdir()
     process = start(lengthy_clip, "-o", folder / "out.mp4", *SLOWLY, cwd=tmp_path)
-    wait_until(lambda: _size(folder) > whole_size // 4, process, "a hidden file with pictures in it")
+    wait_until(lambda: _size(folder) > whole_size // 4, process, "a hidden file with images in it")
     shutil.rmtree(folder)
     if again:
         folder.mkdir()
@@ -221,8 +221,8 @@ def test_a_folder_that_vanishes_under_way(tmp_path: Path, lengthy_clip: Path, wh
 @pytest.mark.parametrize("overwrite", [(), ("--overwrite",)], ids=["", "overwrite"])
 def test_a_device_is_no_output(tmp_path: Path, heavy_clip: Path, device: str, overwrite: tuple[str, ...]) -> None:
     before = os.stat(device)
-    outcome = run_limited(heavy_clip, "-o", device, *overwrite, "--style", "tiny", "-q", cwd=tmp_path)
-    check(outcome, tmp_path, {}, codes=(FAILED, USAGE))
+    run_result = run_limited(heavy_clip, "-o", device, *overwrite, "--style", "tiny", "-q", cwd=tmp_path)
+    check(run_result, tmp_path, {}, codes=(FAILED, USAGE))
     after = os.stat(device)
     assert stat.S_ISCHR(after.st_mode)
     assert (after.st_ino, after.st_rdev) == (before.st_ino, before.st_rdev)
@@ -242,8 +242,8 @@ def test_a_device_that_is_called_like_a_video_is_not_replaced(
     output = tmp_path / "out.mp4"
     make(output)
     kind = stat.S_IFMT(output.stat().st_mode)
-    outcome = run_limited(heavy_clip, "-o", output, "--overwrite", "--style", "tiny", "-q", cwd=tmp_path)
-    check(outcome, tmp_path, {}, codes=(FAILED, USAGE))
+    run_result = run_limited(heavy_clip, "-o", output, "--overwrite", "--style", "tiny", "-q", cwd=tmp_path)
+    check(run_result, tmp_path, {}, codes=(FAILED, USAGE))
     assert stat.S_IFMT(output.stat().st_mode) == kind
     assert listing(tmp_path) == ["out.mp4"]
 
@@ -268,14 +268,14 @@ def test_two_runs_for_one_output(tmp_path: Path, lengthy_clip: Path, overwrite: 
         assert set(hidden(tmp_path)) >= set(ours), "the second run removed what the first one is writing"
     finally:
         first.send_signal(signal.SIGCONT)
-    outcomes = [finish(first), finish(second)]
-    assert sorted(o.code or 0 for o in outcomes) in ([[0, 1], [0, 0]] if overwrite else [[0, 1]]), outcomes
-    for outcome in outcomes:
-        if outcome.code == FAILED:
-            assert outcome.stderr.startswith("error: "), outcome
-            assert len(outcome.stderr.splitlines()) == 1, outcome
+    job_results = [finish(first), finish(second)]
+    assert sorted(o.code or 0 for o in job_results) in ([[0, 1], [0, 0]] if overwrite else [[0, 1]]), job_results
+    for run_result in job_results:
+        if run_result.code == FAILED:
+            assert run_result.stderr.startswith("error: "), run_result
+            assert len(run_result.stderr.splitlines()) == 1, run_result
         else:
-            check(outcome, tmp_path, before, codes=(DONE,), may_replace="in.slow.mp4")
+            check(run_result, tmp_path, before, codes=(DONE,), may_replace="in.slow.mp4")
     assert len(decode(tmp_path / "in.slow.mp4").frames) == 60
     assert listing(tmp_path) == ["in.mp4", "in.slow.mp4"]
 

@@ -88,7 +88,7 @@ def _later_frame(source: Path, path: Path) -> None:
     judge.ffmpeg("-i", source, "-vf", f"settb=1/12288,{moved}", "-enc_time_base", "-1", "-fps_mode", "passthrough", path)
 
 
-def _later_sound(source: Path, path: Path) -> None:
+def _later_audio(source: Path, path: Path) -> None:
     given = ("-map", "0:v", "-map", "1:a", "-map", "0:s?", "-map", "0:t?", "-c", "copy")
     judge.ffmpeg("-i", source, "-itsoffset", "0.01", "-i", source, *given, path)
 
@@ -127,7 +127,7 @@ def _other_subtitle(source: Path, path: Path) -> None:
         ("languages.mkv", _other_disposition, "dispositions"),
         ("languages.mkv", _other_chapter, "chapters"),
         ("languages.mkv", _other_subtitle, "packets"),
-        ("languages.mkv", _later_sound, "av_offset"),
+        ("languages.mkv", _later_audio, "av_offset"),
         ("bframes.mkv", _fewer_frames, "frames"),
         ("bt709.mp4", _later_frame, "timestamps"),
         ("bt709.mp4", _other_shape, "shape"),

@@ -13,7 +13,7 @@ import pytest
 from tests.support.helpers import command, environment, listing, write_clip
 from vidstyle.cli.reporters import Quiet
 from vidstyle.cli.signals import Interruptible, Signals, Terminated
-from vidstyle.conversion.job import Job, Outcome
+from vidstyle.conversion.job import Job, JobResult
 from vidstyle.core.frames import VideoInfo
 
 STOPPED = {signal.SIGINT: 130, signal.SIGTERM: 143}
@@ -42,7 +42,7 @@ def _wait_for(process: subprocess.Popen[str], event: str) -> None:
 @pytest.mark.parametrize("event", ["start", "progress"])
 @pytest.mark.parametrize("number", STOPPED, ids=lambda number: number.name)
 def test_a_signal_ends_it_and_leaves_nothing(tmp_path: Path, number: signal.Signals, event: str) -> None:
-    clip = write_clip(tmp_path / "in.mp4", times=range(600), size=(320, 240), sound=["eng"], options={"preset": "ultrafast"})
+    clip = write_clip(tmp_path / "in.mp4", times=range(600), size=(320, 240), audio=["eng"], options={"preset": "ultrafast"})
     process = _start(clip)
     try:
         _wait_for(process, event)
@@ -89,7 +89,7 @@ def test_a_signal_waits_until_the_end_of_a_file_is_told(signals: Signals, capsys
     signals.hold()
     signal.raise_signal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
-        Interruptible(Quiet(quiet=False), signals).done(Outcome(JOB, skipped="is finished already"))
+        Interruptible(Quiet(quiet=False), signals).done(JobResult(JOB, skipped="is finished already"))
     assert "is finished already" in capsys.readouterr().err
 
 

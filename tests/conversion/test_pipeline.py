@@ -13,7 +13,7 @@ import pytest
 from vidstyle.conversion.pipeline import AHEAD, run
 from vidstyle.core.concurrency import prefetch
 from vidstyle.core.frames import Frame, Pixels, VideoInfo
-from vidstyle.core.protocols import Finisher
+from vidstyle.core.protocols import PostProcessor
 
 AGAIN = range(50)
 TICK = Fraction(1, 24)
@@ -57,24 +57,24 @@ class Numbers:
 
 
 class PlusOne:
-    """Makes pictures one level lighter; fails on the picture `fail_at`."""
+    """Makes images one level lighter; fails on the image `fail_at`."""
 
-    lanes = 1
+    concurrency = 1
 
     def __init__(self, fail_at: int | None = None, wrong_count: bool = False) -> None:
         self.fail_at, self.wrong_count, self.sizes = fail_at, wrong_count, list[int]()
 
-    def stylize(self, pictures: Sequence[Pixels]) -> Pixels:
-        self.sizes.append(len(pictures))
-        if any(int(p[0, 0, 0]) == self.fail_at for p in pictures):
+    def stylize(self, images: Sequence[Pixels]) -> Pixels:
+        self.sizes.append(len(images))
+        if any(int(p[0, 0, 0]) == self.fail_at for p in images):
             raise TroubleError("stylizer")
-        painted = np.stack(pictures) + np.uint8(1)
-        return painted[1:] if self.wrong_count else painted
+        stylized = np.stack(images) + np.uint8(1)
+        return stylized[1:] if self.wrong_count else stylized
 
     def at(self, seconds: float) -> PlusOne:
         return self
 
-    def for_shot(self, pictures: Iterable[Pixels]) -> PlusOne:
+    def for_shot(self, images: Iterable[Pixels]) -> PlusOne:
         return self
 
     def describe(self) -> str:
@@ -108,11 +108,11 @@ class Halves:
     def __init__(self, fail_at: int | None = None) -> None:
         self.fail_at, self.seen = fail_at, list[tuple[int, int, bool]]()
 
-    def finish(self, source: Pixels, painted: Pixels, begins_shot: bool) -> Pixels:
+    def finish(self, source: Pixels, stylized: Pixels, begins_shot: bool) -> Pixels:
         if len(self.seen) == self.fail_at:
-            raise TroubleError("finisher")
-        self.seen.append((int(source[0, 0, 0]), int(painted[0, 0, 0]), begins_shot))
-        return painted // 2
+            raise TroubleError("post_processor")
+        self.seen.append((int(source[0, 0, 0]), int(stylized[0, 0, 0]), begins_shot))
+        return stylized // 2
 
 
 @pytest.fixture(autouse=True)
@@ -151,9 +151,9 @@ def test_an_error_in_any_stage_comes_out_and_everything_ends(stage: str, finishe
         source = Numbers(1000, at if stage == "source" else None)
         stylizer = PlusOne(at if stage == "stylizer" else None)
         sink = Collector(at if stage == "sink" else None)
-        finishers: list[Finisher] = [Halves()] if finished else []
+        post_processors: list[PostProcessor] = [Halves()] if finished else []
         with pytest.raises(TroubleError, match=stage):
-            run(source, stylizer, sink, size, finishers=finishers)
+            run(source, stylizer, sink, size, post_processors=post_processors)
         assert source.ended, "the source's generator was left open"
         assert source.given <= at + 1 + size * ((3 if finished else 2) * AHEAD + 3)
         written = len(sink.frames)
@@ -165,8 +165,8 @@ def test_an_error_in_any_stage_comes_out_and_everything_ends(stage: str, finishe
 def test_an_error_in_a_finisher_comes_out_and_everything_ends(size: int, at: int) -> None:
     for _ in AGAIN:
         source, sink = Numbers(1000), Collector()
-        with pytest.raises(TroubleError, match="finisher"):
-            run(source, PlusOne(), sink, size, finishers=[Halves(at)])
+        with pytest.raises(TroubleError, match="post_processor"):
+            run(source, PlusOne(), sink, size, post_processors=[Halves(at)])
         assert source.ended
         assert source.given < 1000
         assert len(sink.frames) == at
@@ -174,15 +174,15 @@ def test_an_error_in_a_finisher_comes_out_and_everything_ends(size: int, at: int
 
 def test_an_error_in_getting_ready_for_a_shot_comes_out_and_everything_ends() -> None:
     class Unready(PlusOne):
-        def for_shot(self, pictures: Iterable[Pixels]) -> PlusOne:
-            if next(iter(pictures))[0, 0, 0] > 100:
+        def for_shot(self, images: Iterable[Pixels]) -> PlusOne:
+            if next(iter(images))[0, 0, 0] > 100:
                 raise TroubleError("shot")
             return self
 
     for _ in AGAIN:
         source, sink = Numbers(1000, cuts=[6]), Collector()
         with pytest.raises(TroubleError, match="shot"):
-            run(source, Unready(), sink, 3, finishers=[Halves()])
+            run(source, Unready(), sink, 3, post_processors=[Halves()])
         assert source.ended
         assert [frame.pts for frame in sink.frames] == list(range(6))
 
@@ -195,14 +195,14 @@ def test_a_batch_spans_no_cut() -> None:
 
 
 @pytest.mark.parametrize("size", [1, 3])
-def test_each_shot_is_painted_by_a_stylizer_made_for_it_after_its_pictures(size: int) -> None:
+def test_each_shot_is_stylized_by_a_stylizer_made_for_it_after_its_images(size: int) -> None:
     class ShotByShot(PlusOne):
         def __init__(self) -> None:
             super().__init__()
             self.shots = list[list[int]]()
 
-        def for_shot(self, pictures: Iterable[Pixels]) -> PlusOne:
-            self.shots.append([int(p[0, 0, 0]) for p in pictures])
+        def for_shot(self, images: Iterable[Pixels]) -> PlusOne:
+            self.shots.append([int(p[0, 0, 0]) for p in images])
             return Brighter(10 * len(self.shots))
 
     class Brighter(PlusOne):
@@ -210,13 +210,13 @@ def test_each_shot_is_painted_by_a_stylizer_made_for_it_after_its_pictures(size:
             super().__init__()
             self.by = by
 
-        def stylize(self, pictures: Sequence[Pixels]) -> Pixels:
-            return np.stack(pictures) + np.uint8(self.by)
+        def stylize(self, images: Sequence[Pixels]) -> Pixels:
+            return np.stack(images) + np.uint8(self.by)
 
     stylizer, sink = ShotByShot(), Collector()
-    run(Numbers(9, cuts=[4, 7]), stylizer, sink, size, shot_pictures=lambda first: [first.pixels, first.pixels + np.uint8(1)])
+    run(Numbers(9, cuts=[4, 7]), stylizer, sink, size, shot_frames=lambda first: [first.pixels, first.pixels + np.uint8(1)])
     assert stylizer.shots == [[0, 1], [104, 105], [207, 208]]
-    assert stylizer.sizes == [], "the stylizer for no shot in particular painted nothing"
+    assert stylizer.sizes == [], "the stylizer for no shot in particular stylized nothing"
     added = [int(frame.pixels[0, 0, 0]) for frame in sink.frames]
     assert added == [10, 11, 12, 13, 124, 125, 126, 237, 238]
 
@@ -224,7 +224,7 @@ def test_each_shot_is_painted_by_a_stylizer_made_for_it_after_its_pictures(size:
 @pytest.mark.parametrize("size", [1, 3])
 def test_finishers_see_every_frame_in_order_and_have_the_last_word(size: int) -> None:
     first, second, sink, counts = Halves(), Halves(), Collector(), list[int]()
-    run(Numbers(6, cuts=[4]), PlusOne(), sink, size, counts.append, finishers=[first, second])
+    run(Numbers(6, cuts=[4]), PlusOne(), sink, size, counts.append, post_processors=[first, second])
     levels, begins = [0, 1, 2, 3, 104, 105], [True, False, False, False, True, False]
     assert first.seen == [(n, n + 1, begin) for n, begin in zip(levels, begins, strict=True)]
     assert second.seen == [(n, (n + 1) // 2, begin) for n, begin in zip(levels, begins, strict=True)]
@@ -233,7 +233,7 @@ def test_finishers_see_every_frame_in_order_and_have_the_last_word(size: int) ->
     assert counts == list(range(1, 7))
 
 
-def test_a_stylizer_that_loses_a_picture_is_an_error() -> None:
+def test_a_stylizer_that_loses_a_image_is_an_error() -> None:
     with pytest.raises(ValueError, match="shorter"):
         run(Numbers(4), PlusOne(wrong_count=True), Collector(), 2)
 
@@ -268,9 +268,9 @@ def test_an_interrupt_while_a_thread_starts_ends_everything(monkeypatch: pytest.
     assert source.given < 100_000
 
 
-@pytest.mark.parametrize("finishers", [[], [Halves()]], ids=["plain", "finished"])
+@pytest.mark.parametrize("post_processors", [[], [Halves()]], ids=["plain", "finished"])
 @pytest.mark.parametrize("size", [1, 4])
-def test_a_slow_sink_holds_the_source_back(size: int, finishers: list[Finisher]) -> None:
+def test_a_slow_sink_holds_the_source_back(size: int, post_processors: list[PostProcessor]) -> None:
     source = Numbers(1000)
     lead = list[int]()
 
@@ -279,9 +279,9 @@ def test_a_slow_sink_holds_the_source_back(size: int, finishers: list[Finisher])
             super().write(frame)
             lead.append(source.given - len(self.frames))
 
-    run(source, PlusOne(), Slow(), size, finishers=finishers)
+    run(source, PlusOne(), Slow(), size, post_processors=post_processors)
     assert len(lead) == 1000
-    assert max(lead) <= size * ((3 if finishers else 2) * AHEAD + 4)
+    assert max(lead) <= size * ((3 if post_processors else 2) * AHEAD + 4)
 
 
 @pytest.mark.parametrize("depth", [1, 2, 5])

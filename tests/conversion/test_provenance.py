@@ -41,16 +41,16 @@ KINDS = {
 STAMPED_VIDEOS = [".mp4", ".m4v", ".mov", ".mkv", ".webm"]
 
 
-def film(folder: Path, kind: str) -> Path:
+def video(folder: Path, kind: str) -> Path:
     """A short Matroska file."""
-    clip = write_clip(folder / "film.mkv", times=range(6), sound=["eng"], options={"bf": "0"})
+    clip = write_clip(folder / "video.mkv", times=range(6), audio=["eng"], options={"bf": "0"})
     attached = [COVER] if kind == "cover" else []
     chapters = CHAPTERS[:1] if kind == "chapters" else []
     return mux(folder / "in.mkv", [(clip, {})], metadata=KINDS[kind], chapters=chapters, attachments=attached)
 
 
 def copied(clip: Path, name: str, made_from: str | None) -> tuple[Path, list[str]]:
-    """The clip in a new file, written as a painted one is, and the warnings."""
+    """The clip in a new file, written as a stylized one is, and the warnings."""
     output = clip.with_name(name)
     companion = companion_of(str(clip), Fraction(0), ConvertOptions())
     text = stamp(made_from) if made_from is not None else None
@@ -76,7 +76,7 @@ def boxes(path: Path) -> dict[str, int]:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("suffix", STAMPED_VIDEOS)
 def test_a_video_tells_what_it_was_made_from_and_is_otherwise_the_same(tmp_path: Path, suffix: str, kind: str) -> None:
-    clip = film(tmp_path, kind)
+    clip = video(tmp_path, kind)
     plain, told_before = copied(clip, f"plain{suffix}", None)
     told, told_after = copied(clip, f"told{suffix}", ONE)
     assert (read_fingerprint(plain), read_fingerprint(told)) == (None, ONE)
@@ -103,10 +103,10 @@ def test_a_gif_has_no_place_for_it(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["known tags", "own tags", "cover"])
 @pytest.mark.parametrize(("first", "second"), [(a, b) for a in (".mp4", ".mov", ".mkv") for b in (".mp4", ".mov", ".mkv")])
-def test_what_a_painted_input_tells_is_not_carried_over(tmp_path: Path, first: str, second: str, kind: str) -> None:
-    clip, _ = copied(film(tmp_path, kind), f"first{first}", ONE)
+def test_what_a_stylized_input_tells_is_not_carried_over(tmp_path: Path, first: str, second: str, kind: str) -> None:
+    clip, _ = copied(video(tmp_path, kind), f"first{first}", ONE)
     assert read_fingerprint(clip) == ONE
-    bare, _ = copied(film(tmp_path, kind), f"bare{first}", None)
+    bare, _ = copied(video(tmp_path, kind), f"bare{first}", None)
     silent, told = copied(clip, f"silent{second}", None)
     assert read_fingerprint(silent) is None
     assert ONE.encode() not in silent.read_bytes()
@@ -132,7 +132,7 @@ def test_ffprobe_reads_the_same_tags(tmp_path: Path, suffix: str, kind: str) -> 
         tags = {k: v for k, v in facts["format"].pop("tags").items() if k not in ("encoder", "ENCODER", "VIDSTYLE")}
         return {k: v for k, v in facts["format"].items() if k not in own}, tags, facts["streams"], facts["chapters"]
 
-    clip = film(tmp_path, kind)
+    clip = video(tmp_path, kind)
     (plain, _), (told, _) = copied(clip, f"plain{suffix}", None), copied(clip, f"told{suffix}", ONE)
     assert seen(told) == seen(plain)
     assert {key.lower() for key in seen(told)[1]} >= {key.lower() for key in KINDS[kind]}
@@ -140,15 +140,15 @@ def test_ffprobe_reads_the_same_tags(tmp_path: Path, suffix: str, kind: str) -> 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".m4v", ".mkv", ".webm"])
 def test_other_programs_find_it_among_the_tags(tmp_path: Path, suffix: str) -> None:
-    told, _ = copied(film(tmp_path, "known tags"), f"told{suffix}", ONE)
+    told, _ = copied(video(tmp_path, "known tags"), f"told{suffix}", ONE)
     with av.open(str(told)) as container:
         assert f"vidstyle 0.1.0 (fingerprint {ONE})" in container.metadata.values()
 
 
-# --- pictures
+# --- images
 
 
-def write_picture(path: Path, made_from: str | None, transparent: bool = False) -> Path:
+def write_image(path: Path, made_from: str | None, transparent: bool = False) -> Path:
     pixels = moving_bar(0, 64, 48)
     alpha = np.ascontiguousarray(pixels[..., 0]) if transparent else None
     with closing(open_image_sink(path, stamp=stamp(made_from) if made_from is not None else None)) as sink:
@@ -157,13 +157,13 @@ def write_picture(path: Path, made_from: str | None, transparent: bool = False) 
     return path
 
 
-PICTURES = [(suffix, False) for suffix in (".jpg", ".jpeg", ".jpe", ".png", ".webp", ".avif", ".PNG")]
+IMAGES = [(suffix, False) for suffix in (".jpg", ".jpeg", ".jpe", ".png", ".webp", ".avif", ".PNG")]
 
 
-@pytest.mark.parametrize(("suffix", "transparent"), [*PICTURES, (".png", True), (".webp", True)])
-def test_a_picture_tells_what_it_was_made_from_and_is_otherwise_the_same(tmp_path: Path, suffix: str, transparent: bool) -> None:
-    plain = write_picture(tmp_path / f"plain{suffix}", None, transparent)
-    told = write_picture(tmp_path / f"told{suffix}", ONE, transparent)
+@pytest.mark.parametrize(("suffix", "transparent"), [*IMAGES, (".png", True), (".webp", True)])
+def test_a_image_tells_what_it_was_made_from_and_is_otherwise_the_same(tmp_path: Path, suffix: str, transparent: bool) -> None:
+    plain = write_image(tmp_path / f"plain{suffix}", None, transparent)
+    told = write_image(tmp_path / f"told{suffix}", ONE, transparent)
     assert (read_fingerprint(plain), read_fingerprint(told)) == (None, ONE)
     for how in (cv2.IMREAD_UNCHANGED, cv2.IMREAD_COLOR, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION):
         before, after = cv2.imread(str(plain), how), cv2.imread(str(told), how)
@@ -173,16 +173,16 @@ def test_a_picture_tells_what_it_was_made_from_and_is_otherwise_the_same(tmp_pat
     assert 0 < told.stat().st_size - plain.stat().st_size < 400
 
 
-def test_every_picture_that_tells_is_tried() -> None:
-    assert {suffix.lower() for suffix, _ in PICTURES} == STAMPED_SUFFIXES
+def test_every_image_that_tells_is_tried() -> None:
+    assert {suffix.lower() for suffix, _ in IMAGES} == STAMPED_SUFFIXES
 
 
 @pytest.mark.parametrize("suffix", [".bmp", ".tif", ".tiff"])
-def test_a_picture_that_has_no_place_for_it_is_the_same_without_a_word(
+def test_a_image_that_has_no_place_for_it_is_the_same_without_a_word(
     tmp_path: Path, suffix: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    plain = write_picture(tmp_path / f"plain{suffix}", None)
-    told = write_picture(tmp_path / f"told{suffix}", ONE)
+    plain = write_image(tmp_path / f"plain{suffix}", None)
+    told = write_image(tmp_path / f"told{suffix}", ONE)
     assert read_fingerprint(told) is None
     assert told.read_bytes() == plain.read_bytes()
     assert capfd.readouterr() == ("", "")
@@ -190,8 +190,8 @@ def test_a_picture_that_has_no_place_for_it_is_the_same_without_a_word(
 
 @needs_ffprobe
 @pytest.mark.parametrize("suffix", [".jpg", ".png"])
-def test_ffprobe_reads_it_as_the_software_of_a_picture(tmp_path: Path, suffix: str) -> None:
-    told = write_picture(tmp_path / f"told{suffix}", ONE)
+def test_ffprobe_reads_it_as_the_software_of_a_image(tmp_path: Path, suffix: str) -> None:
+    told = write_image(tmp_path / f"told{suffix}", ONE)
     given = ["-v", "error", "-show_frames", "-of", "json", str(told)]
     (frame,) = json.loads(subprocess.run(["ffprobe", *given], capture_output=True, check=True).stdout)["frames"]
     assert frame.get("tags", {}) in ({}, {"Software": stamp(ONE)})  # an older FFmpeg does not read EXIF of all formats
@@ -231,9 +231,9 @@ def test_what_is_no_output_of_ours_tells_nothing(tmp_path: Path, suffix: str, ca
 def test_no_part_of_an_output_is_an_error(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"told{suffix}"
     if suffix in STAMPED_VIDEOS:
-        copied(film(tmp_path, "known tags"), path.name, ONE)
+        copied(video(tmp_path, "known tags"), path.name, ONE)
     else:
-        write_picture(path, ONE)
+        write_image(path, ONE)
     whole = path.read_bytes()
     for length in range(1, len(whole), max(1, len(whole) // 40)):
         path.write_bytes(whole[:length])
@@ -314,11 +314,11 @@ def test_it_is_32_digits_and_can_be_read_again(clip: Path, tmp_path: Path) -> No
     assert found is not None
     assert len(found) == 32
     assert int(found, 16) > 0
-    assert read_fingerprint(write_picture(tmp_path / "told.png", found)) == found
+    assert read_fingerprint(write_image(tmp_path / "told.png", found)) == found
 
 
 def test_it_stays_the_same_from_one_release_to_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If this fails, users' finished films would all be taken for films that were made otherwise."""
+    """If this fails, users' finished videos would all be taken for videos that were made otherwise."""
     (tmp_path / "in.mp4").write_bytes(bytes(range(256)))
     (tmp_path / "net.onnx").write_bytes(b"net")
     monkeypatch.setattr("vidstyle.conversion.provenance.__version__", "9.9")
@@ -327,7 +327,7 @@ def test_it_stays_the_same_from_one_release_to_the_next(tmp_path: Path, monkeypa
     assert fingerprint(str(tmp_path / "in.mp4"), options) == "6341cfb9c6165b1f62902875814da741"
 
 
-def test_a_film_that_was_copied_moved_or_touched_is_the_same(clip: Path, tmp_path: Path) -> None:
+def test_a_video_that_was_copied_moved_or_touched_is_the_same(clip: Path, tmp_path: Path) -> None:
     before = fingerprint(str(clip), OPTIONS)
     assert fingerprint(str(shutil.copyfile(clip, tmp_path / "other.mkv")), OPTIONS) == before
     os.utime(clip, (1, 1))
@@ -346,8 +346,8 @@ MIB = 2**20
         (9 * MIB, [0, MIB - 1, 4 * MIB, 5 * MIB - 1, 8 * MIB, 9 * MIB - 1], [2 * MIB, 7 * MIB]),
     ],
 )
-def test_one_changed_byte_makes_another_film(tmp_path: Path, size: int, sampled: list[int], not_sampled: list[int]) -> None:
-    path = tmp_path / "film.mp4"
+def test_one_changed_byte_makes_another_video(tmp_path: Path, size: int, sampled: list[int], not_sampled: list[int]) -> None:
+    path = tmp_path / "video.mp4"
     path.write_bytes(bytes(size))
     before = fingerprint(str(path), OPTIONS)
     for at in [*sampled, *not_sampled]:
@@ -380,20 +380,20 @@ def test_a_model_is_read_once_for_a_whole_folder(tmp_path: Path, monkeypatch: py
     model = tmp_path / "net.onnx"
     model.write_bytes(b"net")
     for number in range(5):
-        (tmp_path / f"{number}.mp4").write_bytes(b"film")
+        (tmp_path / f"{number}.mp4").write_bytes(b"video")
         assert fingerprint(str(tmp_path / f"{number}.mp4"), ConvertOptions(style=StyleOptions(style=str(model))))
     assert reads == [model]
 
 
 def test_the_content_of_a_url_is_not_known() -> None:
-    assert fingerprint("https://example.com/film.mp4", OPTIONS) is None
+    assert fingerprint("https://example.com/video.mp4", OPTIONS) is None
 
 
 def test_what_cannot_be_read_is_an_error(tmp_path: Path, clip: Path) -> None:
     os.mkfifo(tmp_path / "pipe.mp4")
-    for spec in (tmp_path / "missing.mp4", tmp_path, tmp_path / "pipe.mp4"):
+    for input in (tmp_path / "missing.mp4", tmp_path, tmp_path / "pipe.mp4"):
         with pytest.raises(InputError, match="expected a"):
-            fingerprint(str(spec), OPTIONS)
+            fingerprint(str(input), OPTIONS)
     with pytest.raises(StyleError, match="unknown style"):
         fingerprint(str(clip), ConvertOptions(style=StyleOptions(style="nobody")))
 

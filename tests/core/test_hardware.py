@@ -10,7 +10,7 @@ import pytest
 
 import vidstyle
 from tests.support.helpers import environment
-from vidstyle.core.hardware import graphics_card, has_nvidia, installed, machine, processor
+from vidstyle.core.hardware import gpu_name, has_nvidia, installed, machine, processor
 
 INTEL = """processor\t: 0
 model name\t: Some Processor 9000
@@ -76,7 +76,7 @@ def test_to_tell_versions_nothing_heavy_is_imported() -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the program is a shell script")
 @pytest.mark.parametrize(
-    ("script", "card"),
+    ("script", "gpu"),
     [
         ("echo 'NVIDIA H100 80GB HBM3, 550.90.07'", {"name": "NVIDIA H100 80GB HBM3", "driver": "550.90.07"}),
         ("echo 'A, 1'; echo 'B, 1'", {"name": "A", "driver": "1"}),
@@ -85,19 +85,19 @@ def test_to_tell_versions_nothing_heavy_is_imported() -> None:
     ],
     ids=["one", "two", "no driver", "silent"],
 )
-def test_the_graphics_card_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, card: dict[str, str] | None
+def test_the_graphics_gpu_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, gpu: dict[str, str] | None
 ) -> None:
     program = tmp_path / "nvidia-smi"
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    assert graphics_card() == card
+    assert gpu_name() == gpu
 
 
-def test_without_a_driver_there_is_no_graphics_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_driver_there_is_no_graphics_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert graphics_card() is None
+    assert gpu_name() is None
     assert machine(1)["gpu"] is None
 
 

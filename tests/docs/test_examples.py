@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.support.helpers import ROOT, environment, frames_of, listing, moving_bar, sound_of, write_clip
+from tests.support.helpers import ROOT, audio_of, environment, frames_of, listing, moving_bar, write_clip
 
 PAGES = ("README.md", "docs/python.md")
 _BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -32,14 +32,14 @@ def examples() -> list[object]:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A folder with what the examples work on."""
-    picture = moving_bar(5, 96, 64)[..., ::-1]
+    image = moving_bar(5, 96, 64)[..., ::-1]
     for name in ("clips", "photos"):
         (tmp_path / name).mkdir()
-    write_clip(tmp_path / "holiday.mp4", size=(96, 64), times=range(24), sound=["eng"])
+    write_clip(tmp_path / "holiday.mp4", size=(96, 64), times=range(24), audio=["eng"])
     write_clip(tmp_path / "clips" / "beach.mp4", times=range(6))
     (tmp_path / "clips" / "broken.mp4").write_bytes(b"no video" * 20)
     for name in ("photo.jpg", "photos/first.jpg", "photos/second.jpg"):
-        cv2.imwrite(str(tmp_path / name), np.ascontiguousarray(picture))
+        cv2.imwrite(str(tmp_path / name), np.ascontiguousarray(image))
     return tmp_path
 
 
@@ -55,7 +55,7 @@ def test_an_example_runs_and_writes_what_it_says(code: str, folder: Path) -> Non
     for name in promised:
         assert frames_of(folder / name)
     if 'like="holiday.mp4"' in code:
-        assert len(sound_of(folder / promised[0])) == 1
+        assert len(audio_of(folder / promised[0])) == 1
 
 
 def test_the_table_of_choices_is_complete() -> None:

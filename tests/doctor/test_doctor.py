@@ -107,7 +107,7 @@ def test_the_table_has_a_line_for_each_row_and_its_advice_below(
     assert lines[1].split() == ["note", "disk", "0.1", "GiB", "free"]
     assert lines[2].strip() == "-> make room"
     assert lines[3].startswith("ok    painting ")
-    assert lines[4] == "videos can be painted here"
+    assert lines[4] == "videos can be stylized here"
     assert "\x1b" not in "".join(lines)  # no colours but on a terminal
 
 
@@ -124,7 +124,7 @@ def test_a_failing_conversion_is_exit_code_4(capsys: pytest.CaptureFixture[str],
     row = {"name": "painting", "state": "bad", "found": "expected an encoder, found none", "advice": "install one"}
     assert answer["checks"] == [row]
     assert run_command_line(["doctor"]) == 4
-    assert capsys.readouterr().out.splitlines()[-1].startswith("no video can be painted here")
+    assert capsys.readouterr().out.splitlines()[-1].startswith("no video can be stylized here")
 
 
 def test_a_net_that_leaves_the_video_as_it_was_does_not_paint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,11 +193,11 @@ def test_an_exception_is_a_row_and_the_others_go_on(capsys: pytest.CaptureFixtur
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_a_crash_and_a_hang_are_rows() -> None:
     late = Check("screen", "note", "it hangs, as it does everywhere")
-    crash = Inspection("card", "os:abort", 60)
+    crash = Inspection("gpu", "os:abort", 60)
     hang = Inspection("camera", "signal:pause", 1)
     known = Inspection("screen", "signal:pause", 1, late)
     crashed, hanging, expected = examine([crash, hang, known])
-    assert (crashed.name, crashed.state) == ("card", "bad")
+    assert (crashed.name, crashed.state) == ("gpu", "bad")
     assert signal.SIGABRT.name in crashed.found
     assert (hanging.name, hanging.state) == ("camera", "bad")
     assert "no answer within 1 s" in hanging.found
@@ -253,7 +253,7 @@ def test_two_opencvs_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, o
     assert row.advice == f"pip uninstall {other}, then pip install --force-reinstall --no-deps opencv-python"
 
 
-def test_two_onnx_runtimes_are_told_and_the_one_for_cards_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_onnx_runtimes_are_told_and_the_one_for_gpus_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with_package(monkeypatch, tmp_path, "onnxruntime", "1.20.0")
     with_package(monkeypatch, tmp_path, "onnxruntime-gpu", "1.20.0")
     row = only(packages.conflicts())
@@ -338,17 +338,17 @@ def test_a_full_disk_is_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [(row.name, row.state) for row in surroundings.disk()] == [("disk", "note"), ("temporary folder", "note")]
 
 
-# NVIDIA's cards
+# NVIDIA's GPUs
 
 
-@pytest.mark.skipif(has_nvidia(), reason="this machine has a card")
-def test_without_a_card_the_rows_say_so() -> None:
+@pytest.mark.skipif(has_nvidia(), reason="this machine has a GPU")
+def test_without_a_gpu_the_rows_say_so() -> None:
     for row in (only(graphics.gpu()), only(graphics.cuda())):
         assert row.state == "note"
         assert "no NVIDIA driver" in row.found
 
 
-def test_an_onnx_runtime_without_cuda_beside_a_card_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_onnx_runtime_without_cuda_beside_a_gpu_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(graphics, "has_nvidia", lambda: True)
     monkeypatch.setattr(ort, "get_available_providers", lambda: ["CPUExecutionProvider"])
     row = only(graphics.cuda())
@@ -386,10 +386,10 @@ def test_cuda_is_active_only_where_it_ran_something(monkeypatch: pytest.MonkeyPa
     ("script", "state", "found"),
     [
         ("echo 'NVIDIA H200, 143771 MiB, 570.1'", "ok", "NVIDIA H200, 143771 MiB, 570.1"),
-        ("echo 'driver mismatch'; exit 9", "note", "nvidia-smi finds no card: driver mismatch"),
+        ("echo 'driver mismatch'; exit 9", "note", "nvidia-smi finds no GPU: driver mismatch"),
     ],
 )
-def test_cards_are_told_by_their_own_tool(
+def test_gpus_are_told_by_their_own_tool(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, state: str, found: str
 ) -> None:
     tool = tmp_path / "nvidia-smi"

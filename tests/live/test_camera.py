@@ -161,7 +161,7 @@ def test_files_that_are_no_video(tmp_path: Path, name: str) -> None:
 
 
 class FakeCapture:
-    """A device as OpenCV shows it: gives `script` items in turn, True for a picture; then blocks or goes on failing."""
+    """A device as OpenCV shows it: gives `script` items in turn, True for an image; then blocks or goes on failing."""
 
     opened = True
     script: ClassVar[list[bool]]
@@ -218,7 +218,7 @@ def test_a_camera_that_swallows_a_frame_goes_on(device: type[FakeCapture]) -> No
 
 
 def test_a_silent_camera_is_an_error(device: type[FakeCapture]) -> None:
-    with pytest.raises(InputError, match="gives no picture"):
+    with pytest.raises(InputError, match="gives no image"):
         next(OpenCvCamera(resolve_camera("0")).frames())
 
 
@@ -271,17 +271,17 @@ def test_a_reader_that_hangs_ends_once_another_has_begun(device: type[FakeCaptur
         assert second.close(10)
 
 
-def test_a_stream_that_ends_before_its_first_picture_is_an_error() -> None:
-    with closing(MjpegCamera([b"this is no picture"], fps=50)) as server:
+def test_a_stream_that_ends_before_its_first_image_is_an_error() -> None:
+    with closing(MjpegCamera([b"this is no image"], fps=50)) as server:
         server.cut()
-        with pytest.raises(InputError, match=r"could not open|gives no picture"):
+        with pytest.raises(InputError, match=r"could not open|gives no image"):
             next(OpenCvCamera(resolve_camera(server.url, allow_network=True)).frames())
 
 
 def test_a_password_in_a_url_is_never_shown() -> None:
-    spec = resolve_camera("rtsp://admin:secret@127.0.0.1:9/live", allow_network=True)
-    assert spec.where == "rtsp://admin:secret@127.0.0.1:9/live"
-    assert spec.label == "rtsp://127.0.0.1:9/live"
+    input = resolve_camera("rtsp://admin:secret@127.0.0.1:9/live", allow_network=True)
+    assert input.where == "rtsp://admin:secret@127.0.0.1:9/live"
+    assert input.label == "rtsp://127.0.0.1:9/live"
 
 
 def test_a_by_id_path_is_followed_anew_at_every_opening(device: type[FakeCapture], tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ class Node:
             )
         ]
         does = device.Capability.VIDEO_CAPTURE if capture else device.Capability.META_CAPTURE
-        self.info = SimpleNamespace(card=name, device_capabilities=does, frame_types=kinds)
+        self.info = SimpleNamespace(gpu=name, device_capabilities=does, frame_types=kinds)
 
     def __enter__(self) -> Node:
         if self._error:

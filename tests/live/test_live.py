@@ -40,11 +40,11 @@ Step = Callable[["Screen"], bool]
 
 
 class Screen:
-    """Follows a script: each step is called again with every picture until it is finished; after the last one it quits."""
+    """Follows a script: each step is called again with every image until it is finished; after the last one it quits."""
 
     def __init__(self, *steps: Step) -> None:
         self._steps = list(steps)
-        self.pictures: list[Pixels] = []
+        self.images: list[Pixels] = []
         self.statuses: list[Status] = []
         self.controls = STYLES
         self.closed = False
@@ -54,14 +54,14 @@ class Screen:
     def press(self, *keys: str) -> None:
         self._events += [KeyPress(key) for key in keys]
 
-    def show(self, picture: Pixels, status: Status, controls: Controls) -> None:
-        self.pictures.append(picture)
+    def show(self, image: Pixels, status: Status, controls: Controls) -> None:
+        self.images.append(image)
         self.statuses.append(status)
         self.controls = controls
 
     def events(self) -> list[Event]:
         assert time.monotonic() < self._deadline, "the script did not come to its end"
-        if self.pictures and self._steps and self._steps[0](self):
+        if self.images and self._steps and self._steps[0](self):
             self._steps.pop(0)
         if not self._steps:
             self.press("q")
@@ -94,12 +94,12 @@ class Notes:
         self.figures = figures
 
 
-def pictures(count: int) -> Step:
+def images(count: int) -> Step:
     """Wait for so many more."""
     seen: list[int] = []
 
     def step(screen: Screen) -> bool:
-        seen.append(len(screen.pictures))
+        seen.append(len(screen.images))
         return seen[-1] - seen[0] >= count
 
     return step
@@ -140,10 +140,10 @@ def difference(a: Pixels, b: Pixels) -> float:
 
 
 def test_it_paints_tells_how_it_goes_and_quits(server: MjpegCamera) -> None:
-    screen, notes = play(server, until(lambda s: s.statuses[-1].fps > 5), pictures(60))
-    assert screen.pictures[-1].shape == (SIZE[1], SIZE[0], 3)
-    assert difference(screen.pictures[-1], pattern(0, *SIZE)) > 20, "not painted"
-    assert difference(screen.pictures[-1], screen.pictures[-5]) > 0.5, "stands still"
+    screen, notes = play(server, until(lambda s: s.statuses[-1].fps > 5), images(60))
+    assert screen.images[-1].shape == (SIZE[1], SIZE[0], 3)
+    assert difference(screen.images[-1], pattern(0, *SIZE)) > 20, "not stylized"
+    assert difference(screen.images[-1], screen.images[-5]) > 0.5, "stands still"
     status = screen.statuses[-1]
     assert status.height == SIZE[1]
     assert 0 < status.latency < 5
@@ -154,53 +154,53 @@ def test_it_paints_tells_how_it_goes_and_quits(server: MjpegCamera) -> None:
 
 
 def test_strength_nothing_is_the_original_and_mirror_turns_it(server: MjpegCamera) -> None:
-    screen, _ = play(server, keys(*["down"] * 10), pictures(4), keys("m"), pictures(4))
-    plain, mirrored = screen.pictures[-5], screen.pictures[-1]
+    screen, _ = play(server, keys(*["down"] * 10), images(4), keys("m"), images(4))
+    plain, mirrored = screen.images[-5], screen.images[-1]
     assert difference(plain[:20, :20], pattern(0, *SIZE)[:20, :20]) < 4
     assert difference(mirrored[:20, -20:], pattern(0, *SIZE)[:20, :20][:, ::-1]) < 4
 
 
 def test_split_shows_the_original_left_of_the_line(server: MjpegCamera) -> None:
-    screen, _ = play(server, keys("o"), pictures(4))
+    screen, _ = play(server, keys("o"), images(4))
     corner = np.s_[:20, :20]
-    assert difference(screen.pictures[-1][corner], pattern(0, *SIZE)[corner]) < 4
+    assert difference(screen.images[-1][corner], pattern(0, *SIZE)[corner]) < 4
     corner = np.s_[:20, -20:]
-    assert difference(screen.pictures[-1][corner], pattern(0, *SIZE)[corner]) > 20
+    assert difference(screen.images[-1][corner], pattern(0, *SIZE)[corner]) > 20
 
 
 def test_own_colours_are_kept(server: MjpegCamera) -> None:
-    def chroma(picture: Pixels) -> Pixels:
-        return np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2YCrCb)[:20, 30:50, 1:], np.uint8)
+    def chroma(image: Pixels) -> Pixels:
+        return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2YCrCb)[:20, 30:50, 1:], np.uint8)
 
-    screen, _ = play(server, pictures(2), keys("c"), pictures(4))
+    screen, _ = play(server, images(2), keys("c"), images(4))
     own = chroma(pattern(0, *SIZE))
     # What is too bright or too dark to have that colour loses some of it.
-    assert difference(chroma(screen.pictures[-1]), own) < 0.5 * difference(chroma(screen.pictures[0]), own)
+    assert difference(chroma(screen.images[-1]), own) < 0.5 * difference(chroma(screen.images[0]), own)
 
 
 def test_frozen_it_stands_still_follows_the_keys_and_goes_on(server: MjpegCamera) -> None:
     shown: list[Pixels] = []
-    keep: Step = lambda s: shown.append(s.pictures[-1]) or True  # noqa: E731
+    keep: Step = lambda s: shown.append(s.images[-1]) or True  # noqa: E731
     play(
         server,
-        keys("space"), until(lambda s: s.controls.frozen), pictures(3), keep, pictures(3), keep,
-        keys("c"), until(lambda s: difference(s.pictures[-1], shown[0]) > 1), pictures(3), keep, pictures(3), keep,
-        keys("space"), until(lambda s: difference(s.pictures[-1], shown[3]) > 0.1),
+        keys("space"), until(lambda s: s.controls.frozen), images(3), keep, images(3), keep,
+        keys("c"), until(lambda s: difference(s.images[-1], shown[0]) > 1), images(3), keep, images(3), keep,
+        keys("space"), until(lambda s: difference(s.images[-1], shown[3]) > 0.1),
     )  # fmt: skip
     assert np.array_equal(shown[0], shown[1])
     assert np.array_equal(shown[2], shown[3])
 
 
-def test_the_next_style_is_another_picture_and_so_is_the_mix(server: MjpegCamera) -> None:
+def test_the_next_style_is_another_image_and_so_is_the_mix(server: MjpegCamera) -> None:
     shown: list[Pixels] = []
-    keep: Step = lambda s: shown.append(s.pictures[-1]) or True  # noqa: E731
+    keep: Step = lambda s: shown.append(s.images[-1]) or True  # noqa: E731
     frozen = until(lambda s: s.controls.frozen)
     play(
         server,
-        keys("space"), frozen, pictures(2), keep,
-        keys("p"), until(lambda s: difference(s.pictures[-1], shown[0]) > 3), pictures(2), keep,
-        # Keys are taken one by one: some pictures are nearer to the second style than the last one.
-        keys(*["right"] * 5), until(lambda s: difference(s.pictures[-1], (shown[0].astype(float) + shown[1]) / 2) < 2), keep,
+        keys("space"), frozen, images(2), keep,
+        keys("p"), until(lambda s: difference(s.images[-1], shown[0]) > 3), images(2), keep,
+        # Keys are taken one by one: some images are nearer to the second style than the last one.
+        keys(*["right"] * 5), until(lambda s: difference(s.images[-1], (shown[0].astype(float) + shown[1]) / 2) < 2), keep,
     )  # fmt: skip
     tiny, slow, mix = shown
     assert difference(mix, tiny) > 1.5
@@ -209,14 +209,14 @@ def test_the_next_style_is_another_picture_and_so_is_the_mix(server: MjpegCamera
 
 def test_a_style_that_cannot_be_had_is_told_and_the_last_one_stays(server: MjpegCamera) -> None:
     controls = Controls(("tiny", "gone"))
-    screen, _ = play(server, keys("n"), until(lambda s: "gone" in s.statuses[-1].message), pictures(5), controls=controls)
+    screen, _ = play(server, keys("n"), until(lambda s: "gone" in s.statuses[-1].message), images(5), controls=controls)
     assert "cannot be used" in screen.statuses[-1].message
-    assert difference(screen.pictures[-1], screen.pictures[-4]) > 0.1, "stands still"
+    assert difference(screen.images[-1], screen.images[-4]) > 0.1, "stands still"
 
 
 def test_a_first_style_that_cannot_be_had_is_an_error(server: MjpegCamera) -> None:
     with pytest.raises(StyleError, match="unknown style"):
-        play(server, pictures(1), controls=Controls(("gone",)))
+        play(server, images(1), controls=Controls(("gone",)))
 
 
 def test_settings_of_sliders_act(server: MjpegCamera) -> None:
@@ -228,7 +228,7 @@ def test_settings_of_sliders_act(server: MjpegCamera) -> None:
     assert screen.controls.describe() == "tiny, strength 25%"
 
 
-def test_a_lost_camera_is_told_over_the_last_picture_and_comes_back(server: MjpegCamera, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lost_camera_is_told_over_the_last_image_and_comes_back(server: MjpegCamera, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(camera_module, "SILENT_SECONDS", 0.5)
 
     def stall(screen: Screen) -> bool:
@@ -241,17 +241,17 @@ def test_a_lost_camera_is_told_over_the_last_picture_and_comes_back(server: Mjpe
 
     monkeypatch.setattr(live, "LAP_SECONDS", 0.1)
     screen, notes = play(
-        server, pictures(3), stall, until(lambda s: "trying again" in s.statuses[-1].message), pictures(2), go_on,
-        until(lambda s: not s.statuses[-1].message), pictures(30),
+        server, images(3), stall, until(lambda s: "trying again" in s.statuses[-1].message), images(2), go_on,
+        until(lambda s: not s.statuses[-1].message), images(30),
     )  # fmt: skip
-    assert difference(screen.pictures[-1], screen.pictures[-4]) > 0.1
-    told = [note for note in notes.notes if "trying again" in note or "gives pictures" in note]
-    assert told[-1] == "the camera gives pictures"
+    assert difference(screen.images[-1], screen.images[-4]) > 0.1
+    told = [note for note in notes.notes if "trying again" in note or "gives images" in note]
+    assert told[-1] == "the camera gives images"
     assert "trying again" in told[0]
 
 
 def test_a_camera_that_never_was_is_an_error_and_closes_the_screen() -> None:
-    screen = Screen(pictures(1))
+    screen = Screen(images(1))
     with pytest.raises(InputError):
         run(OpenCvCamera(resolve_camera("http://127.0.0.1:9/", allow_network=True)), screen, STYLES, OPTIONS, Notes())
     assert screen.closed
@@ -283,14 +283,14 @@ def test_a_driver_that_hangs_is_told_and_tried_again_beside(monkeypatch: pytest.
     monkeypatch.setattr(live.feed, "HUNG_SECONDS", 1.0)
     camera = HangingCamera()
     screen = Screen(
-        until(lambda s: "no picture" in s.statuses[-1].message), pictures(20), until(lambda s: not s.statuses[-1].message)
+        until(lambda s: "no image" in s.statuses[-1].message), images(20), until(lambda s: not s.statuses[-1].message)
     )
     run(camera, screen, STYLES, OPTIONS, Notes())
     assert camera.readers == 2
 
 
 def test_the_wished_rate_is_held(server: MjpegCamera) -> None:
-    _, notes = play(server, until(lambda s: len(s.pictures) > 40), options=replace(OPTIONS, fps=10.0))
+    _, notes = play(server, until(lambda s: len(s.images) > 40), options=replace(OPTIONS, fps=10.0))
     assert notes.figures is not None
     # 40 a second come; a slow machine may show fewer than 10.
     assert notes.figures.shown < 0.5 * notes.figures.captured
@@ -300,7 +300,7 @@ def test_ctrl_c_ends_it(server: MjpegCamera) -> None:
     screen, notes = Screen(lambda s: False), Notes()
 
     def check() -> None:
-        if len(screen.pictures) > 5:
+        if len(screen.images) > 5:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -309,39 +309,39 @@ def test_ctrl_c_ends_it(server: MjpegCamera) -> None:
     assert notes.figures is not None
 
 
-def test_snapshots_are_png_of_the_picture_and_never_the_same_file(server: MjpegCamera, tmp_path: Path) -> None:
+def test_snapshots_are_png_of_the_image_and_never_the_same_file(server: MjpegCamera, tmp_path: Path) -> None:
     options = replace(OPTIONS, folder=tmp_path)
     found = until(lambda s: len(list(tmp_path.glob("vidstyle-*.png"))) == 2)
     screen, notes = play(server, keys("s", "s"), found, options=options)  # within the same second
     for path in tmp_path.iterdir():
         saved = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
-        assert any(np.array_equal(saved, picture) for picture in screen.pictures)
+        assert any(np.array_equal(saved, image) for image in screen.images)
     assert sum(note.startswith("saved ") for note in notes.notes) == 2
 
 
 def test_a_snapshot_that_cannot_be_written_is_told(server: MjpegCamera, tmp_path: Path) -> None:
     options = replace(OPTIONS, folder=tmp_path / "gone")
-    screen, _ = play(server, keys("s"), until(lambda s: "no snapshot" in s.statuses[-1].message), pictures(3), options=options)
+    screen, _ = play(server, keys("s"), until(lambda s: "no snapshot" in s.statuses[-1].message), images(3), options=options)
     assert "found none" in next(s.message for s in screen.statuses if s.message)
 
 
 def test_the_virtual_camera_gets_what_is_shown(server: MjpegCamera, driver: list[FakeCamera]) -> None:
-    screen, notes = play(server, pictures(5), options=replace(OPTIONS, virtual_camera=True))
+    screen, notes = play(server, images(5), options=replace(OPTIONS, virtual_camera=True))
     (camera,) = driver
     assert camera.closed
     assert len(camera.sent) >= 4
-    assert all(any(np.array_equal(sent, shown) for shown in screen.pictures) for sent in camera.sent)
+    assert all(any(np.array_equal(sent, shown) for shown in screen.images) for sent in camera.sent)
     assert "virtual camera: /dev/video42" in notes.notes
 
 
 def test_a_virtual_camera_without_driver_is_an_error(server: MjpegCamera, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyvirtualcam", None)
     with pytest.raises(MissingExtraError):
-        play(server, pictures(5), options=replace(OPTIONS, virtual_camera=True))
+        play(server, images(5), options=replace(OPTIONS, virtual_camera=True))
 
 
 class Tap:
-    """A camera that gives pictures of one colour while it is `active`."""
+    """A camera that gives images of one colour while it is `active`."""
 
     def __init__(self, level: int, active: bool) -> None:
         self._level, self.active = level, active
@@ -389,7 +389,7 @@ class LightSwitch:
         self.scene = cv2.GaussianBlur(np.random.default_rng(1).integers(0, 256, (96, 128, 3), np.uint8), (0, 0), 3)
         self.light = 1.0
 
-    def picture(self) -> Pixels:
+    def image(self) -> Pixels:
         return np.asarray(cv2.convertScaleAbs(self.scene, alpha=self.light), np.uint8)
 
 
@@ -405,7 +405,7 @@ def test_statistics_neither_pulse_nor_drift(monkeypatch: pytest.MonkeyPatch) -> 
             shown = []
             for _ in range(round(seconds * 4)):
                 clock[0] += 0.25
-                shown.append(painter.paint(scene.picture(), [("mosaic", 1.0)], 96)[0])
+                shown.append(painter.paint(scene.image(), [("mosaic", 1.0)], 96)[0])
                 aside.submit(lambda: None).result()  # whatever is made ready aside is ready now
             return shown
 
@@ -415,7 +415,7 @@ def test_statistics_neither_pulse_nor_drift(monkeypatch: pytest.MonkeyPatch) -> 
         followed = paint_for(120)
     steps = [difference(a, b) for a, b in itertools.pairwise(followed)]
     assert max(steps) < 1.5, "it pulses"
-    settled = painter._load("mosaic").for_shot([scene.picture()]).stylize([scene.picture()])[0]
+    settled = painter._load("mosaic").for_shot([scene.image()]).stylize([scene.image()])[0]
     assert difference(followed[-1], settled) < 0.5 * difference(followed[0], settled), "it does not follow"
 
 
@@ -454,14 +454,14 @@ def test_an_error_of_the_stage_is_raised_where_it_is_taken() -> None:
 
 def test_figures_of_a_stretch(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [100.0]
-    monkeypatch.setattr(live.meter.time, "monotonic", lambda: clock[0])
-    meter = Meter()
+    monkeypatch.setattr(live.metric.time, "monotonic", lambda: clock[0])
+    metric = Meter()
     for i in range(100):
         clock[0] += 0.04 if i != 50 else 0.2
-        meter.shown(clock[0] - (0.05 if i % 50 else 0.3), number=i + 1 if i < 90 else i + 4)
-    figures = meter.lap(110)
+        metric.shown(clock[0] - (0.05 if i % 50 else 0.3), number=i + 1 if i < 90 else i + 4)
+    figures = metric.lap(110)
     assert (figures.captured, figures.shown, figures.missed) == (110, 100, 3)
     assert figures.fps == pytest.approx(100 / 4.16)
     assert (figures.latency_median, figures.latency_p99) == pytest.approx((0.05, 0.3))
     assert figures.longest_gap == pytest.approx(0.2)
-    assert meter.lap(110).shown == 0
+    assert metric.lap(110).shown == 0

@@ -10,11 +10,11 @@ FPS = 30.0
 
 
 def paint_for(pace: Pace, seconds: float, cost: float) -> list[int]:
-    """Heights in the course of `seconds` on a machine that takes `cost` seconds for a picture 360 high."""
+    """Heights in the course of `seconds` on a machine that takes `cost` seconds for an image 360 high."""
     heights, clock = [], 0.0
     while clock < seconds:
         took = cost * (pace.height / 360) ** 2
-        pace.painted(took)
+        pace.stylized(took)
         clock += max(took, 1 / pace.fps)
         heights.append(pace.height)
     return heights
@@ -62,7 +62,7 @@ def test_a_wished_height_holds_whatever_it_costs() -> None:
     assert paint_for(pace, 10.0, cost=0.1)[-1] < 540
 
 
-def test_never_above_the_picture() -> None:
+def test_never_above_the_image() -> None:
     assert Pace(200, FPS).height == 200
     assert set(paint_for(Pace(200, FPS), 20.0, cost=0.001)) == {200}
     pace = Pace(200, FPS)

@@ -25,10 +25,10 @@ class FakeCamera:
         self.size, self.fps, self.sent, self.closed = (width, height), fps, list[Pixels](), False
         self.made.append(self)
 
-    def send(self, picture: Pixels) -> None:
-        assert picture.shape == (self.size[1], self.size[0], 3)
-        assert picture.flags.c_contiguous
-        self.sent.append(picture)
+    def send(self, image: Pixels) -> None:
+        assert image.shape == (self.size[1], self.size[0], 3)
+        assert image.flags.c_contiguous
+        self.sent.append(image)
 
     def close(self) -> None:
         self.closed = True
@@ -43,13 +43,13 @@ def driver(monkeypatch: pytest.MonkeyPatch) -> list[FakeCamera]:
     return FakeCamera.made
 
 
-def test_pictures_arrive_as_they_are_and_others_scaled(driver: list[FakeCamera]) -> None:
+def test_images_arrive_as_they_are_and_others_scaled(driver: list[FakeCamera]) -> None:
     camera = VirtualCamera(64, 48, 30.0)
-    picture = np.arange(64 * 48 * 3, dtype=np.uint32).astype(np.uint8).reshape(48, 64, 3)
-    camera.send(picture)
+    image = np.arange(64 * 48 * 3, dtype=np.uint32).astype(np.uint8).reshape(48, 64, 3)
+    camera.send(image)
     camera.send(np.zeros((96, 128, 3), np.uint8))
     camera.close()
-    assert np.array_equal(driver[0].sent[0], picture)
+    assert np.array_equal(driver[0].sent[0], image)
     assert len(driver[0].sent) == 2
     assert driver[0].closed
 
@@ -57,11 +57,11 @@ def test_pictures_arrive_as_they_are_and_others_scaled(driver: list[FakeCamera])
 def test_a_driver_that_goes_away_is_told_in_a_sentence(driver: list[FakeCamera], monkeypatch: pytest.MonkeyPatch) -> None:
     camera = VirtualCamera(64, 48, 30.0)
 
-    def gone(self: FakeCamera, picture: Pixels) -> None:
+    def gone(self: FakeCamera, image: Pixels) -> None:
         raise RuntimeError("no such device")
 
     monkeypatch.setattr(FakeCamera, "send", gone)
-    with pytest.raises(DeviceError, match="/dev/video42 takes no more pictures"):
+    with pytest.raises(DeviceError, match="/dev/video42 takes no more images"):
         camera.send(np.zeros((48, 64, 3), np.uint8))
 
 

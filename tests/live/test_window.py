@@ -117,7 +117,7 @@ class Window:
     def mouse(self, *args: str) -> None:
         self._xdotool(*args)
 
-    def picture(self, window: str | None = None) -> Pixels:
+    def image(self, window: str | None = None) -> Pixels:
         """What the window (or "root") shows."""
         path = self._folder / "screenshot.png"
         subprocess.run(["import", "-silent", "-window", window or self.id, str(path)], env=self._env, check=True, timeout=20)
@@ -157,25 +157,25 @@ ORIGINAL = pattern(0, *SIZE)
 
 @needs_screen
 def test_the_window_shows_a_moving_painting_of_the_cameras_size(window: Window) -> None:
-    first = window.picture()
+    first = window.image()
     assert first.shape == (SIZE[1], SIZE[0], 3)
     assert difference(first[CORNER], ORIGINAL[CORNER]) > 15
-    window.until(lambda: difference(window.picture(), first) > 1, "movement")
+    window.until(lambda: difference(window.image(), first) > 1, "movement")
     assert window.quit() == 0
     assert [t["event"] for t in window.told[-2:]] == ["total", "exit"]
 
 
 @needs_screen
 def test_keys_act_in_the_window(window: Window) -> None:
-    painted = window.picture()
+    stylized = window.image()
     window.keys("h")
-    window.until(lambda: difference(window.picture()[20:160, 60:260], painted[20:160, 60:260]) > 25, "the help")
+    window.until(lambda: difference(window.image()[20:160, 60:260], stylized[20:160, 60:260]) > 25, "the help")
     window.keys("h", *["Down"] * 10)
-    window.until(lambda: difference(window.picture()[CORNER], ORIGINAL[CORNER]) < 5, "the original at strength 0")
+    window.until(lambda: difference(window.image()[CORNER], ORIGINAL[CORNER]) < 5, "the original at strength 0")
     window.keys("m")
-    window.until(lambda: difference(window.picture()[CORNER], ORIGINAL[:, ::-1][CORNER]) < 5, "the mirror")
+    window.until(lambda: difference(window.image()[CORNER], ORIGINAL[:, ::-1][CORNER]) < 5, "the mirror")
     window.keys("m", *["Up"] * 10)
-    window.until(lambda: difference(window.picture()[CORNER], painted[CORNER]) < 8, "the painting again")
+    window.until(lambda: difference(window.image()[CORNER], stylized[CORNER]) < 8, "the painting again")
     window.keys("Home", "Insert", "Prior", "Menu", "F1", "Shift_L")
     window.wait_for("progress", style="tiny")
     first, second = sorted(all_styles())[:2]
@@ -207,7 +207,7 @@ def test_it_begins_as_the_command_line_says(display: str, server: MjpegCamera, t
         "--preserve-color",
     )
     with closing(Window(display, tmp_path, server.url, *begun)) as window:
-        window.until(lambda: difference(window.picture()[CORNER], ORIGINAL[CORNER]) < 5, "the original at strength 0")
+        window.until(lambda: difference(window.image()[CORNER], ORIGINAL[CORNER]) < 5, "the original at strength 0")
         window.wait_for("progress", style="tiny:0.5,udnie:0.5, strength 0%, own colours")
         assert window.quit() == 0
 
@@ -220,21 +220,21 @@ def test_live_has_no_timeline(capfd: pytest.CaptureFixture[str]) -> None:
 @needs_screen
 def test_the_split_line_is_dragged_with_the_mouse(window: Window) -> None:
     window.keys("o")
-    window.until(lambda: difference(window.picture()[CORNER], ORIGINAL[CORNER]) < 5, "the original on the left")
-    assert difference(window.picture()[OTHER_CORNER], ORIGINAL[OTHER_CORNER]) > 15
+    window.until(lambda: difference(window.image()[CORNER], ORIGINAL[CORNER]) < 5, "the original on the left")
+    assert difference(window.image()[OTHER_CORNER], ORIGINAL[OTHER_CORNER]) > 15
     window.mouse("mousemove", "--window", window.id, "160", "90", "mousedown", "1")
     window.mouse("mousemove", "--window", window.id, "240", "90")
     window.mouse("mousemove", "--window", window.id, "318", "90", "mouseup", "1")
-    window.until(lambda: difference(window.picture()[OTHER_CORNER], ORIGINAL[OTHER_CORNER]) < 8, "the original on the right")
+    window.until(lambda: difference(window.image()[OTHER_CORNER], ORIGINAL[OTHER_CORNER]) < 8, "the original on the right")
     assert window.quit() == 0
 
 
 @needs_screen
 def test_full_screen_and_back(window: Window) -> None:
     window.keys("f")
-    window.until(lambda: window.picture().shape[1] == 800, "full screen")
+    window.until(lambda: window.image().shape[1] == 800, "full screen")
     window.keys("f")
-    window.until(lambda: window.picture().shape[1] < 800, "a window again")
+    window.until(lambda: window.image().shape[1] < 800, "a window again")
     assert window.quit() == 0
 
 
@@ -269,7 +269,7 @@ def test_a_recording_ends_properly(window: Window, ending: str) -> None:
     else:
         how, code = ends[ending]
         assert window.quit(how) == code
-    assert "without sound" in window.note("recorded ")
+    assert "without audio" in window.note("recorded ")
     frames = frames_of(path)
     assert len(frames) > 20
     seconds = float(frames[-1].pts * frames[-1].time_base)
@@ -313,7 +313,7 @@ def test_a_window_without_leave_to_draw_is_one_sentence(server: MjpegCamera) -> 
         (["0", "--style", "mosiac"], 4, "did you mean mosaic"),
         (["0", "--size", "big"], 2, "such as 1280x720"),
         (["0", "--folder", "gone"], 1, "found none: gone"),
-        (["0", "--record", "film.mp4"], 2, ".mkv"),
+        (["0", "--record", "video.mp4"], 2, ".mkv"),
         (["Nikon"], 1, "Nikon"),
     ],
 )

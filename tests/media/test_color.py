@@ -22,17 +22,17 @@ COLORS = [(200, 40, 40), (30, 180, 60), (40, 60, 220), (128, 128, 128), (250, 25
 
 
 class Identity:
-    """A net that leaves pictures as they are."""
+    """A net that leaves images as they are."""
 
-    lanes = 1
+    concurrency = 1
 
-    def stylize(self, pictures: Sequence[Pixels]) -> Pixels:
-        return np.stack(pictures)
+    def stylize(self, images: Sequence[Pixels]) -> Pixels:
+        return np.stack(images)
 
     def at(self, seconds: float) -> Identity:
         return self
 
-    def for_shot(self, pictures: Iterable[Pixels]) -> Identity:
+    def for_shot(self, images: Iterable[Pixels]) -> Identity:
         return self
 
     def describe(self) -> str:
@@ -116,7 +116,7 @@ def test_an_rgb_clip_keeps_its_colours(tmp_path: Path) -> None:
     from tests.support.helpers import write_clip
 
     clip = write_clip(tmp_path / "in.mkv", codec="ffv1", pix_fmt="bgr0", times=range(2),
-                      picture=lambda i, w, h: np.full((h, w, 3), (200, 40, 90), np.uint8))  # fmt: skip
+                      image=lambda i, w, h: np.full((h, w, 3), (200, 40, 90), np.uint8))  # fmt: skip
     convert(str(clip), tmp_path / "out.mp4", Identity(), LOSSLESS)
     frame = frames_of(tmp_path / "out.mp4")[0]
     assert frame.color_range == LIMITED

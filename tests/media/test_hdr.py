@@ -155,7 +155,7 @@ def yuv_of(frame: VideoFrame) -> list[float]:
     return found
 
 
-def picture(color: Triple | np.ndarray, size: tuple[int, int] = (64, 48)) -> Pixels:
+def image(color: Triple | np.ndarray, size: tuple[int, int] = (64, 48)) -> Pixels:
     return np.full((size[1], size[0], 3), np.round(color), np.uint8)
 
 
@@ -199,7 +199,7 @@ def test_black_is_black_and_the_peak_is_white(transfer: int) -> None:
 
 @BOTH
 def test_reference_white_is_nearly_white(transfer: int) -> None:
-    """203 cd/m2 (BT.2408): as light as paper in an SDR picture, with room for highlights above."""
+    """203 cd/m2 (BT.2408): as light as paper in an SDR image, with room for highlights above."""
     assert 225 <= shown((203, 203, 203), transfer).min() <= 232
 
 
@@ -265,28 +265,28 @@ def test_round_trip(transfer: int, light: Triple) -> None:
 
 
 @BOTH
-def test_painted_colours_are_as_by_hand(transfer: int) -> None:
+def test_stylized_colours_are_as_by_hand(transfer: int) -> None:
     for light in COLORS:
-        painted = np.round(sdr_of(light))
-        linear = (painted / 255) ** 2.4
+        stylized = np.round(sdr_of(light))
+        linear = (stylized / 255) ** 2.4
         level = np.interp(linear.max(), [tone(x) for x in np.arange(0, 1000.5, 0.25)], np.arange(0, 1000.5, 0.25))
         expected = to_yuv(signal_of(linear / linear.max() * level, transfer))
-        assert np.abs(np.subtract(yuv_of(tone_map(transfer).to_hdr(picture(painted), "yuv420p10le")), expected)).max() <= 2, light
+        assert np.abs(np.subtract(yuv_of(tone_map(transfer).to_hdr(image(stylized), "yuv420p10le")), expected)).max() <= 2, light
 
 
 @BOTH
-def test_painted_black_and_white(transfer: int) -> None:
-    assert yuv_of(tone_map(transfer).to_hdr(picture((0, 0, 0)), "yuv420p10le")) == [64, 512, 512]
+def test_stylized_black_and_white(transfer: int) -> None:
+    assert yuv_of(tone_map(transfer).to_hdr(image((0, 0, 0)), "yuv420p10le")) == [64, 512, 512]
     white = round(64 + 876 * (pq_signal(1000) if transfer == PQ else 1))
     assert (
-        np.abs(np.subtract(yuv_of(tone_map(transfer).to_hdr(picture((255, 255, 255)), "yuv420p10le")), [white, 512, 512])).max()
+        np.abs(np.subtract(yuv_of(tone_map(transfer).to_hdr(image((255, 255, 255)), "yuv420p10le")), [white, 512, 512])).max()
         <= 1
     )
 
 
 @pytest.mark.parametrize("color", [(0, 0, 255), (255, 0, 255)])
-def test_a_painted_colour_too_bright_for_hlg_keeps_its_hue(color: tuple[int, int, int]) -> None:
-    light = light_of(to_signal(yuv_of(tone_map(HLG).to_hdr(picture(color), "yuv444p10le"))), HLG)
+def test_a_stylized_colour_too_bright_for_hlg_keeps_its_hue(color: tuple[int, int, int]) -> None:
+    light = light_of(to_signal(yuv_of(tone_map(HLG).to_hdr(image(color), "yuv444p10le"))), HLG)
     assert 600 <= light.max() <= 900
     assert np.abs(light / light.max() - np.array(color) / 255).max() <= 0.015
 
@@ -303,7 +303,7 @@ def test_a_gradient_has_all_its_steps(transfer: int) -> None:
 @BOTH
 @pytest.mark.parametrize("pix_fmt", ["yuv420p10le", "yuv422p10le", "yuv444p10le", "p010le"])
 def test_what_goes_back_is_tagged_as_the_source(transfer: int, pix_fmt: str) -> None:
-    frame = tone_map(transfer).to_hdr(picture((120, 80, 40)), pix_fmt)
+    frame = tone_map(transfer).to_hdr(image((120, 80, 40)), pix_fmt)
     assert (frame.format.name, frame.width, frame.height) == (pix_fmt, 64, 48)
     assert (frame.colorspace, frame.color_range, frame.color_primaries, frame.color_trc) == (BT2020, LIMITED, BT2020, transfer)
 
@@ -321,7 +321,7 @@ def test_size_and_format_may_change_at_any_time() -> None:
 
 
 def test_every_pixel_is_looked_up_on_its_own() -> None:
-    """A picture of many colours, whose width fits no vector register."""
+    """An image of many colours, whose width fits no vector register."""
     pixels = np.random.default_rng(0).integers(60, 200, (23, 37, 3), np.uint8)
     own = ToneMap(tags(PQ))
     back = own.to_sdr(own.to_hdr(pixels, "yuv444p12le"))
@@ -405,7 +405,7 @@ def test_peak_of_a_file(tmp_path: Path) -> None:
 
 
 @BOTH
-def test_painted_greys_come_back(transfer: int) -> None:
+def test_stylized_greys_come_back(transfer: int) -> None:
     """Nothing on the way is coarser than 8 bits."""
     ramp = np.ascontiguousarray(np.broadcast_to(np.arange(256, dtype=np.uint8)[None, :, None], (8, 256, 3)))
     assert np.abs(tone_map(transfer).to_sdr(tone_map(transfer).to_hdr(ramp, "yuv420p10le")).astype(int) - ramp).max() <= 1

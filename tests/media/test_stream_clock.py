@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.helpers import paint, sound_of, times_of, write_clip
+from tests.support.helpers import audio_of, paint, times_of, write_clip
 from vidstyle.core.options import Trim
 from vidstyle.sources.video import VideoSource
 
@@ -22,8 +22,8 @@ def joined(folder: Path, *parts: Path) -> Path:
 @pytest.fixture
 def parts(tmp_path: Path) -> list[Path]:
     return [
-        write_clip(tmp_path / "a.ts", times=range(48), sound=["eng"], options={"g": "12"}),
-        write_clip(tmp_path / "b.ts", times=range(36), sound=["eng"]),
+        write_clip(tmp_path / "a.ts", times=range(48), audio=["eng"], options={"g": "12"}),
+        write_clip(tmp_path / "b.ts", times=range(36), audio=["eng"]),
     ]
 
 
@@ -35,26 +35,26 @@ def test_joined_recordings_go_on_where_the_one_before_ended(tmp_path: Path, part
     steps = [b - a for a, b in pairwise(times)]
     assert len(times) == 48 + 36 + 48
     assert min(steps) > 0
-    assert max(steps) < Fraction(1, 4), "no gap longer than the overhang of a sound track"
+    assert max(steps) < Fraction(1, 4), "no gap longer than the overhang of an audio track"
 
 
-def test_sound_stays_in_step_over_a_join(tmp_path: Path, parts: list[Path]) -> None:
-    """The distance between the beginnings of picture and sound, in the second part as in the recording alone."""
+def test_audio_stays_in_step_over_a_join(tmp_path: Path, parts: list[Path]) -> None:
+    """The distance between the beginnings of image and audio, in the second part as in the recording alone."""
     paint(joined(tmp_path, *parts))
     paint(parts[1])
 
     def distance(path: Path, frames_before: int, packets_before: int) -> Fraction:
-        return times_of(path)[frames_before] - sound_of(path)[0][packets_before][1]
+        return times_of(path)[frames_before] - audio_of(path)[0][packets_before][1]
 
-    before = len(sound_of(parts[0])[0])
+    before = len(audio_of(parts[0])[0])
     whole = distance(tmp_path / "joined.tiny.mkv", 48, before)
     alone = distance(tmp_path / "b.tiny.mkv", 0, 0)
     assert abs(whole - alone) <= Fraction(2, 1000)
 
 
-def test_all_sound_of_joined_recordings_is_there(tmp_path: Path, parts: list[Path]) -> None:
+def test_all_audio_of_joined_recordings_is_there(tmp_path: Path, parts: list[Path]) -> None:
     paint(joined(tmp_path, *parts))
-    assert len(sound_of(tmp_path / "joined.tiny.mkv")[0]) == sum(len(sound_of(part)[0]) for part in parts)
+    assert len(audio_of(tmp_path / "joined.tiny.mkv")[0]) == sum(len(audio_of(part)[0]) for part in parts)
 
 
 def test_a_part_over_a_join(tmp_path: Path, parts: list[Path]) -> None:

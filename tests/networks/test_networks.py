@@ -21,20 +21,20 @@ from vidstyle.stylizers import load_stylizer
 STYLE = {"compact": "tiny", "full": "slow"}
 
 
-def soft_picture(height: int, width: int, seed: int = 0) -> np.ndarray:
-    """A picture with gradients, edges and grain."""
+def soft_image(height: int, width: int, seed: int = 0) -> np.ndarray:
+    """An image with gradients, edges and grain."""
     y, x = np.mgrid[:height, :width]
     rng = np.random.default_rng(seed)
     base = np.stack([127 + 100 * np.sin(x / 9 + seed), 127 + 100 * np.cos(y / 7), 255.0 * ((x // 8 + y // 8) % 2)], -1)
     return np.clip(base + rng.normal(0, 8, base.shape), 0, 255).astype(np.uint8)
 
 
-def paint_in_torch(net: nn.Module, pictures: list[np.ndarray]) -> np.ndarray:
+def paint_in_torch(net: nn.Module, images: list[np.ndarray]) -> np.ndarray:
     """What the net should give, in the plainest way: mirror, run, crop, round."""
-    h, w = pictures[0].shape[:2]
+    h, w = images[0].shape[:2]
     bottom, right = -(h + 2 * MARGIN) % MULTIPLE, -(w + 2 * MARGIN) % MULTIPLE
     around = ((MARGIN, MARGIN + bottom), (MARGIN, MARGIN + right), (0, 0))
-    batch = np.stack([np.pad(p, around, mode="reflect") for p in pictures])
+    batch = np.stack([np.pad(p, around, mode="reflect") for p in images])
     with torch.no_grad():
         y = net(torch.from_numpy(batch).permute(0, 3, 1, 2).float() / 255)
     y = (y * 255 + 0.5).clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
@@ -44,24 +44,24 @@ def paint_in_torch(net: nn.Module, pictures: list[np.ndarray]) -> np.ndarray:
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize(("height", "width", "count"), [(48, 64, 1), (64, 48, 3), (61, 83, 2), (32, 32, 5)])
 def test_onnx_paints_what_torch_paints(styles: Path, architecture: str, height: int, width: int, count: int) -> None:
-    pictures = [soft_picture(height, width, seed) for seed in range(count)]
+    images = [soft_image(height, width, seed) for seed in range(count)]
     net, _ = load_net(styles / f"{STYLE[architecture]}.onnx")
-    expected = paint_in_torch(net.eval(), pictures).astype(int)
-    got = load_stylizer(StyleOptions(STYLE[architecture], device="cpu")).stylize(pictures)
+    expected = paint_in_torch(net.eval(), images).astype(int)
+    got = load_stylizer(StyleOptions(STYLE[architecture], device="cpu")).stylize(images)
     assert got.dtype == np.uint8
     assert got.shape == (count, height, width, 3)
-    assert got.std() > 10, "a flat picture proves nothing"
+    assert got.std() > 10, "a flat image proves nothing"
     assert np.abs(got - expected).max() <= 1
 
 
 @pytest.mark.parametrize("backend", ["onnx", "torch"])
 @pytest.mark.parametrize(("height", "width"), [(5, 7), (1, 1), (16, 3), (17, 33), (100, 9)])
 def test_any_size_works(backend: str, height: int, width: int) -> None:
-    picture = soft_picture(height, width)
-    painted = load_stylizer(StyleOptions("tiny", device="cpu", backend=backend)).stylize([picture, picture])
-    assert painted.shape == (2, height, width, 3)
-    assert painted.dtype == np.uint8
-    assert (painted[0] == painted[1]).all()
+    image = soft_image(height, width)
+    stylized = load_stylizer(StyleOptions("tiny", device="cpu", backend=backend)).stylize([image, image])
+    assert stylized.shape == (2, height, width, 3)
+    assert stylized.dtype == np.uint8
+    assert (stylized[0] == stylized[1]).all()
 
 
 def test_the_backends_agree_on_a_clip(clip: Path) -> None:
@@ -70,11 +70,11 @@ def test_the_backends_agree_on_a_clip(clip: Path) -> None:
     assert np.abs(first.astype(int) - second).max() <= 1
 
 
-def test_a_picture_is_painted_alike_alone_and_in_a_batch() -> None:
+def test_a_image_is_stylized_alike_alone_and_in_a_batch() -> None:
     stylizer = load_stylizer(StyleOptions("tiny", device="cpu"))
-    pictures = [soft_picture(40, 56, seed) for seed in range(4)]
-    alone = np.concatenate([stylizer.stylize([p]) for p in pictures])
-    assert np.abs(stylizer.stylize(pictures).astype(int) - alone).max() <= 1
+    images = [soft_image(40, 56, seed) for seed in range(4)]
+    alone = np.concatenate([stylizer.stylize([p]) for p in images])
+    assert np.abs(stylizer.stylize(images).astype(int) - alone).max() <= 1
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -118,7 +118,7 @@ def test_only_cheap_operators_are_left_at_run_time(styles: Path, tmp_path: Path,
 
 
 def multiply_adds(net: nn.Module, size: int = 64) -> float:
-    """Per pixel of the picture, counted at the convolutions."""
+    """Per pixel of the image, counted at the convolutions."""
     total = 0
 
     def count(module: nn.Module, inputs: object, output: torch.Tensor) -> None:
@@ -145,5 +145,5 @@ def test_the_file_says_what_it_takes(styles: Path, architecture: str) -> None:
     session = ort.InferenceSession(styles / f"{STYLE[architecture]}.onnx", providers=["CPUExecutionProvider"])
     x, y = session.get_inputs()[0], session.get_outputs()[0]
     assert x.type == y.type == "tensor(uint8)"
-    picture = np.stack([noise(0, 64, 32)])
-    assert session.run(None, {x.name: picture})[0].shape == (1, 32, 64, 3)
+    image = np.stack([noise(0, 64, 32)])
+    assert session.run(None, {x.name: image})[0].shape == (1, 32, 64, 3)

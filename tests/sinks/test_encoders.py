@@ -33,18 +33,18 @@ def name_of(row: Encoder) -> str:
     return f"{row.name} {row.formats[0]}"
 
 
-def painted(index: int, size: tuple[int, int] = SIZE) -> Pixels:
-    """Soft strokes that move, with a grain: much like a painted frame."""
+def stylized(index: int, size: tuple[int, int] = SIZE) -> Pixels:
+    """Soft strokes that move, with a grain: much like a stylized frame."""
     width, height = size
     rng = np.random.default_rng(7)
-    picture = np.zeros((height, width + 60, 3), np.uint8)
+    image = np.zeros((height, width + 60, 3), np.uint8)
     for _ in range(400):
         x, y = int(rng.integers(width + 60)), int(rng.integers(height))
         angle = rng.uniform(0, np.pi)
         end = (round(x + 18 * np.cos(angle)), round(y + 18 * np.sin(angle)))
-        cv2.line(picture, (x, y), end, [int(c) for c in rng.integers(0, 256, 3)], int(rng.integers(2, 7)), cv2.LINE_AA)
+        cv2.line(image, (x, y), end, [int(c) for c in rng.integers(0, 256, 3)], int(rng.integers(2, 7)), cv2.LINE_AA)
     grain = np.random.default_rng(index).normal(0, 3, (height, width, 3))
-    return np.clip(picture[:, 2 * index : 2 * index + width] + grain, 0, 255).astype(np.uint8)
+    return np.clip(image[:, 2 * index : 2 * index + width] + grain, 0, 255).astype(np.uint8)
 
 
 def opacity(size: tuple[int, int] = SIZE) -> np.ndarray:
@@ -55,7 +55,7 @@ def opacity(size: tuple[int, int] = SIZE) -> np.ndarray:
 
 
 def encode_frames(row: Encoder, encode: EncodeOptions, muxer: str, count: int = 5, alpha: bool = False) -> io.BytesIO:
-    """`count` painted frames in a file."""
+    """`count` stylized frames in a file."""
     pix_fmt, target, palette = pixel_format(row, encode, alpha), io.BytesIO(), GifPalette()
     with av.open(target, "w", format=muxer) as container:
         stream = container.add_stream(row.name, rate=25, options=encoder_options(row, encode))
@@ -64,7 +64,7 @@ def encode_frames(row: Encoder, encode: EncodeOptions, muxer: str, count: int = 
         if row.tag and muxer in ("mp4", "mov"):
             stream.codec_tag = row.tag
         for index in range(count):
-            pixels = np.dstack([painted(index), opacity()]) if alpha else painted(index)
+            pixels = np.dstack([stylized(index), opacity()]) if alpha else stylized(index)
             frame = av.VideoFrame.from_ndarray(pixels, "rgba" if alpha else "rgb24")
             frame.pts, frame.time_base = index, Fraction(1, 25)
             converted = palette.convert(frame) if pix_fmt == "pal8" else frame.reformat(format=pix_fmt)
@@ -106,10 +106,10 @@ def test_every_row_encodes_into_every_suffix_it_claims(row: Encoder, suffix: str
     assert [frame.pts * time_base for frame in frames] == [Fraction(n, 25) for n in range(5)]
     found = {"prores": pix_fmt.replace("444p10", "444p12"), "gif": "bgra"}.get(row.codec, pix_fmt)
     assert frames[0].format.name == found
-    picture = frames[-1].to_ndarray(format="rgba" if alpha else "rgb24")
+    image = frames[-1].to_ndarray(format="rgba" if alpha else "rgb24")
     if alpha:
-        assert np.abs(picture[..., 3].astype(int) - opacity())[:, np.r_[0:72, 88:160]].max() <= 4
-    error = np.abs(picture[:, 88:, :3].astype(int) - painted(4)[:, 88:]).mean()
+        assert np.abs(image[..., 3].astype(int) - opacity())[:, np.r_[0:72, 88:160]].max() <= 4
+    error = np.abs(image[:, 88:, :3].astype(int) - stylized(4)[:, 88:]).mean()
     assert error == 0 if row.codec == "ffv1" and pix_fmt.startswith("bgr") else error < 20
 
 
@@ -167,7 +167,7 @@ def test_a_higher_quality_makes_a_larger_file(row: Encoder) -> None:
         encode = EncodeOptions(codec=row.codec, quality=quality)
         sizes.append(len(encode_frames(row, encode, "matroska", alpha=alpha).getvalue()))
     assert sizes == sorted(sizes)
-    assert sizes[-1] > sizes[0] or row.codec == "prores", "both of 4444's profiles hold pictures this small at their best"
+    assert sizes[-1] > sizes[0] or row.codec == "prores", "both of 4444's profiles hold images this small at their best"
 
 
 @pytest.mark.parametrize("quality", [40, 60, 75, 90])
@@ -356,15 +356,15 @@ def test_subsampling(pix_fmt: str, step: tuple[int, int]) -> None:
 def test_a_palette_keeps_colours_and_time() -> None:
     palette = GifPalette()
     for index in range(3):
-        frame = av.VideoFrame.from_ndarray(painted(index), "rgb24")
+        frame = av.VideoFrame.from_ndarray(stylized(index), "rgb24")
         frame.pts, frame.time_base, frame.duration = 1001 * index, Fraction(1, 24000), 1001
         converted = palette.convert(frame)
         assert converted.format.name == "pal8"
         for each in (frame, converted):
             assert (each.pts, each.time_base, each.duration) == (1001 * index, Fraction(1, 24000), 1001)
         found = converted.to_ndarray(format="rgb24").astype(int)
-        assert np.abs(found - painted(index)).mean() < 12
-        assert np.abs(blocks(found) - blocks(painted(index))).mean() < 4
+        assert np.abs(found - stylized(index)).mean() < 12
+        assert np.abs(blocks(found) - blocks(stylized(index))).mean() < 4
 
 
 def blocks(pixels: np.ndarray) -> np.ndarray:
@@ -381,7 +381,7 @@ def test_few_colours_are_kept_exactly() -> None:
 
 @pytest.mark.parametrize(("alpha", "shown"), [(0, 0), (127, 0), (128, 255), (255, 255)])
 def test_a_palette_keeps_transparency(alpha: int, shown: int) -> None:
-    pixels = np.dstack([painted(0), np.full(SIZE[::-1], 255, np.uint8)])
+    pixels = np.dstack([stylized(0), np.full(SIZE[::-1], 255, np.uint8)])
     pixels[:40, :60, 3] = alpha
     found = GifPalette().convert(av.VideoFrame.from_ndarray(pixels, "rgba")).to_ndarray(format="rgba")
     assert (found[:40, :60, 3] == shown).all()

@@ -33,12 +33,12 @@ def seconds_of(stream: dict[str, Any], frame: dict[str, Any]) -> Fraction:
 
 @pytest.fixture(params=[".mp4", ".mov", ".mkv"])
 def pair(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, Path]:
-    """A clip with everything in it, and the painted one."""
+    """A clip with everything in it, and the stylized one."""
     rotation = 0 if request.param == ".mkv" else 90
     clip = write_clip(
         tmp_path / f"in{request.param}",
         times=[12 + n for n in (0, 1, 2, 5, 6, 11, 12, 13, 20, 22)],
-        sound=["eng", "fra"],
+        audio=["eng", "fra"],
         aspect=Fraction(4, 3),
         rotation=rotation,
     )
@@ -59,7 +59,7 @@ def test_ffprobe_sees_the_same_video(pair: tuple[Path, Path]) -> None:
     assert (new[0]["width"], new[0]["height"]) == (old[0]["width"], old[0]["height"])
 
 
-def test_ffprobe_sees_the_same_sound(pair: tuple[Path, Path]) -> None:
+def test_ffprobe_sees_the_same_audio(pair: tuple[Path, Path]) -> None:
     (old, _), (new, _) = (probe(path, "a") for path in pair)
     assert len(old) == len(new) == 2
     for before, after in zip(old, new, strict=True):

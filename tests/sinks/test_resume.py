@@ -1,4 +1,4 @@
-"""`--resume`: what was painted before a kill is not painted again, and the result is that of a run that nobody interrupted."""
+"""`--resume`: what was stylized before a kill is not stylized again, and the result is that of a run that nobody interrupted."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from tests.support.faults import (
     DISK,
     DONE,
     FAILED,
-    FILMS,
     SEGMENTS,
     STOPPED,
+    VIDEOS,
     Facts,
     Studio,
     assert_same,
@@ -31,12 +31,12 @@ from tests.support.faults import (
     facts_of,
     finish,
     hidden,
-    make_film,
+    make_video,
     run_limited,
     start,
     wait_until,
 )
-from tests.support.helpers import frames_of, listing, moving_bar, rgb_of, sound_of, times_of, write_clip
+from tests.support.helpers import audio_of, frames_of, listing, moving_bar, rgb_of, times_of, write_clip
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="needs signals as on Linux"),
@@ -45,31 +45,31 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def films(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Makes the clip of a film, once."""
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Makes the clip of a video, once."""
     made: dict[str, Path] = {}
 
     def make(name: str) -> Path:
         if name not in made:
-            made[name] = make_film(name, tmp_path_factory.mktemp(name))
+            made[name] = make_video(name, tmp_path_factory.mktemp(name))
         return made[name]
 
     return make
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(films: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Facts]:
-    """What becomes of a film that nobody interrupts, painted once for each set of options."""
+def uninterrupted(videos: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Facts]:
+    """What becomes of a video that nobody interrupts, stylized once for each set of options."""
     found: dict[tuple[Any, ...], Facts] = {}
 
     def paint(name: str, style: str = "slow", options: Sequence[str] = (), resume: bool = True) -> Facts:
         key = (name, style, *options, resume)
         if key not in found:
             folder = tmp_path_factory.mktemp("uninterrupted")
-            shutil.copy2(films(name), folder)
-            studio = Studio(folder, FILMS[name], style, options)
-            outcome = studio.run(resume=resume)
-            assert outcome.code == FILMS[name].code, outcome
+            shutil.copy2(videos(name), folder)
+            studio = Studio(folder, VIDEOS[name], style, options)
+            run_result = studio.run(resume=resume)
+            assert run_result.code == VIDEOS[name].code, run_result
             studio.assert_clean()
             found[key] = facts_of(studio.output)
         return found[key]
@@ -78,13 +78,13 @@ def uninterrupted(films: Callable[[str], Path], tmp_path_factory: pytest.TempPat
 
 
 @pytest.fixture
-def studio(request: pytest.FixtureRequest, tmp_path: Path, films: Callable[[str], Path]) -> Any:
-    """Makes a `Studio` for a film."""
+def studio(request: pytest.FixtureRequest, tmp_path: Path, videos: Callable[[str], Path]) -> Any:
+    """Makes a `Studio` for a video."""
     made: list[Studio] = []
 
     def make(name: str = "plain", **options: Any) -> Studio:
-        shutil.copy2(films(name), tmp_path)
-        made.append(Studio(tmp_path, FILMS[name], **options))
+        shutil.copy2(videos(name), tmp_path)
+        made.append(Studio(tmp_path, VIDEOS[name], **options))
         return made[-1]
 
     yield make
@@ -98,26 +98,26 @@ def studio(request: pytest.FixtureRequest, tmp_path: Path, films: Callable[[str]
 
 
 @pytest.mark.parametrize("name", ["plain", "steady"])
-def test_the_painting_is_that_of_a_run_without_resume(films: Any, tmp_path: Path, name: str) -> None:
-    shutil.copy2(films(name), tmp_path)
-    # So little is lost in encoding that a picture that begins a segment is as any other.
-    one = Studio(tmp_path, FILMS[name], "tiny", ["--crf", "1"])
+def test_the_painting_is_that_of_a_run_without_resume(videos: Any, tmp_path: Path, name: str) -> None:
+    shutil.copy2(videos(name), tmp_path)
+    # So little is lost in encoding that an image that begins a segment is as any other.
+    one = Studio(tmp_path, VIDEOS[name], "tiny", ["--crf", "1"])
     assert one.run().code == DONE
     one.assert_clean()
     resumable = one.output.rename(tmp_path / f"resumable{one.output.suffix}")
     assert one.run(resume=False).code == DONE
     assert decode(resumable).whole
     assert times_of(resumable) == times_of(one.output)
-    assert sound_of(resumable) == sound_of(one.output)
+    assert audio_of(resumable) == audio_of(one.output)
     difference = np.abs(rgb_of(resumable).astype(int) - rgb_of(one.output)).mean(axis=(1, 2, 3))
     assert difference.max() < 2
 
 
 @pytest.mark.parametrize("name", ["plain", "uneven", "mov"])
-def test_times_and_sound_are_those_of_the_input(uninterrupted: Callable[..., Facts], films: Any, name: str) -> None:
+def test_times_and_audio_are_those_of_the_input(uninterrupted: Callable[..., Facts], videos: Any, name: str) -> None:
     facts = uninterrupted(name)
-    assert [t for t, _ in facts.frames] == times_of(films(name))
-    assert facts.sound == sound_of(films(name))
+    assert [t for t, _ in facts.frames] == times_of(videos(name))
+    assert facts.audio == audio_of(videos(name))
 
 
 # --- after an interruption
@@ -133,13 +133,13 @@ def test_a_killed_run_goes_on(studio: Any, uninterrupted: Callable[..., Facts], 
     one.assert_clean()
 
 
-@pytest.mark.parametrize("name", [name for name in FILMS if name != "plain"])
+@pytest.mark.parametrize("name", [name for name in VIDEOS if name != "plain"])
 def test_a_killed_run_of_any_kind_goes_on(studio: Any, uninterrupted: Callable[..., Facts], name: str) -> None:
     one = studio(name)
     expected = uninterrupted(name)
     one.interrupt(2)
-    outcome = one.run()
-    assert outcome.code == FILMS[name].code, outcome  # damage in a segment painted before is damage all the same
+    run_result = one.run()
+    assert run_result.code == VIDEOS[name].code, run_result  # damage in a segment stylized before is damage all the same
     assert_same(one.output, expected)
     one.assert_clean()
 
@@ -154,7 +154,7 @@ def test_killed_over_and_over(studio: Any, uninterrupted: Callable[..., Facts], 
     one.assert_clean()
 
 
-def test_finished_segments_are_not_painted_again(studio: Any) -> None:
+def test_finished_segments_are_not_stylized_again(studio: Any) -> None:
     one = studio()
     one.interrupt(3)
     before = {p.name: (p.stat().st_mtime_ns, p.read_bytes()) for p in one.segments()}
@@ -210,10 +210,10 @@ def test_a_disk_that_is_full_when_segments_are_joined_loses_no_work(studio: Any,
     assert one.run().code == DONE
     limit = one.output.stat().st_size * 2 // 3  # enough for each segment, not for the whole
     one.output.unlink()
-    outcome = one.run("-q", file_size=limit)
-    assert outcome.code == DISK, outcome
-    assert outcome.stderr.startswith("error: ")
-    assert "Traceback" not in outcome.stderr
+    run_result = one.run("-q", file_size=limit)
+    assert run_result.code == DISK, run_result
+    assert run_result.stderr.startswith("error: ")
+    assert "Traceback" not in run_result.stderr
     assert not one.output.exists()
     assert len(one.segments()) == SEGMENTS
     assert one.run().code == DONE
@@ -223,7 +223,7 @@ def test_a_disk_that_is_full_when_segments_are_joined_loses_no_work(studio: Any,
 
 # --- when the work does not fit any more
 
-ANEW = re.compile(r"anew|from the (start|beginning)|(start|begin)\w* (over|again)|done again|painted again", re.I)
+ANEW = re.compile(r"anew|from the (start|beginning)|(start|begin)\w* (over|again)|done again|stylized again", re.I)
 
 
 def _touch(one: Studio) -> None:
@@ -247,34 +247,34 @@ def _shorter(one: Studio) -> None:
 
 
 @pytest.mark.parametrize("change", [_touch, _other_quality, _other_style, _stabilized, _shorter], ids=lambda c: c.__name__)
-def test_what_has_changed_is_painted_anew(
+def test_what_has_changed_is_stylized_anew(
     studio: Any, uninterrupted: Callable[..., Facts], change: Callable[[Studio], None]
 ) -> None:
     one = studio()
     one.interrupt(3)
     change(one)
-    outcome = one.run()
-    assert outcome.code == DONE, outcome
-    assert ANEW.search(outcome.stderr), outcome.stderr
+    run_result = one.run()
+    assert run_result.code == DONE, run_result
+    assert ANEW.search(run_result.stderr), run_result.stderr
     assert_same(one.output, uninterrupted("plain", one.style, one.options))
     one.assert_clean()
 
 
-def test_another_input_of_the_same_name_is_painted_anew(
-    studio: Any, uninterrupted: Callable[..., Facts], films: Callable[[str], Path]
+def test_another_input_of_the_same_name_is_stylized_anew(
+    studio: Any, uninterrupted: Callable[..., Facts], videos: Callable[[str], Path]
 ) -> None:
     one = studio("mkv")
     one.interrupt(2)
-    write_clip(one.clip, times=range(100), time_base=Fraction(1, 2), picture=moving_bar)
-    outcome = one.run()
-    assert outcome.code == DONE, outcome
-    assert ANEW.search(outcome.stderr), outcome.stderr
+    write_clip(one.clip, times=range(100), time_base=Fraction(1, 2), image=moving_bar)
+    run_result = one.run()
+    assert run_result.code == DONE, run_result
+    assert ANEW.search(run_result.stderr), run_result.stderr
     assert len(frames_of(one.output)) == 100
-    assert sound_of(one.output) == []
+    assert audio_of(one.output) == []
     one.assert_clean()
 
 
-def test_another_model_under_the_same_name_is_painted_anew(
+def test_another_model_under_the_same_name_is_stylized_anew(
     studio: Any, uninterrupted: Callable[..., Facts], styles: Path, tmp_path: Path
 ) -> None:
     model = tmp_path / "model.onnx"
@@ -282,9 +282,9 @@ def test_another_model_under_the_same_name_is_painted_anew(
     shutil.copy(styles / "slow.onnx", model)
     one.interrupt(2)
     shutil.copy(styles / "tiny.onnx", model)
-    outcome = one.run()
-    assert outcome.code == DONE, outcome
-    assert ANEW.search(outcome.stderr), outcome.stderr
+    run_result = one.run()
+    assert run_result.code == DONE, run_result
+    assert ANEW.search(run_result.stderr), run_result.stderr
     assert_same(one.output, uninterrupted("plain", "tiny"))
 
 
@@ -292,9 +292,9 @@ def test_the_same_command_with_more_words_goes_on(studio: Any) -> None:
     """What does not change the painting does not cost the work."""
     one = studio()
     one.interrupt(3)
-    outcome = one.run("--verbose", "--progress", "json")
-    assert outcome.code == DONE, outcome
-    assert not ANEW.search(outcome.stderr), outcome.stderr
+    run_result = one.run("--verbose", "--progress", "json")
+    assert run_result.code == DONE, run_result
+    assert not ANEW.search(run_result.stderr), run_result.stderr
 
 
 # --- damage to the work
@@ -323,20 +323,20 @@ def _fill_with_noise(path: Path) -> None:
     ("harm", "which"),
     [*((harm, 1) for harm in (_halve, _zero_a_block, Path.unlink)), (_empty, 0), (_fill_with_noise, -1)],
 )
-def test_a_damaged_segment_is_painted_again(
+def test_a_damaged_segment_is_stylized_again(
     studio: Any, uninterrupted: Callable[..., Facts], harm: Callable[[Path], None], which: int
 ) -> None:
     one = studio()
     one.interrupt(3)
     harm(one.segments()[which])
-    outcome = one.run()
-    assert outcome.code == DONE, outcome
+    run_result = one.run()
+    assert run_result.code == DONE, run_result
     assert_same(one.output, uninterrupted("plain"))
     one.assert_clean()
 
 
 @pytest.mark.parametrize("which", [0, -1], ids=["first", "last"])
-def test_a_damaged_segment_of_a_steadied_film_is_painted_again(
+def test_a_damaged_segment_of_a_steadied_video_is_stylized_again(
     studio: Any, uninterrupted: Callable[..., Facts], which: int
 ) -> None:
     one = studio("steady")
@@ -347,7 +347,7 @@ def test_a_damaged_segment_of_a_steadied_film_is_painted_again(
     one.assert_clean()
 
 
-def test_segments_that_changed_places_are_painted_again(studio: Any, uninterrupted: Callable[..., Facts]) -> None:
+def test_segments_that_changed_places_are_stylized_again(studio: Any, uninterrupted: Callable[..., Facts]) -> None:
     one = studio("mkv")
     one.interrupt(3)
     first, second, *_ = one.segments()
@@ -401,9 +401,9 @@ def test_a_garbled_manifest(studio: Any, uninterrupted: Callable[..., Facts], ha
     one = studio()
     one.interrupt(3)
     harm(one.work / "manifest.json")
-    outcome = one.run()
-    assert outcome.code == DONE, outcome
-    assert "Traceback" not in outcome.stderr
+    run_result = one.run()
+    assert run_result.code == DONE, run_result
+    assert "Traceback" not in run_result.stderr
     assert_same(one.output, uninterrupted("plain"))
     one.assert_clean()
 
@@ -412,10 +412,10 @@ def test_a_garbled_manifest(studio: Any, uninterrupted: Callable[..., Facts], ha
 def test_something_else_in_the_folders_place_is_no_traceback(studio: Any, make: Callable[[Path], None]) -> None:
     one = studio()
     make(one.work)
-    outcome = one.run("-q")
-    assert outcome.code in (FAILED, DISK), outcome
-    assert outcome.stderr.startswith("error: ")
-    assert "Traceback" not in outcome.stderr
+    run_result = one.run("-q")
+    assert run_result.code in (FAILED, DISK), run_result
+    assert run_result.stderr.startswith("error: ")
+    assert "Traceback" not in run_result.stderr
     assert not one.output.exists()
     assert os.path.lexists(one.work)
 
@@ -437,8 +437,8 @@ def test_a_second_run_at_the_same_time_is_refused(studio: Any, uninterrupted: Ca
         assert listing(one.work) == before
     finally:
         process.send_signal(signal.SIGCONT)
-    outcome = finish(process)
-    assert outcome.code == DONE, outcome
+    run_result = finish(process)
+    assert run_result.code == DONE, run_result
     assert_same(one.output, uninterrupted("plain"))
     one.assert_clean()
 
@@ -446,9 +446,9 @@ def test_a_second_run_at_the_same_time_is_refused(studio: Any, uninterrupted: Ca
 def test_an_output_that_exists_is_refused_before_any_work(studio: Any) -> None:
     one = studio()
     one.output.write_text("precious")
-    outcome = one.run("-q")
-    assert outcome.code == FAILED, outcome
-    assert "--overwrite" in outcome.stderr
+    run_result = one.run("-q")
+    assert run_result.code == FAILED, run_result
+    assert "--overwrite" in run_result.stderr
     assert one.output.read_text() == "precious"
     one.assert_clean()
 
@@ -468,24 +468,24 @@ def test_work_to_be_resumed_is_not_used_without_resume(studio: Any, uninterrupte
     one.interrupt(3)
     for path in one.segments():
         _zero_a_block(path)
-    outcome = one.run(resume=False)
-    assert outcome.code == DONE, outcome
+    run_result = one.run(resume=False)
+    assert run_result.code == DONE, run_result
     assert_same(one.output, uninterrupted("plain", resume=False))
 
 
-def test_several_inputs_go_on_where_they_were(tmp_path: Path, films: Any, uninterrupted: Callable[..., Facts]) -> None:
+def test_several_inputs_go_on_where_they_were(tmp_path: Path, videos: Any, uninterrupted: Callable[..., Facts]) -> None:
     for name in ("one.mp4", "two.mp4"):
-        shutil.copy2(films("plain"), tmp_path / name)
+        shutil.copy2(videos("plain"), tmp_path / name)
     given = ("one.mp4", "two.mp4", "--style", "slow", "--resume", "--skip-existing")
     process = start(*given, cwd=tmp_path)
     work = tmp_path / ".two.slow.mp4.resume"
-    wait_until(lambda: (work / "manifest.json").exists(), process, "a finished segment of the second film")
+    wait_until(lambda: (work / "manifest.json").exists(), process, "a finished segment of the second video")
     process.kill()
     finish(process)
     visible = sorted(p.name for p in tmp_path.iterdir() if p.name[0] != ".")
     assert visible == ["one.mp4", "one.slow.mp4", "two.mp4"]
-    outcome = run_limited(*given, cwd=tmp_path)
-    assert outcome.code == DONE, outcome
+    run_result = run_limited(*given, cwd=tmp_path)
+    assert run_result.code == DONE, run_result
     for name in ("one", "two"):
         assert_same(tmp_path / f"{name}.slow.mp4", uninterrupted("plain"))
     assert listing(tmp_path) == ["one.mp4", "one.slow.mp4", "two.mp4", "two.slow.mp4"]

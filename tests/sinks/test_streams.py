@@ -1,4 +1,4 @@
-"""All that is not the painted video: carried over, converted, or left out with a word about why; and who cleans up."""
+"""All that is not the stylized video: carried over, converted, or left out with a word about why; and who cleans up."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pytest
 from av.stream import Disposition
 
 from tests.media.test_color import Identity
-from tests.support.helpers import frames_of, listing, moving_bar, rgb_of, sound_of, times_of, write_clip
+from tests.support.helpers import audio_of, frames_of, listing, moving_bar, rgb_of, times_of, write_clip
 from vidstyle.cli import run_command_line
 from vidstyle.conversion.convert import Result, convert
 from vidstyle.core.options import ConvertOptions, EncodeOptions, Trim
@@ -43,7 +43,7 @@ CHAPTERS: list[Any] = [
 NO_TEXT = b"\0\0"
 """What MP4 has between texts; the muxer puts in more of them, which last no time."""
 PLAIN = {"g": "6", "bf": "0"}
-"""No picture is decoded before one that is shown earlier: then Matroska knows all times."""
+"""No image is decoded before one that is shown earlier: then Matroska knows all times."""
 CREATED = "2020-01-02T03:04:05.000000Z"
 ALL_ROUND = {"title": "Film", "creation_time": CREATED}
 
@@ -108,7 +108,7 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     (folder / "text.srt").write_text(SRT)
     (folder / "text.ass").write_text(ASS)
     return {
-        "film": write_clip(folder / "film.mkv", times=range(24), sound=["eng", "fra"], options=PLAIN),
+        "video": write_clip(folder / "video.mkv", times=range(24), audio=["eng", "fra"], options=PLAIN),
         "silent": write_clip(folder / "silent.mkv", times=range(24), options=PLAIN),
         "small": write_clip(folder / "small.mkv", times=range(24), size=(32, 32), options=PLAIN),
         "srt": folder / "text.srt",
@@ -119,8 +119,8 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture
 def rich(tmp_path: Path, parts: dict[str, Path]) -> Path:
     """A Matroska file with everything."""
-    film = {
-        0: (Disposition.default, {"title": "Picture"}),
+    video = {
+        0: (Disposition.default, {"title": "Image"}),
         1: (Disposition.default, {"title": "Main"}),
         2: (Disposition.comment, {"title": "The director speaks"}),
     }
@@ -132,14 +132,14 @@ def rich(tmp_path: Path, parts: dict[str, Path]) -> Path:
     metadata = {**ALL_ROUND, "COM.EXAMPLE.KEY": "value"}
     return mux(
         tmp_path / "rich.mkv",
-        [(parts["film"], film), *others],
+        [(parts["video"], video), *others],
         metadata=metadata,
         chapters=CHAPTERS,
         attachments=[FONT, COVER],
     )
 
 
-def painted(clip: Path, name: str, options: ConvertOptions = ConvertOptions()) -> tuple[Path, Result]:
+def stylized(clip: Path, name: str, options: ConvertOptions = ConvertOptions()) -> tuple[Path, Result]:
     output = clip.with_name(name)
     return output, convert(str(clip), output, Identity(), options)
 
@@ -189,7 +189,7 @@ def texts_of(path: Path) -> list[tuple[bytes, Fraction, Fraction]]:
 
 
 def test_everything_of_a_matroska_file_is_kept(rich: Path) -> None:
-    path, result = painted(rich, "out.mkv")
+    path, result = stylized(rich, "out.mkv")
     assert (result.warnings, result.damage) == ([], [])
     before, after = streams_of(rich), streams_of(path)
     assert [s["type"] for s in before] == ["video", "audio", "audio", "subtitle", "subtitle", "video", "attachment", "video"]
@@ -200,14 +200,14 @@ def test_everything_of_a_matroska_file_is_kept(rich: Path) -> None:
 
 
 def mp4(folder: Path, parts: dict[str, Path], cover: bool, chapters: bool, suffix: str = ".mp4", **metadata: str) -> Path:
-    film: Part = (parts["film"], {1: (Disposition.default, {}), 2: (Disposition.comment, {})})
+    video: Part = (parts["video"], {1: (Disposition.default, {}), 2: (Disposition.comment, {})})
     if cover:
-        given = mux(folder / "cover.mkv", [film], attachments=[COVER])
-        film = (given, {})
+        given = mux(folder / "cover.mkv", [video], attachments=[COVER])
+        video = (given, {})
     options = {"movflags": "+use_metadata_tags"} if any("." in key for key in metadata) else {}
     return mux(
         folder / f"in{suffix}",
-        [film],
+        [video],
         metadata=ALL_ROUND | metadata,
         chapters=CHAPTERS if chapters else [],
         texts=True,
@@ -226,7 +226,7 @@ def mp4(folder: Path, parts: dict[str, Path], cover: bool, chapters: bool, suffi
 )
 def test_everything_of_an_mp4_file_is_kept(tmp_path: Path, parts: dict[str, Path], cover: bool, chapters: bool) -> None:
     clip = mp4(tmp_path, parts, cover, chapters)
-    path, result = painted(clip, "out.mp4")
+    path, result = stylized(clip, "out.mp4")
     assert (result.warnings, result.damage) == ([], [])
     before, after = streams_of(clip), streams_of(path)
     assert [s["codec"] for s in before[:4]] == ["h264", "aac", "aac", "mov_text"]
@@ -240,14 +240,14 @@ def test_everything_of_an_mp4_file_is_kept(tmp_path: Path, parts: dict[str, Path
 @pytest.mark.parametrize("suffix", [".mp4", ".mov"])
 def test_keys_of_one_s_own_are_kept_beside_the_known_ones(tmp_path: Path, parts: dict[str, Path], suffix: str) -> None:
     clip = mp4(tmp_path, parts, cover=False, chapters=True, suffix=suffix, **{"com.example.key": "value"})
-    path, result = painted(clip, f"out{suffix}")
+    path, result = stylized(clip, f"out{suffix}")
     assert result.warnings == []
     assert metadata_of(path) == metadata_of(clip) == {**ALL_ROUND, "com.example.key": "value"}
     assert chapters_of(path) == chapters_of(clip)
 
 
 def test_a_key_for_which_there_is_no_place_is_named(rich: Path) -> None:
-    path, result = painted(rich, "out.mp4", ConvertOptions(trim=Trim(0.0, 0.5)))
+    path, result = stylized(rich, "out.mp4", ConvertOptions(trim=Trim(0.0, 0.5)))
     assert "COM.EXAMPLE.KEY" in metadata_of(path) or any("COM.EXAMPLE.KEY" in warning for warning in result.warnings)
 
 
@@ -263,7 +263,7 @@ def test_the_time_code_is_kept(tmp_path: Path, suffix: str) -> None:
             frame.pts, frame.time_base = index, Fraction(1, 24)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
-    path, result = painted(clip, f"out{suffix}")
+    path, result = stylized(clip, f"out{suffix}")
     assert result.warnings == []
     before, after = streams_of(clip), streams_of(path)
     assert [s["type"] for s in before] == ["video", "data"]
@@ -287,7 +287,7 @@ def dry_run(capsys: pytest.CaptureFixture[str], *given: object) -> list[str]:
 def test_a_dry_run_tells_what_becomes_of_each_stream(rich: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = listing(rich.parent)
     assert dry_run(capsys, rich, "-o", rich.with_name("out.mkv")) == [
-        "video 0 (h264): painted with libx264",
+        "video 0 (h264): stylized with libx264",
         "audio 1 (aac, eng): copied",
         "audio 2 (aac, fra): copied",
         "subtitle 3 (subrip, deu): copied",
@@ -298,7 +298,7 @@ def test_a_dry_run_tells_what_becomes_of_each_stream(rich: Path, capsys: pytest.
     ]
     way_out = ".mp4 cannot hold it; an output that ends in .mkv (-o) can"
     assert dry_run(capsys, rich, "-o", rich.with_name("out.mp4")) == [
-        "video 0 (h264): painted with libx264",
+        "video 0 (h264): stylized with libx264",
         "audio 1 (aac, eng): copied",
         "audio 2 (aac, fra): copied",
         f"subtitle 3 (subrip, deu): left out ({way_out})",
@@ -321,7 +321,7 @@ def test_a_dry_run_tells_what_was_asked_to_leave_out(rich: Path, capsys: pytest.
 
 
 def test_a_dry_run_tells_of_a_conversion(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    clip = write_clip(tmp_path / "in.mkv", sound=["eng"], sound_codec="wavpack")
+    clip = write_clip(tmp_path / "in.mkv", audio=["eng"], audio_codec="wavpack")
     lines = dry_run(capsys, clip, "-o", tmp_path / "out.mp4")
     assert lines[1] == "audio 1 (wavpack, eng): converted (.mp4 cannot hold it as it is, it becomes aac)"
 
@@ -336,7 +336,7 @@ def test_a_dry_run_tells_of_a_conversion(tmp_path: Path, capsys: pytest.CaptureF
     ids=["no audio", "no subtitles", "neither"],
 )
 def test_what_was_asked_to_be_left_out_is_and_without_a_word(rich: Path, options: ConvertOptions, kinds: list[str]) -> None:
-    path, result = painted(rich, "out.mkv", options)
+    path, result = stylized(rich, "out.mkv", options)
     assert result.warnings == []
     assert [s["type"] for s in streams_of(path)] == ["video", *kinds]
     assert len(frames_of(path)) == 24
@@ -345,19 +345,19 @@ def test_what_was_asked_to_be_left_out_is_and_without_a_word(rich: Path, options
 def test_what_a_container_cannot_hold_is_named_with_the_way_out(
     tmp_path: Path, parts: dict[str, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    clip = mux(tmp_path / "in.mkv", [(parts["film"], {}), (parts["srt"], {})], attachments=[FONT])
+    clip = mux(tmp_path / "in.mkv", [(parts["video"], {}), (parts["srt"], {})], attachments=[FONT])
     assert run_command_line([str(clip), "-o", str(tmp_path / "out.mp4"), "--style", "tiny"]) == 0
     told = capsys.readouterr().err
     for what in ("subtitle 3 (subrip)", "attachment 4 (font.ttf)"):
         assert f"not carried over: {what}: .mp4 cannot hold it; an output that ends in .mkv (-o) can" in " ".join(told.split())
     assert [s["type"] for s in streams_of(tmp_path / "out.mp4")] == ["video", "audio", "audio"]
-    assert sound_of(tmp_path / "out.mp4")[0][1:] != []
+    assert audio_of(tmp_path / "out.mp4")[0][1:] != []
 
 
 def test_a_second_video_is_copied_bit_for_bit(tmp_path: Path, parts: dict[str, Path]) -> None:
     clip = mux(tmp_path / "in.mp4", [(parts["silent"], {}), (parts["small"], {0: (0, {})})])
     for name in ("out.mp4", "out.mkv"):
-        path, result = painted(clip, name)
+        path, result = stylized(clip, name)
         assert result.warnings == []
         second = streams_of(path)[1]
         assert [data for data, _ in second["packets"]] == [data for data, _ in streams_of(clip)[1]["packets"]]
@@ -365,7 +365,7 @@ def test_a_second_video_is_copied_bit_for_bit(tmp_path: Path, parts: dict[str, P
         assert rgb_of(path).shape == (24, 48, 64, 3)
 
 
-def write_sound_as(path: Path, codec: str, rate: int, sample_format: str, begin: float) -> Path:
+def write_audio_as(path: Path, codec: str, rate: int, sample_format: str, begin: float) -> Path:
     """Video, and a tone of a second that begins after `begin` seconds."""
     with av.open(str(path), "w") as container:
         video = container.add_stream("libx264", rate=24)
@@ -380,9 +380,9 @@ def write_sound_as(path: Path, codec: str, rate: int, sample_format: str, begin:
         kind = {"s16": np.int16, "s16p": np.int16, "fltp": np.float32}[sample_format]
         scaled = (tone * (32767 if kind is np.int16 else 1)).astype(kind)
         for at in range(0, rate, rate // 50):
-            sound = av.AudioFrame.from_ndarray(scaled[None, at : at + rate // 50], sample_format, "mono")
-            sound.sample_rate, sound.pts, sound.time_base = rate, at + round(begin * rate), Fraction(1, rate)
-            container.mux(track.encode(sound))
+            audio = av.AudioFrame.from_ndarray(scaled[None, at : at + rate // 50], sample_format, "mono")
+            audio.sample_rate, audio.pts, audio.time_base = rate, at + round(begin * rate), Fraction(1, rate)
+            container.mux(track.encode(audio))
         container.mux(track.encode(None))
     return path
 
@@ -407,11 +407,11 @@ def tone_of(path: Path) -> tuple[float, float]:
         ("wavpack", 44100, "s16p", "out.webm", "opus"),
     ],
 )
-def test_converted_sound_begins_and_ends_when_it_did(
+def test_converted_audio_begins_and_ends_when_it_did(
     tmp_path: Path, codec: str, rate: int, sample_format: str, output: str, becomes: str, begin: float
 ) -> None:
-    clip = write_sound_as(tmp_path / "in.mkv", codec, rate, sample_format, begin)
-    path, result = painted(clip, output)
+    clip = write_audio_as(tmp_path / "in.mkv", codec, rate, sample_format, begin)
+    path, result = stylized(clip, output)
     assert len(result.warnings) == 1
     assert "was converted" in result.warnings[0]
     with av.open(str(path)) as container:
@@ -428,7 +428,7 @@ def test_a_part_takes_its_chapters_and_subtitles_along(tmp_path: Path, parts: di
     clip = rich if name == "rich.mkv" else mp4(tmp_path, parts, cover=False, chapters=True)
     whole = texts_of(clip)
     assert [float(at) for _, at, _ in whole] == pytest.approx([0.1, 0.6], abs=0.001)
-    path, result = painted(clip, f"part{clip.suffix}", ConvertOptions(trim=Trim(0.25, 0.75)))
+    path, result = stylized(clip, f"part{clip.suffix}", ConvertOptions(trim=Trim(0.25, 0.75)))
     assert (result.warnings, result.damage) == ([], [])
     assert len(times_of(path)) == 12
     assert times_of(path)[0] == pytest.approx(0, abs=0.001)
@@ -439,13 +439,13 @@ def test_a_part_takes_its_chapters_and_subtitles_along(tmp_path: Path, parts: di
     ((text, at, _),) = texts_of(path)
     assert text == whole[1][0]
     assert float(at) == pytest.approx(0.35, abs=0.002)
-    for track in sound_of(path):
+    for track in audio_of(path):
         assert -0.03 < track[0][1] < 0.03
         assert 0.45 < track[-1][1] < 0.5
 
 
 def test_a_part_without_a_chapter_has_none(rich: Path) -> None:
-    path, _ = painted(rich, "part.mkv", ConvertOptions(trim=Trim(0.0, 0.5)))
+    path, _ = stylized(rich, "part.mkv", ConvertOptions(trim=Trim(0.0, 0.5)))
     assert [title for *_, title in chapters_of(path)] == ["One"]
 
 

@@ -1,4 +1,4 @@
-"""Damaged packets cost their pictures and nothing else; pictures of two fields become whole ones."""
+"""Damaged packets cost their images and nothing else; images of two fields become whole ones."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.media.test_color import Identity
-from tests.support.helpers import frames_of, listing, moving_bar, noise, rgb_of, run_cli, sound_of, times_of, write_clip
+from tests.support.helpers import audio_of, frames_of, listing, moving_bar, noise, rgb_of, run_cli, times_of, write_clip
 from vidstyle.conversion.convert import Result, convert
 from vidstyle.core.errors import InputError
 from vidstyle.core.frames import Pixels
@@ -54,60 +54,60 @@ def hurt(clip: Path, which: Iterable[int]) -> Path:
     return path
 
 
-def painted(clip: Path, options: ConvertOptions = LOSSLESS) -> tuple[Path, Result]:
+def stylized(clip: Path, options: ConvertOptions = LOSSLESS) -> tuple[Path, Result]:
     output = clip.with_name(f"{clip.stem}.out.mkv")
     return output, convert(str(clip), output, Identity(), options)
 
 
 def differing(one: np.ndarray, other: np.ndarray) -> list[int]:
-    """Which pictures are not the same."""
+    """Which images are not the same."""
     assert len(one) == len(other)
     return [i for i, (a, b) in enumerate(zip(one, other, strict=True)) if not np.array_equal(a, b)]
 
 
 def check_one_held(clip: Path, number: int) -> None:
-    """One packet is lost, and only the picture that was in it."""
-    whole, _ = painted(clip)
-    output, result = painted(hurt(clip, [number]))
+    """One packet is lost, and only the image that was in it."""
+    whole, _ = stylized(clip)
+    output, result = stylized(hurt(clip, [number]))
     assert result.damage == ["1 damaged frames were replaced by the one before"]
     assert times_of(output) == times_of(whole)
-    pictures = rgb_of(output)
-    (place,) = differing(pictures, rgb_of(whole))
-    assert np.array_equal(pictures[place], pictures[place - 1])
-    assert sound_of(output) == sound_of(whole) != []
+    images = rgb_of(output)
+    (place,) = differing(images, rgb_of(whole))
+    assert np.array_equal(images[place], images[place - 1])
+    assert audio_of(output) == audio_of(whole) != []
 
 
 def clip_of(folder: Path, name: str, codec: str, options: dict[str, str]) -> Path:
-    return write_clip(folder / name, times=range(FRAMES), picture=noise, codec=codec, options=options, sound=["eng"])
+    return write_clip(folder / name, times=range(FRAMES), image=noise, codec=codec, options=options, audio=["eng"])
 
 
 @pytest.mark.parametrize(("name", "codec", "options"), KINDS, ids=lambda value: str(value))
-def test_a_damaged_picture_is_replaced_by_the_one_before(tmp_path: Path, name: str, codec: str, options: dict[str, str]) -> None:
+def test_a_damaged_image_is_replaced_by_the_one_before(tmp_path: Path, name: str, codec: str, options: dict[str, str]) -> None:
     check_one_held(clip_of(tmp_path, name, codec, options), HURT)
 
 
 @pytest.mark.parametrize(("name", "codec", "options"), SILENT, ids=lambda value: str(value))
-def test_a_damaged_picture_of_which_the_decoder_says_nothing_is_replaced_too(
+def test_a_damaged_image_of_which_the_decoder_says_nothing_is_replaced_too(
     tmp_path: Path, name: str, codec: str, options: dict[str, str]
 ) -> None:
     check_one_held(clip_of(tmp_path, name, codec, options), HURT)
 
 
 @pytest.mark.parametrize(("name", "codec", "options"), KINDS, ids=lambda value: str(value))
-def test_the_last_picture_may_be_the_damaged_one(tmp_path: Path, name: str, codec: str, options: dict[str, str]) -> None:
+def test_the_last_image_may_be_the_damaged_one(tmp_path: Path, name: str, codec: str, options: dict[str, str]) -> None:
     check_one_held(clip_of(tmp_path, name, codec, options), FRAMES - 1)
 
 
-def test_several_damaged_pictures_in_a_row(tmp_path: Path) -> None:
+def test_several_damaged_images_in_a_row(tmp_path: Path) -> None:
     clip = clip_of(tmp_path, *KINDS[0])
-    whole, _ = painted(clip)
-    output, result = painted(hurt(clip, [4, 5, 6, 9]))
+    whole, _ = stylized(clip)
+    output, result = stylized(hurt(clip, [4, 5, 6, 9]))
     assert result.damage == ["4 damaged frames were replaced by the one before"]
     assert times_of(output) == times_of(whole)
-    pictures = rgb_of(output)
-    assert differing(pictures, rgb_of(whole)) == [4, 5, 6, 9]
-    assert all(np.array_equal(pictures[3], pictures[i]) for i in (4, 5, 6))
-    assert np.array_equal(pictures[9], pictures[8])
+    images = rgb_of(output)
+    assert differing(images, rgb_of(whole)) == [4, 5, 6, 9]
+    assert all(np.array_equal(images[3], images[i]) for i in (4, 5, 6))
+    assert np.array_equal(images[9], images[8])
 
 
 def test_what_was_damaged_is_told_and_the_exit_code_says_so(tmp_path: Path) -> None:
@@ -123,23 +123,23 @@ def test_a_file_in_which_everything_is_damaged_is_refused(tmp_path: Path, name: 
     damaged = hurt(clip_of(tmp_path, name, codec, options), range(FRAMES))
     before = listing(tmp_path)
     with pytest.raises(InputError, match=r"^expected a video"):
-        painted(damaged)
+        stylized(damaged)
     assert listing(tmp_path) == before
 
 
-# --- pictures of two fields
+# --- images of two fields
 
 
 def fields(index: int, width: int, height: int) -> Pixels:
     """The even lines are half a frame earlier than the odd ones: the bar moves between them."""
-    picture = moving_bar(2 * index, width, height)
-    picture[1::2] = moving_bar(2 * index + 1, width, height)[1::2]
-    return picture
+    image = moving_bar(2 * index, width, height)
+    image[1::2] = moving_bar(2 * index + 1, width, height)[1::2]
+    return image
 
 
-def combing(pictures: np.ndarray) -> float:
+def combing(images: np.ndarray) -> float:
     """How much lines differ from both their neighbours."""
-    blue = pictures[..., 2].astype(float)
+    blue = images[..., 2].astype(float)
     return float(np.abs(2 * blue[:, 1:-1] - blue[:, :-2] - blue[:, 2:]).mean())
 
 
@@ -152,10 +152,10 @@ def combing(pictures: np.ndarray) -> float:
         ("fields.mkv", "mpeg2video", {}),
     ],
 )
-def test_interlaced_pictures_become_whole(tmp_path: Path, name: str, codec: str, parameters: dict[str, str]) -> None:
-    clip = write_clip(tmp_path / name, picture=fields, codec=codec, options=INTERLACED | parameters)
+def test_interlaced_images_become_whole(tmp_path: Path, name: str, codec: str, parameters: dict[str, str]) -> None:
+    clip = write_clip(tmp_path / name, image=fields, codec=codec, options=INTERLACED | parameters)
     assert all(frame.interlaced_frame for frame in frames_of(clip))
-    output, result = painted(clip)
+    output, result = stylized(clip)
     assert WARNING in result.warnings
     assert result.damage == []
     frames = frames_of(output)
@@ -165,24 +165,24 @@ def test_interlaced_pictures_become_whole(tmp_path: Path, name: str, codec: str,
     assert combing(rgb_of(output)) < combing(rgb_of(clip)) / 4
 
 
-def test_whole_pictures_are_left_alone(tmp_path: Path) -> None:
-    clip = write_clip(tmp_path / "in.mkv", picture=fields, codec="ffv1", pix_fmt="bgr0")
-    output, result = painted(clip)
+def test_whole_images_are_left_alone(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "in.mkv", image=fields, codec="ffv1", pix_fmt="bgr0")
+    output, result = stylized(clip)
     assert result.warnings == []
     assert differing(rgb_of(output), rgb_of(clip)) == []
 
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_very_short_interlaced_clip_loses_no_frame(tmp_path: Path, count: int) -> None:
-    clip = write_clip(tmp_path / "in.mkv", times=range(count), picture=fields, options=INTERLACED)
-    output, result = painted(clip)
+    clip = write_clip(tmp_path / "in.mkv", times=range(count), image=fields, options=INTERLACED)
+    output, result = stylized(clip)
     assert times_of(output) == times_of(clip)
     assert WARNING in result.warnings
 
 
 def test_deinterlacing_keeps_shape_and_colours(tmp_path: Path) -> None:
     colours = {"colorspace": "bt470bg", "color_primaries": "bt470bg", "color_trc": "bt709", "color_range": "tv"}
-    clip = write_clip(tmp_path / "in.mp4", picture=fields, options=INTERLACED | colours, rotation=90, aspect=Fraction(16, 15))
+    clip = write_clip(tmp_path / "in.mp4", image=fields, options=INTERLACED | colours, rotation=90, aspect=Fraction(16, 15))
     output = tmp_path / "out.mp4"
     assert WARNING in convert(str(clip), output, Identity()).warnings
     before, after = frames_of(clip)[0], frames_of(output)[0]
@@ -205,24 +205,24 @@ def test_deinterlacing_keeps_shape_and_colours(tmp_path: Path) -> None:
     ids=str,
 )
 def test_interlaced_and_damaged(tmp_path: Path, which: list[int]) -> None:
-    clip = write_clip(tmp_path / "in.mkv", picture=fields, options=INTERLACED)
-    output, result = painted(hurt(clip, which))
+    clip = write_clip(tmp_path / "in.mkv", image=fields, options=INTERLACED)
+    output, result = stylized(hurt(clip, which))
     assert result.damage == [f"{len(which)} damaged frames were replaced by the one before"]
     assert times_of(output) == times_of(clip)
-    pictures = rgb_of(output)
-    assert [i for i in range(1, 12) if np.array_equal(pictures[i], pictures[i - 1])] == which
-    assert combing(pictures) < combing(rgb_of(clip)) / 4
+    images = rgb_of(output)
+    assert [i for i in range(1, 12) if np.array_equal(images[i], images[i - 1])] == which
+    assert combing(images) < combing(rgb_of(clip)) / 4
 
 
 def test_interlaced_and_whole_parts_of_two_sizes(tmp_path: Path) -> None:
-    """A recording of broadcasts: fields, then whole pictures of another size, then fields again."""
-    one = write_clip(tmp_path / "one.ts", picture=fields, options=INTERLACED)
-    two = write_clip(tmp_path / "two.ts", picture=moving_bar, size=(96, 32), options={"g": "1", "bf": "0"})
+    """A recording of broadcasts: fields, then whole images of another size, then fields again."""
+    one = write_clip(tmp_path / "one.ts", image=fields, options=INTERLACED)
+    two = write_clip(tmp_path / "two.ts", image=moving_bar, size=(96, 32), options={"g": "1", "bf": "0"})
     clip = tmp_path / "in.ts"
     clip.write_bytes(one.read_bytes() + two.read_bytes() + one.read_bytes())
-    output, result = painted(clip)
+    output, result = stylized(clip)
     assert WARNING in result.warnings
-    pictures = rgb_of(output)
-    assert pictures.shape == (36, 48, 64, 3)
-    assert max(combing(pictures[:12]), combing(pictures[24:])) < combing(rgb_of(one)) / 4
+    images = rgb_of(output)
+    assert images.shape == (36, 48, 64, 3)
+    assert max(combing(images[:12]), combing(images[24:])) < combing(rgb_of(one)) / 4
     assert sorted(times_of(output)) == times_of(output)

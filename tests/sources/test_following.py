@@ -1,4 +1,4 @@
-"""Reading ahead: the pictures that follow a frame, from a second opening of the file."""
+"""Reading ahead: the images that follow a frame, from a second opening of the file."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def lighter(index: int, width: int, height: int) -> Pixels:
 @pytest.fixture(params=[".mp4", ".mkv"])
 def long_clip(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     """Two seconds that begin late, with a key frame every half second."""
-    return write_clip(tmp_path / f"in{request.param}", times=range(12, 60), picture=lighter, options={"g": "12"})
+    return write_clip(tmp_path / f"in{request.param}", times=range(12, 60), image=lighter, options={"g": "12"})
 
 
 @contextmanager
@@ -39,7 +39,7 @@ def opened(path: Path, trim: Trim = Trim(), window: Window = Window()) -> Iterat
 
 
 @pytest.mark.parametrize("trim", [Trim(), Trim(0.5, 1.5), Trim(0.3), Trim(0, 1)], ids=["whole", "part", "rest", "beginning"])
-def test_the_following_pictures_are_those_that_the_source_gives(long_clip: Path, trim: Trim) -> None:
+def test_the_following_images_are_those_that_the_source_gives(long_clip: Path, trim: Trim) -> None:
     with opened(long_clip, trim) as (source, frames):
         for begin in (0, 1, 7, 13, len(frames) - 1):
             following = list(source.following(frames[begin], 0.5))
@@ -71,12 +71,12 @@ def spoil(path: Path) -> None:
 
 
 def replace_by_another(path: Path) -> None:
-    write_clip(path, picture=lambda index, w, h: 255 - lighter(index, w, h))
+    write_clip(path, image=lambda index, w, h: 255 - lighter(index, w, h))
 
 
 @pytest.mark.parametrize("harm", [remove, spoil, replace_by_another])
 def test_a_frame_that_is_not_found_again_stands_alone(tmp_path: Path, harm: object) -> None:
-    clip = write_clip(tmp_path / "in.mkv", picture=lighter)
+    clip = write_clip(tmp_path / "in.mkv", image=lighter)
     with opened(clip) as (source, frames):
         harm(clip)  # type: ignore[operator]
         for frame in (frames[0], frames[7]):
@@ -84,15 +84,15 @@ def test_a_frame_that_is_not_found_again_stands_alone(tmp_path: Path, harm: obje
             assert (alone == frame.pixels).all()
 
 
-def test_a_picture_that_the_file_does_not_hold_stands_alone(tmp_path: Path) -> None:
-    with opened(write_clip(tmp_path / "in.mkv", picture=lighter)) as (source, frames):
+def test_a_image_that_the_file_does_not_hold_stands_alone(tmp_path: Path) -> None:
+    with opened(write_clip(tmp_path / "in.mkv", image=lighter)) as (source, frames):
         other = replace(frames[3], pixels=255 - frames[3].pixels)
         (alone,) = source.following(other, 1)
         assert (alone == other.pixels).all()
 
 
 def test_a_part_of_a_transport_stream_begins_where_it_was_asked_to(tmp_path: Path) -> None:
-    clip = write_clip(tmp_path / "in.ts", times=range(48), picture=lighter, options={"g": "12"})
+    clip = write_clip(tmp_path / "in.ts", times=range(48), image=lighter, options={"g": "12"})
     with opened(clip) as (_, frames), opened(clip, Trim(0.5)) as (_, part):
         assert [f.pixels.mean() for f in part] == [f.pixels.mean() for f in frames[12:]]
 
@@ -103,13 +103,13 @@ def test_a_matroska_file_that_begins_late_is_not_cut_off(tmp_path: Path) -> None
         assert source.info.frame_count_estimate == len(frames) == 48
 
 
-# --- a part of a film, and where it may begin
+# --- a part of a video, and where it may begin
 
 UNEVEN = [int(t) for t in 90 + np.cumsum(np.random.default_rng(2).integers(1, 90, 72))]
 DIVISIBLE: dict[str, tuple[str, dict[str, Any]]] = {
     "mp4": ("in.mp4", {"options": {"g": "12"}}),
     "mkv": ("in.mkv", {"options": {"g": "12"}}),
-    "late": ("in.mp4", {"times": range(100, 172), "options": {"g": "12"}, "sound": ()}),
+    "late": ("in.mp4", {"times": range(100, 172), "options": {"g": "12"}, "audio": ()}),
     "early": ("in.mkv", {"times": range(-12, 60), "options": {"g": "12", "bf": "0"}}),
     "open groups": ("in.mp4", {"options": {"x264-params": "open-gop=1:keyint=12:bframes=3:scenecut=0"}}),
     "open groups of H.265": ("in.mkv", {"codec": "libx265", "options": {"x265-params": "keyint=12:log-level=error"}}),
@@ -123,7 +123,7 @@ DIVISIBLE: dict[str, tuple[str, dict[str, Any]]] = {
 
 @pytest.fixture(scope="module")
 def divisible(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Three seconds of film that may be divided."""
+    """Three seconds of video that may be divided."""
     made: dict[str, Path] = {}
 
     def make(name: str) -> Path:
@@ -131,7 +131,7 @@ def divisible(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]
             file, facts = DIVISIBLE[name]
             path = tmp_path_factory.mktemp("divisible") / file
             made[name] = write_clip(
-                path, **{"times": range(72), "picture": lighter, "sound": ["eng"] if file == "in.mp4" else ()} | facts
+                path, **{"times": range(72), "image": lighter, "audio": ["eng"] if file == "in.mp4" else ()} | facts
             )
         return made[name]
 
@@ -147,7 +147,7 @@ def keyframes_of(path: Path) -> list[int]:
 
 @pytest.mark.parametrize("trim", [Trim(), Trim(0.8), Trim(0.3, 2.3), Trim(0, 1.2)], ids=["whole", "rest", "part", "beginning"])
 @pytest.mark.parametrize("name", DIVISIBLE)
-def test_a_film_read_in_parts_that_begin_at_keyframes_is_the_same_film(
+def test_a_video_read_in_parts_that_begin_at_keyframes_is_the_same_video(
     divisible: Callable[[str], Path], name: str, trim: Trim
 ) -> None:
     path = divisible(name)
@@ -221,7 +221,7 @@ def _plain(path: Path) -> Path:
 
 
 @pytest.mark.parametrize(("make", "plain"), [(_plain, True), (_two_sizes, False), (_interlaced, False), (_damaged, False)])
-def test_a_film_that_reads_otherwise_in_parts_is_not_plain(tmp_path: Path, make: Callable[[Path], Path], plain: bool) -> None:
+def test_a_video_that_reads_otherwise_in_parts_is_not_plain(tmp_path: Path, make: Callable[[Path], Path], plain: bool) -> None:
     with opened(make(tmp_path / "in.mkv")) as (source, _):
         assert source.is_plain == plain
         assert plain or source.warnings() or source.damage()

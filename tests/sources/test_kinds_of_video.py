@@ -1,4 +1,4 @@
-"""Pictures that change their size, let something through, lie on their side, are brighter than white, or hardly there."""
+"""Images that change their size, let something through, lie on their side, are brighter than white, or hardly there."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LOSSLESS = ConvertOptions(encode=EncodeOptions(codec="ffv1"))
 MATRICES = list(orientations())
 
 
-def painted(clip: Path, name: str, options: ConvertOptions = ConvertOptions()) -> tuple[Path, Result]:
+def stylized(clip: Path, name: str, options: ConvertOptions = ConvertOptions()) -> tuple[Path, Result]:
     output = clip.with_name(name)
     return output, convert(str(clip), output, Identity(), options)
 
@@ -35,7 +35,7 @@ def refused(clip: Path, name: str, kind: type[Exception], says: str) -> None:
     """In one sentence, before anything is written."""
     before = listing(clip.parent)
     with pytest.raises(kind, match=says) as raised:
-        painted(clip, name)
+        stylized(clip, name)
     assert len(str(raised.value).splitlines()) == 1
     assert listing(clip.parent) == before
 
@@ -57,35 +57,35 @@ def white(index: int, width: int, height: int) -> Pixels:
     ],
     ids=str,
 )
-def test_pictures_of_another_size_are_fitted_in(tmp_path: Path, size: tuple[int, int], rows: range, columns: range) -> None:
-    one = write_clip(tmp_path / "one.ts", picture=white, options={"bf": "0"})
-    two = write_clip(tmp_path / "two.ts", picture=white, size=size, options={"bf": "0"})
+def test_images_of_another_size_are_fitted_in(tmp_path: Path, size: tuple[int, int], rows: range, columns: range) -> None:
+    one = write_clip(tmp_path / "one.ts", image=white, options={"bf": "0"})
+    two = write_clip(tmp_path / "two.ts", image=white, size=size, options={"bf": "0"})
     clip = tmp_path / "in.ts"
     clip.write_bytes(one.read_bytes() + two.read_bytes())
-    output, result = painted(clip, "out.mkv", LOSSLESS)
+    output, result = stylized(clip, "out.mkv", LOSSLESS)
     assert "12 frames had another size and were fitted into 64x48" in result.warnings
-    pictures = rgb_of(output)
-    assert pictures.shape == (24, 48, 64, 3)
-    assert pictures[:12].min() > 240
+    images = rgb_of(output)
+    assert images.shape == (24, 48, 64, 3)
+    assert images[:12].min() > 240
     expected = np.zeros((48, 64), bool)
     expected[np.ix_(rows, columns)] = True
-    assert np.array_equal(pictures[-1].min(axis=2) > 240, expected)
-    assert np.array_equal(pictures[-1].max(axis=2) > 10, expected), "the border is not black"
+    assert np.array_equal(images[-1].min(axis=2) > 240, expected)
+    assert np.array_equal(images[-1].max(axis=2) > 10, expected), "the border is not black"
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".webm", ".gif"])
 @pytest.mark.parametrize("size", [(1, 1), (2, 2), (16, 16)], ids=str)
-def test_the_smallest_pictures(tmp_path: Path, size: tuple[int, int], suffix: str) -> None:
-    clip = write_clip(tmp_path / "in.mkv", codec="ffv1", pix_fmt="bgr0", size=size, times=range(3), picture=white)
-    output, result = painted(clip, f"out{suffix}")
-    pictures = rgb_of(output)
+def test_the_smallest_images(tmp_path: Path, size: tuple[int, int], suffix: str) -> None:
+    clip = write_clip(tmp_path / "in.mkv", codec="ffv1", pix_fmt="bgr0", size=size, times=range(3), image=white)
+    output, result = stylized(clip, f"out{suffix}")
+    images = rgb_of(output)
     said = any("needs even sizes: the output is 2x2" in warning for warning in result.warnings)
-    assert pictures.shape == (3, *((2, 2) if said else size[::-1]), 3)
+    assert images.shape == (3, *((2, 2) if said else size[::-1]), 3)
     assert said == (size == (1, 1) and suffix not in (".webm", ".gif"))
-    assert pictures.min() > 240
+    assert images.min() > 240
 
 
-def test_a_picture_that_claims_to_be_huge_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+def test_a_image_that_claims_to_be_huge_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "in.gif", codec="gif", pix_fmt="rgb8", times=range(2))
     data = bytearray(clip.read_bytes())
     data[6:10] = struct.pack("<2H", 15000, 15000)
@@ -107,12 +107,12 @@ def opaque(index: int) -> np.ndarray:
     return np.dstack([moving_bar(index, 64, 48), np.full((48, 64), 255, np.uint8)])
 
 
-def write_rgba(path: Path, codec: str, pix_fmt: str, picture: Any = layered) -> Path:
+def write_rgba(path: Path, codec: str, pix_fmt: str, image: Any = layered) -> Path:
     with av.open(str(path), "w") as container:
         stream: Any = container.add_stream(codec, rate=24)
         stream.width, stream.height, stream.pix_fmt = 64, 48, pix_fmt
         for index in range(6):
-            frame = av.VideoFrame.from_ndarray(picture(index), "rgba").reformat(format=pix_fmt)
+            frame = av.VideoFrame.from_ndarray(image(index), "rgba").reformat(format=pix_fmt)
             frame.pts, frame.time_base = index, Fraction(1, 24)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
@@ -138,7 +138,7 @@ TRANSPARENT = [("in.webm", "libvpx-vp9", "yuva420p"), ("in.mov", "prores_ks", "y
 def test_transparency_is_kept(tmp_path: Path, given: tuple[str, str, str], output: str) -> None:
     name, codec, pix_fmt = given
     clip = write_rgba(tmp_path / name, codec, pix_fmt)
-    path, result = painted(clip, output)
+    path, result = stylized(clip, output)
     assert result.warnings == []
     before, after = rgba_of(clip).astype(int), rgba_of(path).astype(int)
     assert len(after) == 6
@@ -147,9 +147,9 @@ def test_transparency_is_kept(tmp_path: Path, given: tuple[str, str, str], outpu
     assert np.abs(after[:, 40:, :, :3] - before[:, 40:, :, :3]).mean() < 12
 
 
-def test_a_transparent_film_stays_so_without_loss(tmp_path: Path) -> None:
+def test_a_transparent_video_stays_so_without_loss(tmp_path: Path) -> None:
     clip = write_rgba(tmp_path / "in.mkv", "ffv1", "bgra")
-    path, _ = painted(clip, "out.mkv", LOSSLESS)
+    path, _ = stylized(clip, "out.mkv", LOSSLESS)
     with av.open(str(path)) as container:
         assert container.streams.video[0].codec_context.pix_fmt == "bgra"
     assert np.array_equal(rgba_of(path), rgba_of(clip))
@@ -164,27 +164,27 @@ def test_what_cannot_be_transparent_names_what_can(tmp_path: Path, given: tuple[
 
 
 def test_pixels_that_could_be_transparent_but_are_not(tmp_path: Path) -> None:
-    clip = write_rgba(tmp_path / "in.mkv", "ffv1", "bgra", picture=opaque)
-    path, result = painted(clip, "out.mp4")
+    clip = write_rgba(tmp_path / "in.mkv", "ffv1", "bgra", image=opaque)
+    path, result = stylized(clip, "out.mp4")
     assert result.warnings == []
     assert len(frames_of(path)) == 6
 
 
 def test_transparency_that_comes_later_is_put_on_black_and_said(tmp_path: Path) -> None:
-    clip = write_rgba(tmp_path / "in.mkv", "ffv1", "bgra", picture=lambda i: layered(i) if i >= 4 else opaque(i))
-    path, result = painted(clip, "out.mkv", ConvertOptions(encode=EncodeOptions(codec="ffv1", pix_fmt="bgr0")))
+    clip = write_rgba(tmp_path / "in.mkv", "ffv1", "bgra", image=lambda i: layered(i) if i >= 4 else opaque(i))
+    path, result = stylized(clip, "out.mkv", ConvertOptions(encode=EncodeOptions(codec="ffv1", pix_fmt="bgr0")))
     assert result.warnings == ["2 frames had transparent parts, which were put on black"]
-    pictures, given = rgb_of(path), np.stack([opaque(i)[..., :3] for i in range(6)]).astype(float)
-    assert np.array_equal(pictures[:4], given[:4])
-    assert pictures[4:, :24].max() == 0
-    assert np.abs(pictures[4:, 24:36] - given[4:, 24:36] * 128 / 255).max() <= 1
-    assert np.array_equal(pictures[4:, 36:], given[4:, 36:])
+    images, given = rgb_of(path), np.stack([opaque(i)[..., :3] for i in range(6)]).astype(float)
+    assert np.array_equal(images[:4], given[:4])
+    assert images[4:, :24].max() == 0
+    assert np.abs(images[4:, 24:36] - given[4:, 24:36] * 128 / 255).max() <= 1
+    assert np.array_equal(images[4:, 36:], given[4:, 36:])
 
 
 def test_a_transparent_gif_stays_so(tmp_path: Path) -> None:
-    clip, _ = painted(write_rgba(tmp_path / "in.mkv", "ffv1", "bgra"), "in.gif")
+    clip, _ = stylized(write_rgba(tmp_path / "in.mkv", "ffv1", "bgra"), "in.gif")
     assert rgba_of(clip)[..., 3].min() == 0
-    path, result = painted(clip, "out.gif")
+    path, result = stylized(clip, "out.gif")
     assert result.warnings == []
     assert np.array_equal(rgba_of(path)[..., 3], rgba_of(clip)[..., 3])
     assert times_of(path) == times_of(clip)
@@ -195,32 +195,32 @@ def test_a_transparent_gif_stays_so(tmp_path: Path) -> None:
 
 def quarters(index: int, width: int, height: int) -> Pixels:
     """Four corners that cannot be taken for one another."""
-    picture = np.full((height, width, 3), 40, np.uint8)
-    picture[: height // 2, : width // 2] = 240
-    picture[: height // 2, width // 2 :] = (220, 40, 40)
-    picture[height // 2 :, : width // 2] = (40, 200, 40)
-    return picture
+    image = np.full((height, width, 3), 40, np.uint8)
+    image[: height // 2, : width // 2] = 240
+    image[: height // 2, width // 2 :] = (220, 40, 40)
+    image[height // 2 :, : width // 2] = (40, 200, 40)
+    return image
 
 
 @pytest.fixture(scope="module")
 def turned(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
     folder = tmp_path_factory.mktemp("turned")
-    upright = write_clip(folder / "upright.mp4", picture=quarters, times=range(3), options={"crf": "4"})
+    to_display_orientation = write_clip(folder / "upright.mp4", image=quarters, times=range(3), options={"crf": "4"})
 
     def make(number: int) -> Path:
         path = folder / f"{number}.mp4"
         if not path.exists():
-            remux(upright, path, matrix=MATRICES[number])
+            remux(to_display_orientation, path, matrix=MATRICES[number])
         return path
 
     return make
 
 
-def shown(picture: np.ndarray, matrix: tuple[int, ...]) -> np.ndarray:
+def shown(image: np.ndarray, matrix: tuple[int, ...]) -> np.ndarray:
     """As a player shows it: each point goes where the matrix says, then all is moved to where coordinates begin at 0."""
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     a, b, _, c, d, *_ = (value // 65536 for value in matrix)
-    places = {(a * x + c * y, b * x + d * y): picture[y, x] for x in range(width) for y in range(height)}
+    places = {(a * x + c * y, b * x + d * y): image[y, x] for x in range(width) for y in range(height)}
     left, top = (min(place[axis] for place in places) for axis in (0, 1))
     size = (height, width) if a else (width, height)
     result = np.zeros((*size, 3), np.uint8)
@@ -237,7 +237,7 @@ def test_a_gif_is_turned_upright(tmp_path: Path, turned: Callable[[int], Path], 
     found = rgb_of(tmp_path / "out.gif")
     assert found.shape == (3, *expected.shape)
     assert np.abs(found[0] - expected).mean() < 6
-    assert np.abs(found[0][::-1, ::-1] - expected).mean() > 30, "the picture tells nothing of how it is turned"
+    assert np.abs(found[0][::-1, ::-1] - expected).mean() > 30, "the image tells nothing of how it is turned"
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
@@ -277,7 +277,7 @@ def luma(path: Path) -> float:
 def hdr(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     tags = {"colorspace": "bt2020nc", "color_primaries": "bt2020", "color_trc": request.param, "color_range": "tv"}
     options = {"x265-params": "log-level=error", "crf": "8", **tags}
-    clip = write_clip(tmp_path / "in.mkv", codec="libx265", pix_fmt="yuv420p10le", picture=greys, times=range(4), options=options)
+    clip = write_clip(tmp_path / "in.mkv", codec="libx265", pix_fmt="yuv420p10le", image=greys, times=range(4), options=options)
     assert frames_of(clip)[0].color_trc == (PQ if request.param == "smpte2084" else HLG)
     return clip
 
@@ -290,14 +290,14 @@ def tags_of(path: Path) -> tuple[str, str, int, int, int, int]:
 
 
 def test_hdr_becomes_standard_range_and_that_is_said(hdr: Path) -> None:
-    path, result = painted(hdr, "out.mp4")
+    path, result = stylized(hdr, "out.mp4")
     assert tags_of(path) == ("h264", "yuv420p", BT709, BT709, BT709, 1)
     assert result.warnings == ["the input is HDR; it was brought to standard range for painting"]
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
 def test_hdr_can_be_kept(hdr: Path, suffix: str) -> None:
-    path, _ = painted(hdr, f"out{suffix}", ConvertOptions(encode=EncodeOptions(keep_hdr=True, quality=90)))
+    path, _ = stylized(hdr, f"out{suffix}", ConvertOptions(encode=EncodeOptions(keep_hdr=True, quality=90)))
     transfer = frames_of(hdr)[0].color_trc
     assert tags_of(path) == ("hevc", "yuv420p10le", BT2020, BT2020, transfer, 1)
     assert times_of(path) == times_of(hdr)
@@ -306,20 +306,20 @@ def test_hdr_can_be_kept(hdr: Path, suffix: str) -> None:
 
 def test_ten_bits_of_standard_range_are_no_hdr(tmp_path: Path) -> None:
     options = {"x265-params": "log-level=error"}
-    clip = write_clip(tmp_path / "in.mkv", codec="libx265", pix_fmt="yuv420p10le", picture=greys, options=options)
-    path, result = painted(clip, "out.mp4")
+    clip = write_clip(tmp_path / "in.mkv", codec="libx265", pix_fmt="yuv420p10le", image=greys, options=options)
+    path, result = stylized(clip, "out.mp4")
     assert result.warnings == []
     assert np.abs(rgb_of(path).astype(int) - rgb_of(clip)).mean() < 4
-    kept, _ = painted(clip, "kept.mp4", ConvertOptions(encode=EncodeOptions(keep_hdr=True)))
+    kept, _ = stylized(clip, "kept.mp4", ConvertOptions(encode=EncodeOptions(keep_hdr=True)))
     assert tags_of(kept)[1] == "yuv420p10le"
     assert tags_of(kept)[4] not in (PQ, HLG)
 
 
-def test_a_transparent_picture_stays_transparent(tmp_path: Path) -> None:
-    picture = np.dstack([np.full((16, 24, 3), 90, np.uint8), np.tile(np.arange(0, 240, 10, dtype=np.uint8), (16, 1))])
-    cv2.imwrite(str(tmp_path / "in.png"), picture)
+def test_a_transparent_image_stays_transparent(tmp_path: Path) -> None:
+    image = np.dstack([np.full((16, 24, 3), 90, np.uint8), np.tile(np.arange(0, 240, 10, dtype=np.uint8), (16, 1))])
+    cv2.imwrite(str(tmp_path / "in.png"), image)
     convert(str(tmp_path / "in.png"), tmp_path / "out.png", Identity())
-    assert (cv2.imread(str(tmp_path / "out.png"), cv2.IMREAD_UNCHANGED) == picture).all()
+    assert (cv2.imread(str(tmp_path / "out.png"), cv2.IMREAD_UNCHANGED) == image).all()
     with pytest.raises(OutputError, match=r"\.png"):
         convert(str(tmp_path / "in.png"), tmp_path / "out.jpg", Identity())
     assert listing(tmp_path) == ["in.png", "out.png"]

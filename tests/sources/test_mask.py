@@ -1,4 +1,4 @@
-"""`--mask`: what is white is painted and what is black stays, in every frame at its own time, as players show them."""
+"""`--mask`: what is white is stylized and what is black stays, in every frame at its own time, as players show them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import vidstyle
-from tests.support.helpers import listing, moving_bar, rgb_of, write_clip, write_sound
+from tests.support.helpers import listing, moving_bar, rgb_of, write_audio, write_clip
 from tests.support.related_styles import negative, write_simple
 from vidstyle.cli import run_command_line
 from vidstyle.core.errors import EXIT_DAMAGE, EXIT_DONE, EXIT_FAILED, InputError
@@ -26,7 +26,7 @@ LOSSLESS: dict[str, Any] = {"codec": "libx264rgb", "pix_fmt": "bgr0", "options":
 
 @pytest.fixture(scope="module", autouse=True)
 def simple_styles(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """What is painted is the negative of what was there."""
+    """What is stylized is the negative of what was there."""
     folder = tmp_path_factory.mktemp("simple")
     write_simple(folder)
     with pytest.MonkeyPatch.context() as patch:
@@ -44,70 +44,70 @@ def left_half(width: int, height: int) -> np.ndarray:
     return mask
 
 
-def write_film(path: Path, **clip: Any) -> Path:
+def write_video(path: Path, **clip: Any) -> Path:
     return write_clip(path, **{"size": SIZE, "times": range(FRAMES), **LOSSLESS, **clip})
 
 
 def write_mask(path: Path, levels: Sequence[int], **clip: Any) -> Path:
-    """A video each frame of which is of one level; without `times` a frame at a time of the film's rate."""
+    """A video each frame of which is of one level; without `times` a frame at a time of the video's rate."""
 
-    def picture(index: int, width: int, height: int) -> Pixels:
+    def image(index: int, width: int, height: int) -> Pixels:
         return np.full((height, width, 3), levels[index], np.uint8)
 
-    return write_film(path, **{"picture": picture, "times": range(len(levels)), **clip})
+    return write_video(path, **{"image": image, "times": range(len(levels)), **clip})
 
 
 @pytest.fixture
-def film(tmp_path: Path) -> Path:
-    return write_film(tmp_path / "in.mkv")
+def video(tmp_path: Path) -> Path:
+    return write_video(tmp_path / "in.mkv")
 
 
-def command(film: Path, *args: object, output: str = "out.mkv") -> list[str]:
-    given = [film, "-o", film.with_name(output), "--style", "negative", "--codec", "ffv1", "--device", "cpu", "-q", *args]
+def command(video: Path, *args: object, output: str = "out.mkv") -> list[str]:
+    given = [video, "-o", video.with_name(output), "--style", "negative", "--codec", "ffv1", "--device", "cpu", "-q", *args]
     return [*map(str, given)]
 
 
-def painted(film: Path, *args: object) -> Pixels:
+def stylized(video: Path, *args: object) -> Pixels:
     """What the command line makes of it."""
-    assert run_command_line([*command(film, *args), "--overwrite"]) == EXIT_DONE
-    return rgb_of(film.with_name("out.mkv"))
+    assert run_command_line([*command(video, *args), "--overwrite"]) == EXIT_DONE
+    return rgb_of(video.with_name("out.mkv"))
 
 
-def assert_painted_when(found: Pixels, before: Pixels, is_white: Sequence[bool]) -> None:
-    """`is_white`: whether each frame is painted, or left as it was."""
+def assert_stylized_when(found: Pixels, before: Pixels, is_white: Sequence[bool]) -> None:
+    """`is_white`: whether each frame is stylized, or left as it was."""
     assert found.shape == before.shape
     seen = [(bool((f == p).all()), bool((f == b).all())) for f, p, b in zip(found, negative(before), before, strict=True)]
     assert seen == [(white, not white) for white in is_white]
 
 
-# --- pictures
+# --- images
 
 
 @pytest.mark.parametrize("size", [(64, 48), (128, 96), (32, 24), (65, 49)], ids=str)
-def test_what_is_black_stays_as_it_was(film: Path, size: tuple[int, int]) -> None:
-    cv2.imwrite(str(film.with_name("mask.png")), left_half(*size))
-    found, full, before = painted(film, "--mask", film.with_name("mask.png")), painted(film), rgb_of(film)
+def test_what_is_black_stays_as_it_was(video: Path, size: tuple[int, int]) -> None:
+    cv2.imwrite(str(video.with_name("mask.png")), left_half(*size))
+    found, full, before = stylized(video, "--mask", video.with_name("mask.png")), stylized(video), rgb_of(video)
     assert (found[:, :, :30] == full[:, :, :30]).all()
     assert (found[:, :, 34:] == before[:, :, 34:]).all()
     assert (full != before).mean() > 0.5
 
 
-def test_what_is_grey_is_painted_faintly(film: Path) -> None:
-    cv2.imwrite(str(film.with_name("mask.png")), np.full((48, 64), 51, np.uint8))
-    mixture = 0.8 * rgb_of(film) + 0.2 * painted(film)
-    assert np.abs(painted(film, "--mask", film.with_name("mask.png")) - mixture).max() <= 1
+def test_what_is_grey_is_stylized_faintly(video: Path) -> None:
+    cv2.imwrite(str(video.with_name("mask.png")), np.full((48, 64), 51, np.uint8))
+    mixture = 0.8 * rgb_of(video) + 0.2 * stylized(video)
+    assert np.abs(stylized(video, "--mask", video.with_name("mask.png")) - mixture).max() <= 1
 
 
 @pytest.mark.parametrize("options", [["--preserve-color"], ["--stabilize", "strong"], ["--batch-size", 5], ["--strength", 0.5]],
                          ids=lambda words: words[0])  # fmt: skip
-def test_what_is_black_stays_as_it_was_whatever_else_is_done(film: Path, options: list[object]) -> None:
-    cv2.imwrite(str(film.with_name("mask.png")), left_half(*SIZE))
-    found = painted(film, "--mask", film.with_name("mask.png"), *options)
-    assert (found[:, :, 32:] == rgb_of(film)[:, :, 32:]).all()
-    assert (found[:, :, :32] == painted(film, *options)[:, :, :32]).all()
+def test_what_is_black_stays_as_it_was_whatever_else_is_done(video: Path, options: list[object]) -> None:
+    cv2.imwrite(str(video.with_name("mask.png")), left_half(*SIZE))
+    found = stylized(video, "--mask", video.with_name("mask.png"), *options)
+    assert (found[:, :, 32:] == rgb_of(video)[:, :, 32:]).all()
+    assert (found[:, :, :32] == stylized(video, *options)[:, :, :32]).all()
 
 
-def test_a_still_picture_has_a_mask_too(tmp_path: Path) -> None:
+def test_a_still_image_has_a_mask_too(tmp_path: Path) -> None:
     photo, mask = tmp_path / "in.png", tmp_path / "mask.png"
     cv2.imwrite(str(photo), moving_bar(0, *SIZE))
     cv2.imwrite(str(mask), left_half(*SIZE))
@@ -147,34 +147,34 @@ MASKS: dict[str, tuple[dict[str, Any], list[Fraction]]] = {
 
 
 @pytest.mark.parametrize("name", MASKS)
-def test_every_frame_has_the_mask_of_its_time(film: Path, name: str) -> None:
+def test_every_frame_has_the_mask_of_its_time(video: Path, name: str) -> None:
     clip, times = MASKS[name]
-    mask = write_mask(film.with_name("mask.mkv"), levels(len(times)), **clip)
-    assert_painted_when(painted(film, "--mask", mask), rgb_of(film), alternating(times, EVENLY))
+    mask = write_mask(video.with_name("mask.mkv"), levels(len(times)), **clip)
+    assert_stylized_when(stylized(video, "--mask", mask), rgb_of(video), alternating(times, EVENLY))
 
 
-FILMS: dict[str, tuple[str, dict[str, Any], list[Fraction]]] = {
+VIDEOS: dict[str, tuple[str, dict[str, Any], list[Fraction]]] = {
     "begins late": ("in.mov", {"times": range(7, 7 + FRAMES)}, EVENLY),
     "begins late in Matroska": ("in.mkv", {"times": range(103, 103 + FRAMES)}, EVENLY),
-    "begins behind its sound": (
+    "begins behind its audio": (
         "in.mkv",
-        {"times": range(6, 6 + FRAMES), "sound": ["eng"]},
+        {"times": range(6, 6 + FRAMES), "audio": ["eng"]},
         [t + Fraction(6, RATE) for t in EVENLY],
     ),
     "uneven": ("in.mkv", {"times": UNEVEN, "time_base": Fraction(1, 48)}, [Fraction(t, 48) for t in UNEVEN]),
 }
 
 
-@pytest.mark.parametrize("name", FILMS)
+@pytest.mark.parametrize("name", VIDEOS)
 @pytest.mark.parametrize("options", [[], ["--start", "0.6"]], ids=["all of it", "from a start"])
 def test_times_are_counted_from_the_beginning_of_each_file(tmp_path: Path, name: str, options: list[str]) -> None:
-    file, clip, times = FILMS[name]
-    film = write_film(tmp_path / file, **clip)
+    file, clip, times = VIDEOS[name]
+    video = write_video(tmp_path / file, **clip)
     shown = [t for t in times if not options or t >= Fraction("0.6")]
     masked = [Fraction(n, 12) for n in range(21)]
     mask = write_mask(tmp_path / "mask.mkv", levels(21), times=range(21), time_base=Fraction(1, 12))
-    before = rgb_of(film)[-len(shown) :]
-    assert_painted_when(painted(film, "--mask", mask, *options), before, alternating(masked, shown))
+    before = rgb_of(video)[-len(shown) :]
+    assert_stylized_when(stylized(video, "--mask", mask, *options), before, alternating(masked, shown))
 
 
 @pytest.mark.parametrize(
@@ -187,54 +187,54 @@ def test_times_are_counted_from_the_beginning_of_each_file(tmp_path: Path, name:
     ],
     ids=str,
 )
-def test_a_part_of_a_film_has_the_masks_of_that_part(film: Path, options: list[object], taken: Callable[[float], bool]) -> None:
-    mask = write_mask(film.with_name("mask.mkv"), levels(3), times=range(3), time_base=Fraction(3, 5))
+def test_a_part_of_a_video_has_the_masks_of_that_part(video: Path, options: list[object], taken: Callable[[float], bool]) -> None:
+    mask = write_mask(video.with_name("mask.mkv"), levels(3), times=range(3), time_base=Fraction(3, 5))
     asked = [t for t in EVENLY if taken(float(t))]
-    before = rgb_of(film)[[taken(float(t)) for t in EVENLY]]
+    before = rgb_of(video)[[taken(float(t)) for t in EVENLY]]
     shown = [Fraction(3 * n, 5) for n in range(3)]
-    assert_painted_when(painted(film, "--mask", mask, *options), before, alternating(shown, asked))
+    assert_stylized_when(stylized(video, "--mask", mask, *options), before, alternating(shown, asked))
 
 
 @pytest.mark.parametrize("start", [1.7, 2.9])
 def test_a_mask_that_seldom_changes_is_the_same_from_a_start(tmp_path: Path, start: float) -> None:
     """The frame that is shown then began long before."""
-    film = write_film(tmp_path / "in.mkv", times=range(76))
+    video = write_video(tmp_path / "in.mkv", times=range(76))
     mask = write_mask(tmp_path / "mask.mkv", levels(3), times=range(3), time_base=Fraction(1), options={"qp": "0", "g": "1"})
     asked = [Fraction(n, RATE) for n in range(76) if n / RATE >= start]
     shown = [Fraction(n) for n in range(3)]
-    found = painted(film, "--mask", mask, "--start", start)
-    assert_painted_when(found, rgb_of(film)[-len(asked) :], alternating(shown, asked))
+    found = stylized(video, "--mask", mask, "--start", start)
+    assert_stylized_when(found, rgb_of(video)[-len(asked) :], alternating(shown, asked))
 
 
-def test_a_still_mask_and_a_video_of_it_are_alike(film: Path) -> None:
-    cv2.imwrite(str(film.with_name("mask.png")), left_half(*SIZE))
-    video = write_film(film.with_name("mask.mkv"), picture=lambda n, width, height: grey(left_half(width, height)))
-    still = painted(film, "--mask", film.with_name("mask.png"))
-    assert (painted(film, "--mask", video) == still).all()
+def test_a_still_mask_and_a_video_of_it_are_alike(video: Path) -> None:
+    cv2.imwrite(str(video.with_name("mask.png")), left_half(*SIZE))
+    moving = write_video(video.with_name("mask.mkv"), image=lambda n, width, height: grey(left_half(width, height)))
+    still = stylized(video, "--mask", video.with_name("mask.png"))
+    assert (stylized(video, "--mask", moving) == still).all()
 
 
 # --- turned videos
 
 
 @pytest.mark.parametrize("rotation", [90, 180, 270])
-@pytest.mark.parametrize("kind", ["picture", "video", "turned video"])
+@pytest.mark.parametrize("kind", ["image", "video", "turned video"])
 def test_masks_are_for_what_players_show(tmp_path: Path, rotation: int, kind: str) -> None:
-    """The upper left corner, as it is seen, is painted."""
-    film = write_film(tmp_path / "in.mov", rotation=rotation, times=range(3))
-    seen = np.stack([frame.pixels for frame in vidstyle.read_frames(film)])
+    """The upper left corner, as it is seen, is stylized."""
+    video = write_video(tmp_path / "in.mov", rotation=rotation, times=range(3))
+    seen = np.stack([frame.pixels for frame in vidstyle.read_frames(video)])
     _, height, width, _ = seen.shape
     corner = np.zeros((height, width), np.uint8)
     corner[: height // 2, : width // 2] = 255
-    mask = tmp_path / ("mask.png" if kind == "picture" else "mask.mov")
-    if kind == "picture":
+    mask = tmp_path / ("mask.png" if kind == "image" else "mask.mov")
+    if kind == "image":
         cv2.imwrite(str(mask), corner)
     elif kind == "video":
-        write_film(mask, size=(width, height), picture=lambda *_: grey(corner), times=range(3))
+        write_video(mask, size=(width, height), image=lambda *_: grey(corner), times=range(3))
     else:
         stored = np.ascontiguousarray(np.rot90(corner, rotation // 90 * turning(tmp_path, rotation)))
-        write_film(mask, picture=lambda *_: grey(stored), times=range(3), rotation=rotation)
+        write_video(mask, image=lambda *_: grey(stored), times=range(3), rotation=rotation)
     output = tmp_path / "out.mkv"
-    assert run_command_line(command(film, "--mask", mask)) == EXIT_DONE
+    assert run_command_line(command(video, "--mask", mask)) == EXIT_DONE
     shown = np.stack([frame.pixels for frame in vidstyle.read_frames(output)])
     changed = (shown != seen).any(-1)
     assert changed[:, corner > 0].mean() > 0.5
@@ -242,26 +242,26 @@ def test_masks_are_for_what_players_show(tmp_path: Path, rotation: int, kind: st
 
 
 def turning(folder: Path, rotation: int) -> int:
-    """1 if a picture has to be turned anticlockwise to be shown upright with this rotation, else -1."""
+    """1 if an image has to be turned anticlockwise to be shown upright with this rotation, else -1."""
     bright = np.zeros((*SIZE[::-1], 3), np.uint8)
     bright[:24, :32] = 255
-    probe = write_film(folder / "probe.mov", rotation=rotation, times=range(1), picture=lambda *_: bright)
+    probe = write_video(folder / "probe.mov", rotation=rotation, times=range(1), image=lambda *_: bright)
     [seen] = vidstyle.read_frames(probe)
-    upright = np.rot90(bright, -(rotation // 90))
-    return 1 if upright.shape == seen.pixels.shape and (upright == seen.pixels).all() else -1
+    to_display_orientation = np.rot90(bright, -(rotation // 90))
+    return 1 if to_display_orientation.shape == seen.pixels.shape and (to_display_orientation == seen.pixels).all() else -1
 
 
 # --- what does not fit
 
 
 def bad_mask(folder: Path, kind: str) -> Path:
-    picture, video = folder / "mask.png", folder / "mask.mkv"
+    image, video = folder / "mask.png", folder / "mask.mkv"
     if kind == "another shape":
-        cv2.imwrite(str(picture), np.full((48, 48), 255, np.uint8))
+        cv2.imwrite(str(image), np.full((48, 48), 255, np.uint8))
     elif kind == "black":
-        cv2.imwrite(str(picture), np.zeros((48, 64), np.uint8))
-    elif kind == "no picture":
-        picture.write_bytes(b"nothing")
+        cv2.imwrite(str(image), np.zeros((48, 64), np.uint8))
+    elif kind == "no image":
+        image.write_bytes(b"nothing")
     elif kind == "no video":
         video.write_bytes(b"nothing")
     elif kind == "a video of another shape":
@@ -270,22 +270,22 @@ def bad_mask(folder: Path, kind: str) -> Path:
         write_mask(video, [255] * 20)
     elif kind == "too long":
         write_mask(video, [255] * 60)
-    elif kind == "sound":
-        write_sound(video)
+    elif kind == "audio":
+        write_audio(video)
     elif kind == "a folder":
         video.mkdir()
-    return video if video.exists() or kind == "missing" else picture
+    return video if video.exists() or kind == "missing" else image
 
 
 BAD = {
-    "another shape": "expected a mask of the picture's shape, 64x48, got 48x48",
+    "another shape": "expected a mask of the image's shape, 64x48, got 48x48",
     "black": "found only black",
-    "no picture": "could not read",
+    "no image": "could not read",
     "no video": "mask.mkv",
-    "a video of another shape": "expected a mask of the picture's shape, 64x48, got 48x48",
-    "too short": "expected a mask as long as the film, 1.5 s, got 0.8 s",
-    "too long": "expected a mask as long as the film, 1.5 s, got 2.5 s",
-    "sound": "mask.mkv",
+    "a video of another shape": "expected a mask of the image's shape, 64x48, got 48x48",
+    "too short": "expected a mask as long as the video, 1.5 s, got 0.8 s",
+    "too long": "expected a mask as long as the video, 1.5 s, got 2.5 s",
+    "audio": "mask.mkv",
     "a folder": "mask.mkv",
     "missing": "mask.mkv",
 }
@@ -293,31 +293,31 @@ BAD = {
 
 @pytest.mark.parametrize("kind", BAD)
 def test_a_mask_that_does_not_fit_is_told_before_anything_is_done(
-    film: Path, capfd: pytest.CaptureFixture[str], kind: str
+    video: Path, capfd: pytest.CaptureFixture[str], kind: str
 ) -> None:
-    mask = bad_mask(film.parent, kind)
-    there = listing(film.parent)
+    mask = bad_mask(video.parent, kind)
+    there = listing(video.parent)
     for words in (["--dry-run"], []):
-        assert run_command_line(command(film, "--mask", mask, *words)) == EXIT_FAILED
+        assert run_command_line(command(video, "--mask", mask, *words)) == EXIT_FAILED
         said = capfd.readouterr().err
         assert BAD[kind] in said
         assert mask.name in said
         assert "Traceback" not in said
-        assert listing(film.parent) == there
+        assert listing(video.parent) == there
     with pytest.raises(InputError):
-        vidstyle.stylize(film, film.with_name("out.mkv"), style="negative", mask=mask)
-    assert listing(film.parent) == there
+        vidstyle.stylize(video, video.with_name("out.mkv"), style="negative", mask=mask)
+    assert listing(video.parent) == there
 
 
-def test_a_mask_has_to_last_only_as_long_as_what_is_painted(film: Path) -> None:
-    mask = write_mask(film.with_name("mask.mkv"), [0] * 20)
-    assert (painted(film, "--mask", mask, "--end", 0.8) == rgb_of(film)[:20]).all()
+def test_a_mask_has_to_last_only_as_long_as_what_is_stylized(video: Path) -> None:
+    mask = write_mask(video.with_name("mask.mkv"), [0] * 20)
+    assert (stylized(video, "--mask", mask, "--end", 0.8) == rgb_of(video)[:20]).all()
 
 
-def test_a_mask_may_end_a_moment_before_the_film(film: Path) -> None:
+def test_a_mask_may_end_a_moment_before_the_video(video: Path) -> None:
     """As where it was made at another rate."""
-    mask = write_mask(film.with_name("mask.mkv"), [255] * 29 + [0])
-    assert_painted_when(painted(film, "--mask", mask), rgb_of(film), [True] * 29 + [False] * 7)
+    mask = write_mask(video.with_name("mask.mkv"), [255] * 29 + [0])
+    assert_stylized_when(stylized(video, "--mask", mask), rgb_of(video), [True] * 29 + [False] * 7)
 
 
 def test_a_mask_that_fits_some_files_of_a_folder_is_no_reason_to_leave_those(tmp_path: Path) -> None:
@@ -325,7 +325,7 @@ def test_a_mask_that_fits_some_files_of_a_folder_is_no_reason_to_leave_those(tmp
     folder.mkdir()
     cv2.imwrite(str(tmp_path / "mask.png"), left_half(*SIZE))
     for name, size in (("a.mkv", SIZE), ("b.mkv", (48, 48)), ("c.mkv", (128, 96))):
-        write_film(folder / name, size=size, times=range(3))
+        write_video(folder / name, size=size, times=range(3))
     words = [str(folder), "--style", "negative", "--codec", "ffv1", "--mask", str(tmp_path / "mask.png"), "-q"]
     assert run_command_line(words) == EXIT_DAMAGE
     assert listing(folder) == ["a.mkv", "a.negative.mkv", "b.mkv", "c.mkv", "c.negative.mkv"]
@@ -338,24 +338,24 @@ def test_a_mask_that_fits_some_files_of_a_folder_is_no_reason_to_leave_those(tmp
 # --- finished work
 
 
-def test_a_finished_film_is_known_by_its_mask(film: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    mask, moved = film.with_name("mask.png"), film.with_name("elsewhere.png")
+def test_a_finished_video_is_known_by_its_mask(video: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    mask, moved = video.with_name("mask.png"), video.with_name("elsewhere.png")
     cv2.imwrite(str(mask), left_half(*SIZE))
-    assert run_command_line(command(film, "--mask", mask)) == EXIT_DONE
-    made = film.with_name("out.mkv").stat().st_mtime_ns
+    assert run_command_line(command(video, "--mask", mask)) == EXIT_DONE
+    made = video.with_name("out.mkv").stat().st_mtime_ns
     mask.rename(moved)
-    assert run_command_line(command(film, "--mask", moved)) == EXIT_DONE
+    assert run_command_line(command(video, "--mask", moved)) == EXIT_DONE
     cv2.imwrite(str(mask), 255 - left_half(*SIZE))
     capfd.readouterr()
     for words in (["--mask", mask], []):
-        assert run_command_line(command(film, *words)) == EXIT_FAILED
+        assert run_command_line(command(video, *words)) == EXIT_FAILED
         assert "in another way" in capfd.readouterr().err
-    assert film.with_name("out.mkv").stat().st_mtime_ns == made
+    assert video.with_name("out.mkv").stat().st_mtime_ns == made
 
 
-def test_python_callers_may_name_a_mask(film: Path) -> None:
-    cv2.imwrite(str(film.with_name("mask.png")), left_half(*SIZE))
-    expected = painted(film, "--mask", film.with_name("mask.png"), "--strength", 0.5)
-    given: dict[str, Any] = {"style": "negative", "mask": film.with_name("mask.png"), "strength": 0.5, "device": "cpu"}
-    result = vidstyle.stylize(film, film.with_name("call.mkv"), codec="ffv1", **given)
+def test_python_callers_may_name_a_mask(video: Path) -> None:
+    cv2.imwrite(str(video.with_name("mask.png")), left_half(*SIZE))
+    expected = stylized(video, "--mask", video.with_name("mask.png"), "--strength", 0.5)
+    given: dict[str, Any] = {"style": "negative", "mask": video.with_name("mask.png"), "strength": 0.5, "device": "cpu"}
+    result = vidstyle.stylize(video, video.with_name("call.mkv"), codec="ffv1", **given)
     assert (rgb_of(result.output) == expected).all()

@@ -1,4 +1,4 @@
-"""Decoding on a graphics card, which FFmpeg's own decoder plays: the same frames and facts, or the processor does it."""
+"""Decoding on a GPU, which FFmpeg's own decoder plays: the same frames and facts, or the processor does it."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any
 import av
 import pytest
 
-from tests.networks.test_networks import soft_picture
+from tests.networks.test_networks import soft_image
 from vidstyle.sources import open_source
-from vidstyle.sources.nvdec import CardDecoder
+from vidstyle.sources.nvdec import GpuDecoder
 from vidstyle.sources.video import VideoSource
 
 TURNED = (0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30)
 
 
 class PlayedDecoder:
-    """FFmpeg's own decoder in place of the card's: semi-planar frames, and no more after `packets` packets."""
+    """FFmpeg's own decoder in place of the GPU's: semi-planar frames, and no more after `packets` packets."""
 
     def __init__(self, stream: Any, packets: int = 10**6, as_format: str = "nv12") -> None:
         self.decoder: Any = av.CodecContext.create(stream.codec_context.name, "r")
@@ -36,74 +36,72 @@ class PlayedDecoder:
 
 
 @pytest.fixture
-def film(tmp_path: Path) -> Path:
-    """Three groups of pictures with B-frames, to be shown turned."""
-    path = tmp_path / "film.mp4"
+def video(tmp_path: Path) -> Path:
+    """Three groups of images with B-frames, to be shown turned."""
+    path = tmp_path / "video.mp4"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", 24, options={"g": "16", "bf": "3", "sc_threshold": "0"})
         stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
         stream.set_display_matrix(TURNED)
         for seed in range(48):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(soft_picture(64, 96, seed))))
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(soft_image(64, 96, seed))))
         container.mux(stream.encode(None))
     return path
 
 
-def decoded(path: Path, card: str | None) -> list[tuple[int, int, bytes]]:
-    with closing(VideoSource(str(path), card=card)) as source:
+def decoded(path: Path, gpu: str | None) -> list[tuple[int, int, bytes]]:
+    with closing(VideoSource(str(path), gpu=gpu)) as source:
         frames = [(frame.pts, frame.duration, frame.pixels.tobytes()) for frame in source.frames()]
         assert source.damage() == []
     return frames
 
 
 @pytest.mark.parametrize("packets", [10**6, 0, 1, 5, 16, 17, 18, 31, 47, 48])
-def test_decoding_that_fails_on_the_card_goes_on_without_a_loss(
-    film: Path, monkeypatch: pytest.MonkeyPatch, packets: int
+def test_decoding_that_fails_on_the_gpu_goes_on_without_a_loss(
+    video: Path, monkeypatch: pytest.MonkeyPatch, packets: int
 ) -> None:
-    expected = decoded(film, None)
+    expected = decoded(video, None)
     asked = []
 
-    def played(stream: Any, max_pixels: int, card: str) -> CardDecoder:
-        asked.append(card)
-        return CardDecoder(PlayedDecoder(stream, packets))  # type: ignore[arg-type]
+    def played(stream: Any, max_pixels: int, gpu: str) -> GpuDecoder:
+        asked.append(gpu)
+        return GpuDecoder(PlayedDecoder(stream, packets))  # type: ignore[arg-type]
 
-    monkeypatch.setattr("vidstyle.sources.decoding.card_decoder", played)
-    assert decoded(film, "0") == expected
+    monkeypatch.setattr("vidstyle.sources.decoding.gpu_decoder", played)
+    assert decoded(video, "0") == expected
     assert asked == ["0"]
     assert len(expected) == 48
 
 
-@pytest.mark.skipif(Path("/proc/driver/nvidia").exists(), reason="there is a card")
-def test_without_a_card_the_processor_decodes(film: Path) -> None:
-    assert decoded(film, "0") == decoded(film, None)
+@pytest.mark.skipif(Path("/proc/driver/nvidia").exists(), reason="there is a GPU")
+def test_without_a_gpu_the_processor_decodes(video: Path) -> None:
+    assert decoded(video, "0") == decoded(video, None)
 
 
 def play(monkeypatch: pytest.MonkeyPatch, **how: Any) -> None:
     monkeypatch.setattr(
-        "vidstyle.sources.decoding.card_decoder",
-        lambda stream, max_pixels, card: CardDecoder(PlayedDecoder(stream, **how)),  # type: ignore[arg-type]
+        "vidstyle.sources.decoding.gpu_decoder",
+        lambda stream, max_pixels, gpu: GpuDecoder(PlayedDecoder(stream, **how)),  # type: ignore[arg-type]
     )
 
 
-def test_a_card_that_gives_the_same_picture_decodes_and_the_facts_stay(film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with closing(VideoSource(str(film))) as source:
+def test_a_gpu_that_gives_the_same_image_decodes_and_the_facts_stay(video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with closing(VideoSource(str(video))) as source:
         wanted = source.info
     assert wanted.display_matrix is not None
     play(monkeypatch)
-    with closing(open_source(str(film), card="0")) as source:
+    with closing(open_source(str(video), gpu="0")) as source:
         assert isinstance(source, VideoSource)
-        assert source._decoding.is_on_card
+        assert source._decoding.is_on_gpu
         assert source.info == wanted
         assert len(list(source.frames())) == 48
 
 
-@pytest.mark.parametrize("how", [{"as_format": "gray"}, {"packets": 0}], ids=["other pictures", "none"])
-def test_a_card_that_gives_other_pictures_does_not_decode(
-    film: Path, monkeypatch: pytest.MonkeyPatch, how: dict[str, Any]
-) -> None:
-    expected = decoded(film, None)
+@pytest.mark.parametrize("how", [{"as_format": "gray"}, {"packets": 0}], ids=["other images", "none"])
+def test_a_gpu_that_gives_other_images_does_not_decode(video: Path, monkeypatch: pytest.MonkeyPatch, how: dict[str, Any]) -> None:
+    expected = decoded(video, None)
     play(monkeypatch, **how)
-    with closing(open_source(str(film), card="0")) as source:
+    with closing(open_source(str(video), gpu="0")) as source:
         assert isinstance(source, VideoSource)
-        assert not source._decoding.is_on_card
+        assert not source._decoding.is_on_gpu
         assert [(f.pts, f.duration, f.pixels.tobytes()) for f in source.frames()] == expected

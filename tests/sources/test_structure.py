@@ -84,7 +84,7 @@ def missing(folder: Path, data: bytes) -> int:
     return missing_bytes(path)
 
 
-def painted(clip: Path, options: ConvertOptions = ConvertOptions()) -> Result:
+def stylized(clip: Path, options: ConvertOptions = ConvertOptions()) -> Result:
     return convert(str(clip), clip.with_name("out.mkv"), Identity(), options)
 
 
@@ -174,22 +174,22 @@ def test_what_is_none_of_these_formats_tells_nothing(tmp_path: Path, data: bytes
 
 
 def test_a_single_missing_byte_is_told_though_every_frame_is_there(tmp_path: Path) -> None:
-    clip = write_clip(tmp_path / "in.mp4", sound=["eng"], picture=moving_bar, container_options={"movflags": "+faststart"})
+    clip = write_clip(tmp_path / "in.mp4", audio=["eng"], image=moving_bar, container_options={"movflags": "+faststart"})
     whole = clip.read_bytes()
-    assert painted(clip).damage == []
+    assert stylized(clip).damage == []
     clip.write_bytes(whole[:-1])
     (tmp_path / "out.mkv").unlink()
-    assert painted(clip).damage == ["the input is cut off: the file is shorter than it says itself"]
+    assert stylized(clip).damage == ["the input is cut off: the file is shorter than it says itself"]
     assert len(frames_of(tmp_path / "out.mkv")) == 12
 
 
 def test_what_lies_behind_the_wanted_part_may_be_missing(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "in.mkv", times=range(24))
     clip.write_bytes(clip.read_bytes()[:-50])
-    assert painted(clip, ConvertOptions(trim=Trim(0, 0.25))).damage == []
+    assert stylized(clip, ConvertOptions(trim=Trim(0, 0.25))).damage == []
 
 
 def test_foreign_bytes_are_no_damage(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "in.mp4")
     clip.write_bytes(clip.read_bytes() + b"\0\0\1\0SEFH" + bytes(100) + b"SEFT")
-    assert painted(clip).damage == []
+    assert stylized(clip).damage == []

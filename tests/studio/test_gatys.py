@@ -23,7 +23,7 @@ def encoder() -> Encoder:
     return find_encoder("compact")
 
 
-def picture(height: int, width: int, seed: int) -> Tensor:
+def image(height: int, width: int, seed: int) -> Tensor:
     """Smooth blobs and some grain, (1, 3, H, W) in [0, 1]."""
     generator = torch.Generator().manual_seed(seed)
     blobs = F.interpolate(torch.rand(1, 3, 6, 6, generator=generator), size=(height, width), mode="bicubic")
@@ -31,7 +31,7 @@ def picture(height: int, width: int, seed: int) -> Tensor:
 
 
 def moments(encoder: Encoder, seed: int = 1) -> Moments:
-    return painting_moments(encoder, picture(96, 80, seed), None, STYLE_LAYERS)
+    return painting_moments(encoder, image(96, 80, seed), None, STYLE_LAYERS)
 
 
 def plain_losses(encoder: Encoder, content: Tensor, painting: Tensor, steps: int) -> list[float]:
@@ -59,7 +59,7 @@ def plain_losses(encoder: Encoder, content: Tensor, painting: Tensor, steps: int
 
 
 def test_the_losses_of_the_first_twenty_steps_are_those_of_a_plain_implementation(encoder: Encoder) -> None:
-    content, painting = picture(64, 80, 0), picture(96, 80, 1)
+    content, painting = image(64, 80, 0), image(96, 80, 1)
     style = painting_moments(encoder, painting, None, STYLE_LAYERS)
     ours = [step.losses["loss"] for step in gatys(encoder, content, style, content, PaintOptions(steps=20))]
     assert ours == pytest.approx(plain_losses(encoder, content, painting, 20), rel=1e-4)
@@ -67,14 +67,14 @@ def test_the_losses_of_the_first_twenty_steps_are_those_of_a_plain_implementatio
 
 
 def test_the_loss_falls_from_every_fifty_steps_to_the_next(encoder: Encoder) -> None:
-    content = picture(48, 48, 0)
+    content = image(48, 48, 0)
     losses = [s.losses["loss"] for s in gatys(encoder, content, moments(encoder), content, PaintOptions(steps=200))]
     windows = [np.mean(losses[i : i + 50]) for i in range(0, 200, 50)]
     assert all(after < before for before, after in pairwise(windows))
 
 
 def test_lbfgs_lowers_the_loss_too(encoder: Encoder) -> None:
-    content = picture(48, 48, 0)
+    content = image(48, 48, 0)
     options = PaintOptions(steps=35, optimizer="lbfgs")
     steps = list(gatys(encoder, content, moments(encoder), content, options))
     start = Objective(encoder, content, moments(encoder), Weights(ALPHA)).evaluate(content.clone().requires_grad_())
@@ -85,11 +85,11 @@ def test_lbfgs_lowers_the_loss_too(encoder: Encoder) -> None:
 @pytest.mark.parametrize("size", [(96, 96), (75, 133), (33, 50)])
 @pytest.mark.parametrize("with_mask", [False, True])
 def test_loss_and_gradient_in_tiles_are_those_of_the_whole(encoder: Encoder, size: tuple[int, int], with_mask: bool) -> None:
-    content, weights = picture(*size, 0), Weights(0.5, 0.5, 1.0, 1.0, 0.1)
-    mask = picture(*size, 5)[:, :1] if with_mask else None
+    content, weights = image(*size, 0), Weights(0.5, 0.5, 1.0, 1.0, 0.1)
+    mask = image(*size, 5)[:, :1] if with_mask else None
     found = []
     for tile in (None, 32):
-        x = picture(*size, 3).requires_grad_()
+        x = image(*size, 3).requires_grad_()
         loss = Objective(encoder, content, moments(encoder), weights, mask, tile=tile).evaluate(x)
         assert x.grad is not None
         found.append((loss, x.grad))
@@ -99,7 +99,7 @@ def test_loss_and_gradient_in_tiles_are_those_of_the_whole(encoder: Encoder, siz
 
 
 def test_style_is_asked_for_only_where_the_mask_is_white(encoder: Encoder) -> None:
-    content, mask = picture(96, 96, 0), torch.zeros(1, 1, 96, 96)
+    content, mask = image(96, 96, 0), torch.zeros(1, 1, 96, 96)
     mask[..., :16] = 1
     objective = Objective(encoder, content, moments(encoder), Weights(content=0.0), mask)
     x = content.clone().requires_grad_()
@@ -110,7 +110,7 @@ def test_style_is_asked_for_only_where_the_mask_is_white(encoder: Encoder) -> No
 
 
 def test_transparent_parts_of_a_painting_do_not_count(encoder: Encoder) -> None:
-    painting, spoilt = picture(96, 128, 1), picture(96, 128, 1)
+    painting, spoilt = image(96, 128, 1), image(96, 128, 1)
     spoilt[..., 96:] = 0
     opacity = torch.ones(1, 1, 96, 128)
     opacity[..., 80:] = 0  # features at the edge of the opaque part see a little of what lies beyond
@@ -123,8 +123,8 @@ def test_transparent_parts_of_a_painting_do_not_count(encoder: Encoder) -> None:
 
 
 def test_moments_of_a_painting_are_the_same_in_tiles(encoder: Encoder) -> None:
-    whole = painting_moments(encoder, picture(90, 150, 1), None, STYLE_LAYERS)
-    tiled = painting_moments(encoder, picture(90, 150, 1), None, STYLE_LAYERS, tile=48)
+    whole = painting_moments(encoder, image(90, 150, 1), None, STYLE_LAYERS)
+    tiled = painting_moments(encoder, image(90, 150, 1), None, STYLE_LAYERS, tile=48)
     for layer in STYLE_LAYERS:
         for a, b in zip(whole[layer], tiled[layer], strict=True):
             assert torch.allclose(a, b, rtol=1e-3, atol=1e-4 * float(a.abs().max()))
@@ -138,25 +138,25 @@ def test_a_mixture_of_paintings_lies_between_them(encoder: Encoder) -> None:
 
 
 @pytest.mark.parametrize("size", [(33, 50), (90, 161), (32, 300)])
-def test_a_painting_has_the_size_of_its_picture_and_a_lower_loss(encoder: Encoder, size: tuple[int, int]) -> None:
-    content, style = picture(*size, 0), moments(encoder)
+def test_a_painting_has_the_size_of_its_image_and_a_lower_loss(encoder: Encoder, size: tuple[int, int]) -> None:
+    content, style = image(*size, 0), moments(encoder)
     *_, step = multiscale(encoder, content, lambda h, w: style, content, PaintOptions(steps=40))
     objective = Objective(encoder, content, style, Weights(ALPHA))
-    assert step.picture.shape == content.shape
-    assert step.picture.min() >= 0
-    assert step.picture.max() <= 1
-    before, after = (objective.evaluate(p.clone().requires_grad_())["loss"] for p in (content, step.picture))
+    assert step.image.shape == content.shape
+    assert step.image.min() >= 0
+    assert step.image.max() <= 1
+    before, after = (objective.evaluate(p.clone().requires_grad_())["loss"] for p in (content, step.image))
     assert after < before
 
 
 def test_painting_ends_when_the_loss_has_settled(encoder: Encoder) -> None:
-    content = picture(48, 48, 0)
-    style = painting_moments(encoder, content, None, STYLE_LAYERS)  # nothing to do: the picture is the painting
+    content = image(48, 48, 0)
+    style = painting_moments(encoder, content, None, STYLE_LAYERS)  # nothing to do: the image is the painting
     *_, step = multiscale(encoder, content, lambda h, w: style, content, PaintOptions(steps=2000))
     assert step.step == step.steps < 500
 
 
-def test_sizes_grow_to_the_pictures_own() -> None:
+def test_sizes_grow_to_the_images_own() -> None:
     grown = sizes(720, 1280)
     assert grown[-1] == (720, 1280)
     assert 128 <= max(grown[0]) < 256

@@ -1,4 +1,4 @@
-"""Pictures painted within the memory there is, and the paintings they are painted after."""
+"""Images stylized within the memory there is, and the paintings they are stylized after."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ PAINTINGS = [Painting(texture(64, 56, seed=2, softness=1))]
 each_recipe = pytest.mark.parametrize("recipe", ["best", "gatys"])
 
 
-def painted(
-    picture: Pixels,
+def stylized(
+    image: Pixels,
     options: PaintOptions,
     mask: np.ndarray | None = None,
     neighbour: Neighbour | None = None,
     painter: Painter | None = None,
 ) -> Pixels:
     painter = painter or Painter(PAINTINGS, options)
-    *_, last = painter.paint(picture, mask, neighbour)
-    return painter.finished(picture, last, mask)
+    *_, last = painter.paint(image, mask, neighbour)
+    return painter.finished(image, last, mask)
 
 
 def distance(one: Pixels, other: Pixels) -> float:
@@ -58,65 +58,65 @@ def few_steps_while_small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @each_recipe
 @pytest.mark.parametrize("size", [(48, 64), (33, 51), (64, 40)], ids=str)
-def test_the_painting_is_as_large_as_the_picture(recipe: Any, size: tuple[int, int]) -> None:
-    picture = texture(*size, seed=1)
-    before = picture.copy()
-    found = painted(picture, PaintOptions(recipe=recipe, steps=5))
+def test_the_painting_is_as_large_as_the_image(recipe: Any, size: tuple[int, int]) -> None:
+    image = texture(*size, seed=1)
+    before = image.copy()
+    found = stylized(image, PaintOptions(recipe=recipe, steps=5))
     assert found.shape == (*size, 3)
     assert found.dtype == np.uint8
-    assert distance(found, picture) > 1
-    assert (picture == before).all(), "the picture itself stays"
+    assert distance(found, image) > 1
+    assert (image == before).all(), "the image itself stays"
 
 
 @each_recipe
 @pytest.mark.parametrize("size", [(60, 600), (40, 1200), (700, 36)], ids=str)
-def test_banners_and_towers_can_be_painted(recipe: Any, size: tuple[int, int]) -> None:
-    assert painted(texture(*size), PaintOptions(recipe=recipe, steps=1)).shape == (*size, 3)
+def test_banners_and_towers_can_be_stylized(recipe: Any, size: tuple[int, int]) -> None:
+    assert stylized(texture(*size), PaintOptions(recipe=recipe, steps=1)).shape == (*size, 3)
 
 
 @pytest.mark.parametrize("size", [(31, 31), (16, 40), (8, 8), (2, 50), (1, 1)], ids=str)
-def test_a_tiny_picture_is_refused(size: tuple[int, int]) -> None:
+def test_a_tiny_image_is_refused(size: tuple[int, int]) -> None:
     with pytest.raises(InputError, match=f"pixels.*{size[1]}x{size[0]}"):
-        painted(texture(*size), PaintOptions(steps=1))
+        stylized(texture(*size), PaintOptions(steps=1))
 
 
 @each_recipe
-def test_the_smallest_picture_is_painted(recipe: Any) -> None:
-    assert painted(texture(32, 32), PaintOptions(recipe=recipe, steps=1)).shape == (32, 32, 3)
+def test_the_smallest_image_is_stylized(recipe: Any) -> None:
+    assert stylized(texture(32, 32), PaintOptions(recipe=recipe, steps=1)).shape == (32, 32, 3)
 
 
 @each_recipe
 @pytest.mark.parametrize("scale", [0.1, 0.3, 10])
-def test_strokes_of_every_size_allowed_can_be_painted(recipe: Any, scale: float) -> None:
-    found = painted(texture(96, 128), PaintOptions(recipe=recipe, steps=1, stroke_scale=scale))
+def test_strokes_of_every_size_allowed_can_be_stylized(recipe: Any, scale: float) -> None:
+    found = stylized(texture(96, 128), PaintOptions(recipe=recipe, steps=1, stroke_scale=scale))
     assert found.shape == (96, 128, 3)
 
 
 @each_recipe
-def test_the_same_picture_is_painted_the_same_again(recipe: Any) -> None:
+def test_the_same_image_is_stylized_the_same_again(recipe: Any) -> None:
     options = PaintOptions(recipe=recipe, steps=4, start="noise")
-    assert (painted(PHOTO, options) == painted(PHOTO, options)).all()
+    assert (stylized(PHOTO, options) == stylized(PHOTO, options)).all()
 
 
 @each_recipe
 def test_painting_may_begin_on_noise(recipe: Any) -> None:
-    from_content, from_noise = (painted(PHOTO, PaintOptions(recipe=recipe, steps=1, start=s)) for s in ("content", "noise"))
+    from_content, from_noise = (stylized(PHOTO, PaintOptions(recipe=recipe, steps=1, start=s)) for s in ("content", "noise"))
     assert distance(from_content, PHOTO) < 12
     assert distance(from_noise, PHOTO) > 40
 
 
-def chroma(picture: Pixels) -> np.ndarray:
-    return cv2.cvtColor(picture, cv2.COLOR_RGB2YCrCb)[..., 1:].astype(int)
+def chroma(image: Pixels) -> np.ndarray:
+    return cv2.cvtColor(image, cv2.COLOR_RGB2YCrCb)[..., 1:].astype(int)
 
 
 @each_recipe
-def test_preserved_colours_are_the_pictures_own(recipe: Any) -> None:
+def test_preserved_colours_are_the_images_own(recipe: Any) -> None:
     muted = (PHOTO // 2 + 64).astype(np.uint8)  # no colour that lightness alone would push out of range
-    free, kept = (painted(muted, PaintOptions(recipe=recipe, steps=12, preserve_color=p)) for p in (False, True))
+    free, kept = (stylized(muted, PaintOptions(recipe=recipe, steps=12, preserve_color=p)) for p in (False, True))
     assert np.abs(chroma(kept) - chroma(muted)).max() <= 4
     assert np.abs(chroma(free) - chroma(muted)).mean() > 4
     light, before = (cv2.cvtColor(p, cv2.COLOR_RGB2GRAY).astype(int) for p in (kept, muted))
-    assert np.abs(light - before).mean() > 2, "light and dark are painted"
+    assert np.abs(light - before).mean() > 2, "light and dark are stylized"
 
 
 def box(soft: bool = False) -> np.ndarray:
@@ -128,12 +128,12 @@ def box(soft: bool = False) -> np.ndarray:
 @each_recipe
 @pytest.mark.parametrize("preserve_color", [False, True])
 def test_outside_the_mask_every_pixel_stays(recipe: Any, preserve_color: bool) -> None:
-    found = painted(PHOTO, PaintOptions(recipe=recipe, steps=5, preserve_color=preserve_color), box())
+    found = stylized(PHOTO, PaintOptions(recipe=recipe, steps=5, preserve_color=preserve_color), box())
     assert (found[box() == 0] == PHOTO[box() == 0]).all()
     assert distance(found[10:35, 20:50], PHOTO[10:35, 20:50]) > 1
 
 
-def test_a_soft_mask_leads_softly_from_picture_to_painting() -> None:
+def test_a_soft_mask_leads_softly_from_image_to_painting() -> None:
     mask = box(soft=True)
     painter = Painter(PAINTINGS, PaintOptions(steps=5))
     *_, last = painter.paint(PHOTO, mask)
@@ -142,7 +142,7 @@ def test_a_soft_mask_leads_softly_from_picture_to_painting() -> None:
     assert np.abs(through - wanted).max() <= 0.51
 
 
-def test_frames_of_a_video_are_mixed_as_pictures_are() -> None:
+def test_frames_of_a_video_are_mixed_as_images_are() -> None:
     muted, other = (PHOTO // 2 + 64).astype(np.uint8), (texture(48, 64, seed=8) // 2 + 64).astype(np.uint8)
     assert np.abs(chroma(OwnColors().finish(muted, other, True)) - chroma(muted)).max() <= 4
     mixed = Masked(box()).finish(muted, other, False)
@@ -155,7 +155,7 @@ def test_a_neighbours_painting_is_taken_over_where_it_is_trusted(recipe: Any) ->
     trust = np.zeros((48, 64), np.float32)
     trust[:, :32] = 1
     neighbour = Neighbour(255 - PHOTO, trust)
-    found = painted(PHOTO, PaintOptions(recipe=recipe, steps=1), neighbour=neighbour)
+    found = stylized(PHOTO, PaintOptions(recipe=recipe, steps=1), neighbour=neighbour)
     assert distance(found[:, :28], neighbour.pixels[:, :28]) < 12
     assert distance(found[:, 36:], PHOTO[:, 36:]) < 12
 
@@ -167,7 +167,7 @@ def test_a_heavier_painting_shows_more(recipe: Any) -> None:
     def after(*shares: float) -> Pixels:
         pixels = PAINTINGS[0].pixels, texture(64, 64, seed=3, softness=6) // 3
         paintings = [Painting(p, weight=w) for p, w in zip(pixels, shares, strict=True) if w]
-        return painted(PHOTO, options, painter=Painter(paintings, options))
+        return stylized(PHOTO, options, painter=Painter(paintings, options))
 
     one, other = after(1, 0), after(0, 1)
     for mixed, near, far in ((after(0.9, 0.1), one, other), (after(0.1, 0.9), other, one)):
@@ -176,7 +176,7 @@ def test_a_heavier_painting_shows_more(recipe: Any) -> None:
 
 def test_a_better_painting_has_a_lower_gatys_loss() -> None:
     painter = Painter(PAINTINGS, PaintOptions(recipe="gatys", steps=25))
-    found = painted(PHOTO, PaintOptions(), painter=painter)
+    found = stylized(PHOTO, PaintOptions(), painter=painter)
     assert painter.gatys_loss(PHOTO, found) < 0.6 * painter.gatys_loss(PHOTO, PHOTO)
 
 
@@ -204,10 +204,10 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 @each_recipe
 def test_a_small_memory_means_tiles(recipe: Any, seen: list[int]) -> None:
-    whole = painted(WIDE, PaintOptions(recipe=recipe, steps=3))
+    whole = stylized(WIDE, PaintOptions(recipe=recipe, steps=3))
     assert max(seen) >= 300
     seen.clear()
-    tiled = painted(WIDE, PaintOptions(recipe=recipe, steps=3, memory=0.01))
+    tiled = stylized(WIDE, PaintOptions(recipe=recipe, steps=3, memory=0.01))
     assert max(seen) < 300
     assert distance(tiled, whole) < 0.25 * distance(whole, WIDE), "and no other painting"
 
@@ -236,18 +236,18 @@ def test_when_memory_runs_out_it_goes_on_in_tiles(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, seen: list[int], error: Exception
 ) -> None:
     options = PaintOptions(recipe="gatys", steps=2)
-    whole = painted(WIDE, options)
+    whole = stylized(WIDE, options)
     fails(monkeypatch, error, times=1)
     painter = Painter(PAINTINGS, options)
     with caplog.at_level(logging.WARNING):
-        found = painted(WIDE, options, painter=painter)
+        found = stylized(WIDE, options, painter=painter)
     (record,) = caplog.records
     assert "tiles of 150 pixels" in record.getMessage()
     assert distance(found, whole) < 1.5
     seen.clear()
     caplog.clear()
-    painted(WIDE, options, painter=painter)
-    assert caplog.records == [], "the next picture is painted in tiles from the start"
+    stylized(WIDE, options, painter=painter)
+    assert caplog.records == [], "the next image is stylized in tiles from the start"
     assert max(seen) < 300
 
 
@@ -255,13 +255,13 @@ def test_when_memory_runs_out_it_goes_on_in_tiles(
 def test_when_not_even_the_smallest_tile_fits_it_says_so(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     fails(monkeypatch, error, times=-1)
     with pytest.raises(MemoryLimitError, match=r"not enough memory.*tiles of 150 pixels"):
-        painted(WIDE, PaintOptions(recipe="gatys", steps=2))
+        stylized(WIDE, PaintOptions(recipe="gatys", steps=2))
 
 
 def test_other_troubles_are_not_taken_for_a_lack_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     fails(monkeypatch, RuntimeError("mat1 and mat2 shapes cannot be multiplied"), times=1)
     with pytest.raises(RuntimeError, match="shapes"):
-        painted(WIDE, PaintOptions(recipe="gatys", steps=2))
+        stylized(WIDE, PaintOptions(recipe="gatys", steps=2))
 
 
 # Paintings
@@ -344,9 +344,9 @@ def test_a_grey_painting_of_any_depth_is_read(tmp_path: Path, make: Callable[[Pa
 
 def with_alpha(depth: type) -> np.ndarray:
     """Opaque on the right, transparent and white on the left."""
-    picture = np.dstack((texture(40, 60), np.full((40, 60), 255, np.uint8)))
-    picture[:, :20] = (255, 255, 255, 0)
-    return picture.astype(depth) * (257 if depth is np.uint16 else 1)
+    image = np.dstack((texture(40, 60), np.full((40, 60), 255, np.uint8)))
+    image[:, :20] = (255, 255, 255, 0)
+    return image.astype(depth) * (257 if depth is np.uint16 else 1)
 
 
 @pytest.mark.parametrize("depth", [np.uint8, np.uint16])
@@ -365,8 +365,8 @@ def test_an_alpha_channel_that_is_opaque_is_none(tmp_path: Path) -> None:
     assert find_paintings(str(tmp_path / "p.png"))[0].opacity is None
 
 
-def test_transparency_turns_with_its_picture(tmp_path: Path) -> None:
-    """Cameras and phones store pictures on their side, and a note beside of how to turn them: EXIF orientation, here 6."""
+def test_transparency_turns_with_its_image(tmp_path: Path) -> None:
+    """Cameras and phones store images on their side, and a note beside of how to turn them: EXIF orientation, here 6."""
     data = cv2.imencode(".png", with_alpha(np.uint8))[1].tobytes()
     exif = b"eXIf" + b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"
     chunk = struct.pack(">I", len(exif) - 4) + exif + struct.pack(">I", zlib.crc32(exif))
@@ -377,15 +377,15 @@ def test_transparency_turns_with_its_picture(tmp_path: Path) -> None:
     assert (painting.pixels[painting.opacity == 0] == 255).all()
 
 
-def test_what_is_transparent_is_not_painted_after(tmp_path: Path) -> None:
+def test_what_is_transparent_is_not_stylized_after(tmp_path: Path) -> None:
     """A third of the painting is bright red rather than grey: that shows only where it is opaque."""
 
     def redness(red: bool, alpha: int) -> float:
-        picture = np.dstack((PAINTINGS[0].pixels, np.full(PAINTINGS[0].pixels.shape[:2], 255, np.uint8)))
-        picture[:, :20] = (0, 0, 255, alpha) if red else (128, 128, 128, alpha)
-        cv2.imwrite(str(tmp_path / "p.png"), picture)
+        image = np.dstack((PAINTINGS[0].pixels, np.full(PAINTINGS[0].pixels.shape[:2], 255, np.uint8)))
+        image[:, :20] = (0, 0, 255, alpha) if red else (128, 128, 128, alpha)
+        cv2.imwrite(str(tmp_path / "p.png"), image)
         options = PaintOptions(recipe="gatys", steps=30)
-        found = painted(PHOTO, options, painter=Painter(find_paintings(str(tmp_path / "p.png")), options))
+        found = stylized(PHOTO, options, painter=Painter(find_paintings(str(tmp_path / "p.png")), options))
         return float((found[..., 0].astype(int) - found[..., 1]).mean())
 
     seen, unseen = (redness(True, alpha) - redness(False, alpha) for alpha in (255, 0))
@@ -398,7 +398,7 @@ def nothing(folder: Path) -> str:
 
 
 def text(folder: Path) -> str:
-    (folder / "p.png").write_text("no picture " * 50)
+    (folder / "p.png").write_text("no image " * 50)
     return "p.png"
 
 
@@ -455,7 +455,7 @@ def test_a_style_without_an_exemplar_asks_for_the_painting(folder: Path) -> None
 
 @pytest.fixture
 def exemplar(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The picture of the style `sea`."""
+    """The image of the style `sea`."""
     own = folder / "own"
     own.mkdir()
     cv2.imwrite(str(own / "sea.png"), texture(40, 60, seed=7))
@@ -464,7 +464,7 @@ def exemplar(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return own / "sea.png"
 
 
-def test_a_style_is_painted_after_its_exemplar(exemplar: Path) -> None:
+def test_a_style_is_stylized_after_its_exemplar(exemplar: Path) -> None:
     assert find_exemplar("sea") == exemplar
     sea, other = find_paintings("sea:3,a.png:1")
     assert (sea.pixels == texture(40, 60, seed=7)[..., ::-1]).all()

@@ -68,31 +68,31 @@ def test_not_even_noise_gets_keyframes_close_together() -> None:
 
 
 @pytest.mark.parametrize("size", [(8, 8), (1, 1), (15, 40)], ids=str)
-def test_keyframes_of_tiny_pictures_are_picked(size: tuple[int, int]) -> None:
+def test_keyframes_of_tiny_images_are_picked(size: tuple[int, int]) -> None:
     assert picked([texture(*size)] * 10) == [0]
     assert picked([texture(*size) // 8, 255 - texture(*size) // 8] * 5) == [0, 5]
 
 
-# A picture found again
+# An image found again
 
 
 def coverage(now: Pixels, then: Pixels) -> float:
     return Tracker().track(Sight(now), Sight(then)).coverage
 
 
-def test_a_picture_is_found_again_in_itself_and_in_no_other() -> None:
+def test_a_image_is_found_again_in_itself_and_in_no_other() -> None:
     assert coverage(PAN[0], PAN[0]) > 0.99
     assert coverage(PAN[0], texture(120, 160, seed=9)) < 0.3
 
 
-def test_what_left_the_picture_is_not_found_again() -> None:
+def test_what_left_the_image_is_not_found_again() -> None:
     assert 0.7 < coverage(PAN[12], PAN[0]) < 0.95 < coverage(PAN[1], PAN[0])
 
 
 @pytest.mark.parametrize("size", [(8, 8), (1, 1), (15, 40), (16, 16), (400, 30)], ids=str)
-def test_pictures_of_any_size_are_found_again(size: tuple[int, int]) -> None:
-    picture, painting = texture(*size), texture(*size, seed=3)
-    track = Tracker().track(Sight(picture), Sight(picture))
+def test_images_of_any_size_are_found_again(size: tuple[int, int]) -> None:
+    image, painting = texture(*size), texture(*size, seed=3)
+    track = Tracker().track(Sight(image), Sight(image))
     moved, trust = track.carry(painting)
     assert track.coverage > 0.9
     assert trust.shape == size
@@ -105,29 +105,29 @@ def test_a_painting_moves_with_its_scene() -> None:
     moved, trust = Tracker().track(Sight(PAN[6]), Sight(PAN[0])).carry(then)
     assert np.abs(inner(moved - now)).mean() < 3
     assert inner(trust).mean() > 0.9
-    assert trust[:, -4:].mean() < 0.3, "what came into the picture was not there before"
+    assert trust[:, -4:].mean() < 0.3, "what came into the image was not there before"
 
 
 # Carried over the clip
 
 
-def negative(picture: Pixels) -> Pixels:
-    return 255 - picture
+def negative(image: Pixels) -> Pixels:
+    return 255 - image
 
 
 def carried(frames: Sequence[Pixels], keyframes: Sequence[int], shots: Sequence[int] = (0,)) -> list[Pixels]:
-    """With keyframes painted as negatives, and everything else by a stylizer that paints black."""
+    """With keyframes stylized as negatives, and everything else by a stylizer that stylizes black."""
     propagation = Propagation(keyframes, shots, lambda n: (frames[n], negative(frames[n])))
     return [propagation.finish(frame, np.zeros_like(frame), n in shots) for n, frame in enumerate(frames)]
 
 
-def test_keyframes_are_shown_exactly_as_they_were_painted() -> None:
+def test_keyframes_are_shown_exactly_as_they_were_stylized() -> None:
     shown = carried(PAN, [0, 6, 12])
     for number in (0, 6, 12):
         assert (shown[number] == negative(PAN[number])).all()
 
 
-def test_frames_between_keyframes_are_painted_as_they_are() -> None:
+def test_frames_between_keyframes_are_stylized_as_they_are() -> None:
     for frame, shown in zip(PAN, carried(PAN, [0, 6, 12]), strict=True):
         assert shown.shape == frame.shape
         assert shown.dtype == np.uint8
@@ -137,7 +137,7 @@ def test_frames_between_keyframes_are_painted_as_they_are() -> None:
 def test_after_the_last_keyframe_what_is_new_is_left_to_the_stylizer() -> None:
     shown = carried(PAN, [0])
     assert distance(inner(shown[4]), inner(negative(PAN[4]))) < 5
-    assert shown[12][20:-20, -10:].mean() < 40, "painted black"
+    assert shown[12][20:-20, -10:].mean() < 40, "stylized black"
     assert shown[12][20:-20, 20:-40].mean() > 90
 
 
@@ -156,12 +156,12 @@ def test_strokes_that_differ_do_not_fade_where_they_are_mixed() -> None:
     paintings = {n: texture(120, 160, seed=40 + n, softness=1) for n in (0, 8)}
     propagation = Propagation([0, 8], [0], lambda n: (PAN[0], paintings[n]))
     shown = [propagation.finish(PAN[0], BLACK, n == 0) for n in range(9)]
-    contrast = [float(inner(picture).std()) for picture in shown]
+    contrast = [float(inner(image).std()) for image in shown]
     assert min(contrast) > 0.85 * max(contrast)
 
 
 def test_nothing_is_carried_across_a_cut() -> None:
-    """Though the picture is the same on both sides."""
+    """Though the image is the same on both sides."""
     frames = [PAN[0]] * 8
     shown = carried(frames, [0, 6], shots=[0, 3])
     assert all((shown[n] == negative(PAN[0])).all() for n in (0, 6))
@@ -220,37 +220,37 @@ def test_shots_of_hardly_anything() -> None:
 
 def test_what_things_were_made_from_survives_reopening(tmp_path: Path) -> None:
     first = WorkFolder(tmp_path / "a" / "work")
-    first.save_picture("painted/000000.png", PAN[0], "red and blue")
+    first.save_image("stylized/000000.png", PAN[0], "red and blue")
     (first.path / "net.onnx").write_bytes(b"net")
     first.note("net.onnx", "keyframes", steps=7)
     again = WorkFolder(tmp_path / "a" / "work")
-    assert again.made_from("painted/000000.png") == "red and blue"
+    assert again.made_from("stylized/000000.png") == "red and blue"
     assert again.made_from("net.onnx") == "keyframes"
     assert again.facts("net.onnx") == {"steps": 7}
-    assert (again.load_picture("painted/000000.png", (120, 160)) == PAN[0]).all()
-    assert not again.was_retouched("painted/000000.png")
+    assert (again.load_image("stylized/000000.png", (120, 160)) == PAN[0]).all()
+    assert not again.was_retouched("stylized/000000.png")
     assert not list(again.path.rglob("*.tmp"))
 
 
 def test_what_is_not_there_was_made_from_nothing(tmp_path: Path) -> None:
     folder = WorkFolder(tmp_path)
-    assert folder.made_from("painted/000000.png") is None
-    assert folder.facts("painted/000000.png") == {}
-    assert not folder.was_retouched("painted/000000.png")
-    folder.save_picture("painted/000000.png", PAN[0], "paint")
-    (tmp_path / "painted/000000.png").unlink()
-    assert folder.made_from("painted/000000.png") is None
-    assert not folder.was_retouched("painted/000000.png")
+    assert folder.made_from("stylized/000000.png") is None
+    assert folder.facts("stylized/000000.png") == {}
+    assert not folder.was_retouched("stylized/000000.png")
+    folder.save_image("stylized/000000.png", PAN[0], "paint")
+    (tmp_path / "stylized/000000.png").unlink()
+    assert folder.made_from("stylized/000000.png") is None
+    assert not folder.was_retouched("stylized/000000.png")
 
 
 def test_a_file_altered_or_brought_by_somebody_was_retouched(tmp_path: Path) -> None:
     folder = WorkFolder(tmp_path)
-    folder.save_picture("painted/000000.png", PAN[0], "paint")
-    cv2.imwrite(str(tmp_path / "painted/000000.png"), PAN[1])
-    cv2.imwrite(str(tmp_path / "painted/000008.png"), PAN[1])
+    folder.save_image("stylized/000000.png", PAN[0], "paint")
+    cv2.imwrite(str(tmp_path / "stylized/000000.png"), PAN[1])
+    cv2.imwrite(str(tmp_path / "stylized/000008.png"), PAN[1])
     for opened in (folder, WorkFolder(tmp_path)):
-        assert opened.was_retouched("painted/000000.png")
-        assert opened.was_retouched("painted/000008.png")
+        assert opened.was_retouched("stylized/000000.png")
+        assert opened.was_retouched("stylized/000008.png")
 
 
 @pytest.mark.parametrize(
@@ -266,24 +266,24 @@ def test_a_broken_state_is_refused_by_name(tmp_path: Path, text: str) -> None:
     assert (tmp_path / "state.json").read_text() == text
 
 
-def test_a_picture_of_another_size_is_refused_with_both_sizes(tmp_path: Path) -> None:
+def test_a_image_of_another_size_is_refused_with_both_sizes(tmp_path: Path) -> None:
     folder = WorkFolder(tmp_path)
-    folder.save_picture("painted/000000.png", PAN[0], "paint")
+    folder.save_image("stylized/000000.png", PAN[0], "paint")
     with pytest.raises(InputError, match=r"000000\.png.*64x48.*160x120"):
-        folder.load_picture("painted/000000.png", (48, 64))
+        folder.load_image("stylized/000000.png", (48, 64))
 
 
-@pytest.mark.parametrize("content", [b"", b"no picture"])
-def test_an_unreadable_picture_is_named(tmp_path: Path, content: bytes) -> None:
+@pytest.mark.parametrize("content", [b"", b"no image"])
+def test_an_unreadable_image_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "000000.png").write_bytes(content)
     with pytest.raises(InputError, match=r"000000\.png"):
-        WorkFolder(tmp_path).load_picture("000000.png")
+        WorkFolder(tmp_path).load_image("000000.png")
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "work").write_text("a file")
     with pytest.raises(DiskError, match="work"):
-        WorkFolder(tmp_path / "work").save_picture("painted/000000.png", PAN[0], "paint")
+        WorkFolder(tmp_path / "work").save_image("stylized/000000.png", PAN[0], "paint")
 
 
 def test_a_fingerprint_tells_ingredients_apart() -> None:
@@ -332,14 +332,14 @@ class Work:
         plan = self.plan(options)
         return KeyframePainting(WorkFolder(self.path), plan, paintings, paint, report, mask)
 
-    def painted(self, number: int) -> Path:
-        return self.path / "painted" / f"{number:06}.png"
+    def stylized(self, number: int) -> Path:
+        return self.path / "stylized" / f"{number:06}.png"
 
     def bytes_of(self, number: int) -> bytes:
-        return self.painted(number).read_bytes()
+        return self.stylized(number).read_bytes()
 
     def retouch(self, number: int, size: tuple[int, int] = (48, 64)) -> bytes:
-        cv2.imwrite(str(self.painted(number)), texture(*size, seed=30 + number))
+        cv2.imwrite(str(self.stylized(number)), texture(*size, seed=30 + number))
         return self.bytes_of(number)
 
 
@@ -348,17 +348,17 @@ def work(tmp_path: Path) -> Work:
     return Work(tmp_path / "work")
 
 
-def test_keyframes_lie_in_the_folder_as_filmed_and_as_painted(work: Work) -> None:
+def test_keyframes_lie_in_the_folder_as_filmed_and_as_stylized(work: Work) -> None:
     plan = work.plan()
     assert (plan.frames, plan.shots, plan.keyframes) == (10, [0], [0, 4, 8])
     assert work.keyframes().run() == [0, 4, 8]
-    for kind in ("frames", "painted"):
+    for kind in ("frames", "stylized"):
         assert [p.name for p in sorted((work.path / kind).iterdir())] == ["000000.png", "000004.png", "000008.png"]
     for number in (0, 4, 8):
-        frame, painted = work.keyframes().load(number)
+        frame, stylized = work.keyframes().load(number)
         assert (frame == CLIP[number]).all()
-        assert painted.shape == frame.shape
-        assert distance(painted, frame) > 1
+        assert stylized.shape == frame.shape
+        assert distance(stylized, frame) > 1
     facts = json.loads((work.path / "keyframes.json").read_text())
     assert facts == {"frames": 10, "shots": [0], "keyframes": [0, 4, 8]}
     strip = cv2.imread(str(work.path / "preview.jpg"))
@@ -374,20 +374,20 @@ def test_a_second_run_opens_no_clip_and_paints_nothing(work: Work) -> None:
     assert work.opened == opened
 
 
-def test_a_keyframe_is_painted_from_the_one_before(work: Work) -> None:
+def test_a_keyframe_is_stylized_from_the_one_before(work: Work) -> None:
     """With hardly a step to go, it looks as that one does, moved along."""
     options = replace(QUICK, steps=1)
     plan = work.plan()
-    work.painted(0).parent.mkdir(exist_ok=True)
-    cv2.imwrite(str(work.painted(0)), cv2.cvtColor(negative(CLIP[0]), cv2.COLOR_RGB2BGR))
+    work.stylized(0).parent.mkdir(exist_ok=True)
+    cv2.imwrite(str(work.stylized(0)), cv2.cvtColor(negative(CLIP[0]), cv2.COLOR_RGB2BGR))
     keyframes = KeyframePainting(WorkFolder(work.path), plan, SEA, options, silent)
     keyframes.run()
-    painted = keyframes.load(4)[1]
+    stylized = keyframes.load(4)[1]
     overlap = slice(8, 40), slice(8, 44)
-    assert distance(painted[overlap], negative(CLIP[4])[overlap]) < 15 < distance(painted[overlap], CLIP[4][overlap])
+    assert distance(stylized[overlap], negative(CLIP[4])[overlap]) < 15 < distance(stylized[overlap], CLIP[4][overlap])
 
 
-def test_a_retouched_keyframe_stays_and_what_was_painted_from_it_is_painted_again(work: Work) -> None:
+def test_a_retouched_keyframe_stays_and_what_was_stylized_from_it_is_stylized_again(work: Work) -> None:
     work.keyframes().run()
     first, last = work.bytes_of(0), work.bytes_of(8)
     retouched = work.retouch(4)
@@ -398,20 +398,20 @@ def test_a_retouched_keyframe_stays_and_what_was_painted_from_it_is_painted_agai
     assert work.keyframes().run() == []
 
 
-def test_a_keyframe_deleted_is_painted_again_as_it_was(work: Work) -> None:
+def test_a_keyframe_deleted_is_stylized_again_as_it_was(work: Work) -> None:
     work.keyframes().run()
     before = [work.bytes_of(n) for n in (0, 4, 8)]
-    work.painted(4).unlink()
+    work.stylized(4).unlink()
     assert work.keyframes().run() == [4]
     assert [work.bytes_of(n) for n in (0, 4, 8)] == before
 
 
-def test_a_retouched_keyframe_deleted_is_painted_again_and_what_came_of_it_too(work: Work) -> None:
+def test_a_retouched_keyframe_deleted_is_stylized_again_and_what_came_of_it_too(work: Work) -> None:
     work.keyframes().run()
     before = [work.bytes_of(n) for n in (0, 4, 8)]
     work.retouch(4)
     work.keyframes().run()
-    work.painted(4).unlink()
+    work.stylized(4).unlink()
     assert work.keyframes().run() == [4, 8]
     assert [work.bytes_of(n) for n in (0, 4, 8)] == before
 
@@ -431,7 +431,7 @@ def test_other_options_paint_all_but_the_retouched_again(work: Work, change: dic
 
 
 @pytest.mark.parametrize("change", [{"memory": 2.0}, {"device": "cpu"}], ids=str)
-def test_where_it_is_painted_makes_no_difference(work: Work, change: dict[str, object]) -> None:
+def test_where_it_is_stylized_makes_no_difference(work: Work, change: dict[str, object]) -> None:
     work.keyframes().run()
     assert work.keyframes(replace(QUICK, **change)).run() == []  # type: ignore[arg-type]
 
@@ -450,13 +450,13 @@ def test_other_keyframes_leave_the_ones_that_stay(work: Work) -> None:
     work.keyframes().run()
     first = work.bytes_of(0)
     fewer = replace(THREE, keyframes=(0, 8))
-    assert work.keyframes(options=fewer).run() == [8], "it is painted from another one now"
+    assert work.keyframes(options=fewer).run() == [8], "it is stylized from another one now"
     assert work.bytes_of(0) == first
 
 
-def test_a_keyframe_after_a_cut_is_painted_on_its_own(tmp_path: Path) -> None:
+def test_a_keyframe_after_a_cut_is_stylized_on_its_own(tmp_path: Path) -> None:
     frames = [CLIP[0]] * 8 + [negative(texture(48, 64, seed=8)) // 2] * 8
-    options, retouched = KeyframeOptions(keyframes=(0, 4, 8, 12), net_steps=2), tmp_path / "painted" / "000004.png"
+    options, retouched = KeyframeOptions(keyframes=(0, 4, 8, 12), net_steps=2), tmp_path / "stylized" / "000004.png"
     plan = choose(WorkFolder(tmp_path), lambda: iter(frames), "cut", options, silent)
     assert plan.shots == [0, 8]
     assert [plan.parent(n) for n in plan.keyframes] == [None, 0, None, 8]
@@ -473,7 +473,7 @@ def test_an_interrupted_painting_goes_on_with_what_is_finished(work: Work) -> No
     with pytest.raises(StopError):
         work.keyframes(report=interrupt).run()
     before = [work.bytes_of(n) for n in (0, 4)]
-    assert not work.painted(8).exists()
+    assert not work.stylized(8).exists()
     assert work.keyframes().run() == [8]
     assert [work.bytes_of(n) for n in (0, 4)] == before
 
@@ -528,7 +528,7 @@ def test_another_clip_is_planned_anew(work: Work) -> None:
     assert (keyframes.load(4)[0] == frames[4]).all()
 
 
-# The net that paints between
+# The net that stylizes between
 
 
 @pytest.fixture
@@ -544,8 +544,8 @@ def trained(work: Work, options: KeyframeOptions = THREE, report: Callable[..., 
     return fine_tuned_net(WorkFolder(work.path), plan, keyframes, options, report)
 
 
-def painted_by(net: Path, picture: Pixels) -> Pixels:
-    return np.asarray(load_stylizer(StyleOptions(style=str(net), device="cpu")).stylize([picture])[0])
+def stylized_by(net: Path, image: Pixels) -> Pixels:
+    return np.asarray(load_stylizer(StyleOptions(style=str(net), device="cpu")).stylize([image])[0])
 
 
 @pytest.mark.usefixtures("small_crops")
@@ -553,7 +553,7 @@ def test_a_net_is_trained_once_and_again_when_a_keyframe_was_retouched(work: Wor
     net = trained(work)
     assert net == work.path / "net.onnx"
     assert not (work.path / "net.pt").exists(), "no checkpoint is left"
-    assert painted_by(net, CLIP[2]).shape == (48, 64, 3)
+    assert stylized_by(net, CLIP[2]).shape == (48, 64, 3)
     before = net.stat().st_mtime_ns
     trained(work)
     assert net.stat().st_mtime_ns == before
@@ -595,26 +595,26 @@ def test_a_checkpoint_of_other_keyframes_is_not_gone_on_from(work: Work, monkeyp
 
 
 @pytest.mark.usefixtures("small_crops")
-def test_the_net_comes_to_paint_as_the_keyframes_are_painted(work: Work) -> None:
-    """Negatives, which no shipped style paints."""
+def test_the_net_comes_to_paint_as_the_keyframes_are_stylized(work: Work) -> None:
+    """Negatives, which no shipped style stylizes."""
     work.keyframes().run()
     for number in (0, 4, 8):
-        cv2.imwrite(str(work.painted(number)), cv2.cvtColor(negative(CLIP[number]), cv2.COLOR_RGB2BGR))
+        cv2.imwrite(str(work.stylized(number)), cv2.cvtColor(negative(CLIP[number]), cv2.COLOR_RGB2BGR))
     gaps = []
     for steps in (1, 60):
         net = trained(work, replace(THREE, net_steps=steps))
-        gaps.append(distance(painted_by(net, CLIP[2]), negative(CLIP[2])))
+        gaps.append(distance(stylized_by(net, CLIP[2]), negative(CLIP[2])))
     assert gaps[1] < 0.8 * gaps[0]
 
 
 def test_a_run_killed_between_note_and_file_leaves_no_retouching(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = WorkFolder(tmp_path)
-    folder.save_picture("painted/000000.png", PAN[0], "one")
+    folder.save_image("stylized/000000.png", PAN[0], "one")
     write = WorkFolder._write
     killed = lambda self, path, data: write(self, path, data) if path.name == "state.json" else None  # noqa: E731
     monkeypatch.setattr(WorkFolder, "_write", killed)
-    folder.save_picture("painted/000000.png", PAN[1], "another")
+    folder.save_image("stylized/000000.png", PAN[1], "another")
     monkeypatch.undo()
     again = WorkFolder(tmp_path)
-    assert not again.was_retouched("painted/000000.png")
-    assert again.made_from("painted/000000.png") is None
+    assert not again.was_retouched("stylized/000000.png")
+    assert again.made_from("stylized/000000.png") is None

@@ -30,8 +30,8 @@ PHOTO = tensor(texture(48, 64, seed=1))
 PAINTING = tensor(texture(64, 56, seed=2, softness=1))
 
 
-def moments(encoder: Encoder, picture: Tensor = PAINTING, opacity: Tensor | None = None, tile: int | None = None) -> Moments:
-    return painting_moments(encoder, picture, opacity, STYLE_LAYERS, tile)
+def moments(encoder: Encoder, image: Tensor = PAINTING, opacity: Tensor | None = None, tile: int | None = None) -> Moments:
+    return painting_moments(encoder, image, opacity, STYLE_LAYERS, tile)
 
 
 def box(height: int, width: int) -> Tensor:
@@ -105,7 +105,7 @@ def test_the_start_is_left_as_it_was(encoder: Encoder, optimizer: str) -> None:
     start = PHOTO.clone()
     options = PaintOptions(recipe="gatys", steps=2, optimizer=optimizer)  # type: ignore[arg-type]
     *_, last = gatys(encoder, PHOTO, moments(encoder), start, options)
-    assert not torch.equal(last.picture, PHOTO)
+    assert not torch.equal(last.image, PHOTO)
     assert torch.equal(start, PHOTO)
 
 
@@ -135,7 +135,7 @@ def test_transparency_means_the_same_in_tiles(encoder: Encoder, size: tuple[int,
 
 
 def test_only_what_the_mask_shows_counts_for_the_style(encoder: Encoder) -> None:
-    """What is painted far outside of it makes no difference, neither in loss nor in gradient."""
+    """What is stylized far outside of it makes no difference, neither in loss nor in gradient."""
     mask = torch.zeros(1, 1, 96, 192)
     mask[..., :64] = 1
     content = tensor(texture(96, 192, seed=1))
@@ -164,7 +164,7 @@ def test_what_is_transparent_in_a_painting_does_not_count(encoder: Encoder) -> N
         torch.testing.assert_close(pair, ignored[layer], rtol=1e-5, atol=1e-7)
 
 
-def test_what_is_held_stays_and_the_rest_is_painted(encoder: Encoder) -> None:
+def test_what_is_held_stays_and_the_rest_is_stylized(encoder: Encoder) -> None:
     trust = torch.zeros(1, 1, 48, 64)
     trust[..., :32] = 1
     held = Held(tensor(texture(48, 64, seed=9)), trust)
@@ -174,7 +174,7 @@ def test_what_is_held_stays_and_the_rest_is_painted(encoder: Encoder) -> None:
     for _ in range(80):
         objective.evaluate(x)
         optimizer.step()
-    gap, before = ((p - held.picture).abs().detach() for p in (x, PHOTO))
+    gap, before = ((p - held.image).abs().detach() for p in (x, PHOTO))
     assert gap[..., :32].mean() < 0.1 * before[..., :32].mean()
     assert gap[..., 32:].mean() > 0.5 * before[..., 32:].mean()
 
@@ -183,7 +183,7 @@ def test_what_is_held_stays_and_the_rest_is_painted(encoder: Encoder) -> None:
 
 
 @pytest.mark.parametrize("size", [(64, 96), (66, 98), (70, 131)], ids=str)
-def test_multiscale_begins_small_and_ends_at_the_pictures_own_size(
+def test_multiscale_begins_small_and_ends_at_the_images_own_size(
     encoder: Encoder, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
 ) -> None:
     monkeypatch.setattr(recipe, "SMALLEST", 48)
@@ -195,13 +195,13 @@ def test_multiscale_begins_small_and_ends_at_the_pictures_own_size(
         return style
 
     steps = list(multiscale(encoder, content, style_at, content, PaintOptions(steps=6)))
-    shapes = [tuple(step.picture.shape[2:]) for step in steps]
+    shapes = [tuple(step.image.shape[2:]) for step in steps]
     assert len(set(shapes)) == 2, "half the size first"
     assert shapes == sorted(shapes)
     assert shapes[-1] == size
     assert asked == sorted(set(shapes)), "the style's strokes are as large as they will be seen"
     assert [step.step for step in steps] == list(range(1, 11))
-    assert steps[-1].picture.isfinite().all()
+    assert steps[-1].image.isfinite().all()
 
 
 def test_painting_may_be_kept_to_the_last_sizes(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,13 +210,13 @@ def test_painting_may_be_kept_to_the_last_sizes(encoder: Encoder, monkeypatch: p
     style, content, counts = moments(encoder), tensor(texture(64, 64, seed=1)), []
     for last_sizes in (None, 1):
         steps = multiscale(encoder, content, lambda h, w: style, content, PaintOptions(steps=2), last_sizes=last_sizes)
-        counts.append([step.picture.shape[2] for step in steps])
+        counts.append([step.image.shape[2] for step in steps])
     assert len(set(counts[0])) > 1
     assert counts[1] == [64, 64]
 
 
 @pytest.mark.parametrize("name", ["gatys", "best"])
-def test_more_content_weight_keeps_more_of_the_picture(encoder: Encoder, name: str) -> None:
+def test_more_content_weight_keeps_more_of_the_image(encoder: Encoder, name: str) -> None:
     style, gaps = moments(encoder), []
     for weight in (0.01, 100.0):
         options = PaintOptions(steps=30, content_weight=weight)
@@ -225,5 +225,5 @@ def test_more_content_weight_keeps_more_of_the_picture(encoder: Encoder, name: s
             if name == "gatys"
             else multiscale(encoder, PHOTO, lambda h, w: style, PHOTO, options)
         )
-        gaps.append(float((last.picture - PHOTO).abs().mean()))
+        gaps.append(float((last.image - PHOTO).abs().mean()))
     assert gaps[1] < 0.8 * gaps[0]

@@ -174,7 +174,7 @@ def test_safetensors_of_something_else_are_refused(tmp_path: Path) -> None:
         load_encoder(path)
 
 
-def test_a_layer_may_be_taken_of_a_smaller_picture(tmp_path: Path, image: Tensor) -> None:
+def test_a_layer_may_be_taken_of_a_smaller_image(tmp_path: Path, image: Tensor) -> None:
     encoder = load_encoder(save(tmp_path, random_convs("conv{}".format)))
     found = pyramid_features(encoder, image, ["relu1_1", "relu3_1", "relu3_1/2", "relu1_1/4"])
     half, quarter = (image.unflatten(2, (-1, n)).unflatten(4, (-1, n)).mean((3, 5)) for n in (2, 4))

@@ -1,4 +1,4 @@
-"""Pictures to train on, and paintings to learn from: found, told apart, cut, whatever they are stored as."""
+"""Images to train on, and paintings to learn from: found, told apart, cut, whatever they are stored as."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ OPTIONS = TrainOptions(batch=2, crop=64)
 SIZE = 64 + 2 * CONTEXT
 
 
-def save(path: Path, picture: Pixels) -> Path:
+def save(path: Path, image: Pixels) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    cv2.imwrite(str(path), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     return path
 
 
@@ -93,7 +93,7 @@ def test_no_folder_of_photographs(photos: Path, tmp_path: Path, make: object) ->
 
 
 def test_frames_of_videos_are_taken_a_second_apart_and_kept(photos: Path, tmp_path: Path) -> None:
-    clip = write_clip(photos / "clip.mp4", size=(160, 120), times=range(60), time_base=Fraction(1, 10), picture=shots)
+    clip = write_clip(photos / "clip.mp4", size=(160, 120), times=range(60), time_base=Fraction(1, 10), image=shots)
     found = gather([photos], tmp_path / "frames")
     frames = [path for path in found if tmp_path / "frames" in path.parents]
     assert len(frames) == 6
@@ -103,19 +103,19 @@ def test_frames_of_videos_are_taken_a_second_apart_and_kept(photos: Path, tmp_pa
     before = {path: path.stat().st_mtime_ns for path in frames}
     assert gather([photos], tmp_path / "frames") == found
     assert {path: path.stat().st_mtime_ns for path in frames} == before, "not sampled twice"
-    write_clip(clip, size=(160, 120), times=range(20), time_base=Fraction(1, 10), picture=shots)
+    write_clip(clip, size=(160, 120), times=range(20), time_base=Fraction(1, 10), image=shots)
     again = gather([photos], tmp_path / "frames")
     assert len(again) == FEWEST + 2, "another video by the same name"
 
 
 def test_still_frames_of_a_video_count_once(photos: Path, tmp_path: Path) -> None:
     still = texture(120, 160, seed=500)
-    write_clip(photos / "still.mp4", size=(160, 120), times=range(50), time_base=Fraction(1, 10), picture=lambda *_: still)
+    write_clip(photos / "still.mp4", size=(160, 120), times=range(50), time_base=Fraction(1, 10), image=lambda *_: still)
     assert len(gather([photos], tmp_path / "frames")) == FEWEST + 1
 
 
 def test_an_interruption_while_sampling_leaves_no_half_folder(photos: Path, tmp_path: Path) -> None:
-    write_clip(photos / "clip.mp4", size=(160, 120), times=range(60), time_base=Fraction(1, 10), picture=shots)
+    write_clip(photos / "clip.mp4", size=(160, 120), times=range(60), time_base=Fraction(1, 10), image=shots)
     calls = 0
 
     def interrupt() -> None:
@@ -129,7 +129,7 @@ def test_an_interruption_while_sampling_leaves_no_half_folder(photos: Path, tmp_
     assert list((tmp_path / "frames").iterdir()) == []
 
 
-def test_hashes_tell_pictures_apart(tmp_path: Path) -> None:
+def test_hashes_tell_images_apart(tmp_path: Path) -> None:
     values = [difference_hash(save(tmp_path / f"{seed}.png", texture(100, 130, seed))) for seed in range(12)]
     assert first_of_each([v for v in values if v is not None]) == list(range(12))
     few, many = (1 << NEAR) - 1, (1 << NEAR + 1) - 1
@@ -189,31 +189,31 @@ def test_photographs_on_a_device_are_cut_as_those_that_are_decoded(photos: Path)
 
 
 def test_a_cmyk_jpeg_has_its_colours(tmp_path: Path) -> None:
-    painted = texture(90, 120, seed=3, softness=8)
-    Image.fromarray(painted).convert("CMYK").save(tmp_path / "cmyk.jpg", quality=95)
+    stylized = texture(90, 120, seed=3, softness=8)
+    Image.fromarray(stylized).convert("CMYK").save(tmp_path / "cmyk.jpg", quality=95)
     found = read_painting(tmp_path / "cmyk.jpg")
-    assert np.abs(found.pixels.astype(int) - painted).mean() < 4
+    assert np.abs(found.pixels.astype(int) - stylized).mean() < 4
     assert found.opacity is None
 
 
 def test_deep_and_grey_paintings_become_eight_bit_colours(tmp_path: Path) -> None:
-    painted = texture(90, 120, seed=4)
-    cv2.imwrite(str(tmp_path / "deep.png"), cv2.cvtColor(painted, cv2.COLOR_RGB2BGR).astype(np.uint16) * 257)
-    assert np.abs(read_painting(tmp_path / "deep.png").pixels.astype(int) - painted).max() <= 1
-    cv2.imwrite(str(tmp_path / "grey.png"), painted[..., 0])
+    stylized = texture(90, 120, seed=4)
+    cv2.imwrite(str(tmp_path / "deep.png"), cv2.cvtColor(stylized, cv2.COLOR_RGB2BGR).astype(np.uint16) * 257)
+    assert np.abs(read_painting(tmp_path / "deep.png").pixels.astype(int) - stylized).max() <= 1
+    cv2.imwrite(str(tmp_path / "grey.png"), stylized[..., 0])
     grey = read_painting(tmp_path / "grey.png").pixels
-    assert all((grey[..., channel] == painted[..., 0]).all() for channel in range(3))
+    assert all((grey[..., channel] == stylized[..., 0]).all() for channel in range(3))
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg"])
 def test_a_huge_painting_is_read_smaller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
-    painted = texture(160, 240, seed=5, softness=9)
-    layers = np.dstack((painted[..., ::-1], np.where(np.arange(240) < 120, 255, 0).astype(np.uint8)[None].repeat(160, 0)))
+    stylized = texture(160, 240, seed=5, softness=9)
+    layers = np.dstack((stylized[..., ::-1], np.where(np.arange(240) < 120, 255, 0).astype(np.uint8)[None].repeat(160, 0)))
     cv2.imwrite(str(tmp_path / f"huge{suffix}"), layers if suffix == ".png" else layers[..., :3])
     monkeypatch.setattr(paintings, "MOST_PIXELS", 10_000)
     found = read_painting(tmp_path / f"huge{suffix}")
     assert found.pixels.shape == (80, 120, 3)
-    smaller = cv2.resize(painted, (120, 80), interpolation=cv2.INTER_AREA)
+    smaller = cv2.resize(stylized, (120, 80), interpolation=cv2.INTER_AREA)
     assert np.abs(found.pixels.astype(int) - smaller).mean() < 3
     if suffix == ".png":
         assert found.opacity is not None

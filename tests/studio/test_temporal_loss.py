@@ -1,4 +1,4 @@
-"""Training for steadiness: random motions, and the loss that asks painting to move along."""
+"""Training for temporal consistency: random motions, and the loss that asks painting to move along."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from vidstyle.studio.training import temporal_loss as steadiness
-from vidstyle.studio.training.temporal_loss import disturb, random_motion, steadiness_loss, warp
+from vidstyle.studio.training import temporal_loss as consistency
+from vidstyle.studio.training.temporal_loss import disturb, random_motion, temporal_loss, warp
 
 SIZE, MARGIN = 64, 24
 
@@ -30,10 +30,10 @@ def test_motions_are_of_bounded_size_and_half_of_them_small() -> None:
     assert motion.shape == (200, SIZE, SIZE, 2)
     farthest = motion.norm(dim=-1).amax((1, 2))
     corner = SIZE / 2**0.5
-    turn = steadiness.MAX_ZOOM + (1 + steadiness.MAX_ZOOM) * steadiness.MAX_ANGLE
-    most = 2**0.5 * steadiness.MAX_SHIFT + turn * corner + 2 * 2**0.5 * steadiness.MAX_BEND
+    turn = consistency.MAX_ZOOM + (1 + consistency.MAX_ZOOM) * consistency.MAX_ANGLE
+    most = 2**0.5 * consistency.MAX_SHIFT + turn * corner + 2 * 2**0.5 * consistency.MAX_BEND
     assert farthest.max() < most
-    assert farthest.max() > steadiness.MAX_SHIFT
+    assert farthest.max() > consistency.MAX_SHIFT
     calm = float((farthest < 0.1 * most).float().mean())
     assert 0.35 < calm < 0.65
     assert farthest.min() > 0
@@ -65,14 +65,14 @@ def test_a_constant_motion_is_a_shift(x: int, y: int) -> None:
 
 def test_painting_that_moves_along_costs_nothing() -> None:
     image, motion = soft_images(), random_motion(2, SIZE, seeded())
-    assert float(steadiness_loss(image, warp(image, motion), motion, MARGIN)) == 0
-    assert float(steadiness_loss(1 - image, 1 - warp(image, motion), motion, MARGIN)) == pytest.approx(0, abs=1e-10)
+    assert float(temporal_loss(image, warp(image, motion), motion, MARGIN)) == 0
+    assert float(temporal_loss(1 - image, 1 - warp(image, motion), motion, MARGIN)) == pytest.approx(0, abs=1e-10)
 
 
 def test_a_pattern_that_stays_where_it_is_costs_much() -> None:
     image, motion = soft_images(), constant_motion(4, 0)
     stripes = 0.5 * (torch.arange(SIZE) // 4 % 2)
-    loss = steadiness_loss(image + stripes, warp(image, motion) + stripes, motion, MARGIN)
+    loss = temporal_loss(image + stripes, warp(image, motion) + stripes, motion, MARGIN)
     assert float(loss) == pytest.approx(0.25, rel=0.01)
 
 
@@ -80,17 +80,17 @@ def test_what_happens_in_the_margin_costs_nothing() -> None:
     image, motion = soft_images(), constant_motion(0, 0)
     framed = image.clone()
     framed[..., :MARGIN] = framed[..., -MARGIN:] = framed[..., :MARGIN, :] = framed[..., -MARGIN:, :] = 9
-    assert float(steadiness_loss(image, framed, motion, MARGIN)) == pytest.approx(0, abs=1e-10)
+    assert float(temporal_loss(image, framed, motion, MARGIN)) == pytest.approx(0, abs=1e-10)
 
 
 def test_the_loss_teaches_the_painting() -> None:
     image, motion = soft_images().requires_grad_(), random_motion(2, SIZE, seeded())
-    steadiness_loss(image, torch.zeros_like(image), motion, MARGIN).backward()
+    temporal_loss(image, torch.zeros_like(image), motion, MARGIN).backward()
     assert image.grad is not None
     assert image.grad.abs().sum() > 0
 
 
-def test_a_disturbed_picture_is_another_and_a_picture_still() -> None:
+def test_a_disturbed_image_is_another_and_a_image_still() -> None:
     image = torch.cat((soft_images(), torch.zeros(1, 3, SIZE, SIZE), torch.ones(1, 3, SIZE, SIZE)))
     disturbed = disturb(image, seeded())
     assert disturbed.shape == image.shape

@@ -18,7 +18,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.networks.test_networks import soft_picture
+from tests.networks.test_networks import soft_image
 from tests.studio.test_perceptual import random_convs
 from tests.support.helpers import listing, paint, rgb_of, run_cli, write_clip
 from tests.temporal.test_flow import texture
@@ -36,7 +36,7 @@ from vidstyle.studio.training.schedule import Schedule
 from vidstyle.studio.training.trainer import Progress, Trainer
 from vidstyle.styles.catalog import add_style, find_exemplar
 
-PAINTING = Painting(soft_picture(80, 90, 77))
+PAINTING = Painting(soft_image(80, 90, 77))
 QUICK = TrainOptions(steps=4, identity_steps=2, batch=1, crop=64, style_size=64, checkpoint_every=3)
 
 
@@ -60,7 +60,7 @@ def photos(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def painting(tmp_path: Path) -> Path:
-    cv2.imwrite(str(tmp_path / "painting.png"), soft_picture(80, 90, 77)[:, :, ::-1] // 2)
+    cv2.imwrite(str(tmp_path / "painting.png"), soft_image(80, 90, 77)[:, :, ::-1] // 2)
     return tmp_path / "painting.png"
 
 
@@ -143,9 +143,9 @@ def test_the_learning_rate_rises_and_falls(options: TrainOptions, from_scratch: 
 )
 def test_steadiness_comes_in_by_and_by(ramp: float, at: dict[float, float]) -> None:
     """Over a part of the style, which a fifth of identity precedes here."""
-    schedule = Schedule(TrainOptions(steps=80, identity_steps=20, steadiness_ramp=ramp), from_scratch=True)
+    schedule = Schedule(TrainOptions(steps=80, identity_steps=20, consistency_ramp=ramp), from_scratch=True)
     for part, factor in at.items():
-        assert schedule.steadiness(part) == pytest.approx(factor)
+        assert schedule.consistency(part) == pytest.approx(factor)
 
 
 @pytest.mark.parametrize(
@@ -213,8 +213,8 @@ def test_an_interrupted_training_goes_on_from_the_step_it_was_at(tmp_path: Path,
 
 
 def test_what_is_transparent_of_a_painting_does_not_count(encoder_file: Path) -> None:
-    encoder, painted = load_encoder(encoder_file), texture(96, 256, softness=2)
-    hidden, opacity = painted.copy(), np.full((96, 256), 255, np.uint8)
+    encoder, stylized = load_encoder(encoder_file), texture(96, 256, softness=2)
+    hidden, opacity = stylized.copy(), np.full((96, 256), 255, np.uint8)
     hidden[:, 128:], opacity[:, 128:] = np.random.default_rng(0).integers(0, 256, (96, 128, 3)), 0
     options = replace(QUICK, style_size=96)
 
@@ -222,7 +222,7 @@ def test_what_is_transparent_of_a_painting_does_not_count(encoder_file: Path) ->
         return StyleLosses(encoder, [painting], options, torch.device("cpu")).grams
 
     wanted, found, plain = (
-        grams(p) for p in (Painting(np.ascontiguousarray(painted[:, :128])), Painting(hidden, opacity), Painting(hidden))
+        grams(p) for p in (Painting(np.ascontiguousarray(stylized[:, :128])), Painting(hidden, opacity), Painting(hidden))
     )
     for layer in ("relu1_1", "relu2_1", "relu3_1/2"):
         error, without = ((g[layer] - wanted[layer]).norm() / wanted[layer].norm() for g in (found, plain))
@@ -314,7 +314,7 @@ def test_a_loss_that_is_no_number_stops_it_and_the_checkpoint_stays(tmp_path: Pa
     assert all(v.isfinite().all() for v in state["net"].values())
 
 
-@pytest.mark.parametrize("content", [b"", b"no picture"])
+@pytest.mark.parametrize("content", [b"", b"no image"])
 def test_an_unreadable_photograph_is_left_out(
     tmp_path: Path, photos: Path, encoder_file: Path, caplog: pytest.LogCaptureFixture, content: bytes
 ) -> None:
@@ -330,7 +330,7 @@ def test_an_unreadable_photograph_is_left_out(
 
 def test_photographs_of_which_none_can_be_read(tmp_path: Path, photos: Path, encoder_file: Path) -> None:
     for path in photos.iterdir():
-        path.write_bytes(b"no picture")
+        path.write_bytes(b"no image")
     with pytest.raises(TrainingError, match="none of 15 files"):
         train(make_trainer(tmp_path / "work", crops_of(photos), load_encoder(encoder_file)))
 
@@ -426,7 +426,7 @@ def test_train_does_not_replace_a_style_unless_told_to(
     [(["--name", "Bad Name"], 1), (["--name", "../evil"], 1), (["--name", "sea", "--crop", "65"], 1),
      (["--name", "sea", "--photos", "nowhere"], 1), (["--name", "sea", "--encoder", "nowhere.pth"], 4),
      (["--name", "sea", "--encoder", "painting.png"], 4), (["--name", "sea", "--from", "no-such-style"], 4),
-     (["--name", "sea", "--steadiness-ramp", "2"], 2), (["--name", "sea", "nowhere.png"], 1), ([], 2),
+     (["--name", "sea", "--consistency-ramp", "2"], 2), (["--name", "sea", "nowhere.png"], 1), ([], 2),
      (["--name", "sea", "--minutes", "3"], 2), (["--name", "sea", "--architecture", "full", "--from", "udnie"], 2),
      (["--name", "none"], 1)],
 )  # fmt: skip
@@ -457,13 +457,13 @@ def test_layers_that_cannot_be_are_named(
     assert not (tmp_path / "own").exists()
 
 
-def test_train_takes_layers_of_smaller_pictures(here: Here, arguments: list[object], tmp_path: Path) -> None:
+def test_train_takes_layers_of_smaller_images(here: Here, arguments: list[object], tmp_path: Path) -> None:
     layers = ["--style-layers", "relu1_1:1, relu2_1/2:0.5", "--content-layers", "relu2_1/2"]
     assert here(*arguments, *layers, "--name", "sea") == 0
     assert listing(tmp_path / "own") == ["catalog.json", "sea.onnx"]
 
 
-def test_a_style_comes_with_a_picture_to_paint_from(
+def test_a_style_comes_with_a_image_to_paint_from(
     here: Here, arguments: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(exemplar, "SIZE", 64)
@@ -532,7 +532,7 @@ def test_a_name_that_is_taken_is_refused_before_anything_is_done(
     """One that shipped, one's own, and that of a file in the styles' folder."""
     (tmp_path / "own").mkdir()
     add_style(tmp_path / "own", "sea", {"file": "sea.onnx"})
-    (tmp_path / "own" / "spot.jpg").write_bytes(b"a picture")
+    (tmp_path / "own" / "spot.jpg").write_bytes(b"an image")
     before = listing(tmp_path)
     assert here(*arguments, "--name", name) == 1
     assert "--overwrite" in capsys.readouterr().err
@@ -540,7 +540,7 @@ def test_a_name_that_is_taken_is_refused_before_anything_is_done(
 
 
 def test_the_painting_itself_is_never_replaced(here: Here, arguments: list[object], tmp_path: Path, capsys: Captured) -> None:
-    cv2.imwrite(str(tmp_path / "sea.jpg"), soft_picture(80, 90))
+    cv2.imwrite(str(tmp_path / "sea.jpg"), soft_image(80, 90))
     before = (tmp_path / "sea.jpg").read_bytes()
     assert here("train", "sea.jpg", *arguments[2:], "--name", "sea", "--into", ".", "--overwrite") == 1
     assert "sea.jpg" in capsys.readouterr().err
@@ -549,6 +549,6 @@ def test_the_painting_itself_is_never_replaced(here: Here, arguments: list[objec
 
 @pytest.mark.parametrize(("height", "code"), [(40, 1), (70, 0)], ids=["tiny", "small"])
 def test_small_paintings(here: Here, arguments: list[object], tmp_path: Path, height: int, code: int, capsys: Captured) -> None:
-    cv2.imwrite(str(tmp_path / "painting.png"), soft_picture(height, 120))
+    cv2.imwrite(str(tmp_path / "painting.png"), soft_image(height, 120))
     assert here(*arguments, "--name", "sea", "--style-size", 160) == code
     assert ("at least 64 pixels" if code else "is small") in capsys.readouterr().err

@@ -58,12 +58,12 @@ def test_the_file_tells_how_it_was_made(name: str, entry: dict[str, Any]) -> Non
 
 @each_style
 def test_it_paints(name: str, entry: dict[str, Any]) -> None:
-    picture = moving_bar(3, 83, 61)
-    painted = load_stylizer(StyleOptions(name, device="cpu")).stylize([picture, picture])
-    assert painted.shape == (2, 61, 83, 3)
-    assert painted.dtype == np.uint8
-    assert painted.std() > 10
-    assert np.abs(painted[0].astype(int) - picture).mean() > 5
+    image = moving_bar(3, 83, 61)
+    stylized = load_stylizer(StyleOptions(name, device="cpu")).stylize([image, image])
+    assert stylized.shape == (2, 61, 83, 3)
+    assert stylized.dtype == np.uint8
+    assert stylized.std() > 10
+    assert np.abs(stylized[0].astype(int) - image).mean() > 5
 
 
 @each_style

@@ -20,7 +20,7 @@ from vidstyle.stylizers import load_stylizer
 
 pytestmark = pytest.mark.usefixtures("relatives")
 
-PICTURE = moving_bar(5, 64, 48)
+IMAGE = moving_bar(5, 64, 48)
 ROUNDING = 1
 """Of 255: what a painting may lose where it is mixed."""
 
@@ -31,11 +31,11 @@ def stylizer(style: str, **options: object) -> Stylizer:
 
 @cache
 def painting(style: str, **options: object) -> Pixels:
-    """`PICTURE` as a still one is painted: with statistics of its own."""
-    painted = stylizer(style, **options).for_shot([PICTURE]).stylize([PICTURE])
-    assert painted.shape == (1, *PICTURE.shape)
-    assert painted.dtype == np.uint8
-    return painted[0]
+    """`IMAGE` as a still one is stylized: with statistics of its own."""
+    stylized = stylizer(style, **options).for_shot([IMAGE]).stylize([IMAGE])
+    assert stylized.shape == (1, *IMAGE.shape)
+    assert stylized.dtype == np.uint8
+    return stylized[0]
 
 
 def mixture(*parts: tuple[Pixels, float]) -> np.ndarray:
@@ -101,7 +101,7 @@ def test_relatives_that_are_built_otherwise_are_refused(tmp_path: Path, capfd: p
 
 def test_a_model_of_another_tool_can_be_part_of_a_blend(tmp_path: Path) -> None:
     other = identity_model(tmp_path / "other.onnx")
-    assert gap(painting(f"{other}:0.5,tiny:0.5"), mixture((PICTURE, 0.5), (painting("tiny"), 0.5))) <= ROUNDING
+    assert gap(painting(f"{other}:0.5,tiny:0.5"), mixture((IMAGE, 0.5), (painting("tiny"), 0.5))) <= ROUNDING
 
 
 @pytest.mark.parametrize("style", ["rough:0.3,smooth:0.7", "rough:0.3,alien:0.7"])
@@ -113,9 +113,9 @@ def test_torch_paints_blends_alike(style: str) -> None:
 @pytest.mark.parametrize("style", ["rough:0.3,smooth:0.7", "rough:0.3,alien:0.7"])
 def test_what_was_learnt_of_a_shot_can_be_passed_on(style: str, options: dict[str, float]) -> None:
     """As workers do."""
-    learnt = stylizer(style, **options).for_shot([255 - PICTURE]).statistics()
-    expected = stylizer(style, **options).for_shot([255 - PICTURE]).stylize([PICTURE])
-    assert (stylizer(style, **options).with_statistics(learnt).stylize([PICTURE]) == expected).all()
+    learnt = stylizer(style, **options).for_shot([255 - IMAGE]).statistics()
+    expected = stylizer(style, **options).for_shot([255 - IMAGE]).stylize([IMAGE])
+    assert (stylizer(style, **options).with_statistics(learnt).stylize([IMAGE]) == expected).all()
     assert mean_gap(expected[0], painting(style, **options)) > 0.5, "statistics make no difference"
 
 
@@ -125,21 +125,21 @@ def test_what_was_learnt_of_a_shot_can_be_passed_on(style: str, options: dict[st
 @pytest.mark.parametrize("style", ["tiny", "rough", "tiny:0.6,alien:0.4", "rough:0.6,smooth:0.4"])
 def test_strength_lies_between_the_original_and_the_style(style: str) -> None:
     full = painting(style)
-    assert (painting(style, strength=0) == PICTURE).all()
+    assert (painting(style, strength=0) == IMAGE).all()
     assert (painting(style, strength=1) == full).all()
-    gaps = [mean_gap(painting(style, strength=strength), PICTURE) for strength in (0.1, 0.4, 0.8, 1)]
+    gaps = [mean_gap(painting(style, strength=strength), IMAGE) for strength in (0.1, 0.4, 0.8, 1)]
     assert gaps == sorted(gaps)
     assert 0 < gaps[0] < gaps[-1] / 2
 
 
 def test_a_faint_painting_lets_the_original_through() -> None:
-    assert gap(painting("tiny", strength=0.3), mixture((PICTURE, 0.7), (painting("tiny"), 0.3))) <= ROUNDING
+    assert gap(painting("tiny", strength=0.3), mixture((IMAGE, 0.7), (painting("tiny"), 0.3))) <= ROUNDING
 
 
-def test_a_faint_painting_of_a_large_picture_keeps_its_detail() -> None:
+def test_a_faint_painting_of_a_large_image_keeps_its_detail() -> None:
     """The original that shows through is the one of full size, not what the net saw."""
-    assert (painting("tiny", strength=0, height=16) == PICTURE).all()
-    expected = mixture((PICTURE, 0.5), (painting("tiny", height=16), 0.5))
+    assert (painting("tiny", strength=0, height=16) == IMAGE).all()
+    expected = mixture((IMAGE, 0.5), (painting("tiny", height=16), 0.5))
     assert gap(painting("tiny", strength=0.5, height=16), expected) <= ROUNDING
 
 
@@ -147,7 +147,7 @@ def test_a_faint_painting_of_a_large_picture_keeps_its_detail() -> None:
 
 
 @pytest.mark.parametrize("scale", [0.25, 0.75, 1.5, 2])
-def test_strokes_grow_as_the_nets_picture_shrinks(scale: float) -> None:
+def test_strokes_grow_as_the_nets_image_shrinks(scale: float) -> None:
     assert (painting("tiny", stroke_scale=scale) == painting("tiny", height=round(48 / scale))).all()
     assert mean_gap(painting("tiny", stroke_scale=scale), painting("tiny")) > 1
 
@@ -158,11 +158,11 @@ def test_strokes_scale_with_the_height_asked_for() -> None:
     assert (painting("tiny", stroke_scale=1) == painting("tiny")).all()
 
 
-def test_pictures_are_never_smaller_than_a_net_can_take() -> None:
+def test_images_are_never_smaller_than_a_net_can_take() -> None:
     assert stylizer("tiny", stroke_scale=4).stylize([moving_bar(0, 40, 20)]).shape == (1, 20, 40, 3)
 
 
-def test_a_picture_that_would_take_all_memory_is_refused() -> None:
+def test_a_image_that_would_take_all_memory_is_refused() -> None:
     with pytest.raises(UsageError, match="expected a larger stroke scale or a smaller height, 4096x2400"):
         stylizer("tiny", stroke_scale=0.25).stylize([np.zeros((2400, 4096, 3), np.uint8)])
 
@@ -171,45 +171,45 @@ def test_a_picture_that_would_take_all_memory_is_refused() -> None:
 
 
 @pytest.fixture
-def film(tmp_path: Path) -> Path:
+def video(tmp_path: Path) -> Path:
     """A few frames without loss."""
     return write_clip(tmp_path / "in.mkv", times=range(6), codec="ffv1", pix_fmt="bgr0")
 
 
-def painted(film: Path, *args: object, name: str = "out.mkv") -> Pixels:
+def stylized(video: Path, *args: object, name: str = "out.mkv") -> Pixels:
     """What the command line makes of it."""
-    output = film.with_name(name)
-    given = [film, "-o", output, "--codec", "ffv1", "--device", "cpu", "--overwrite", "-q", *args]
+    output = video.with_name(name)
+    given = [video, "-o", output, "--codec", "ffv1", "--device", "cpu", "--overwrite", "-q", *args]
     assert run_command_line([*map(str, given)]) == EXIT_DONE
     return rgb_of(output)
 
 
-def test_a_film_is_painted_in_a_blend(film: Path) -> None:
+def test_a_video_is_stylized_in_a_blend(video: Path) -> None:
     size = ["--batch-size", 4]
-    first, second = (painted(film, "--style", name, *size) for name in ("tiny", "alien"))
-    assert gap(painted(film, "--style", "tiny:0.25,alien:0.75", *size), mixture((first, 0.25), (second, 0.75))) <= ROUNDING
-    between = painted(film, "--style", "halfway", *size)
-    assert mean_gap(painted(film, "--style", "rough,smooth", *size), between) < 0.5
+    first, second = (stylized(video, "--style", name, *size) for name in ("tiny", "alien"))
+    assert gap(stylized(video, "--style", "tiny:0.25,alien:0.75", *size), mixture((first, 0.25), (second, 0.75))) <= ROUNDING
+    between = stylized(video, "--style", "halfway", *size)
+    assert mean_gap(stylized(video, "--style", "rough,smooth", *size), between) < 0.5
 
 
-def test_a_film_is_painted_faintly(film: Path) -> None:
-    before, full = rgb_of(film), painted(film, "--style", "tiny")
-    assert (painted(film, "--style", "tiny", "--strength", 0) == before).all()
-    assert (painted(film, "--style", "tiny", "--strength", 1) == full).all()
-    assert gap(painted(film, "--style", "tiny", "--strength", 0.25), mixture((before, 0.75), (full, 0.25))) <= ROUNDING
+def test_a_video_is_stylized_faintly(video: Path) -> None:
+    before, full = rgb_of(video), stylized(video, "--style", "tiny")
+    assert (stylized(video, "--style", "tiny", "--strength", 0) == before).all()
+    assert (stylized(video, "--style", "tiny", "--strength", 1) == full).all()
+    assert gap(stylized(video, "--style", "tiny", "--strength", 0.25), mixture((before, 0.75), (full, 0.25))) <= ROUNDING
 
 
-def test_a_film_is_painted_with_large_strokes(film: Path) -> None:
-    large = painted(film, "--style", "tiny", "--stroke-scale", 2)
-    assert (large == painted(film, "--style", "tiny", "--height", 24)).all()
-    assert mean_gap(large, painted(film, "--style", "tiny")) > 1
+def test_a_video_is_stylized_with_large_strokes(video: Path) -> None:
+    large = stylized(video, "--style", "tiny", "--stroke-scale", 2)
+    assert (large == stylized(video, "--style", "tiny", "--height", 24)).all()
+    assert mean_gap(large, stylized(video, "--style", "tiny")) > 1
 
 
-def test_a_film_keeps_its_colours(film: Path) -> None:
-    before, full, own = rgb_of(film), painted(film, "--style", "tiny"), painted(film, "--style", "tiny", "--preserve-color")
+def test_a_video_keeps_its_colours(video: Path) -> None:
+    before, full, own = rgb_of(video), stylized(video, "--style", "tiny"), stylized(video, "--style", "tiny", "--preserve-color")
 
-    def planes(pictures: Pixels) -> np.ndarray:
-        return np.stack([cv2.cvtColor(picture, cv2.COLOR_RGB2YCrCb) for picture in pictures]).astype(int)
+    def planes(images: Pixels) -> np.ndarray:
+        return np.stack([cv2.cvtColor(image, cv2.COLOR_RGB2YCrCb) for image in images]).astype(int)
 
     gamut = ((own > 2) & (own < 253)).all(-1)  # elsewhere a lightness and a colour did not go together
     assert gamut.mean() > 0.2
@@ -217,35 +217,35 @@ def test_a_film_keeps_its_colours(film: Path) -> None:
     assert np.abs(planes(own) - planes(full))[gamut][:, 0].max() <= 2
 
 
-def test_outputs_of_a_blend_are_named_after_it_and_no_inputs_of_a_later_run(film: Path) -> None:
+def test_outputs_of_a_blend_are_named_after_it_and_no_inputs_of_a_later_run(video: Path) -> None:
     for styles, there in (
         (["tiny:0.5,alien:0.5"], ["in.mkv", "in.tiny+alien.mkv"]),
         (["rough"], ["in.mkv", "in.rough.mkv", "in.tiny+alien.mkv"]),
     ):
-        given = [film.parent, *(word for style in styles for word in ("--style", style)), "-q"]
+        given = [video.parent, *(word for style in styles for word in ("--style", style)), "-q"]
         assert run_command_line([*map(str, given)]) == EXIT_DONE
-        assert sorted(path.name for path in film.parent.iterdir()) == there
+        assert sorted(path.name for path in video.parent.iterdir()) == there
 
 
-def test_several_mixtures_of_one_film_in_one_run(film: Path) -> None:
-    words = [str(film), "--style", "tiny", "--style", "tiny:0.5,alien:0.5", "--strength", "0.5", "--codec", "ffv1", "-q"]
+def test_several_mixtures_of_one_video_in_one_run(video: Path) -> None:
+    words = [str(video), "--style", "tiny", "--style", "tiny:0.5,alien:0.5", "--strength", "0.5", "--codec", "ffv1", "-q"]
     assert run_command_line(words) == EXIT_DONE
-    expected = painted(film, "--style", "tiny,alien", "--strength", 0.5)
-    assert (rgb_of(film.with_name("in.tiny+alien.mkv")) == expected).all()
-    assert (rgb_of(film.with_name("in.tiny.mkv")) == painted(film, "--style", "tiny", "--strength", 0.5)).all()
+    expected = stylized(video, "--style", "tiny,alien", "--strength", 0.5)
+    assert (rgb_of(video.with_name("in.tiny+alien.mkv")) == expected).all()
+    assert (rgb_of(video.with_name("in.tiny.mkv")) == stylized(video, "--style", "tiny", "--strength", 0.5)).all()
 
 
 # --- Python
 
 
-def test_python_callers_have_the_same_choices(film: Path) -> None:
+def test_python_callers_have_the_same_choices(video: Path) -> None:
     given = {"style": "tiny:0.5,alien:0.5", "strength": 0.5, "stroke_scale": 1.5, "device": "cpu"}
     words = ["--style", "tiny:0.5,alien:0.5", "--strength", 0.5, "--stroke-scale", 1.5]
-    expected = painted(film, *words)
-    result = vidstyle.stylize(film, film.with_name("call.mkv"), codec="ffv1", **given)  # type: ignore[arg-type]
+    expected = stylized(video, *words)
+    result = vidstyle.stylize(video, video.with_name("call.mkv"), codec="ffv1", **given)  # type: ignore[arg-type]
     assert (rgb_of(result.output) == expected).all()
     net = vidstyle.Stylizer(**given)  # type: ignore[arg-type]
-    assert (np.stack([frame.pixels for frame in net.frames(film)]) == expected).all()
-    own = np.stack([frame.pixels for frame in net.frames(film, preserve_color=True)])
-    assert (own == painted(film, *words, "--preserve-color")).all()
-    assert (net(PICTURE) == painting("tiny,alien", strength=0.5, stroke_scale=1.5)).all()
+    assert (np.stack([frame.pixels for frame in net.frames(video)]) == expected).all()
+    own = np.stack([frame.pixels for frame in net.frames(video, preserve_color=True)])
+    assert (own == stylized(video, *words, "--preserve-color")).all()
+    assert (net(IMAGE) == painting("tiny,alien", strength=0.5, stroke_scale=1.5)).all()

@@ -1,4 +1,4 @@
-"""Nets as chains of plain convolutions: the same pictures, and nothing left that ONNX Runtime would be slow at."""
+"""Nets as chains of plain convolutions: the same images, and nothing left that ONNX Runtime would be slow at."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BLOCKED = "com.microsoft.nchwc"
 
 
 @pytest.fixture(scope="module")
-def picture() -> Pixels:
+def image() -> Pixels:
     given = cv2.imread(str(MODELS / "scream.jpg"))
     return np.ascontiguousarray(given[50 : 50 + HEIGHT, 60 : 60 + WIDTH, ::-1])
 
@@ -41,17 +41,17 @@ def difference(a: Pixels, b: Pixels) -> int:
 
 
 @pytest.mark.parametrize("path", STYLES, ids=lambda p: p.stem)
-def test_the_folded_net_paints_what_the_file_does(path: Path, picture: Pixels) -> None:
-    model, batch = read_model(path), pad_to_multiple([picture, picture[::-1]], MARGIN, MULTIPLE)
+def test_the_folded_net_paints_what_the_file_does(path: Path, image: Pixels) -> None:
+    model, batch = read_model(path), pad_to_multiple([image, image[::-1]], MARGIN, MULTIPLE)
     as_it_is = run(model, batch)
     assert difference(run(folded(model), batch), as_it_is) <= 1
     assert np.abs(run(folded(model, half=True), batch).astype(int) - as_it_is).mean() < 0.5
-    assert difference(as_it_is[0], batch[0]) > 60, "nothing was painted"
+    assert difference(as_it_is[0], batch[0]) > 60, "nothing was stylized"
 
 
 @pytest.mark.parametrize("path", STYLES, ids=lambda p: p.stem)
-def test_what_is_cut_off_early_makes_no_difference(path: Path, picture: Pixels) -> None:
-    model, batch = read_model(path), pad_to_multiple([picture], MARGIN, MULTIPLE)
+def test_what_is_cut_off_early_makes_no_difference(path: Path, image: Pixels) -> None:
+    model, batch = read_model(path), pad_to_multiple([image], MARGIN, MULTIPLE)
     whole, cut = run(folded(model), batch), run(folded(model, margin=MARGIN), batch)
     less = (whole.shape[1] - cut.shape[1]) // 2
     assert less > MARGIN // 2
@@ -60,12 +60,12 @@ def test_what_is_cut_off_early_makes_no_difference(path: Path, picture: Pixels) 
     assert np.array_equal(cut[:, left : left + HEIGHT, left : left + WIDTH], wanted)
 
 
-def test_norms_of_a_shot_fold_as_those_of_the_file_do(picture: Pixels) -> None:
-    stylizer = OnnxStylizer(STYLES[0], "cpu").for_shot([255 - picture])
-    batch = pad_to_multiple([picture], MARGIN, MULTIPLE)
+def test_norms_of_a_shot_fold_as_those_of_the_file_do(image: Pixels) -> None:
+    stylizer = OnnxStylizer(STYLES[0], "cpu").for_shot([255 - image])
+    batch = pad_to_multiple([image], MARGIN, MULTIPLE)
     inside = np.s_[:, MARGIN : MARGIN + HEIGHT, MARGIN : MARGIN + WIDTH]
-    assert difference(run(stylizer._model, batch)[inside], stylizer.stylize([picture])) <= 1
-    assert difference(stylizer.stylize([picture]), OnnxStylizer(STYLES[0], "cpu").stylize([picture])) > 1
+    assert difference(run(stylizer._model, batch)[inside], stylizer.stylize([image])) <= 1
+    assert difference(stylizer.stylize([image]), OnnxStylizer(STYLES[0], "cpu").stylize([image])) > 1
 
 
 @pytest.mark.skipif(platform.machine().lower() not in ("x86_64", "amd64"), reason="the blocked layout is x86's")

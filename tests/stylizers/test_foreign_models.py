@@ -11,7 +11,7 @@ import pytest
 import torch
 from onnx import helper
 
-from tests.networks.test_networks import soft_picture
+from tests.networks.test_networks import soft_image
 from tests.studio.test_perceptual import RunsCode
 from tests.support.helpers import identity_model, listing, paint, rgb_of, run_cli, save_model
 from vidstyle.core.errors import StyleError
@@ -31,15 +31,15 @@ def first_channel_off(path: Path) -> Path:
 
 
 def test_a_float_model_of_any_size(tmp_path: Path) -> None:
-    pictures = [soft_picture(41, 53, seed) for seed in range(3)]
-    painted = load_stylizer(StyleOptions(str(negative_model(tmp_path / "negative.onnx")))).stylize(pictures)
-    assert (painted == 255 - np.stack(pictures)).all()
+    images = [soft_image(41, 53, seed) for seed in range(3)]
+    stylized = load_stylizer(StyleOptions(str(negative_model(tmp_path / "negative.onnx")))).stylize(images)
+    assert (stylized == 255 - np.stack(images)).all()
 
 
 def test_values_out_of_range_are_clipped(tmp_path: Path) -> None:
     model = save_model(tmp_path / "m.onnx", [helper.make_node("Mul", ["x", "by"], ["y"])], {"by": np.array(3, np.float32)})
-    picture = soft_picture(16, 16)
-    assert (load_stylizer(StyleOptions(str(model))).stylize([picture])[0] == np.minimum(3 * picture.astype(int), 255)).all()
+    image = soft_image(16, 16)
+    assert (load_stylizer(StyleOptions(str(model))).stylize([image])[0] == np.minimum(3 * image.astype(int), 255)).all()
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 32, 48), ("n", 3, 32, 48)], ids=["one by one", "in batches"])
@@ -57,11 +57,11 @@ def test_the_channel_order_of_a_model_can_be_told(tmp_path: Path, order: str, ch
     model = first_channel_off(tmp_path / "model.onnx")
     cv2.imwrite(str(tmp_path / "in.png"), cv2.cvtColor(np.full((16, 24, 3), 200, np.uint8), cv2.COLOR_RGB2BGR))
     paint(tmp_path / "in.png", "-o", tmp_path / "out.png", "--model-color", order, style=str(model))
-    painted = cv2.cvtColor(cv2.imread(str(tmp_path / "out.png")), cv2.COLOR_BGR2RGB)
-    assert [int(v) for v in painted.mean((0, 1))] == [0 if c == channel else 200 for c in range(3)]
+    stylized = cv2.cvtColor(cv2.imread(str(tmp_path / "out.png")), cv2.COLOR_BGR2RGB)
+    assert [int(v) for v in stylized.mean((0, 1))] == [0 if c == channel else 200 for c in range(3)]
 
 
-def test_a_model_that_fails_on_a_picture_says_so(clip: Path) -> None:
+def test_a_model_that_fails_on_a_image_says_so(clip: Path) -> None:
     model = save_model(
         clip.with_name("m.onnx"), [helper.make_node("Reshape", ["x", "to"], ["y"])], {"to": np.array([1, 3, 7, 7])}
     )
@@ -91,17 +91,17 @@ def test_a_model_of_pytorch_examples(clip: Path, examples: tuple[ExamplesTransfo
 
 def test_it_paints_what_the_net_gives(examples: tuple[ExamplesTransformerNet, Path]) -> None:
     net, path = examples
-    picture = soft_picture(32, 40)
+    image = soft_image(32, 40)
     with torch.no_grad():
-        y = net.eval()(torch.from_numpy(picture).permute(2, 0, 1)[None].float())[0].permute(1, 2, 0)
+        y = net.eval()(torch.from_numpy(image).permute(2, 0, 1)[None].float())[0].permute(1, 2, 0)
     expected = (y + 0.5).clamp(0, 255).byte().numpy().astype(int)
-    assert np.abs(load_stylizer(StyleOptions(str(path), device="cpu")).stylize([picture])[0] - expected).max() <= 1
+    assert np.abs(load_stylizer(StyleOptions(str(path), device="cpu")).stylize([image])[0] - expected).max() <= 1
 
 
 def test_files_of_old_torch_versions_load(examples: tuple[ExamplesTransformerNet, Path]) -> None:
     net, path = examples
     torch.save(net.state_dict() | {"in1.running_mean": torch.zeros(4), "in1.running_var": torch.ones(4)}, path)
-    assert load_stylizer(StyleOptions(str(path), device="cpu")).stylize([soft_picture(16, 16)]).shape == (1, 16, 16, 3)
+    assert load_stylizer(StyleOptions(str(path), device="cpu")).stylize([soft_image(16, 16)]).shape == (1, 16, 16, 3)
 
 
 def test_code_in_a_model_is_not_run(clip: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""On a GPU: the same picture as on the CPU. Skipped without CUDA, which VIDSTYLE_REQUIRE_CUDA=1 turns into a failure."""
+"""On a GPU: the same image as on the CPU. Skipped without CUDA, which VIDSTYLE_REQUIRE_CUDA=1 turns into a failure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.networks.test_networks import soft_picture
+from tests.networks.test_networks import soft_image
 from tests.support.helpers import paint, run_cli, write_clip
 from vidstyle.core.errors import DeviceError
 from vidstyle.core.options import StyleOptions
@@ -33,9 +33,9 @@ def on_cuda(backend: str) -> Stylizer:
 @pytest.mark.parametrize("backend", ["onnx", "torch"])
 def test_cuda_paints_what_the_cpu_paints(backend: str) -> None:
     stylizer = on_cuda(backend)
-    pictures = [soft_picture(61, 83, seed) for seed in range(3)]
-    expected = load_stylizer(StyleOptions("tiny", device="cpu", backend=backend)).stylize(pictures)  # type: ignore[arg-type]
-    assert np.abs(stylizer.stylize(pictures).astype(int) - expected).max() <= 3
+    images = [soft_image(61, 83, seed) for seed in range(3)]
+    expected = load_stylizer(StyleOptions("tiny", device="cpu", backend=backend)).stylize(images)  # type: ignore[arg-type]
+    assert np.abs(stylizer.stylize(images).astype(int) - expected).max() <= 3
     assert "cuda" in stylizer.describe().lower()
 
 
@@ -43,51 +43,51 @@ def test_cuda_paints_what_the_cpu_paints(backend: str) -> None:
 def test_it_does_so_again_and_again_and_in_smaller_batches(backend: str) -> None:
     """Buffers stay, graphs are captured, batches are filled up."""
     stylizer = on_cuda(backend)
-    pictures = [soft_picture(61, 83, seed) for seed in range(4)]
-    expected = load_stylizer(StyleOptions("tiny", device="cpu", backend=backend)).stylize(pictures)  # type: ignore[arg-type]
-    with ThreadPoolExecutor(stylizer.lanes) as lanes:
-        for count, painted in lanes.map(lambda n: (n, stylizer.stylize(pictures[:n])), [4, 4, 4, 4, 1, 3, 4, 2] * 3):
-            assert np.abs(painted.astype(int) - expected[:count]).max() <= 3
+    images = [soft_image(61, 83, seed) for seed in range(4)]
+    expected = load_stylizer(StyleOptions("tiny", device="cpu", backend=backend)).stylize(images)  # type: ignore[arg-type]
+    with ThreadPoolExecutor(stylizer.concurrency) as concurrency:
+        for count, stylized in concurrency.map(lambda n: (n, stylizer.stylize(images[:n])), [4, 4, 4, 4, 1, 3, 4, 2] * 3):
+            assert np.abs(stylized.astype(int) - expected[:count]).max() <= 3
 
 
 @pytest.mark.parametrize("backend", ["onnx", "torch"])
 def test_shots_keep_their_own_statistics(backend: str) -> None:
     stylizer = on_cuda(backend)
     on_cpu = load_stylizer(StyleOptions("tiny", device="cpu", backend=backend))  # type: ignore[arg-type]
-    picture = soft_picture(61, 83)
-    shots = [[picture], [255 - picture]]
-    expected = [on_cpu.for_shot(shot).stylize([picture]).astype(int) for shot in shots]
+    image = soft_image(61, 83)
+    shots = [[image], [255 - image]]
+    expected = [on_cpu.for_shot(shot).stylize([image]).astype(int) for shot in shots]
     made = [stylizer.for_shot(shot) for shot in shots]
     for wanted in [0, 1, 0, 0, 0, 1, 1, 1, 1]:
-        assert np.abs(made[wanted].stylize([picture]) - expected[wanted]).max() <= 4
+        assert np.abs(made[wanted].stylize([image]) - expected[wanted]).max() <= 4
 
 
 @pytest.mark.parametrize("backend", ["onnx", "torch"])
 def test_both_engines_go_on_with_less_memory(backend: str) -> None:
     stylizer = on_cuda(backend)
-    pictures = [soft_picture(400, 600, seed) for seed in range(3)]
-    expected = stylizer.stylize(pictures).astype(int)
+    images = [soft_image(400, 600, seed) for seed in range(3)]
+    expected = stylizer.stylize(images).astype(int)
     stylizer._fitting._most[400, 600] = 0  # type: ignore[attr-defined]  # as if not even one had fitted
-    assert np.abs(stylizer.stylize(pictures) - expected).max() <= 3
+    assert np.abs(stylizer.stylize(images) - expected).max() <= 3
 
 
-def test_auto_takes_an_engine_on_the_card() -> None:
+def test_auto_takes_an_engine_on_the_gpu() -> None:
     on_cuda("onnx")
     stylizer = load_stylizer(StyleOptions("tiny", device="cuda"))
-    expected = load_stylizer(StyleOptions("tiny", device="cpu")).stylize([soft_picture(61, 83)])
-    assert np.abs(stylizer.stylize([soft_picture(61, 83)]).astype(int) - expected).max() <= 3
+    expected = load_stylizer(StyleOptions("tiny", device="cpu")).stylize([soft_image(61, 83)])
+    assert np.abs(stylizer.stylize([soft_image(61, 83)]).astype(int) - expected).max() <= 3
     assert "cuda" in stylizer.describe().lower()
 
 
-def test_the_card_decodes_the_same_pictures(tmp_path: Path) -> None:
+def test_the_gpu_decodes_the_same_images(tmp_path: Path) -> None:
     on_cuda("onnx")
     clip = write_clip(tmp_path / "in.mp4")
     frames = []
-    for card in (None, "0"):
-        with closing(VideoSource(str(clip), card=card)) as source:
+    for gpu in (None, "0"):
+        with closing(VideoSource(str(clip), gpu=gpu)) as source:
             frames.append([(frame.pts, frame.duration, frame.pixels.tobytes()) for frame in source.frames()])
-            if card is not None and source._decoding._on_card is None:
-                pytest.skip("this card does not decode")
+            if gpu is not None and source._decoding._on_gpu is None:
+                pytest.skip("this GPU does not decode")
     assert frames[0] == frames[1]
 
 

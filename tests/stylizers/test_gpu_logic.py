@@ -1,4 +1,4 @@
-"""What is done on a graphics card, on a machine that has none: providers, buffers and cards are played."""
+"""What is done on a GPU, on a machine that has none: providers, buffers and GPUs are played."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import onnxruntime as ort
 import pytest
 import torch
 
-from tests.networks.test_networks import soft_picture
+from tests.networks.test_networks import soft_image
 from tests.support.helpers import environment, identity_model
 from vidstyle.core.errors import EXIT_MODEL, DeviceError, StyleError
 from vidstyle.core.frames import Pixels
@@ -32,12 +32,12 @@ from vidstyle.stylizers.torch import TorchStylizer
 from vidstyle.stylizers.torch_cuda import CudaNet, plain
 
 ROOT = Path(__file__).parents[2]
-PICTURES = [soft_picture(61, 83, seed) for seed in range(4)]
+IMAGES = [soft_image(61, 83, seed) for seed in range(4)]
 Real = ort.InferenceSession
 
 
-class Card:
-    """A graphics card, played by the processor: which providers it knows, which of them open, and what goes wrong when."""
+class Gpu:
+    """A GPU, played by the processor: which providers it knows, which of them open, and what goes wrong when."""
 
     def __init__(self) -> None:
         self.providers = [sessions.TENSORRT, sessions.CUDA, sessions.CPU]
@@ -58,11 +58,11 @@ class Card:
 
 
 class PlayedSession:
-    """A session of the played card. It runs on the processor, and tells the shape and graph of every bound run."""
+    """A session of the played GPU. It runs on the processor, and tells the shape and graph of every bound run."""
 
-    def __init__(self, card: Card, session: ort.InferenceSession, providers: list[Any]) -> None:
-        self.card, self.session = card, session
-        self.names = [name for name in map(sessions.name_of, providers) if name in card.opens]
+    def __init__(self, gpu: Gpu, session: ort.InferenceSession, providers: list[Any]) -> None:
+        self.gpu, self.session = gpu, session
+        self.names = [name for name in map(sessions.name_of, providers) if name in gpu.opens]
         self.options = {sessions.name_of(p): {} if isinstance(p, str) else p[1] for p in providers}
         self._sess = session._sess
 
@@ -76,22 +76,22 @@ class PlayedSession:
         return getattr(self.session, name)
 
     def run(self, outputs: Any, given: dict[str, np.ndarray], options: Any = None) -> Any:
-        if self.names[0] == sessions.TENSORRT and not self.card.tensorrt_runs:
+        if self.names[0] == sessions.TENSORRT and not self.gpu.tensorrt_runs:
             raise RuntimeError("TensorRT EP failed to create engine from network.")
         return self.session.run(outputs, given, options)
 
     def run_with_iobinding(self, binding: Any, options: Any) -> None:
         shape = tuple(binding._bound_inputs["image"].shape())
-        card = self.card
-        if len(card.runs) == card.fails_at:
-            card.fails_at = None
+        gpu = self.gpu
+        if len(gpu.runs) == gpu.fails_at:
+            gpu.fails_at = None
             raise RuntimeError("CUDA failure 719: unspecified launch failure ; GPU=0")
-        if np.prod(shape[:3]) > card.most_pixels:
+        if np.prod(shape[:3]) > gpu.most_pixels:
             raise RuntimeError("BFCArena::AllocateRawInternal Failed to allocate memory for requested buffer of size 9")
         graph = options.get_run_config_entry("gpu_graph_id") if self.has_graphs() else ""
-        if graph not in ("", "-1") and not card.captures:
+        if graph not in ("", "-1") and not gpu.captures:
             raise RuntimeError("CUDA failure 900: operation not permitted when stream is capturing")
-        card.runs.append((shape, graph))
+        gpu.runs.append((shape, graph))
         self.session.run_with_iobinding(binding, options)
 
     def has_graphs(self) -> bool:
@@ -99,9 +99,9 @@ class PlayedSession:
 
 
 @pytest.fixture
-def card(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Card]:
+def gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Gpu]:
     """A card on which ONNX Runtime's CUDA opens and torch is not to be had."""
-    played = Card()
+    played = Gpu()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(ort, "InferenceSession", played.session)
     monkeypatch.setattr(ort, "get_available_providers", lambda: played.providers)
@@ -117,7 +117,7 @@ def card(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Card]:
     sessions._say_once.cache_clear()
 
 
-def on_card(device: str = "cuda", style: str = "tiny") -> OnnxStylizer:
+def on_gpu(device: str = "cuda", style: str = "tiny") -> OnnxStylizer:
     stylizer = load_stylizer(StyleOptions(style, device=device, backend="onnx"))
     assert isinstance(stylizer, OnnxStylizer)
     return stylizer
@@ -138,96 +138,96 @@ def differ(first: np.ndarray, second: np.ndarray) -> int:
 
 
 @pytest.mark.parametrize("style", ["tiny", "slow"])
-def test_it_paints_what_the_processor_paints(card: Card, style: str) -> None:
-    stylizer = on_card(style=style)
-    assert differ(stylizer.stylize(PICTURES), on_cpu(style).stylize(PICTURES)) <= 2
-    assert card.runs
+def test_it_paints_what_the_processor_paints(gpu: Gpu, style: str) -> None:
+    stylizer = on_gpu(style=style)
+    assert differ(stylizer.stylize(IMAGES), on_cpu(style).stylize(IMAGES)) <= 2
+    assert gpu.runs
     assert stylizer.describe() == "ONNX Runtime on CUDA"
 
 
-def test_the_session_is_opened_for_speed(card: Card) -> None:
-    on_card("cuda:1")
-    name, options = card.opened[0][0]
+def test_the_session_is_opened_for_speed(gpu: Gpu) -> None:
+    on_gpu("cuda:1")
+    name, options = gpu.opened[0][0]
     assert name == sessions.CUDA
     assert options["device_id"] == "1"
     assert options["cudnn_conv_algo_search"] == "HEURISTIC"
     assert options["enable_cuda_graph"] == "1"
 
 
-def test_a_new_shot_opens_no_session_and_paints_as_its_statistics_say(card: Card) -> None:
-    shots = [PICTURES, [255 - picture for picture in PICTURES]]
-    stylizer = on_card()
+def test_a_new_shot_opens_no_session_and_paints_as_its_statistics_say(gpu: Gpu) -> None:
+    shots = [IMAGES, [255 - image for image in IMAGES]]
+    stylizer = on_gpu()
     first = stylizer.for_shot(shots[0])
-    opened = len(card.opened)
+    opened = len(gpu.opened)
     second = stylizer.for_shot(shots[1])
-    expected = [on_cpu().for_shot(shot).stylize(PICTURES) for shot in shots]
+    expected = [on_cpu().for_shot(shot).stylize(IMAGES) for shot in shots]
     assert differ(expected[0], expected[1]) > 5, "else this proves nothing"
     for shot, wanted in [(first, 0), (second, 1), (first, 0)]:
-        assert differ(shot.stylize(PICTURES), expected[wanted]) <= 2
+        assert differ(shot.stylize(IMAGES), expected[wanted]) <= 2
     told = stylizer.with_statistics(second.statistics())
-    assert differ(told.stylize(PICTURES), expected[1]) <= 2
-    assert all(providers == [sessions.CPU] for providers in card.opened[opened:])
+    assert differ(told.stylize(IMAGES), expected[1]) <= 2
+    assert all(providers == [sessions.CPU] for providers in gpu.opened[opened:])
 
 
-def test_shots_painted_by_two_threads_keep_their_own_weights(card: Card) -> None:
-    stylizer = on_card()
-    shots = [stylizer.for_shot([picture]) for picture in (PICTURES[0], 255 - PICTURES[0])]
-    expected = [shot.stylize(PICTURES[:1]) for shot in shots]
-    with ThreadPoolExecutor(stylizer.lanes) as lanes:
-        painted = list(lanes.map(lambda n: shots[n % 2].stylize(PICTURES[:1]), range(40)))
-    assert stylizer.lanes == 2
-    assert all((painting == expected[n % 2]).all() for n, painting in enumerate(painted))
+def test_shots_stylized_by_two_threads_keep_their_own_weights(gpu: Gpu) -> None:
+    stylizer = on_gpu()
+    shots = [stylizer.for_shot([image]) for image in (IMAGES[0], 255 - IMAGES[0])]
+    expected = [shot.stylize(IMAGES[:1]) for shot in shots]
+    with ThreadPoolExecutor(stylizer.concurrency) as concurrency:
+        stylized = list(concurrency.map(lambda n: shots[n % 2].stylize(IMAGES[:1]), range(40)))
+    assert stylizer.concurrency == 2
+    assert all((painting == expected[n % 2]).all() for n, painting in enumerate(stylized))
 
 
-def test_batches_keep_their_shape(card: Card) -> None:
-    stylizer = on_card()
-    expected = on_cpu().stylize(PICTURES)
+def test_batches_keep_their_shape(gpu: Gpu) -> None:
+    stylizer = on_gpu()
+    expected = on_cpu().stylize(IMAGES)
     for count in (4, 3, 1, 4):
-        assert differ(stylizer.stylize(PICTURES[:count]), expected[:count]) <= 2
-    assert len({shape for shape, _ in card.runs}) == 1
+        assert differ(stylizer.stylize(IMAGES[:count]), expected[:count]) <= 2
+    assert len({shape for shape, _ in gpu.runs}) == 1
 
 
-def test_a_shape_that_stays_is_captured_and_one_that_comes_once_is_not(card: Card) -> None:
-    stylizer = on_card()
+def test_a_shape_that_stays_is_captured_and_one_that_comes_once_is_not(gpu: Gpu) -> None:
+    stylizer = on_gpu()
     for _ in range(4):
-        stylizer.stylize(PICTURES)
-    stylizer.stylize([soft_picture(40, 40)])
-    graphs = [graph for _, graph in card.runs]
+        stylizer.stylize(IMAGES)
+    stylizer.stylize([soft_image(40, 40)])
+    graphs = [graph for _, graph in gpu.runs]
     assert graphs == ["-1", "-1", "1", "1", "-1"]
 
 
-def test_a_capture_that_fails_costs_no_frame_and_is_not_tried_again(card: Card) -> None:
-    stylizer = on_card()
-    card.captures = False
+def test_a_capture_that_fails_costs_no_frame_and_is_not_tried_again(gpu: Gpu) -> None:
+    stylizer = on_gpu()
+    gpu.captures = False
     for _ in range(6):
-        assert differ(stylizer.stylize(PICTURES), on_cpu().stylize(PICTURES)) <= 2
-    assert [graph for _, graph in card.runs] == ["-1"] * 6
+        assert differ(stylizer.stylize(IMAGES), on_cpu().stylize(IMAGES)) <= 2
+    assert [graph for _, graph in gpu.runs] == ["-1"] * 6
 
 
-def test_graphs_do_without_where_cuda_cannot_run_all(card: Card, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_graphs_do_without_where_cuda_cannot_run_all(gpu: Gpu, monkeypatch: pytest.MonkeyPatch) -> None:
     def refusing(model: bytes, options: Any, providers: list[Any], enable_fallback: int = 1) -> PlayedSession:
         if not isinstance(providers[0], str) and "enable_cuda_graph" in providers[0][1]:
             raise RuntimeError("This session cannot use the graph capture feature")
-        return card.session(model, options, providers, enable_fallback)
+        return gpu.session(model, options, providers, enable_fallback)
 
     monkeypatch.setattr(ort, "InferenceSession", refusing)
-    stylizer = on_card()
+    stylizer = on_gpu()
     for _ in range(4):
-        assert differ(stylizer.stylize(PICTURES), on_cpu().stylize(PICTURES)) <= 2
-    assert {graph for _, graph in card.runs} == {""}
+        assert differ(stylizer.stylize(IMAGES), on_cpu().stylize(IMAGES)) <= 2
+    assert {graph for _, graph in gpu.runs} == {""}
 
 
 @pytest.mark.parametrize("how", ["silently", "with an error"])
 def test_auto_falls_to_the_processor_and_says_so_once(
-    card: Card, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str], how: str
+    gpu: Gpu, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str], how: str
 ) -> None:
     if how == "silently":
-        card.opens = {sessions.CPU}
+        gpu.opens = {sessions.CPU}
     else:
-        card.raises = {sessions.CUDA}
+        gpu.raises = {sessions.CUDA}
     with caplog.at_level(logging.WARNING):
-        stylizer = on_card("auto").for_shot(PICTURES)
-        assert (stylizer.stylize(PICTURES) == on_cpu().for_shot(PICTURES).stylize(PICTURES)).all()
+        stylizer = on_gpu("auto").for_shot(IMAGES)
+        assert (stylizer.stylize(IMAGES) == on_cpu().for_shot(IMAGES).stylize(IMAGES)).all()
     assert stylizer.describe() == "ONNX Runtime on CPU"
     assert len(caplog.messages) == 1
     assert "CPU" in caplog.messages[0]
@@ -235,18 +235,18 @@ def test_auto_falls_to_the_processor_and_says_so_once(
 
 
 @pytest.mark.parametrize("how", ["silently", "with an error"])
-def test_cuda_never_becomes_the_processor(card: Card, how: str) -> None:
+def test_cuda_never_becomes_the_processor(gpu: Gpu, how: str) -> None:
     if how == "silently":
-        card.opens = {sessions.CPU}
+        gpu.opens = {sessions.CPU}
     else:
-        card.raises = {sessions.CUDA}
+        gpu.raises = {sessions.CUDA}
     with pytest.raises(DeviceError, match="--device cpu") as raised:
-        on_card("cuda")
+        on_gpu("cuda")
     assert raised.value.exit_code == EXIT_MODEL
     assert "\n" not in str(raised.value)
 
 
-def test_a_bad_model_is_not_taken_for_a_bad_card(card: Card, tmp_path: Path) -> None:
+def test_a_bad_model_is_not_taken_for_a_bad_gpu(gpu: Gpu, tmp_path: Path) -> None:
     path = tmp_path / "bad.onnx"
     model = identity_model(path)
     path.write_bytes(model.read_bytes().replace(b"Identity", b"Identitx"))
@@ -254,7 +254,7 @@ def test_a_bad_model_is_not_taken_for_a_bad_card(card: Card, tmp_path: Path) -> 
         load_stylizer(StyleOptions(str(path), device="cuda", backend="onnx"))
 
 
-def test_a_graph_that_only_claims_to_be_ours_is_refused(card: Card, tmp_path: Path) -> None:
+def test_a_graph_that_only_claims_to_be_ours_is_refused(gpu: Gpu, tmp_path: Path) -> None:
     model = onnx.load(identity_model(tmp_path / "claims.onnx"))
     onnx.helper.set_model_props(model, {"vidstyle.margin": "32", "vidstyle.multiple": "8", "vidstyle.architecture": "compact"})
     onnx.save(model, tmp_path / "claims.onnx")
@@ -264,59 +264,59 @@ def test_a_graph_that_only_claims_to_be_ours_is_refused(card: Card, tmp_path: Pa
 
 
 @pytest.mark.parametrize("device", ["cuda:x", "gpu", "auto:1", "cuda:-1"])
-def test_an_unknown_device_is_refused(card: Card, device: str) -> None:
+def test_an_unknown_device_is_refused(gpu: Gpu, device: str) -> None:
     with pytest.raises(DeviceError, match="expected auto, cpu, cuda or cuda:N"):
-        on_card(device)
+        on_gpu(device)
 
 
-def test_a_card_that_fails_in_the_middle_is_an_error_of_one_sentence(card: Card) -> None:
-    stylizer = on_card()
-    card.fails_at = 1
-    stylizer.stylize(PICTURES)
+def test_a_gpu_that_fails_in_the_middle_is_an_error_of_one_sentence(gpu: Gpu) -> None:
+    stylizer = on_gpu()
+    gpu.fails_at = 1
+    stylizer.stylize(IMAGES)
     with pytest.raises(DeviceError, match=r"unspecified launch failure.*--device cpu") as raised:
-        stylizer.stylize(PICTURES)
+        stylizer.stylize(IMAGES)
     assert "\n" not in str(raised.value)
-    assert differ(stylizer.stylize(PICTURES), on_cpu().stylize(PICTURES)) <= 2, "a session of its own begins anew"
+    assert differ(stylizer.stylize(IMAGES), on_cpu().stylize(IMAGES)) <= 2, "a session of its own begins anew"
 
 
 @pytest.mark.parametrize(("share", "least"), [(2.5, 2), (0.75, 0)], ids=["batches", "parts"])
-def test_too_little_memory_on_the_card_loses_no_frame(card: Card, share: float, least: int) -> None:
-    pictures = [soft_picture(330, 500, seed) for seed in range(5)]
-    expected = on_cpu().stylize(pictures)
-    stylizer = on_card()
-    card.most_pixels = int(share * (330 + 64 + 6) * (500 + 64 + 4))
-    assert differ(stylizer.stylize(pictures), expected) <= 2
+def test_too_little_memory_on_the_gpu_loses_no_frame(gpu: Gpu, share: float, least: int) -> None:
+    images = [soft_image(330, 500, seed) for seed in range(5)]
+    expected = on_cpu().stylize(images)
+    stylizer = on_gpu()
+    gpu.most_pixels = int(share * (330 + 64 + 6) * (500 + 64 + 4))
+    assert differ(stylizer.stylize(images), expected) <= 2
     assert stylizer._fitting.most(330, 500) == least
-    assert differ(stylizer.stylize(pictures[:2]), expected[:2]) <= 2
+    assert differ(stylizer.stylize(images[:2]), expected[:2]) <= 2
 
 
 # --- TensorRT
 
 
 @pytest.fixture
-def tensorrt(card: Card, monkeypatch: pytest.MonkeyPatch) -> Card:
-    card.opens.add(sessions.TENSORRT)
+def tensorrt(gpu: Gpu, monkeypatch: pytest.MonkeyPatch) -> Gpu:
+    gpu.opens.add(sessions.TENSORRT)
     monkeypatch.setattr(sessions, "has_tensorrt", lambda: True)
-    return card
+    return gpu
 
 
-def test_tensorrt_runs_models_of_one_shape_and_keeps_its_engines(tensorrt: Card, tmp_path: Path) -> None:
+def test_tensorrt_runs_models_of_one_shape_and_keeps_its_engines(tensorrt: Gpu, tmp_path: Path) -> None:
     model = identity_model(tmp_path / "fixed.onnx", (1, 3, 32, 48))
     stylizer = load_stylizer(StyleOptions(str(model), device="cuda", backend="onnx"))
     assert stylizer.describe() == "ONNX Runtime on CUDA with TensorRT"
     options = tensorrt.opened[0][0][1]
     assert options["trt_engine_cache_enable"] == options["trt_fp16_enable"] == "1"
     assert Path(options["trt_engine_cache_path"]).is_dir()
-    assert stylizer.stylize(PICTURES).shape == (4, 61, 83, 3)
+    assert stylizer.stylize(IMAGES).shape == (4, 61, 83, 3)
 
 
-def test_tensorrt_is_not_asked_where_every_shot_would_need_an_engine(tensorrt: Card, tmp_path: Path) -> None:
-    on_card()
+def test_tensorrt_is_not_asked_where_every_shot_would_need_an_engine(tensorrt: Gpu, tmp_path: Path) -> None:
+    on_gpu()
     load_stylizer(StyleOptions(str(identity_model(tmp_path / "any.onnx")), device="cuda", backend="onnx"))
     assert all(sessions.name_of(providers[0]) != sessions.TENSORRT for providers in tensorrt.opened)
 
 
-def test_tensorrt_that_fails_leaves_it_to_cuda(tensorrt: Card, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_tensorrt_that_fails_leaves_it_to_cuda(tensorrt: Gpu, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     tensorrt.tensorrt_runs = False
     model = identity_model(tmp_path / "fixed.onnx", (1, 3, 32, 48))
     with caplog.at_level(logging.WARNING, "vidstyle.stylizers.sessions"):
@@ -329,23 +329,23 @@ def test_tensorrt_that_fails_leaves_it_to_cuda(tensorrt: Card, tmp_path: Path, c
 
 
 class Played:
-    """A stylizer that takes `seconds` of the played clock for a batch, and paints everything `level`."""
+    """A stylizer that takes `seconds` of the played clock for a batch, and stylizes everything `level`."""
 
-    lanes = 1
+    concurrency = 1
 
     def __init__(self, clock: list[float], name: str, seconds: float, level: int, trouble: Exception | None = None) -> None:
         self.clock, self.name, self.seconds, self.level, self.trouble = clock, name, seconds, level, trouble
-        self.painted = 0
+        self.stylized = 0
 
-    def stylize(self, pictures: Sequence[Pixels]) -> Pixels:
+    def stylize(self, images: Sequence[Pixels]) -> Pixels:
         if self.trouble is not None:
             raise self.trouble
-        self.painted += len(pictures)
+        self.stylized += len(images)
         self.clock[0] += self.seconds
-        return np.full_like(np.stack(pictures), self.level)
+        return np.full_like(np.stack(images), self.level)
 
-    def for_shot(self, pictures: Iterable[Pixels]) -> Played:
-        list(pictures)
+    def for_shot(self, images: Iterable[Pixels]) -> Played:
+        list(images)
         return self
 
     def statistics(self) -> Mapping[str, np.ndarray]:
@@ -354,14 +354,14 @@ class Played:
     def with_statistics(self, statistics: Mapping[str, np.ndarray]) -> Played:
         return self
 
-    def adapted(self, picture: Pixels, share: float) -> Played:
+    def adapted(self, image: Pixels, share: float) -> Played:
         return self
 
     def at(self, seconds: float) -> Played:
         return self
 
     def describe(self) -> str:
-        return f"{self.name} on a card"
+        return f"{self.name} on a GPU"
 
 
 @pytest.fixture
@@ -381,22 +381,22 @@ def engines(clock: list[float], onnx: float, torch_: float) -> dict[str, Played]
 def test_the_faster_engine_paints_from_the_first_batch_on(clock: list[float], seconds: tuple[float, float], faster: str) -> None:
     played = engines(clock, *seconds)
     stylizer = Choosing(played, Choice())
-    first = stylizer.for_shot(PICTURES).stylize(PICTURES)
+    first = stylizer.for_shot(IMAGES).stylize(IMAGES)
     assert (first == played[faster].level).all()
     assert first.shape == (4, 61, 83, 3)
     slower = next(engine for name, engine in played.items() if name != faster)
-    before = slower.painted
-    second = stylizer.for_shot(PICTURES)
-    assert (second.stylize(PICTURES) == played[faster].level).all()
-    assert slower.painted == before
-    assert stylizer.describe() == second.describe() == f"{faster} on a card"
+    before = slower.stylized
+    second = stylizer.for_shot(IMAGES)
+    assert (second.stylize(IMAGES) == played[faster].level).all()
+    assert slower.stylized == before
+    assert stylizer.describe() == second.describe() == f"{faster} on a GPU"
 
 
 def test_an_engine_that_fails_while_it_is_measured_is_left_out(clock: list[float], caplog: pytest.LogCaptureFixture) -> None:
     played = engines(clock, 1.0, 2.0)
     played["onnx"].trouble = DeviceError("it broke")
     stylizer = Choosing(played, Choice())
-    assert (stylizer.stylize(PICTURES) == 2).all()
+    assert (stylizer.stylize(IMAGES) == 2).all()
     assert "it broke" in caplog.text
 
 
@@ -405,7 +405,7 @@ def test_where_all_engines_fail_it_is_an_error(clock: list[float]) -> None:
     for engine in played.values():
         engine.trouble = DeviceError(f"{engine.name} broke")
     with pytest.raises(DeviceError, match="onnx broke"):
-        Choosing(played, Choice()).stylize(PICTURES)
+        Choosing(played, Choice()).stylize(IMAGES)
 
 
 def makers(played: dict[str, Played], loaded: list[str], missing: Sequence[str] = ()) -> dict[str, Callable[[str], Played]]:
@@ -424,10 +424,10 @@ def makers(played: dict[str, Played], loaded: list[str], missing: Sequence[str] 
 def test_the_choice_is_remembered_and_the_other_engine_not_loaded(clock: list[float]) -> None:
     loaded: list[str] = []
     played = engines(clock, 3.0, 1.0)
-    fastest(makers(played, loaded), "auto", "compact").stylize(PICTURES)
+    fastest(makers(played, loaded), "auto", "compact").stylize(IMAGES)
     assert loaded == ["onnx cuda", "torch cuda"]
     loaded.clear()
-    assert fastest(makers(played, loaded), "cuda", "compact").describe() == "torch on a card"
+    assert fastest(makers(played, loaded), "cuda", "compact").describe() == "torch on a GPU"
     assert loaded == ["torch cuda"]
     loaded.clear()
     fastest(makers(played, loaded), "cuda", "full")
@@ -437,8 +437,8 @@ def test_the_choice_is_remembered_and_the_other_engine_not_loaded(clock: list[fl
 def test_a_remembered_engine_that_is_gone_is_done_without(clock: list[float]) -> None:
     loaded: list[str] = []
     played = engines(clock, 3.0, 1.0)
-    fastest(makers(played, loaded), "auto", "compact").stylize(PICTURES)
-    assert fastest(makers(played, loaded, missing=["torch"]), "cuda", "compact").describe() == "onnx on a card"
+    fastest(makers(played, loaded), "auto", "compact").stylize(IMAGES)
+    assert fastest(makers(played, loaded, missing=["torch"]), "cuda", "compact").describe() == "onnx on a GPU"
 
 
 def test_a_broken_memory_is_as_none(clock: list[float], tmp_path: Path) -> None:
@@ -446,7 +446,7 @@ def test_a_broken_memory_is_as_none(clock: list[float], tmp_path: Path) -> None:
     for content in (b"rubbish", b"[1]", b'{"x": 3}'):
         choosing._memory().parent.mkdir(parents=True, exist_ok=True)
         choosing._memory().write_bytes(content)
-        assert (fastest(makers(played, []), "auto", "compact").stylize(PICTURES) == 2).all()
+        assert (fastest(makers(played, []), "auto", "compact").stylize(IMAGES) == 2).all()
 
 
 def test_the_only_engine_with_cuda_is_taken(clock: list[float]) -> None:
@@ -462,10 +462,10 @@ def test_without_cuda_auto_takes_the_processor_and_cuda_is_an_error(clock: list[
         fastest(makers(played, [], missing=["onnx", "torch"]), "cuda:1", "compact")
 
 
-def test_auto_on_a_machine_with_a_card_paints_the_same(card: Card) -> None:
+def test_auto_on_a_machine_with_a_gpu_paints_the_same(gpu: Gpu) -> None:
     stylizer = load_stylizer(StyleOptions("tiny"))
-    assert stylizer.describe() == "ONNX Runtime on CUDA"  # this torch gets no card
-    assert differ(stylizer.stylize(PICTURES), on_cpu().stylize(PICTURES)) <= 2
+    assert stylizer.describe() == "ONNX Runtime on CUDA"  # this torch gets no GPU
+    assert differ(stylizer.stylize(IMAGES), on_cpu().stylize(IMAGES)) <= 2
 
 
 # --- torch
@@ -479,32 +479,32 @@ def in_torch() -> TorchStylizer:
 
 
 def bound(stylizer: TorchStylizer, half: bool) -> TorchStylizer:
-    """The stylizer as it is on a card, but on the processor."""
+    """The stylizer as it is on a GPU, but on the processor."""
     stylizer._cuda = CudaNet(stylizer._net, torch.device("cpu"), 255.0, half)
     return stylizer._ready()
 
 
 @pytest.mark.parametrize("half", [False, True])
 def test_torch_paints_the_same_folded(in_torch: TorchStylizer, half: bool) -> None:
-    expected = in_torch.stylize(PICTURES)
-    assert differ(bound(in_torch, half).stylize(PICTURES), expected) <= (2 if half else 1)
-    assert differ(in_torch.stylize(PICTURES[:2]), expected[:2]) <= 2, "filled up to four"
+    expected = in_torch.stylize(IMAGES)
+    assert differ(bound(in_torch, half).stylize(IMAGES), expected) <= (2 if half else 1)
+    assert differ(in_torch.stylize(IMAGES[:2]), expected[:2]) <= 2, "filled up to four"
 
 
-def test_torch_has_no_norms_left_on_a_card(in_torch: TorchStylizer) -> None:
+def test_torch_has_no_norms_left_on_a_gpu(in_torch: TorchStylizer) -> None:
     kinds = {type(module) for module in plain(in_torch._net).modules()}
     assert torch.nn.InstanceNorm2d not in kinds
 
 
 def test_torch_changes_the_weights_with_the_shot(in_torch: TorchStylizer) -> None:
-    shots = [PICTURES, [255 - picture for picture in PICTURES]]
-    expected = [in_torch.for_shot(shot).stylize(PICTURES) for shot in shots]
+    shots = [IMAGES, [255 - image for image in IMAGES]]
+    expected = [in_torch.for_shot(shot).stylize(IMAGES) for shot in shots]
     stylizer = bound(in_torch, half=False)
     made = [stylizer.for_shot(shot) for shot in shots]
     assert made[0]._cuda is made[1]._cuda
     for wanted in (0, 1, 0):
-        assert differ(made[wanted].stylize(PICTURES), expected[wanted]) <= 1
-    assert differ(stylizer.with_statistics(made[1].statistics()).stylize(PICTURES), expected[1]) <= 1
+        assert differ(made[wanted].stylize(IMAGES), expected[wanted]) <= 1
+    assert differ(stylizer.with_statistics(made[1].statistics()).stylize(IMAGES), expected[1]) <= 1
 
 
 def test_a_compiler_that_fails_leaves_torch_as_it_is(
@@ -513,21 +513,21 @@ def test_a_compiler_that_fails_leaves_torch_as_it_is(
     def failing(*args: Any, **options: Any) -> Any:
         raise RuntimeError("Failed to find C compiler.\nand much more")
 
-    expected = in_torch.stylize(PICTURES)
+    expected = in_torch.stylize(IMAGES)
     monkeypatch.setattr(torch_cuda, "COMPILE_AFTER", 5)
     monkeypatch.setattr(torch, "compile", failing)
     stylizer = bound(in_torch, half=False)
     assert stylizer._cuda is not None
     stylizer._cuda._compiles = True
     for _ in range(3):
-        assert differ(stylizer.stylize(PICTURES), expected) <= 1
+        assert differ(stylizer.stylize(IMAGES), expected) <= 1
     assert [message for message in caplog.messages if "compile" in message] == [
         "torch cannot compile the net (Failed to find C compiler.); it goes on uncompiled"
     ]
 
 
 class PlayedStream:
-    """A stream of the played card: all that is asked of it has happened already."""
+    """A stream of the played GPU: all that is asked of it has happened already."""
 
     def wait_stream(self, other: PlayedStream) -> None:
         assert isinstance(other, PlayedStream)
@@ -537,7 +537,7 @@ class PlayedStream:
 
 
 class PlayedGraph:
-    """A captured graph that paints once more what its buffers hold."""
+    """A captured graph that stylizes once more what its buffers hold."""
 
     replays = 0
 
@@ -552,7 +552,7 @@ class PlayedGraph:
 
 @pytest.fixture
 def streams(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """torch's part of a card, played by the processor; what stands in the list is what a capture fails with."""
+    """torch's part of a GPU, played by the processor; what stands in the list is what a capture fails with."""
     trouble: list[str] = []
 
     @contextmanager
@@ -561,22 +561,22 @@ def streams(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         assert isinstance(options["stream"], PlayedStream)
         if trouble:
             raise RuntimeError(trouble[0])
-        painted: list[tuple[torch.Tensor, torch.Tensor]] = []
-        copy, again = torch.Tensor.copy_, CudaNet._painted
+        stylized: list[tuple[torch.Tensor, torch.Tensor]] = []
+        copy, again = torch.Tensor.copy_, CudaNet._stylized
 
         def noted(net: CudaNet, source: torch.Tensor) -> torch.Tensor:
-            painted.append((source, again(net, source)))
+            stylized.append((source, again(net, source)))
             graph.again = lambda: copy(target[0], again(net, source))  # type: ignore[method-assign]
-            return painted[0][1]
+            return stylized[0][1]
 
         target: list[torch.Tensor] = []
 
         def copied(tensor: torch.Tensor, *given: Any, **more: Any) -> torch.Tensor:
             target.append(tensor)
-            return tensor  # nothing is painted while it is captured
+            return tensor  # nothing is stylized while it is captured
 
         with monkeypatch.context() as patch:
-            patch.setattr(CudaNet, "_painted", noted)
+            patch.setattr(CudaNet, "_stylized", noted)
             patch.setattr(torch.Tensor, "copy_", copied)
             yield
 
@@ -593,57 +593,57 @@ def streams(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_torch_captures_what_stays_and_replays_it_for_every_shot(in_torch: TorchStylizer, streams: list[str]) -> None:
-    shots = [PICTURES, [255 - picture for picture in PICTURES]]
-    expected = [in_torch.for_shot(shot).stylize(PICTURES) for shot in shots]
+    shots = [IMAGES, [255 - image for image in IMAGES]]
+    expected = [in_torch.for_shot(shot).stylize(IMAGES) for shot in shots]
     stylizer = bound(in_torch, half=False)
     made = [stylizer.for_shot(shot) for shot in shots]
     for wanted in [0, 0, 0, 1, 0, 1]:
-        assert differ(made[wanted].stylize(PICTURES), expected[wanted]) <= 1
+        assert differ(made[wanted].stylize(IMAGES), expected[wanted]) <= 1
     assert PlayedGraph.replays == 4
-    assert differ(made[1].stylize(PICTURES[::-1]), expected[1][::-1]) <= 1
+    assert differ(made[1].stylize(IMAGES[::-1]), expected[1][::-1]) <= 1
 
 
 def test_torch_does_without_graphs_that_cannot_be_captured(in_torch: TorchStylizer, streams: list[str]) -> None:
-    expected = in_torch.stylize(PICTURES)
+    expected = in_torch.stylize(IMAGES)
     stylizer = bound(in_torch, half=False)
     streams.append("CUDA error: operation not permitted when stream is capturing")
     for _ in range(5):
-        assert differ(stylizer.stylize(PICTURES), expected) <= 1
+        assert differ(stylizer.stylize(IMAGES), expected) <= 1
     assert PlayedGraph.replays == 0
 
 
-def test_torch_that_lacks_memory_for_a_graph_paints_fewer_pictures(in_torch: TorchStylizer, streams: list[str]) -> None:
-    expected = in_torch.stylize(PICTURES)
+def test_torch_that_lacks_memory_for_a_graph_paints_fewer_images(in_torch: TorchStylizer, streams: list[str]) -> None:
+    expected = in_torch.stylize(IMAGES)
     stylizer = bound(in_torch, half=False)
     for _ in range(2):
-        stylizer.stylize(PICTURES)
+        stylizer.stylize(IMAGES)
     streams.append("CUDA out of memory. Tried to allocate 2.00 GiB")
-    assert differ(stylizer.stylize(PICTURES), expected) <= 1
+    assert differ(stylizer.stylize(IMAGES), expected) <= 1
     assert stylizer._fitting.most(128, 152) == 2
 
 
-def test_torch_says_in_one_sentence_that_the_card_failed(in_torch: TorchStylizer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_torch_says_in_one_sentence_that_the_gpu_failed(in_torch: TorchStylizer, monkeypatch: pytest.MonkeyPatch) -> None:
     def failing(x: torch.Tensor) -> torch.Tensor:
         raise RuntimeError("CUDA error: an illegal memory access was encountered\nCUDA kernel errors might be ...")
 
     monkeypatch.setattr(in_torch._plain, "forward", failing)
     with pytest.raises(DeviceError, match=r"illegal memory access.*--device cpu") as raised:
-        in_torch.stylize(PICTURES)
+        in_torch.stylize(IMAGES)
     assert "\n" not in str(raised.value)
 
 
-def test_a_card_that_is_not_there_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_that_is_not_there_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert find_device("cuda:1").index == 1
-    with pytest.raises(DeviceError, match=r"cuda:2.*2 graphics cards"):
+    with pytest.raises(DeviceError, match=r"cuda:2.*2 GPUs"):
         find_device("cuda:2")
 
 
 # --- the benchmark
 
 
-def test_the_benchmark_of_a_card_runs_dry(tmp_path: Path) -> None:
+def test_the_benchmark_of_a_gpu_runs_dry(tmp_path: Path) -> None:
     output = tmp_path / "gpu.json"
     command = [sys.executable, "-m", "tools.bench.gpu", "--small", "--device", "cpu", "--output", str(output)]
     subprocess.run(command, check=True, capture_output=True, text=True, env=environment(), timeout=200)

@@ -11,17 +11,17 @@ from vidstyle.stylizers.guided_upsampling import upsample_guided
 
 def scene(width: int, height: int) -> Pixels:
     """Fine stripes on one half, nothing on the other."""
-    picture = np.full((height, width, 3), 100, np.uint8)
-    picture[:, : width // 2 : 4] = 200
-    return picture
+    image = np.full((height, width, 3), 100, np.uint8)
+    image[:, : width // 2 : 4] = 200
+    return image
 
 
-def smaller(picture: Pixels, by: int) -> Pixels:
-    return np.asarray(cv2.resize(picture, None, fx=1 / by, fy=1 / by, interpolation=cv2.INTER_AREA), np.uint8)
+def smaller(image: Pixels, by: int) -> Pixels:
+    return np.asarray(cv2.resize(image, None, fx=1 / by, fy=1 / by, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def error(picture: Pixels, truth: Pixels) -> float:
-    return float(np.abs(picture.astype(float) - truth).mean())
+def error(image: Pixels, truth: Pixels) -> float:
+    return float(np.abs(image.astype(float) - truth).mean())
 
 
 def test_a_painting_that_follows_the_original_gets_its_edges_back() -> None:

@@ -1,4 +1,4 @@
-"""Too little memory: fewer pictures at once, then parts of pictures, and the same paintings."""
+"""Too little memory: fewer images at once, then parts of images, and the same paintings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import onnxruntime as ort
 import pytest
 import torch
 
-from tests.networks.test_networks import soft_picture
+from tests.networks.test_networks import soft_image
 from tests.support.helpers import identity_model
 from vidstyle.core.errors import EXIT_FAILED, MemoryLimitError
 from vidstyle.core.options import StyleOptions
@@ -59,50 +59,50 @@ def tight(limit: int, style: str = "tiny") -> tuple[OnnxStylizer, TightSession]:
 
 
 def padded(height: int, width: int) -> int:
-    """Pixels that the net paints for a picture of that size."""
+    """Pixels that the net stylizes for an image of that size."""
     return (height + 64 + -(height + 64) % 8) * (width + 64 + -(width + 64) % 8)
 
 
 @pytest.mark.parametrize("batch", [3, 4, 5, 8])
 def test_batches_are_halved_and_no_frame_is_lost(batch: int) -> None:
-    pictures = [soft_picture(61, 83, seed) for seed in range(batch)]
+    images = [soft_image(61, 83, seed) for seed in range(batch)]
     stylizer, session = tight(2 * padded(61, 83))
-    assert (stylizer.stylize(pictures) == on_cpu().stylize(pictures)).all()
+    assert (stylizer.stylize(images) == on_cpu().stylize(images)).all()
     assert session.failures
 
 
 def test_what_fitted_is_remembered() -> None:
-    pictures = [soft_picture(61, 83, seed) for seed in range(4)]
+    images = [soft_image(61, 83, seed) for seed in range(4)]
     stylizer, session = tight(2 * padded(61, 83))
-    stylizer.stylize(pictures)
+    stylizer.stylize(images)
     failures = session.failures
-    stylizer.stylize(pictures)
+    stylizer.stylize(images)
     assert session.failures == failures
 
 
 @pytest.mark.parametrize("style", ["tiny", "slow"])
 @pytest.mark.parametrize(("height", "width"), [(500, 330), (330, 611)])
-def test_parts_of_a_picture_join_without_a_seam(style: str, height: int, width: int) -> None:
-    pictures = [soft_picture(height, width, seed) for seed in range(2)]
+def test_parts_of_a_image_join_without_a_seam(style: str, height: int, width: int) -> None:
+    images = [soft_image(height, width, seed) for seed in range(2)]
     stylizer, session = tight(padded(height, width) * 3 // 4, style)
-    painted = stylizer.stylize(pictures)
+    stylized = stylizer.stylize(images)
     assert session.failures >= 2
-    assert np.abs(painted.astype(int) - on_cpu(style).stylize(pictures)).max() <= 1
+    assert np.abs(stylized.astype(int) - on_cpu(style).stylize(images)).max() <= 1
 
 
 def test_parts_are_divided_again() -> None:
-    pictures = [soft_picture(700, 700)]
+    images = [soft_image(700, 700)]
     stylizer, _ = tight(padded(700, 700) // 3)
-    assert np.abs(stylizer.stylize(pictures).astype(int) - on_cpu().stylize(pictures)).max() <= 1
+    assert np.abs(stylizer.stylize(images).astype(int) - on_cpu().stylize(images)).max() <= 1
 
 
 def test_a_new_shot_remembers_too() -> None:
-    pictures = [soft_picture(61, 83, seed) for seed in range(4)]
+    images = [soft_image(61, 83, seed) for seed in range(4)]
     stylizer, _ = tight(2 * padded(61, 83))
-    stylizer.stylize(pictures)
-    shot = stylizer.for_shot(pictures)
+    stylizer.stylize(images)
+    shot = stylizer.for_shot(images)
     shot.session = session = TightSession(shot.session, 2 * padded(61, 83))
-    shot.stylize(pictures)
+    shot.stylize(images)
     assert session.failures == 0
 
 
@@ -110,39 +110,39 @@ def test_one_line_says_it(caplog: pytest.LogCaptureFixture) -> None:
     stylizer, _ = tight(padded(330, 500) * 3 // 4)
     with caplog.at_level(logging.WARNING):
         for seed in range(3):
-            stylizer.stylize([soft_picture(330, 500, seed)] * 4)
+            stylizer.stylize([soft_image(330, 500, seed)] * 4)
     assert len(caplog.messages) == 1
     assert "memory" in caplog.messages[0]
 
 
 def test_where_nothing_fits_it_says_so() -> None:
     stylizer, _ = tight(100)
-    with pytest.raises(MemoryLimitError, match=r"picture of \d+x\d+.*--height") as raised:
-        stylizer.stylize([soft_picture(600, 600)] * 2)
+    with pytest.raises(MemoryLimitError, match=r"image of \d+x\d+.*--height") as raised:
+        stylizer.stylize([soft_image(600, 600)] * 2)
     assert raised.value.exit_code == EXIT_FAILED
     assert "\n" not in str(raised.value)
 
 
-def test_a_model_that_sees_the_whole_picture_is_not_given_parts(tmp_path: Path) -> None:
+def test_a_model_that_sees_the_whole_image_is_not_given_parts(tmp_path: Path) -> None:
     model = identity_model(tmp_path / "m.onnx")
     stylizer = OnnxStylizer(model, "cpu")
     assert stylizer._engine is not None
     stylizer._engine._session = TightSession(stylizer.session, 2 * 600 * 600)
-    pictures = [soft_picture(600, 600, seed) for seed in range(4)]
-    assert (stylizer.stylize(pictures) == np.stack(pictures)).all()
+    images = [soft_image(600, 600, seed) for seed in range(4)]
+    assert (stylizer.stylize(images) == np.stack(images)).all()
     stylizer._engine._session.limit = 1
     with pytest.raises(MemoryLimitError):
-        stylizer.stylize(pictures)
+        stylizer.stylize(images)
 
 
-def test_statistics_are_taken_of_a_smaller_picture() -> None:
-    pictures = [soft_picture(300, 400, seed) for seed in range(2)]
-    expected = on_cpu().for_shot(pictures).statistics()
+def test_statistics_are_taken_of_a_smaller_image() -> None:
+    images = [soft_image(300, 400, seed) for seed in range(2)]
+    expected = on_cpu().for_shot(images).statistics()
     stylizer = on_cpu()
-    at_once = stylizer.lanes
+    at_once = stylizer.concurrency
     session, names = stylizer._measuring(at_once)
     stylizer._measurers[at_once] = TightSession(session, padded(300, 400) // 2), names  # type: ignore[assignment]
-    found = stylizer.for_shot(pictures).statistics()
+    found = stylizer.for_shot(images).statistics()
     assert found.keys() == expected.keys()
     assert any((found[name] != expected[name]).any() for name in found)
     assert all(np.isfinite(value).all() for value in found.values())
@@ -165,9 +165,9 @@ def test_torch_does_the_same() -> None:
     stylizers = [load_stylizer(StyleOptions("tiny", device="cpu", backend="torch")) for _ in range(2)]
     assert all(isinstance(stylizer, TorchStylizer) for stylizer in stylizers)
     stylizers[1]._net = TightNet(stylizers[1]._net, padded(330, 500) * 3 // 4)  # type: ignore[attr-defined]
-    pictures = [soft_picture(330, 500, seed) for seed in range(3)]
-    expected, painted = (stylizer.stylize(pictures).astype(int) for stylizer in stylizers)
-    assert np.abs(expected - painted).max() <= 1
+    images = [soft_image(330, 500, seed) for seed in range(3)]
+    expected, stylized = (stylizer.stylize(images).astype(int) for stylizer in stylizers)
+    assert np.abs(expected - stylized).max() <= 1
 
 
 @pytest.mark.parametrize("style", ["tiny", "slow"])
@@ -175,16 +175,16 @@ def test_a_net_sees_no_farther_than_it_is_said_to(styles: Path, style: str) -> N
     far = reach(onnx.load(styles / f"{style}.onnx"))
     assert far is not None
     size = 2 * (far + 40)
-    pictures = np.full((2, size, size, 3), 128, np.uint8)
-    pictures[1, size // 2, size // 2] = 255
+    images = np.full((2, size, size, 3), 128, np.uint8)
+    images[1, size // 2, size // 2] = 255
     stylizer = on_cpu(style)
-    painted = np.concatenate([stylizer.stylize([picture]) for picture in pictures]).astype(int)
-    changed = np.argwhere((painted[0] != painted[1]).any(-1))
+    stylized = np.concatenate([stylizer.stylize([image]) for image in images]).astype(int)
+    changed = np.argwhere((stylized[0] != stylized[1]).any(-1))
     assert len(changed)
     assert np.abs(changed - size // 2).max() <= far
 
 
-def test_what_takes_norms_from_the_whole_picture_is_known(tmp_path: Path, styles: Path) -> None:
+def test_what_takes_norms_from_the_whole_image_is_known(tmp_path: Path, styles: Path) -> None:
     model = onnx.load(styles / "tiny.onnx")
     next(node for node in model.graph.node if node.op_type == "Relu").op_type = "GlobalAveragePool"
     assert reach(model) is None
@@ -214,20 +214,20 @@ def test_other_errors_are_not_taken_for_it(text: str) -> None:
 
 
 @pytest.mark.parametrize(("height", "width"), [(700, 300), (300, 700), (640, 640)])
-def test_parts_of_which_the_borders_are_not_painted_join_too(height: int, width: int) -> None:
-    pictures = np.stack([soft_picture(height, width, seed) for seed in range(2)])
+def test_parts_of_which_the_borders_are_not_stylized_join_too(height: int, width: int) -> None:
+    images = np.stack([soft_image(height, width, seed) for seed in range(2)])
 
     def paint(batch: np.ndarray) -> np.ndarray:
         if batch.size / 3 > height * width * 0.4:
             raise MemoryLimitError("too little")
         return batch[:, 8:-8, 8:-8]
 
-    assert (Fitting(40, 8).paint(pictures, paint) == pictures[:, 8:-8, 8:-8]).all()
+    assert (Fitting(40, 8).paint(images, paint) == images[:, 8:-8, 8:-8]).all()
 
 
 def test_two_threads_that_fail_at_once_halve_once() -> None:
     fitting = Fitting(None, 1)
-    pictures = np.zeros((8, 4, 4, 3), np.uint8)
+    images = np.zeros((8, 4, 4, 3), np.uint8)
     inner = False
 
     def paint(batch: np.ndarray) -> np.ndarray:
@@ -235,9 +235,9 @@ def test_two_threads_that_fail_at_once_halve_once() -> None:
         if len(batch) > 4:
             if not inner:
                 inner = True
-                fitting.paint(pictures, paint)  # another thread's turn
+                fitting.paint(images, paint)  # another thread's turn
             raise MemoryLimitError("too little")
         return batch
 
-    assert (fitting.paint(pictures, paint) == pictures).all()
+    assert (fitting.paint(images, paint) == images).all()
     assert fitting.most(4, 4) == 4

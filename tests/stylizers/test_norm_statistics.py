@@ -1,4 +1,4 @@
-"""Norm statistics of a shot: what the engines paint with them is what the net paints with the pictures' own."""
+"""Norm statistics of a shot: what the engines paint with them is what the net stylizes with the images' own."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.networks.test_networks import STYLE, paint_in_torch, soft_picture
+from tests.networks.test_networks import STYLE, paint_in_torch, soft_image
 from tests.support.helpers import identity_model
 from vidstyle.core.frames import Pixels
 from vidstyle.core.options import StyleOptions
@@ -21,7 +21,7 @@ from vidstyle.stylizers import load_stylizer
 from vidstyle.stylizers.resized import Resized
 from vidstyle.stylizers.torch import ExamplesTransformerNet
 
-PICTURES = [soft_picture(61, 83, seed) // (seed + 1) for seed in range(3)]
+IMAGES = [soft_image(61, 83, seed) // (seed + 1) for seed in range(3)]
 
 
 each_backend = pytest.mark.parametrize("backend", ["onnx", "torch"])
@@ -37,27 +37,27 @@ def difference(one: Pixels, other: Pixels) -> np.ndarray:
 
 @each_backend
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_a_shot_of_one_picture_is_painted_with_its_own_statistics(styles: Path, architecture: str, backend: str) -> None:
+def test_a_shot_of_one_image_is_stylized_with_its_own_statistics(styles: Path, architecture: str, backend: str) -> None:
     net, _ = load_net(styles / f"{STYLE[architecture]}.onnx")
-    expected = paint_in_torch(net.train(), PICTURES[2:])
+    expected = paint_in_torch(net.train(), IMAGES[2:])
     stylizer = engine(backend, architecture)
-    painted = stylizer.for_shot(PICTURES[2:]).stylize(PICTURES[2:])
-    assert painted.std() > 10, "a flat picture proves nothing"
-    assert difference(painted, expected).mean() < 1
-    assert difference(painted, expected).max() <= 8
-    assert difference(painted, stylizer.stylize(PICTURES[2:])).mean() > 4, "the statistics make no difference"
+    stylized = stylizer.for_shot(IMAGES[2:]).stylize(IMAGES[2:])
+    assert stylized.std() > 10, "a flat image proves nothing"
+    assert difference(stylized, expected).mean() < 1
+    assert difference(stylized, expected).max() <= 8
+    assert difference(stylized, stylizer.stylize(IMAGES[2:])).mean() > 4, "the statistics make no difference"
 
 
-def test_the_backends_agree_on_a_shot_of_several_pictures() -> None:
-    first, second = (engine(backend).for_shot(iter(PICTURES)).stylize(PICTURES) for backend in ("onnx", "torch"))
+def test_the_backends_agree_on_a_shot_of_several_images() -> None:
+    first, second = (engine(backend).for_shot(iter(IMAGES)).stylize(IMAGES) for backend in ("onnx", "torch"))
     assert difference(first, second).mean() < 1
     assert difference(first, second).max() <= 8
 
 
 @each_backend
-def test_every_picture_of_a_shot_has_a_say(backend: str) -> None:
+def test_every_image_of_a_shot_has_a_say(backend: str) -> None:
     stylizer = engine(backend)
-    all_, first, last = (stylizer.for_shot(p).stylize(PICTURES[:1]) for p in (PICTURES, PICTURES[:1], PICTURES[2:]))
+    all_, first, last = (stylizer.for_shot(p).stylize(IMAGES[:1]) for p in (IMAGES, IMAGES[:1], IMAGES[2:]))
     assert difference(all_, first).mean() > 2
     assert difference(all_, last).mean() > 2
 
@@ -65,16 +65,16 @@ def test_every_picture_of_a_shot_has_a_say(backend: str) -> None:
 @pytest.mark.parametrize("backend", ["onnx", "torch"])
 def test_a_shot_does_not_change_the_stylizer_nor_the_next_shot(backend: str) -> None:
     stylizer = engine(backend)
-    before, first = stylizer.stylize(PICTURES[:1]), stylizer.for_shot(PICTURES[:1]).stylize(PICTURES[:1])
-    shot = stylizer.for_shot(PICTURES[2:])
-    shot.stylize(PICTURES)
-    assert (stylizer.stylize(PICTURES[:1]) == before).all()
-    assert (stylizer.for_shot(PICTURES[:1]).stylize(PICTURES[:1]) == first).all()
-    assert (shot.describe(), shot.lanes) == (stylizer.describe(), stylizer.lanes)
+    before, first = stylizer.stylize(IMAGES[:1]), stylizer.for_shot(IMAGES[:1]).stylize(IMAGES[:1])
+    shot = stylizer.for_shot(IMAGES[2:])
+    shot.stylize(IMAGES)
+    assert (stylizer.stylize(IMAGES[:1]) == before).all()
+    assert (stylizer.for_shot(IMAGES[:1]).stylize(IMAGES[:1]) == first).all()
+    assert (shot.describe(), shot.concurrency) == (stylizer.describe(), stylizer.concurrency)
 
 
 def never() -> Iterator[Pixels]:
-    raise AssertionError("the pictures are not needed")
+    raise AssertionError("the images are not needed")
     yield
 
 
@@ -90,23 +90,23 @@ def test_a_model_of_another_tool_is_the_same_for_every_shot(tmp_path: Path, suff
 
 
 class Measured:
-    """Notes the sizes of the pictures it is measured on, and of those it paints."""
+    """Notes the sizes of the images it is measured on, and of those it stylizes."""
 
-    lanes = 3
+    concurrency = 3
 
     def __init__(self) -> None:
-        self.measured, self.painted = list[tuple[int, ...]](), list[tuple[int, ...]]()
+        self.measured, self.stylized = list[tuple[int, ...]](), list[tuple[int, ...]]()
 
     def at(self, seconds: float) -> Measured:
         return self
 
-    def for_shot(self, pictures: Iterable[Pixels]) -> Measured:
-        self.measured += [p.shape for p in pictures]
+    def for_shot(self, images: Iterable[Pixels]) -> Measured:
+        self.measured += [p.shape for p in images]
         return self
 
-    def stylize(self, pictures: Sequence[Pixels]) -> Pixels:
-        self.painted += [p.shape for p in pictures]
-        return np.stack(pictures)
+    def stylize(self, images: Sequence[Pixels]) -> Pixels:
+        self.stylized += [p.shape for p in images]
+        return np.stack(images)
 
     def describe(self) -> str:
         return "measured"
@@ -114,46 +114,46 @@ class Measured:
 
 def test_statistics_are_taken_at_the_height_at_which_the_net_works() -> None:
     inner = Measured()
-    shot = Resized(inner, 30).for_shot(PICTURES[:2])
-    assert shot.stylize(PICTURES[:1]).shape == (1, 61, 83, 3)
-    assert inner.measured == 2 * inner.painted == 2 * [(30, 41, 3)]
-    assert shot.lanes == 3
+    shot = Resized(inner, 30).for_shot(IMAGES[:2])
+    assert shot.stylize(IMAGES[:1]).shape == (1, 61, 83, 3)
+    assert inner.measured == 2 * inner.stylized == 2 * [(30, 41, 3)]
+    assert shot.concurrency == 3
 
 
 @each_backend
 def test_adapting_wholly_is_a_new_shot_and_by_nothing_no_change(backend: str) -> None:
     stylizer = engine(backend)
-    shot = stylizer.for_shot(PICTURES[:1])
-    other = PICTURES[2]
+    shot = stylizer.for_shot(IMAGES[:1])
+    other = IMAGES[2]
     assert difference(shot.adapted(other, 1.0).stylize([other]), stylizer.for_shot([other]).stylize([other])).max() <= 1
     assert difference(shot.adapted(other, 0.0).stylize([other]), shot.stylize([other])).max() <= 1
 
 
 def test_the_backends_agree_on_adapting_by_a_part() -> None:
-    onnx, torch_ = (engine(backend).for_shot(PICTURES[:1]).adapted(PICTURES[2], 0.3) for backend in ("onnx", "torch"))
-    assert difference(onnx.stylize(PICTURES[1:2]), torch_.stylize(PICTURES[1:2])).max() <= 4
+    onnx, torch_ = (engine(backend).for_shot(IMAGES[:1]).adapted(IMAGES[2], 0.3) for backend in ("onnx", "torch"))
+    assert difference(onnx.stylize(IMAGES[1:2]), torch_.stylize(IMAGES[1:2])).max() <= 4
 
 
 def test_a_model_of_another_tool_does_not_adapt(tmp_path: Path) -> None:
     stylizer = load_stylizer(StyleOptions(str(identity_model(tmp_path / "other.onnx")), device="cpu"))
-    assert stylizer.adapted(PICTURES[0], 0.5) is stylizer
+    assert stylizer.adapted(IMAGES[0], 0.5) is stylizer
 
 
 @each_backend
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("height", [None, 40])
 def test_what_one_learnt_of_a_shot_another_paints_it_with(backend: str, architecture: str, height: int | None) -> None:
-    """To the bit: parts of a shot are painted by different processes."""
+    """To the bit: parts of a shot are stylized by different processes."""
     options = StyleOptions(STYLE[architecture], device="cpu", backend=backend, height=height)  # type: ignore[arg-type]
-    shot = load_stylizer(options).for_shot(PICTURES[1:])
+    shot = load_stylizer(options).for_shot(IMAGES[1:])
     statistics = pickle.loads(pickle.dumps(dict(shot.statistics())))
     assert statistics
     other = load_stylizer(options)
-    before = other.stylize(PICTURES[:1])
-    painted = other.with_statistics(statistics).stylize(PICTURES)
-    assert (painted == shot.stylize(PICTURES)).all()
-    assert difference(painted[:1], before).mean() > 2, "the statistics make no difference"
-    assert (other.stylize(PICTURES[:1]) == before).all(), "the other one has changed"
+    before = other.stylize(IMAGES[:1])
+    stylized = other.with_statistics(statistics).stylize(IMAGES)
+    assert (stylized == shot.stylize(IMAGES)).all()
+    assert difference(stylized[:1], before).mean() > 2, "the statistics make no difference"
+    assert (other.stylize(IMAGES[:1]) == before).all(), "the other one has changed"
 
 
 @pytest.mark.parametrize("kind", [".onnx", ".pth"])
@@ -165,6 +165,6 @@ def test_a_model_of_another_tool_has_nothing_to_learn(tmp_path: Path, kind: str,
     else:
         torch.save(ExamplesTransformerNet(4).state_dict(), path)
     stylizer = load_stylizer(StyleOptions(str(path), device="cpu", height=height))
-    statistics = stylizer.for_shot(PICTURES).statistics()
+    statistics = stylizer.for_shot(IMAGES).statistics()
     assert dict(statistics) == {}
-    assert (stylizer.with_statistics(statistics).stylize(PICTURES) == stylizer.stylize(PICTURES)).all()
+    assert (stylizer.with_statistics(statistics).stylize(IMAGES) == stylizer.stylize(IMAGES)).all()

@@ -1,4 +1,4 @@
-"""`--timeline`: each frame is painted in the style of its time, whatever the file's clock, and in both while one fades in."""
+"""`--timeline`: each frame is stylized in the style of its time, whatever the file's clock, and in both while one fades in."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ def relatives(tmp_path_factory: pytest.TempPathFactory, nets: dict[str, torch.nn
 
 def two_shots(index: int, width: int, height: int) -> Pixels:
     """A cut before the 20th frame; each shot grows darker, so that its statistics are not those of any part of it."""
-    picture, since = moving_bar(index, width, height), index % 20
-    picture = picture if index < 20 else 255 - picture[::-1]
-    return np.ascontiguousarray(np.asarray(picture * (1 - since / 40), np.uint8))
+    image, since = moving_bar(index, width, height), index % 20
+    image = image if index < 20 else 255 - image[::-1]
+    return np.ascontiguousarray(np.asarray(image * (1 - since / 40), np.uint8))
 
 
 @dataclass(frozen=True)
@@ -60,11 +60,11 @@ def evenly(first: int = 0) -> list[Fraction]:
     return [Fraction(first + n, RATE) for n in range(36)]
 
 
-FILMS = {
+VIDEOS = {
     "plain": Film("in.mkv", {"times": range(36)}, evenly()),
     "begins late": Film("in.mov", {"times": range(5, 41)}, evenly()),
     "begins late in Matroska": Film("in.mkv", {"times": range(103, 139)}, evenly()),
-    "begins behind its sound": Film("in.mkv", {"times": range(6, 42), "sound": ["eng"]}, evenly(6)),
+    "begins behind its audio": Film("in.mkv", {"times": range(6, 42), "audio": ["eng"]}, evenly(6)),
     "uneven": Film(
         "in.mkv",
         {"times": UNEVEN, "time_base": Fraction(1, 1000)},
@@ -75,17 +75,17 @@ FILMS = {
 
 
 @pytest.fixture
-def film(tmp_path: Path) -> Callable[[str], Path]:
+def video(tmp_path: Path) -> Callable[[str], Path]:
     def make(name: str) -> Path:
-        return write_clip(tmp_path / FILMS[name].name, **LOSSLESS, **FILMS[name].clip, picture=two_shots)
+        return write_clip(tmp_path / VIDEOS[name].name, **LOSSLESS, **VIDEOS[name].clip, image=two_shots)
 
     return make
 
 
-def painted(film: Path, *args: object) -> Pixels:
+def stylized(video: Path, *args: object) -> Pixels:
     """What the command line makes of it."""
-    output = film.with_name("out.mkv")
-    given = [film, "-o", output, "--codec", "ffv1", "--device", "cpu", "--overwrite", "-q", *args]
+    output = video.with_name("out.mkv")
+    given = [video, "-o", output, "--codec", "ffv1", "--device", "cpu", "--overwrite", "-q", *args]
     assert run_command_line([*map(str, given)]) == EXIT_DONE
     return rgb_of(output)
 
@@ -102,7 +102,7 @@ def assert_changes(found: Pixels, first: Pixels, second: Pixels, shares: Sequenc
 
 
 def share_of(seconds: float, change: float, fade: float) -> float:
-    """How much a style has come `seconds` into the film, if it comes at `change`."""
+    """How much a style has come `seconds` into the video, if it comes at `change`."""
     if seconds < change - 1e-6:
         return 0.0
     return min(1.0, (seconds - change) / fade) if fade else 1.0
@@ -119,67 +119,67 @@ VARIANTS: dict[str, tuple[list[object], Callable[[float], bool]]] = {
 
 @pytest.mark.parametrize(
     ("name", "variant"),
-    [*((name, "all of it") for name in FILMS), *(("begins late", variant) for variant in VARIANTS if variant != "all of it"),
-     ("uneven", "from a start"), ("begins behind its sound", "a part")],
+    [*((name, "all of it") for name in VIDEOS), *(("begins late", variant) for variant in VARIANTS if variant != "all of it"),
+     ("uneven", "from a start"), ("begins behind its audio", "a part")],
 )  # fmt: skip
-def test_frames_are_painted_in_the_style_of_their_time(film: Callable[[str], Path], name: str, variant: str) -> None:
-    path, (options, taken) = film(name), VARIANTS[variant]
-    times = FILMS[name].times
+def test_frames_are_stylized_in_the_style_of_their_time(video: Callable[[str], Path], name: str, variant: str) -> None:
+    path, (options, taken) = video(name), VARIANTS[variant]
+    times = VIDEOS[name].times
     before = rgb_of(path)[[n for n, t in enumerate(times) if taken(float(t))]]
     # Behind the cut, in the middle of the fade, and at the very time of a frame.
     for change, fade in ((0.75, 0.25), (1.0, 0.0)):
-        found = painted(path, "--timeline", f"0:negative,{change}:dark", "--fade", fade, *options)
+        found = stylized(path, "--timeline", f"0:negative,{change}:dark", "--fade", fade, *options)
         shares = [share_of(float(t), change, fade) for t in times if taken(float(t))]
         assert {0.0, 1.0} <= set(shares)
         assert_changes(found, negative(before), dark(before), shares)
 
 
 @pytest.mark.parametrize("options", [[], ["--start", 0.4, "--batch-size", 4]], ids=str)
-def test_every_style_has_the_statistics_of_the_shot(film: Callable[[str], Path], options: list[object]) -> None:
+def test_every_style_has_the_statistics_of_the_shot(video: Callable[[str], Path], options: list[object]) -> None:
     """Also one that comes in the middle of it."""
-    path = film("begins late")
-    first, second = (painted(path, "--style", style, *options) for style in ("tiny", "alien"))
+    path = video("begins late")
+    first, second = (stylized(path, "--style", style, *options) for style in ("tiny", "alien"))
     assert np.abs(first.astype(int) - second).mean() > 3, "nobody would see a change"
     for change, fade in ((0.6, 0.0), (0.5, 0.5)):
-        found = painted(path, "--timeline", f"0:tiny,{change}:alien", "--fade", fade, *options)
-        shares = [share_of(float(t), change, fade) for t in FILMS["begins late"].times if not options or t >= 0.4]
+        found = stylized(path, "--timeline", f"0:tiny,{change}:alien", "--fade", fade, *options)
+        shares = [share_of(float(t), change, fade) for t in VIDEOS["begins late"].times if not options or t >= 0.4]
         assert_changes(found, first, second, shares)
 
 
-def test_a_style_may_come_back(film: Callable[[str], Path]) -> None:
+def test_a_style_may_come_back(video: Callable[[str], Path]) -> None:
     """A fade that is longer than what there is to the next change ends with that."""
-    path = film("plain")
-    found = painted(path, "--timeline", "0:negative,0.25:dark,0.5:negative,1:dark", "--fade", 10)
+    path = video("plain")
+    found = stylized(path, "--timeline", "0:negative,0.25:dark,0.5:negative,1:dark", "--fade", 10)
     shares = []
-    for t in map(float, FILMS["plain"].times):
+    for t in map(float, VIDEOS["plain"].times):
         begin, end = (0.25, 0.5) if t < 0.5 else (0.5, 1.0) if t < 1 else (1.0, 11.0)
         come = share_of(t, begin, end - begin)
         shares.append(1 - come if 0.5 <= t < 1 else come)
     assert_changes(found, negative(rgb_of(path)), dark(rgb_of(path)), shares)
 
 
-def test_a_change_fades_in_a_second_unless_told_otherwise(film: Callable[[str], Path]) -> None:
-    path = film("plain")
-    found = painted(path, "--timeline", "0:negative,0.2:dark")
-    shares = [share_of(float(t), 0.2, 1) for t in FILMS["plain"].times]
+def test_a_change_fades_in_a_second_unless_told_otherwise(video: Callable[[str], Path]) -> None:
+    path = video("plain")
+    found = stylized(path, "--timeline", "0:negative,0.2:dark")
+    shares = [share_of(float(t), 0.2, 1) for t in VIDEOS["plain"].times]
     assert_changes(found, negative(rgb_of(path)), dark(rgb_of(path)), shares)
 
 
-def test_changes_that_come_too_late_are_never_seen(film: Callable[[str], Path]) -> None:
-    path = film("plain")
-    assert (painted(path, "--timeline", "0:negative,0:10:dark") == negative(rgb_of(path))).all()
-    assert (painted(path, "--timeline", "0:dark") == dark(rgb_of(path))).all()
+def test_changes_that_come_too_late_are_never_seen(video: Callable[[str], Path]) -> None:
+    path = video("plain")
+    assert (stylized(path, "--timeline", "0:negative,0:10:dark") == negative(rgb_of(path))).all()
+    assert (stylized(path, "--timeline", "0:dark") == dark(rgb_of(path))).all()
 
 
 @pytest.mark.parametrize("options", [["--strength", 0.4], ["--height", 24], ["--preserve-color"]], ids=lambda words: words[0])
-def test_what_else_is_asked_for_holds_for_every_style(film: Callable[[str], Path], options: list[object]) -> None:
-    path = film("plain")
-    first, second = (painted(path, "--style", style, *options) for style in ("negative", "dark"))
-    found = painted(path, "--timeline", "0:negative,0.5:dark", "--fade", 0, *options)
-    assert_changes(found, first, second, [share_of(float(t), 0.5, 0) for t in FILMS["plain"].times])
+def test_what_else_is_asked_for_holds_for_every_style(video: Callable[[str], Path], options: list[object]) -> None:
+    path = video("plain")
+    first, second = (stylized(path, "--style", style, *options) for style in ("negative", "dark"))
+    found = stylized(path, "--timeline", "0:negative,0.5:dark", "--fade", 0, *options)
+    assert_changes(found, first, second, [share_of(float(t), 0.5, 0) for t in VIDEOS["plain"].times])
 
 
-def test_a_still_picture_is_painted_in_the_first_style(tmp_path: Path) -> None:
+def test_a_still_image_is_stylized_in_the_first_style(tmp_path: Path) -> None:
     photo = tmp_path / "in.png"
     assert cv2.imwrite(str(photo), moving_bar(0, 64, 48))
     for style, name in (("0:alien,5:tiny", "timeline.png"), ("alien", "alone.png")):
@@ -191,9 +191,9 @@ def test_a_still_picture_is_painted_in_the_first_style(tmp_path: Path) -> None:
 # --- Python
 
 
-def test_python_callers_see_the_same_changes(film: Callable[[str], Path]) -> None:
-    path = film("begins late")
-    expected = painted(path, "--timeline", "0:negative,0.75:dark", "--fade", 0.25, "--start", 0.4)
+def test_python_callers_see_the_same_changes(video: Callable[[str], Path]) -> None:
+    path = video("begins late")
+    expected = stylized(path, "--timeline", "0:negative,0.75:dark", "--fade", 0.25, "--start", 0.4)
     net = vidstyle.Stylizer("0:negative,0.75:dark", fade=0.25, device="cpu")
     assert (np.stack([frame.pixels for frame in net.frames(path, start=0.4)]) == expected).all()
     result = net.convert(path, path.with_name("call.mkv"), codec="ffv1", start=0.4)
@@ -201,34 +201,34 @@ def test_python_callers_see_the_same_changes(film: Callable[[str], Path]) -> Non
 
 
 def test_the_clock_of_frames_that_a_caller_makes_counts() -> None:
-    pictures = [moving_bar(n, 64, 48) for n in range(12)]
-    frames = [Frame(picture, 2 * n, Fraction(1, 24)) for n, picture in enumerate(pictures)]
+    images = [moving_bar(n, 64, 48) for n in range(12)]
+    frames = [Frame(image, 2 * n, Fraction(1, 24)) for n, image in enumerate(images)]
     first, second, found = (
         np.stack([frame.pixels for frame in vidstyle.Stylizer(style, fade=0.0, device="cpu").frames(frames)])
         for style in ("negative", "dark", "0:negative,0.5:dark")
     )
     assert_changes(found, first, second, [share_of(n / 12, 0.5, 0) for n in range(12)])
-    numbered = vidstyle.Stylizer("0:negative,0.5:dark", fade=0.0, device="cpu").frames(pictures, frame_rate=12)
+    numbered = vidstyle.Stylizer("0:negative,0.5:dark", fade=0.0, device="cpu").frames(images, frame_rate=12)
     assert (np.stack([frame.pixels for frame in numbered]) == found).all()
 
 
-def test_frames_of_one_shot_without_times_are_painted_in_the_first_style() -> None:
-    pictures = np.stack([moving_bar(n, 64, 48) for n in range(8)])
-    alone = vidstyle.Stylizer("tiny", device="cpu")(pictures)
+def test_frames_of_one_shot_without_times_are_stylized_in_the_first_style() -> None:
+    images = np.stack([moving_bar(n, 64, 48) for n in range(8)])
+    alone = vidstyle.Stylizer("tiny", device="cpu")(images)
     for _ in range(3):  # several threads paint them
-        assert (vidstyle.Stylizer("0:tiny,1:alien", device="cpu")(pictures) == alone).all()
+        assert (vidstyle.Stylizer("0:tiny,1:alien", device="cpu")(images) == alone).all()
 
 
 def test_statistics_of_a_timeline_are_those_of_all_its_styles() -> None:
     """For workers, who paint parts of a shot."""
-    picture, seen = moving_bar(0, 64, 48), [255 - moving_bar(0, 64, 48)]
+    image, seen = moving_bar(0, 64, 48), [255 - moving_bar(0, 64, 48)]
     options = StyleOptions("0:tiny,1:alien", device="cpu", fade=0)
     shot = load_stylizer(options, cores=1).for_shot(seen)
     passed_on = load_stylizer(options, cores=1).with_statistics(shot.statistics())
     for seconds, style in ((0.5, "tiny"), (1.5, "alien")):
-        alone = load_stylizer(StyleOptions(style, device="cpu"), cores=1).for_shot(seen).stylize([picture])
-        assert (shot.at(seconds).stylize([picture]) == alone).all()
-        assert (passed_on.at(seconds).stylize([picture]) == alone).all()
+        alone = load_stylizer(StyleOptions(style, device="cpu"), cores=1).for_shot(seen).stylize([image])
+        assert (shot.at(seconds).stylize([image]) == alone).all()
+        assert (passed_on.at(seconds).stylize([image]) == alone).all()
 
 
 def test_live_there_are_no_timelines(capfd: pytest.CaptureFixture[str]) -> None:

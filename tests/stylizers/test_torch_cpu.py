@@ -19,7 +19,7 @@ MODELS = Path(__file__).resolve().parents[2] / "models"
 
 
 @pytest.fixture(scope="module")
-def picture() -> Pixels:
+def image() -> Pixels:
     given = cv2.imread(str(MODELS / "scream.jpg"))
     return np.ascontiguousarray(given[40:136, 60:188, ::-1])
 
@@ -33,28 +33,28 @@ def two_threads() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("style", ["udnie", "mosaic", "ink"])
-def test_bfloat16_does_not_show(style: str, picture: Pixels, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bfloat16_does_not_show(style: str, image: Pixels, monkeypatch: pytest.MonkeyPatch) -> None:
     path = MODELS / f"{style}.onnx"
-    expected = OnnxStylizer(path, "cpu").for_shot([picture]).stylize([picture])
+    expected = OnnxStylizer(path, "cpu").for_shot([image]).stylize([image])
     monkeypatch.setattr("vidstyle.stylizers.torch_cpu.has_tiles", lambda: True)
-    stylizer = load_torch_stylizer(path, "cpu").for_shot([picture])
+    stylizer = load_torch_stylizer(path, "cpu").for_shot([image])
     assert stylizer.describe() == "torch on cpu in bfloat16"
-    off = np.abs(stylizer.stylize([picture]).astype(int) - expected)
+    off = np.abs(stylizer.stylize([image]).astype(int) - expected)
     assert 0 < off.mean() < 0.75
     assert np.percentile(off, 99.9) <= 8
 
 
-def test_without_tiles_it_paints_what_onnx_runtime_does(picture: Pixels) -> None:
+def test_without_tiles_it_paints_what_onnx_runtime_does(image: Pixels) -> None:
     path = MODELS / "udnie.onnx"
-    stylizer = load_torch_stylizer(path, "cpu", lanes=2, cores=2)
+    stylizer = load_torch_stylizer(path, "cpu", concurrency=2, cores=2)
     assert stylizer.describe() == "torch on cpu in float32"
-    assert stylizer.lanes == 2
-    assert np.abs(stylizer.stylize([picture]).astype(int) - OnnxStylizer(path, "cpu").stylize([picture])).max() <= 1
+    assert stylizer.concurrency == 2
+    assert np.abs(stylizer.stylize([image]).astype(int) - OnnxStylizer(path, "cpu").stylize([image])).max() <= 1
 
 
 @pytest.mark.usefixtures("two_threads")
-def test_threads_of_others_stay_as_many(picture: Pixels) -> None:
-    load_torch_stylizer(MODELS / "udnie.onnx", "cpu", lanes=2, cores=2).stylize([picture])
+def test_threads_of_others_stay_as_many(image: Pixels) -> None:
+    load_torch_stylizer(MODELS / "udnie.onnx", "cpu", concurrency=2, cores=2).stylize([image])
     told = [torch.get_num_threads()]
     other = threading.Thread(target=lambda: told.append(torch.get_num_threads()))
     other.start()

@@ -36,7 +36,8 @@ import av
 import numpy as np
 
 from tests.support.helpers import (
-    Picture,
+    Image,
+    audio_of,
     command,
     environment,
     frames_of,
@@ -44,7 +45,6 @@ from tests.support.helpers import (
     listing,
     moving_bar,
     noise,
-    sound_of,
     write_clip,
 )
 from vidstyle.core.frames import Pixels
@@ -66,7 +66,7 @@ SIZE = (64, 48)
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RunResult:
     """How a run ended. `code` is None for a hang and negative for a crash, as in subprocess."""
 
     code: int | None
@@ -78,7 +78,7 @@ class Outcome:
 
 def run_limited(
     *args: object, cwd: Path, seconds: float = SECONDS, file_size: int | None = None, env: dict[str, str] | None = None
-) -> Outcome:
+) -> RunResult:
     """`vidstyle ARGS` in a process of its own, with limits on time, memory and, if asked for, the size of the files it writes."""
     process = start(*args, cwd=cwd, file_size=file_size, env=env)
     return finish(process, seconds)
@@ -102,7 +102,7 @@ def start(
     return subprocess.Popen(command(*args), cwd=cwd, env=variables, text=True, preexec_fn=limit, **pipes)
 
 
-def finish(process: subprocess.Popen[str], seconds: float = SECONDS) -> Outcome:
+def finish(process: subprocess.Popen[str], seconds: float = SECONDS) -> RunResult:
     """Wait for the end; a run that takes longer than `seconds` is a hang, and dumps where it hung."""
     args = tuple(str(x) for x in process.args[3:])  # type: ignore[index]
     try:
@@ -113,8 +113,8 @@ def finish(process: subprocess.Popen[str], seconds: float = SECONDS) -> Outcome:
             process.wait(5)
         process.kill()
         stdout, stderr = process.communicate()
-        return Outcome(None, stdout or "", stderr or "", args=args)
-    return Outcome(process.returncode, stdout or "", stderr or "", args=args)
+        return RunResult(None, stdout or "", stderr or "", args=args)
+    return RunResult(process.returncode, stdout or "", stderr or "", args=args)
 
 
 class Worker:
@@ -124,7 +124,7 @@ class Worker:
         self._folder = tempfile.TemporaryDirectory(prefix="worker")
         self._process: subprocess.Popen[str] | None = None
 
-    def run(self, *args: object, cwd: Path, seconds: float = SECONDS) -> Outcome:
+    def run(self, *args: object, cwd: Path, seconds: float = SECONDS) -> RunResult:
         """As `run_limited`. Limits on time and memory hold for each run by itself."""
         if self._process is None or self._process.poll() is not None:
             env = {**environment(), "PYTHONFAULTHANDLER": "1"}
@@ -156,7 +156,7 @@ class Worker:
         stdout, stderr = (path.read_text(errors="replace") if path.exists() else "" for path in (out, err))
         if not answer:
             code = None if "Timeout (" in stderr else process.returncode or -1  # a silent end is a crash too
-        return Outcome(code, stdout, stderr, peak, words)
+        return RunResult(code, stdout, stderr, peak, words)
 
     def close(self) -> None:
         process, self._process = self._process, None
@@ -309,7 +309,7 @@ class Decoded:
         return self.code == 0 and not self.said and bool(self.frames)
 
 
-_OF_SOUND = re.compile(r"\[(aac|mp2|mp3|mp3float|opus|vorbis|pcm_\w+) @")
+_OF_AUDIO = re.compile(r"\[(aac|mp2|mp3|mp3float|opus|vorbis|pcm_\w+) @")
 
 
 def decode(path: Path) -> Decoded:
@@ -317,13 +317,13 @@ def decode(path: Path) -> Decoded:
     given = ["-v", "error", "-nostdin", "-i", str(path), "-map", "0:v:0", "-fps_mode", "passthrough", "-f", "framemd5", "-"]
     done = subprocess.run(["ffmpeg", *given], capture_output=True, text=True, errors="replace", timeout=120, check=False)
     rows = [line.split(",") for line in done.stdout.splitlines() if line and not line.startswith("#")]
-    # Sound is copied as it is, its damage too, and ffmpeg tries it even where it is not asked for.
-    said = [line for line in done.stderr.splitlines() if line.strip() and not _OF_SOUND.match(line)]
+    # Audio is copied as it is, its damage too, and ffmpeg tries it even where it is not asked for.
+    said = [line for line in done.stderr.splitlines() if line.strip() and not _OF_AUDIO.match(line)]
     return Decoded(done.returncode, "\n".join(said), [(int(row[2]), row[-1].strip()) for row in rows])
 
 
-def sound_packets(path: Path) -> int:
-    """How many packets of sound the ffprobe of the system finds in a file."""
+def audio_packets(path: Path) -> int:
+    """How many packets of audio the ffprobe of the system finds in a file."""
     given = ["-v", "quiet", "-select_streams", "a", "-count_packets", "-show_entries", "stream=nb_read_packets", "-of", "json"]
     done = subprocess.run(["ffprobe", *given, str(path)], capture_output=True, text=True, timeout=120, check=False)
     streams = json.loads(done.stdout or "{}").get("streams", [])
@@ -331,7 +331,7 @@ def sound_packets(path: Path) -> int:
 
 
 def violations(
-    outcome: Outcome,
+    run_result: RunResult,
     folder: Path,
     before: Snapshot,
     *,
@@ -349,10 +349,10 @@ def violations(
     `original_frames`: how many there were before the damage. `may_replace`: an old output that success may replace.
     `late`: the run was stopped so near its end that it may have published its output; whole, as ever.
     """
-    found = _ending(outcome, codes)
+    found = _ending(run_result, codes)
     after = snapshot(folder)
     for name, facts in before.items():
-        if after.get(name) != facts and not (name == may_replace and (outcome.code in (DONE, DAMAGE) or late)):
+        if after.get(name) != facts and not (name == may_replace and (run_result.code in (DONE, DAMAGE) or late)):
             found.append(Violation("file touched", f"{name} {'changed' if name in after else 'is gone'}"))
     new = sorted(set(after) - set(before))
     left = [name for name in new if any(part.startswith(".") for part in Path(name).parts)]
@@ -361,13 +361,13 @@ def violations(
     shown = [name for name in new if name not in left]
     if may_replace is not None and may_replace in after and after[may_replace] != before.get(may_replace):
         shown = sorted({*shown, may_replace})
-    if outcome.code in (DONE, DAMAGE):
+    if run_result.code in (DONE, DAMAGE):
         if len(shown) != 1:
-            found.append(Violation("no output", f"code {outcome.code}, new files: {shown}"))
+            found.append(Violation("no output", f"code {run_result.code}, new files: {shown}"))
         else:
-            found += _weigh(outcome, folder / shown[0], source, truncated, original_frames)
-    elif shown and outcome.code not in (None, -signal.SIGKILL) and not late:
-        found.append(Violation("output of a failure", f"code {outcome.code}, new files: {shown}"))
+            found += _weigh(run_result, folder / shown[0], source, truncated, original_frames)
+    elif shown and run_result.code not in (None, -signal.SIGKILL) and not late:
+        found.append(Violation("output of a failure", f"code {run_result.code}, new files: {shown}"))
     else:  # a hang, kill -9 or a signal too late
         for name in shown:
             decoded = decode(folder / name)
@@ -376,42 +376,42 @@ def violations(
     return found
 
 
-def _ending(outcome: Outcome, codes: Sequence[int]) -> list[Violation]:
+def _ending(run_result: RunResult, codes: Sequence[int]) -> list[Violation]:
     found = []
-    tail = outcome.stderr.strip()[-800:]
-    if outcome.code is None:
+    tail = run_result.stderr.strip()[-800:]
+    if run_result.code is None:
         found.append(Violation("hang", tail))
-    elif outcome.code < 0 and outcome.code not in codes:
-        found.append(Violation("crash", f"signal {-outcome.code}: {tail}"))
-    elif outcome.code not in codes:
-        found.append(Violation("exit code", f"{outcome.code}, expected one of {list(codes)}: {tail}"))
-    if "Traceback" in outcome.stderr:
+    elif run_result.code < 0 and run_result.code not in codes:
+        found.append(Violation("crash", f"signal {-run_result.code}: {tail}"))
+    elif run_result.code not in codes:
+        found.append(Violation("exit code", f"{run_result.code}, expected one of {list(codes)}: {tail}"))
+    if "Traceback" in run_result.stderr:
         found.append(Violation("traceback", tail))
-    if outcome.code in (FAILED, USAGE, DAMAGE, MODEL, DISK) and not outcome.stderr.strip():
-        found.append(Violation("no word", f"code {outcome.code} and nothing on stderr"))
-    if "-q" in outcome.args and "Traceback" not in outcome.stderr:
-        lines = [line for line in outcome.stderr.splitlines() if line]  # a line of its own after the terminal's ^C is fine
+    if run_result.code in (FAILED, USAGE, DAMAGE, MODEL, DISK) and not run_result.stderr.strip():
+        found.append(Violation("no word", f"code {run_result.code} and nothing on stderr"))
+    if "-q" in run_result.args and "Traceback" not in run_result.stderr:
+        lines = [line for line in run_result.stderr.splitlines() if line]  # a line of its own after the terminal's ^C is fine
         noise = [line for line in lines if not line.startswith(("error: ", "warning: ", "interrupted"))]
-        if noise or (outcome.code == DONE and lines):
+        if noise or (run_result.code == DONE and lines):
             found.append(Violation("noise", "\n".join(lines)[:500]))
-    if outcome.peak_mib > PEAK_MIB:
-        found.append(Violation("memory", f"{outcome.peak_mib:.0f} MiB"))
+    if run_result.peak_mib > PEAK_MIB:
+        found.append(Violation("memory", f"{run_result.peak_mib:.0f} MiB"))
     return found
 
 
 def _weigh(
-    outcome: Outcome, output: Path, source: Path | None, truncated: bool, original_frames: int | None
+    run_result: RunResult, output: Path, source: Path | None, truncated: bool, original_frames: int | None
 ) -> Iterator[Violation]:
     """An output against what ffmpeg makes of it and of its input."""
     decoded = decode(output)
     frames = len(decoded.frames)
     if not decoded.whole:
         yield Violation("not whole", f"{output.name}: {frames} frames, ffmpeg says: {decoded.said[:300]}")
-    if outcome.code == DAMAGE and source is not None:
+    if run_result.code == DAMAGE and source is not None:
         expected = len(decode(source).frames)
         if frames < 0.75 * expected - 4:
             yield Violation("frames lost", f"{frames} frames, ffmpeg decodes {expected}")
-    if outcome.code != DONE:
+    if run_result.code != DONE:
         return
     if truncated:
         yield Violation("false success", f"a truncated input, code 0, {frames} frames of {original_frames}")
@@ -420,15 +420,15 @@ def _weigh(
         # A decoder that saves more than ffmpeg's is no fault, if it saves all.
         if frames < expected or expected < frames < (original_frames or 0):
             yield Violation("false success", f"{frames} frames; ffmpeg decodes {expected} of the input's {original_frames}")
-        heard, kept = sound_packets(source), sound_packets(output)
+        heard, kept = audio_packets(source), audio_packets(output)
         if kept < heard:
-            yield Violation("false success", f"{kept} packets of sound; the input has {heard}")
+            yield Violation("false success", f"{kept} packets of audio; the input has {heard}")
 
 
-def check(outcome: Outcome, folder: Path, before: Snapshot, **weighed: Any) -> None:
+def check(run_result: RunResult, folder: Path, before: Snapshot, **weighed: Any) -> None:
     """Assert that `violations` finds none."""
-    found = violations(outcome, folder, before, **weighed)
-    assert not found, "\n".join([f"vidstyle {' '.join(outcome.args)}", *map(str, found)])
+    found = violations(run_result, folder, before, **weighed)
+    assert not found, "\n".join([f"vidstyle {' '.join(run_result.args)}", *map(str, found)])
 
 
 # --- clips
@@ -441,8 +441,8 @@ class Container:
     suffix: str
     codec: str = "libx264"
     pix_fmt: str = "yuv420p"
-    sound: str | None = "aac"
-    sound_rate: int = 44100
+    audio: str | None = "aac"
+    audio_rate: int = 44100
     options: tuple[tuple[str, str], ...] = ()
     time_base: Fraction = Fraction(1, 24)
     keyframes: str = "12"
@@ -454,59 +454,59 @@ CONTAINERS = {
     "mov": Container("mov", options=(("movflags", "+faststart"),)),
     "mkv": Container("mkv"),
     "ts": Container("ts"),
-    "avi": Container("avi", codec="mpeg4", sound="mp2"),
-    "webm": Container("webm", codec="libvpx-vp9", sound="libopus", sound_rate=48000),
+    "avi": Container("avi", codec="mpeg4", audio="mp2"),
+    "webm": Container("webm", codec="libvpx-vp9", audio="libopus", audio_rate=48000),
     "flv": Container("flv"),
-    "gif": Container("gif", codec="gif", pix_fmt="rgb8", sound=None, time_base=Fraction(1, 20)),
+    "gif": Container("gif", codec="gif", pix_fmt="rgb8", audio=None, time_base=Fraction(1, 20)),
 }
 
 
-def _grainy(seed: int) -> Picture:
-    """The moving bar with grain, so that most of the file is pictures."""
+def _grainy(seed: int) -> Image:
+    """The moving bar with grain, so that most of the file is images."""
 
-    def picture(index: int, width: int, height: int) -> Pixels:
+    def image(index: int, width: int, height: int) -> Pixels:
         grain = np.random.default_rng((seed, index)).integers(-20, 20, (height, width, 1))
         return np.clip(moving_bar(index + 5 * seed, width, height).astype(int) + grain, 0, 255).astype(np.uint8)
 
-    return picture
+    return image
 
 
 @cache
 def clip_bytes(name: str, other: bool = False) -> bytes:
-    """A clip of two seconds with sound in the container `name`; `other` is another one, of another size."""
+    """A clip of two seconds with audio in the container `name`; `other` is another one, of another size."""
     kind = CONTAINERS[name]
     size = (80, 64) if other else SIZE
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, f"clip.{kind.suffix}")
-        picture = _grainy(int(other))
+        image = _grainy(int(other))
         options = {"g": kind.keyframes}
         facts: dict[str, Any] = {"size": size, "times": range(FRAMES), "codec": kind.codec, "pix_fmt": kind.pix_fmt}
-        facts |= {"options": options, "time_base": kind.time_base, "container_options": dict(kind.options), "picture": picture}
-        if kind.sound == "libopus":
-            _write_with_opus(path, kind, size, picture)
+        facts |= {"options": options, "time_base": kind.time_base, "container_options": dict(kind.options), "image": image}
+        if kind.audio == "libopus":
+            _write_with_opus(path, kind, size, image)
         else:
-            sound: dict[str, Any] = {"sound": ["eng"], "sound_codec": kind.sound} if kind.sound else {}
-            write_clip(path, **facts, **sound)
+            audio: dict[str, Any] = {"audio": ["eng"], "audio_codec": kind.audio} if kind.audio else {}
+            write_clip(path, **facts, **audio)
         return path.read_bytes()
 
 
-def _write_with_opus(path: Path, kind: Container, size: tuple[int, int], picture: Picture) -> None:
-    """`write_clip` makes sound of 44100 Hz, which Opus does not know."""
+def _write_with_opus(path: Path, kind: Container, size: tuple[int, int], image: Image) -> None:
+    """`write_clip` makes audio of 44100 Hz, which Opus does not know."""
     with av.open(str(path), "w") as container:
         video = container.add_stream(kind.codec, rate=24, options={"g": kind.keyframes, "deadline": "realtime", "cpu-used": "8"})
         video.width, video.height = size
         video.pix_fmt = kind.pix_fmt
-        sound = container.add_stream("libopus", rate=kind.sound_rate, layout="mono")
+        audio = container.add_stream("libopus", rate=kind.audio_rate, layout="mono")
         wave = np.sin(np.arange(FRAMES * 2000) / 25).astype(np.float32) * 0.3
         for index in range(FRAMES):
-            frame = av.VideoFrame.from_ndarray(picture(index, *size), "rgb24").reformat(format=kind.pix_fmt)
+            frame = av.VideoFrame.from_ndarray(image(index, *size), "rgb24").reformat(format=kind.pix_fmt)
             frame.pts, frame.time_base = index, Fraction(1, 24)
             container.mux(video.encode(frame))
             samples = av.AudioFrame.from_ndarray(wave[None, index * 2000 : (index + 1) * 2000], "flt", "mono")
             samples.sample_rate, samples.pts, samples.time_base = 48000, index * 2000, Fraction(1, 48000)
-            container.mux(sound.encode(samples))
+            container.mux(audio.encode(samples))
         container.mux(video.encode(None))
-        container.mux(sound.encode(None))
+        container.mux(audio.encode(None))
 
 
 # --- damage
@@ -605,7 +605,7 @@ class Verdict:
     """A case, how vidstyle ended on it, and the promises not kept."""
 
     case: Case
-    outcome: Outcome
+    run_result: RunResult
     violations: list[Violation]
 
 
@@ -616,9 +616,9 @@ def judge(worker: Worker, folder: Path, case: Case, *options: object) -> Verdict
     source = home / f"in.{CONTAINERS[case.container].suffix}"
     source.write_bytes(case.data)
     before = snapshot(home)
-    outcome = worker.run(source.name, *options, "-q", cwd=home)
+    run_result = worker.run(source.name, *options, "-q", cwd=home)
     found = violations(
-        outcome,
+        run_result,
         home,
         before,
         codes=(DONE,) if case.damage == "none" else (DONE, FAILED, DAMAGE),
@@ -630,10 +630,10 @@ def judge(worker: Worker, folder: Path, case: Case, *options: object) -> Verdict
         for path in home.iterdir():
             path.unlink()
         home.rmdir()
-    return Verdict(case, outcome, found)
+    return Verdict(case, run_result, found)
 
 
-# --- films that take long enough to be interrupted
+# --- videos that take long enough to be interrupted
 
 SEGMENTS = 6
 """Clips of a minute at two frames a second: six segments of twenty frames."""
@@ -642,13 +642,13 @@ SEGMENT_SUFFIXES = (".mkv", ".nut", ".mp4", ".ts")
 
 def three_shots(index: int, width: int, height: int) -> Pixels:
     """Cuts in the middle of segments."""
-    picture = moving_bar(index, width, height)
-    return picture if index < 30 else 255 - picture if index < 75 else np.ascontiguousarray(picture[::-1, ::-1])
+    image = moving_bar(index, width, height)
+    return image if index < 30 else 255 - image if index < 75 else np.ascontiguousarray(image[::-1, ::-1])
 
 
 @dataclass(frozen=True)
 class Film:
-    """A clip and the options it is painted with."""
+    """A clip and the options it is stylized with."""
 
     name: str = "in.mp4"
     options: tuple[str, ...] = ()
@@ -674,17 +674,17 @@ def _cut_off(data: bytes) -> bytes:
     return data[: int(0.8 * len(data))]
 
 
-FILMS = {
+VIDEOS = {
     "plain": Film(),
-    "steady": Film(options=("--stabilize", "light"), clip={"picture": three_shots}),
+    "steady": Film(options=("--stabilize", "light"), clip={"image": three_shots}),
     "uneven": Film(clip={"times": _uneven(120), "time_base": Fraction(1, 10)}),
     "hevc": Film(options=("--codec", "hevc", "--preset", "ultrafast")),
-    "mkv": Film("in.mkv", clip={"picture": three_shots}),
+    "mkv": Film("in.mkv", clip={"image": three_shots}),
     "mov": Film("in.mov"),
     "trimmed": Film(options=("--start", "3.5", "--end", "51")),
     "silent": Film(options=("--no-audio",)),
-    "damaged": Film("in.mkv", clip={"picture": noise, "options": {"g": "6"}}, damage=_zeroed, code=DAMAGE),
-    "cut off": Film("in.mkv", clip={"picture": noise}, damage=_cut_off, code=DAMAGE),
+    "damaged": Film("in.mkv", clip={"image": noise, "options": {"g": "6"}}, damage=_zeroed, code=DAMAGE),
+    "cut off": Film("in.mkv", clip={"image": noise}, damage=_cut_off, code=DAMAGE),
 }
 
 
@@ -693,7 +693,7 @@ class Facts:
     """All of a file that must not depend on an interruption."""
 
     frames: list[tuple[Fraction, str]]
-    sound: list[list[tuple[bytes, Fraction]]]
+    audio: list[list[tuple[bytes, Fraction]]]
     languages: list[str | None]
     dispositions: list[int]
 
@@ -702,7 +702,7 @@ def facts_of(path: Path) -> Facts:
     frames = [(f.pts * f.time_base, hashlib.sha256(f.to_ndarray(format="rgb24")).hexdigest()) for f in frames_of(path)]
     with av.open(str(path)) as container:
         dispositions = [int(stream.disposition) for stream in container.streams]
-    return Facts(frames, sound_of(path), languages_of(path), dispositions)
+    return Facts(frames, audio_of(path), languages_of(path), dispositions)
 
 
 def assert_same(output: Path, expected: Facts) -> None:
@@ -715,23 +715,23 @@ def assert_same(output: Path, expected: Facts) -> None:
     assert found == expected
 
 
-def make_film(name: str, folder: Path, size: tuple[int, int] = SIZE) -> Path:
-    """The clip of a film."""
-    film = FILMS[name]
-    clip = {"times": range(120), "time_base": Fraction(1, 2), "sound": ["eng"], "size": size} | film.clip
-    path = write_clip(folder / film.name, **clip)
-    path.write_bytes(film.damage(path.read_bytes()))
+def make_video(name: str, folder: Path, size: tuple[int, int] = SIZE) -> Path:
+    """The clip of a video."""
+    video = VIDEOS[name]
+    clip = {"times": range(120), "time_base": Fraction(1, 2), "audio": ["eng"], "size": size} | video.clip
+    path = write_clip(folder / video.name, **clip)
+    path.write_bytes(video.damage(path.read_bytes()))
     return path
 
 
 class Studio:
-    """A clip in a folder of its own, painted with one set of options; processes are killed at the end of the test."""
+    """A clip in a folder of its own, stylized with one set of options; processes are killed at the end of the test."""
 
-    def __init__(self, folder: Path, film: Film, style: str = "slow", options: Sequence[str] = ()) -> None:
+    def __init__(self, folder: Path, video: Film, style: str = "slow", options: Sequence[str] = ()) -> None:
         self.folder, self.style = folder, style
-        self.clip = folder / film.name
-        self.output = folder / f"painted{self.clip.suffix}"
-        self.options = [*film.options, *options]
+        self.clip = folder / video.name
+        self.output = folder / f"stylized{self.clip.suffix}"
+        self.options = [*video.options, *options]
         self.running: list[subprocess.Popen[str]] = []
 
     @property
@@ -748,7 +748,7 @@ class Studio:
         self.running.append(process)
         return process
 
-    def run(self, *more: str, resume: bool = True, file_size: int | None = None) -> Outcome:
+    def run(self, *more: str, resume: bool = True, file_size: int | None = None) -> RunResult:
         return run_limited(*self.command(*more, resume=resume), cwd=self.folder, file_size=file_size)
 
     def segments(self) -> list[Path]:
@@ -759,16 +759,16 @@ class Studio:
         except OSError:
             return []
 
-    def interrupt(self, after: int, number: signal.Signals = signal.SIGKILL, *more: str) -> Outcome:
+    def interrupt(self, after: int, number: signal.Signals = signal.SIGKILL, *more: str) -> RunResult:
         """Start, and stop when so many segments are finished."""
         process = self.start(*more)
         wait_until(lambda: len(self.segments()) >= after, process, f"{after} finished segments")
         process.send_signal(number)
-        outcome = finish(process)
-        assert outcome.code == (-number if number == signal.SIGKILL else STOPPED[number]), outcome
-        assert "Traceback" not in outcome.stderr
+        run_result = finish(process)
+        assert run_result.code == (-number if number == signal.SIGKILL else STOPPED[number]), run_result
+        assert "Traceback" not in run_result.stderr
         assert self.segments(), "the work is lost"
-        return outcome
+        return run_result
 
     def assert_clean(self) -> None:
         assert listing(self.folder) == sorted([self.clip.name, self.output.name])

@@ -21,21 +21,21 @@ import vidstyle
 from vidstyle.core.frames import Pixels
 
 ROOT = Path(vidstyle.__file__).resolve().parents[1]
-Picture = Callable[[int, int, int], Pixels]
+Image = Callable[[int, int, int], Pixels]
 
 
 def moving_bar(index: int, width: int, height: int) -> Pixels:
     """A colour gradient with a white bar that moves."""
-    picture = np.zeros((height, width, 3), np.uint8)
-    picture[..., 0] = np.linspace(0, 255, width, dtype=np.uint8)
-    picture[..., 1] = np.linspace(0, 255, height, dtype=np.uint8)[:, None]
-    picture[..., 2] = 80
-    picture[:, (4 * index) % width : (4 * index) % width + 4] = 255
-    return picture
+    image = np.zeros((height, width, 3), np.uint8)
+    image[..., 0] = np.linspace(0, 255, width, dtype=np.uint8)
+    image[..., 1] = np.linspace(0, 255, height, dtype=np.uint8)[:, None]
+    image[..., 2] = 80
+    image[:, (4 * index) % width : (4 * index) % width + 4] = 255
+    return image
 
 
 def noise(index: int, width: int, height: int) -> Pixels:
-    """A picture that does not compress."""
+    """An image that does not compress."""
     return np.random.default_rng(index).integers(0, 256, (height, width, 3), np.uint8)
 
 
@@ -45,9 +45,9 @@ def write_clip(
     size: tuple[int, int] = (64, 48),
     times: Sequence[int] = range(12),
     time_base: Fraction = Fraction(1, 24),
-    sound: Sequence[str] = (),
-    sound_codec: str = "aac",
-    picture: Picture = moving_bar,
+    audio: Sequence[str] = (),
+    audio_codec: str = "aac",
+    image: Image = moving_bar,
     codec: str = "libx264",
     pix_fmt: str = "yuv420p",
     options: dict[str, str] | None = None,
@@ -57,7 +57,7 @@ def write_clip(
     metadata: dict[str, str] | None = None,
     chapters: list[Any] | None = None,
 ) -> Path:
-    """A clip whose frames are shown at `times` (ticks of `time_base`), with a sound track for each language in `sound`."""
+    """A clip whose frames are shown at `times` (ticks of `time_base`), with an audio track for each language in `audio`."""
     with av.open(str(path), "w", container_options=container_options or {}) as container:
         video = container.add_stream(codec, rate=round(1 / time_base), options=options or {})
         video.width, video.height = size
@@ -70,15 +70,15 @@ def write_clip(
         container.metadata.update(metadata or {})
         if chapters:
             container.set_chapters(chapters)
-        tracks = [_add_sound(container, language, sound_codec) for language in sound]
+        tracks = [_add_audio(container, language, audio_codec) for language in audio]
         for index, pts in enumerate(times):
-            frame = av.VideoFrame.from_ndarray(picture(index, *size), "rgb24").reformat(format=pix_fmt)
+            frame = av.VideoFrame.from_ndarray(image(index, *size), "rgb24").reformat(format=pix_fmt)
             frame.pts, frame.time_base = pts, time_base
             container.mux(video.encode(frame))
         container.mux(video.encode(None))
         seconds = float((max(times) + 1) * time_base)
         for number, track in enumerate(tracks):
-            _write_sound(container, track, seconds, 300 * (number + 1))
+            _write_audio(container, track, seconds, 300 * (number + 1))
     return path
 
 
@@ -88,14 +88,14 @@ def _rotate(stream: Any, degrees: int) -> None:
     stream.set_display_matrix((*turns[degrees], 0, 0, 1 << 30))
 
 
-def _add_sound(container: OutputContainer, language: str, codec: str = "aac") -> Any:
+def _add_audio(container: OutputContainer, language: str, codec: str = "aac") -> Any:
     track = container.add_stream(codec, rate=44100)
     track.layout = "mono"
     track.metadata["language"] = language
     return track
 
 
-def _write_sound(container: OutputContainer, track: Any, seconds: float, pitch: int) -> None:
+def _write_audio(container: OutputContainer, track: Any, seconds: float, pitch: int) -> None:
     samples = np.sin(np.arange(round(seconds * 44100)) * 2 * np.pi * pitch / 44100).astype(np.float32) * 0.3
     for begin in range(0, len(samples), 1024):
         frame = av.AudioFrame.from_ndarray(samples[None, begin : begin + 1024], "fltp", "mono")
@@ -120,10 +120,10 @@ def append(path: Path, clips: Iterable[Path], ticks: int) -> Path:
     return path
 
 
-def write_sound(path: Path, seconds: float = 0.5) -> Path:
-    """A file with sound and no picture."""
+def write_audio(path: Path, seconds: float = 0.5) -> Path:
+    """A file with audio and no image."""
     with av.open(str(path), "w") as container:
-        _write_sound(container, _add_sound(container, "eng"), seconds, 300)
+        _write_audio(container, _add_audio(container, "eng"), seconds, 300)
     return path
 
 
@@ -139,12 +139,12 @@ def times_of(path: Path) -> list[Fraction]:
 
 
 def rgb_of(path: Path) -> np.ndarray:
-    """The decoded pictures, (N, H, W, 3)."""
+    """The decoded images, (N, H, W, 3)."""
     return np.stack([frame.to_ndarray(format="rgb24") for frame in frames_of(path)])
 
 
-def sound_of(path: Path) -> list[list[tuple[bytes, Fraction]]]:
-    """For each sound track its packets: the bytes, and when they are played."""
+def audio_of(path: Path) -> list[list[tuple[bytes, Fraction]]]:
+    """For each audio track its packets: the bytes, and when they are played."""
     with av.open(str(path)) as container:
         tracks: dict[int, list[tuple[bytes, Fraction]]] = {stream.index: [] for stream in container.streams.audio}
         for packet in container.demux(*container.streams.audio) if tracks else ():
@@ -154,7 +154,7 @@ def sound_of(path: Path) -> list[list[tuple[bytes, Fraction]]]:
 
 
 def languages_of(path: Path) -> list[str | None]:
-    """The languages of the sound tracks."""
+    """The languages of the audio tracks."""
     with av.open(str(path)) as container:
         return [stream.metadata.get("language") for stream in container.streams.audio]
 
@@ -214,5 +214,5 @@ def save_model(
 
 
 def identity_model(path: Path, shape: Sequence[int | str] = ("n", 3, "h", "w")) -> Path:
-    """A foreign model that leaves pictures as they are."""
+    """A foreign model that leaves images as they are."""
     return save_model(path, [helper.make_node("Identity", ["x"], ["y"])], shape=shape)

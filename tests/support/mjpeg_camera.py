@@ -25,7 +25,7 @@ MAX_FRAMES = 300
 
 
 class MjpegCamera:
-    """Serves JPEG pictures in turn at `fps` to whoever connects. `stalled` set: connections stay, no pictures come."""
+    """Serves JPEG images in turn at `fps` to whoever connects. `stalled` set: connections stay, no images come."""
 
     def __init__(self, jpegs: Sequence[bytes], fps: float, port: int = 0) -> None:
         self._jpegs, self._interval = jpegs, 1 / fps
@@ -61,7 +61,7 @@ class MjpegCamera:
         try:
             began = time.monotonic()
             for number in range(1 << 40):
-                # The picture is that of the clock: who connects again sees time gone on.
+                # The image is that of the clock: who connects again sees time gone on.
                 due = began + number * self._interval
                 time.sleep(max(0.0, due - time.monotonic()))
                 while self.stalled.is_set():
@@ -92,28 +92,26 @@ class MjpegCamera:
 def pattern(number: int, width: int, height: int) -> Pixels:
     """A soft colour gradient with a disc that circles once in 60 frames; RGB uint8 (H, W, 3)."""
     x, y = np.meshgrid(np.linspace(0, 255, width), np.linspace(0, 255, height))
-    picture = np.stack([x, y, 255 - x / 2 - y / 2], -1).astype(np.uint8)
+    image = np.stack([x, y, 255 - x / 2 - y / 2], -1).astype(np.uint8)
     angle = 2 * np.pi * number / 60
     centre = (round(width * (0.5 + 0.3 * np.cos(angle))), round(height * (0.5 + 0.3 * np.sin(angle))))
-    return np.asarray(cv2.circle(picture, centre, height // 8, (250, 240, 200), -1), np.uint8)
+    return np.asarray(cv2.circle(image, centre, height // 8, (250, 240, 200), -1), np.uint8)
 
 
-def encoded(pictures: Sequence[Pixels]) -> list[bytes]:
-    """JPEG of RGB pictures."""
-    return [
-        cv2.imencode(".jpg", cv2.cvtColor(p, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 85])[1].tobytes() for p in pictures
-    ]
+def encoded(images: Sequence[Pixels]) -> list[bytes]:
+    """JPEG of RGB images."""
+    return [cv2.imencode(".jpg", cv2.cvtColor(p, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 85])[1].tobytes() for p in images]
 
 
-def clip_pictures(path: Path, width: int, height: int) -> list[Pixels]:
-    """The first pictures of a clip, forwards and then backwards, so that it repeats without a jump."""
+def clip_images(path: Path, width: int, height: int) -> list[Pixels]:
+    """The first images of a clip, forwards and then backwards, so that it repeats without a jump."""
     capture = cv2.VideoCapture(str(path))
-    pictures = []
-    while len(pictures) < MAX_FRAMES and (read := capture.read())[0]:
-        pictures.append(cv2.cvtColor(cv2.resize(read[1], (width, height), interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2RGB))
-    if not pictures:
+    images = []
+    while len(images) < MAX_FRAMES and (read := capture.read())[0]:
+        images.append(cv2.cvtColor(cv2.resize(read[1], (width, height), interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2RGB))
+    if not images:
         raise SystemExit(f"expected a clip, could not read {path}")
-    return [np.asarray(p, np.uint8) for p in pictures + pictures[-2:0:-1]]
+    return [np.asarray(p, np.uint8) for p in images + images[-2:0:-1]]
 
 
 def main() -> None:
@@ -124,8 +122,8 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8081)
     args = parser.parse_args()
     width, height = (int(n) for n in args.size.split("x"))
-    pictures = clip_pictures(args.clip, width, height) if args.clip else [pattern(i, width, height) for i in range(60)]
-    camera = MjpegCamera(encoded(pictures), args.fps, args.port)
+    images = clip_images(args.clip, width, height) if args.clip else [pattern(i, width, height) for i in range(60)]
+    camera = MjpegCamera(encoded(images), args.fps, args.port)
     print(camera.url, flush=True)
     with contextlib.suppress(KeyboardInterrupt):
         threading.Event().wait()

@@ -65,11 +65,11 @@ def write_simple(folder: Path) -> None:
         add_style(folder, name, {"file": path.name, "sha256": sha256(path)})
 
 
-def negative(pictures: Pixels) -> Pixels:
-    """What the style `negative` makes of pictures."""
-    return 255 - pictures
+def negative(images: Pixels) -> Pixels:
+    """What the style `negative` makes of images."""
+    return 255 - images
 
 
-def dark(pictures: Pixels) -> Pixels:
-    """What the style `dark` makes of pictures."""
-    return np.asarray(pictures * 0.25 + 0.5, np.uint8)
+def dark(images: Pixels) -> Pixels:
+    """What the style `dark` makes of images."""
+    return np.asarray(images * 0.25 + 0.5, np.uint8)

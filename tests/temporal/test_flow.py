@@ -22,8 +22,8 @@ def window(canvas: Pixels, x: int, y: int, height: int = 120, width: int = 160) 
     return canvas[32 + y : 32 + y + height, 32 + x : 32 + x + width]
 
 
-def inner(picture: np.ndarray, margin: int = 16) -> np.ndarray:
-    return picture[margin:-margin, margin:-margin]
+def inner(image: np.ndarray, margin: int = 16) -> np.ndarray:
+    return image[margin:-margin, margin:-margin]
 
 
 CANVAS = texture(200, 240)
@@ -32,7 +32,7 @@ each_shift = pytest.mark.parametrize("shift", [(0, 0), (3, -2), (-6, 4), (0, 12)
 
 @each_shift
 @pytest.mark.parametrize("quality", ["fast", "medium"])
-def test_the_flow_of_a_shifted_picture_is_the_shift(quality: Quality, shift: tuple[int, int]) -> None:
+def test_the_flow_of_a_shifted_image_is_the_shift(quality: Quality, shift: tuple[int, int]) -> None:
     first, second = grey(window(CANVAS, 0, 0)), grey(window(CANVAS, *shift))
     flow = Flow(quality)(first, second)
     assert flow.shape == (120, 160, 2)
@@ -53,10 +53,10 @@ def test_warping_by_the_flow_undoes_the_motion(shift: tuple[int, int]) -> None:
 def test_what_disappears_is_occluded_and_what_plainly_moves_is_not() -> None:
     def scene(time: int) -> np.ndarray:
         """A background that moves 3 pixels to the right, a square in front of it 12 to the left."""
-        picture = window(CANVAS, -3 * time, 0).copy()
+        image = window(CANVAS, -3 * time, 0).copy()
         left = 80 - 12 * time
-        picture[40:80, left : left + 40] = texture(40, 40, seed=1)
-        return grey(picture)
+        image[40:80, left : left + 40] = texture(40, 40, seed=1)
+        return grey(image)
 
     flow = Flow()
     there, back = flow(scene(0), scene(1)), flow(scene(1), scene(0))
@@ -78,9 +78,9 @@ def test_nothing_is_occluded_where_nothing_moves() -> None:
      (2, 2), (5, 300), (15, 15), (16, 16), (16, 900), (900, 16)],
     ids=str,
 )  # fmt: skip
-def test_tiny_and_narrow_pictures_do_not_fail(size: tuple[int, int]) -> None:
-    flow, picture = Flow(), grey(texture(*size))
-    there, back = flow(picture, picture), flow(picture, picture)
+def test_tiny_and_narrow_images_do_not_fail(size: tuple[int, int]) -> None:
+    flow, image = Flow(), grey(texture(*size))
+    there, back = flow(image, image), flow(image, image)
     assert np.abs(there).max() < 0.01
     assert not occluded(there, back).any()
-    assert (warp(picture, there) == picture).all()
+    assert (warp(image, there) == image).all()

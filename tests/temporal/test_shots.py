@@ -1,4 +1,4 @@
-"""Shots: where one ends, and the pictures that stand for one."""
+"""Shots: where one ends, and the images that stand for one."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def scene(seed: int, width: int = 160) -> Pixels:
     return texture(90, width, seed, softness=12)
 
 
-def cuts(pictures: Iterable[Pixels]) -> list[int]:
+def cuts(images: Iterable[Pixels]) -> list[int]:
     """Where shots begin."""
     detector = CutDetector()
-    return [n for n, picture in enumerate(pictures) if detector.begins_shot(picture)]
+    return [n for n, image in enumerate(images) if detector.begins_shot(image)]
 
 
 def flat(level: float) -> Pixels:
@@ -29,7 +29,7 @@ def flat(level: float) -> Pixels:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a_cut_to_another_picture_is_found(seed: int) -> None:
+def test_a_cut_to_another_image_is_found(seed: int) -> None:
     here, there = scene(seed), scene(seed + 100)
     assert cuts([here, here, there, there, here]) == [0, 2, 4]
 
@@ -64,14 +64,14 @@ def test_a_change_of_light_is_no_cut() -> None:
     assert cuts(scene(7) + np.uint8(level) for level in (0, 8, 0, 16, 3)) == [0]
 
 
-def frames(pictures: Iterable[Pixels]) -> Iterator[Frame]:
-    for n, picture in enumerate(pictures):
-        yield Frame(picture, n, Fraction(1, 24))
+def frames(images: Iterable[Pixels]) -> Iterator[Frame]:
+    for n, image in enumerate(images):
+        yield Frame(image, n, Fraction(1, 24))
 
 
 def test_batches_are_full_but_for_the_last_of_a_shot() -> None:
-    pictures = [flat(0)] * 7 + [flat(200)] * 4 + [flat(100)]
-    found = [(begins, [f.pts for f in batch]) for begins, batch in shot_batches(frames(pictures), 3)]
+    images = [flat(0)] * 7 + [flat(200)] * 4 + [flat(100)]
+    found = [(begins, [f.pts for f in batch]) for begins, batch in shot_batches(frames(images), 3)]
     assert found == [(True, [0, 1, 2]), (False, [3, 4, 5]), (False, [6]), (True, [7, 8, 9]), (False, [10]), (True, [11])]
     assert list(shot_batches(frames([]), 3)) == []
 
@@ -86,7 +86,7 @@ def test_a_full_batch_does_not_wait_for_the_next_frame() -> None:
 
 
 @pytest.mark.parametrize("length", [17, 64, 100, 250])
-def test_pictures_are_spread_over_the_shot(length: int) -> None:
+def test_images_are_spread_over_the_shot(length: int) -> None:
     chosen = [int(p[0, 0, 0]) for p in spread_over_shot((flat(n) for n in range(length)), 8)]
     assert len(chosen) == 8
     assert chosen[0] == 0
@@ -96,16 +96,16 @@ def test_pictures_are_spread_over_the_shot(length: int) -> None:
 
 
 @pytest.mark.parametrize("length", [1, 5, 8])
-def test_a_short_shot_gives_all_its_pictures(length: int) -> None:
+def test_a_short_shot_gives_all_its_images(length: int) -> None:
     assert [int(p[0, 0, 0]) for p in spread_over_shot((flat(n) for n in range(length)), 8)] == list(range(length))
 
 
-def test_no_picture_is_taken_from_beyond_a_cut() -> None:
-    def pictures() -> Iterator[Pixels]:
+def test_no_image_is_taken_from_beyond_a_cut() -> None:
+    def images() -> Iterator[Pixels]:
         yield from (flat(n) for n in range(20))
         yield flat(200)
         raise AssertionError("read on after the cut")
 
-    chosen = [int(p[0, 0, 0]) for p in spread_over_shot(pictures(), 8)]
+    chosen = [int(p[0, 0, 0]) for p in spread_over_shot(images(), 8)]
     assert len(chosen) == 8
     assert max(chosen) < 20

@@ -18,40 +18,40 @@ Strength = Literal["light", "strong"]
 each_strength = pytest.mark.parametrize("strength", ["light", "strong"])
 
 
-def steadied(strength: Strength, source: Sequence[Pixels], painted: Sequence[Pixels]) -> list[Pixels]:
+def steadied(strength: Strength, source: Sequence[Pixels], stylized: Sequence[Pixels]) -> list[Pixels]:
     """One shot."""
     stabilizer = Stabilizer(strength)
-    return [stabilizer.finish(*pair, n == 0) for n, pair in enumerate(zip(source, painted, strict=True))]
+    return [stabilizer.finish(*pair, n == 0) for n, pair in enumerate(zip(source, stylized, strict=True))]
 
 
-def flicker(pictures: Sequence[Pixels]) -> float:
+def flicker(images: Sequence[Pixels]) -> float:
     """Mean difference of neighbouring frames, once the first have settled."""
-    return float(np.abs(np.diff(np.stack(pictures[6:]).astype(int), axis=0)).mean())
+    return float(np.abs(np.diff(np.stack(images[6:]).astype(int), axis=0)).mean())
 
 
 def distance(one: Pixels, other: Pixels) -> float:
     return float(np.abs(inner(one).astype(int) - inner(other)).mean())
 
 
-def detail(picture: Pixels) -> float:
-    return float(cv2.Laplacian(inner(picture), cv2.CV_32F).std())
+def detail(image: Pixels) -> float:
+    return float(cv2.Laplacian(inner(image), cv2.CV_32F).std())
 
 
 def test_flicker_over_a_still_scene_goes() -> None:
     scene = STILL[:1] * 16
-    painted = with_noise([texture(120, 160, seed=2)] * 16, sigma=12)
-    light, strong = (flicker(steadied(strength, scene, painted)) for strength in ("light", "strong"))
-    assert light < 0.5 * flicker(painted)
-    assert strong < 0.2 * flicker(painted)
+    stylized = with_noise([texture(120, 160, seed=2)] * 16, sigma=12)
+    light, strong = (flicker(steadied(strength, scene, stylized)) for strength in ("light", "strong"))
+    assert light < 0.5 * flicker(stylized)
+    assert strong < 0.2 * flicker(stylized)
 
 
 @each_strength
 def test_a_painting_that_moves_with_the_scene_stays_sharp(strength: Strength) -> None:
     strokes = texture(200, 240, seed=3, softness=2.5)
-    source, painted = ([window(c, 2 * n, -n) for n in range(16)] for c in (CANVAS, strokes))
-    last = steadied(strength, source, painted)[-1]
-    assert detail(last) > 0.95 * detail(painted[-1])
-    assert distance(last, painted[-1]) < 0.6 * distance(np.roll(painted[-1], 1, axis=1), painted[-1]), "a pixel behind"
+    source, stylized = ([window(c, 2 * n, -n) for n in range(16)] for c in (CANVAS, strokes))
+    last = steadied(strength, source, stylized)[-1]
+    assert detail(last) > 0.95 * detail(stylized[-1])
+    assert distance(last, stylized[-1]) < 0.6 * distance(np.roll(stylized[-1], 1, axis=1), stylized[-1]), "a pixel behind"
 
 
 @each_strength
@@ -65,7 +65,7 @@ def test_a_new_shot_shows_its_painting_as_it_is(strength: Strength) -> None:
 
 @each_strength
 def test_where_the_scene_is_another_the_new_painting_shows(strength: Strength) -> None:
-    """Half of the picture changes, without a cut."""
+    """Half of the image changes, without a cut."""
     before = texture(120, 160) // 3
     after = before.copy()
     after[:, :80] = 255 - texture(120, 80, seed=6) // 3

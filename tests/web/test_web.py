@@ -1,4 +1,4 @@
-"""The page in the browser: who may see it, how pictures reach it, and what people do on it."""
+"""The page in the browser: who may see it, how images reach it, and what people do on it."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def origin(screen: WebScreen) -> str:
 
 
 async def receive(socket: ClientWebSocketResponse, wanted: Callable[[Any], bool]) -> tuple[Any, list[int]]:
-    """The first text message (parsed) or picture (its level) that is `wanted`, and the levels of all pictures until then."""
+    """The first text message (parsed) or image (its level) that is `wanted`, and the levels of all images until then."""
     levels = []
     while True:
         message = await socket.receive()
@@ -187,7 +187,7 @@ def test_importing_it_loads_nothing_heavy() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
 
 
-def test_slow_viewer_gets_few_pictures_and_the_newest_when_it_has_room(screen: WebScreen) -> None:
+def test_slow_viewer_gets_few_images_and_the_newest_when_it_has_room(screen: WebScreen) -> None:
     async def use(socket: ClientWebSocketResponse) -> None:
         seen = []
         for level in range(10, 10 * (viewer.WINDOW + 1), 10):
@@ -195,7 +195,7 @@ def test_slow_viewer_gets_few_pictures_and_the_newest_when_it_has_room(screen: W
             seen += (await receive(socket, lambda value, level=level: value == level))[1]  # type: ignore[misc]
         for level in range(100, 201, 10):
             screen.show(gray(level), told(level), CONTROLS)
-        # What is told goes on, so the server has had its chance to send pictures too.
+        # What is told goes on, so the server has had its chance to send images too.
         seen += (await receive(socket, lambda value: isinstance(value, dict) and value.get("status", {}).get("fps") == 200))[1]
         await socket.send_json({"ack": True})
         seen += (await receive(socket, lambda value: value == 200))[1]
@@ -207,10 +207,10 @@ def test_slow_viewer_gets_few_pictures_and_the_newest_when_it_has_room(screen: W
     with_socket(screen, use)
 
 
-def test_picture_is_encoded_once_and_only_if_somebody_watches(screen: WebScreen, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_image_is_encoded_once_and_only_if_somebody_watches(screen: WebScreen, monkeypatch: pytest.MonkeyPatch) -> None:
     encoded: list[int] = []
     encode = viewer._encode
-    monkeypatch.setattr(viewer, "_encode", lambda picture: encoded.append(int(picture.max())) or encode(picture))
+    monkeypatch.setattr(viewer, "_encode", lambda image: encoded.append(int(image.max())) or encode(image))
 
     async def use(socket: ClientWebSocketResponse) -> None:
         async with ClientSession(origin(screen)) as session, session.ws_connect("/socket", origin=origin(screen)) as other:
@@ -228,13 +228,13 @@ def test_picture_is_encoded_once_and_only_if_somebody_watches(screen: WebScreen,
 
 def test_colours_survive_the_way(screen: WebScreen) -> None:
     async def use(socket: ClientWebSocketResponse) -> None:
-        picture = gray(0)
-        picture[..., 0] = 250
-        screen.show(picture, told(), CONTROLS)
+        image = gray(0)
+        image[..., 0] = 250
+        screen.show(image, told(), CONTROLS)
         while (message := await socket.receive()).type is not WSMsgType.BINARY:
             pass
         decoded = cv2.imdecode(np.frombuffer(message.data, np.uint8), cv2.IMREAD_COLOR)
-        assert decoded.shape == picture.shape
+        assert decoded.shape == image.shape
         assert np.abs(decoded.mean((0, 1)) - (0, 0, 250)).max() < 5
 
     with_socket(screen, use)

@@ -1,4 +1,4 @@
-"""The page in a real browser: pictures, keys, sliders, the visitor's camera."""
+"""The page in a real browser: images, keys, sliders, the visitor's camera."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 @pytest.fixture
 def screen(browser: Any) -> Iterator[WebScreen]:
-    """A screen that `browser` has open, with a red picture on it."""
+    """A screen that `browser` has open, with a red image on it."""
     screen = WebScreen(STYLES, token="0123456789abcdef")
     try:
         browser.get(screen.url)
@@ -68,8 +68,8 @@ def screen(browser: Any) -> Iterator[WebScreen]:
 
 
 def show(screen: WebScreen, color: tuple[int, int, int], status: Status | None = None, controls: Controls | None = None) -> None:
-    picture: Pixels = np.full((90, 160, 3), color, np.uint8)
-    screen.show(picture, status or Status(24.0, 0.061, 480), controls or Controls(STYLES))
+    image: Pixels = np.full((90, 160, 3), color, np.uint8)
+    screen.show(image, status or Status(24.0, 0.061, 480), controls or Controls(STYLES))
 
 
 def until(condition: Callable[[], object], seconds: float = 30) -> None:
@@ -97,7 +97,7 @@ def element(browser: Any, selector: str) -> Any:
     return browser.find_element(By.CSS_SELECTOR, selector)
 
 
-def test_picture_moves_and_fills_the_window(screen: WebScreen, browser: Any, tmp_path: Path) -> None:
+def test_image_moves_and_fills_the_window(screen: WebScreen, browser: Any, tmp_path: Path) -> None:
     for color in (GREEN, RED, GREEN):
         show(screen, color)
         until(lambda color=color: pixel(browser) == color)  # type: ignore[misc]
@@ -147,10 +147,10 @@ def test_sliders_act_and_follow(screen: WebScreen, browser: Any) -> None:
     assert element(browser, "#words").text == controls.describe()
 
 
-def test_line_is_dragged_over_the_picture(screen: WebScreen, browser: Any) -> None:
+def test_line_is_dragged_over_the_image(screen: WebScreen, browser: Any) -> None:
     show(screen, RED, controls=Controls(STYLES, split=0.5))
     until(lambda: element(browser, "#line").is_displayed())
-    # The picture is not as wide as the window: a quarter of the picture counts.
+    # The image is not as wide as the window: a quarter of the image counts.
     width = round(browser.execute_script("return box().width"))
     canvas = element(browser, "canvas")
     ActionChains(browser).move_to_element(canvas).click_and_hold().move_by_offset(-width // 4, 0).release().perform()
@@ -202,7 +202,7 @@ def test_page_connects_again_and_hears_the_end(screen: WebScreen, browser: Any) 
 
 
 @pytest.mark.parametrize("way", ["WebRTC", "with the page"])
-def test_browsers_camera_arrives_as_moving_pictures(screen: WebScreen, browser: Any, way: str) -> None:
+def test_browsers_camera_arrives_as_moving_images(screen: WebScreen, browser: Any, way: str) -> None:
     if way != "WebRTC":  # as through an SSH tunnel, which carries no UDP: no connection comes about
         browser.execute_script("RTCPeerConnection.prototype.setRemoteDescription = async () => {}")
     frames: list[Frame] = []
@@ -238,7 +238,7 @@ def test_stalled_camera_says_so_and_a_newer_one_takes_over(screen: WebScreen, br
     until(lambda: screen.camera.active)
     browser.execute_script("peer.getSenders()[0].replaceTrack(null)")
     until(lambda: not screen.camera.active)
-    assert "no picture" in (screen.camera.trouble or "")
+    assert "no image" in (screen.camera.trouble or "")
     browser.execute_script("peer.getSenders()[0].replaceTrack(stream.getVideoTracks()[0])")
     until(lambda: screen.camera.active)
     browser.execute_script("window.older = peer; peer.onconnectionstatechange = null; peer = stream = null; callUp()")

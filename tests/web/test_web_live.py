@@ -58,21 +58,21 @@ class Page:
 
 
 def moves(browser: Any) -> None:
-    """The picture on the page changes, and again."""
+    """The image on the page changes, and again."""
     for _ in range(2):
         before = browser.execute_script(EVERYTHING)
         until(lambda before=before: browser.execute_script(EVERYTHING) != before)  # type: ignore[misc]
 
 
-def test_the_page_shows_the_camera_painted_and_its_keys_act(server: MjpegCamera, browser: Any, tmp_path: Path) -> None:
+def test_the_page_shows_the_camera_stylized_and_its_keys_act(server: MjpegCamera, browser: Any, tmp_path: Path) -> None:
     with closing(Page(tmp_path, server.url, "--allow-network")) as page:
         browser.get(page.url)
         until(lambda: browser.execute_script("return canvas.width") == SIZE[0])
         moves(browser)
         body = element(browser, "body")
         original = pattern(0, *SIZE)[40, 4].astype(int)
-        painted = browser.execute_script(CORNER)
-        assert abs(original - painted).max() > 20
+        stylized = browser.execute_script(CORNER)
+        assert abs(original - stylized).max() > 20
         body.send_keys("o")
         until(lambda: abs(original - browser.execute_script(CORNER)).max() < 12)
         body.send_keys("o", "s")
@@ -84,7 +84,7 @@ def test_the_page_shows_the_camera_painted_and_its_keys_act(server: MjpegCamera,
         assert page.process.wait(30) == 0
 
 
-def test_the_browsers_camera_is_painted(browser: Any, tmp_path: Path) -> None:
+def test_the_browsers_camera_is_stylized(browser: Any, tmp_path: Path) -> None:
     with closing(Page(tmp_path, "browser")) as page:
         browser.get(page.url)
         until(lambda: "waiting for the browser" in element(browser, "#message").text)

@@ -1,12 +1,12 @@
 """Trains the compact perceptual encoder that ships in models/: a thin network that sees style as VGG-19 does.
 
-    python -m tools.assets.encoder --teacher vgg19.pth --pictures PHOTOS --pictures PAINTINGS --style mosaic
+    python -m tools.assets.encoder --teacher vgg19.pth --images PHOTOS --images PAINTINGS --style mosaic
 
 Two losses. Regression: the teacher's features at every layer must be the student's or, where the teacher is wider, a linear
-map (1x1, thrown away afterwards) of them, as in FitNets (Romero et al. 2015). Distance: for every two pictures of a batch,
+map (1x1, thrown away afterwards) of them, as in FitNets (Romero et al. 2015). Distance: for every two images of a batch,
 the relative Gram error between them must be the teacher's, on a log scale, at each depth; that is what a style loss asks of
-an encoder. Pictures are crops of photographs and paintings at any scale, some painted by finished styles, some blended or
-noisy, because a painting in progress passes through such states. And some are being painted with the student itself while it
+an encoder. Images are crops of photographs and paintings at any scale, some stylized by finished styles, some blended or
+noisy, because a painting in progress passes through such states. And some are being stylized with the student itself while it
 learns (`Easels`): whatever the optimiser finds that pleases the student and not the teacher, the student is taught next.
 """
 
@@ -40,7 +40,7 @@ CHECKPOINT_EVERY = 100
 log = logging.getLogger("train_encoder")
 
 
-class Pictures:
+class Images:
     """Batches of crops (N, 3, S, S) in [0, 1]; batch k is the same at every run."""
 
     def __init__(self, folders: list[Path], styles: list[Stylizer], size: int, batch: int) -> None:
@@ -51,11 +51,11 @@ class Pictures:
         step = first
         while True:
             rng = np.random.default_rng(step)
-            crops = np.stack([self._picture(rng) for _ in range(self.batch)]).astype(np.float32) / 255
+            crops = np.stack([self._image(rng) for _ in range(self.batch)]).astype(np.float32) / 255
             yield torch.from_numpy(crops).permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
             step += 1
 
-    def _picture(self, rng: np.random.Generator) -> np.ndarray:
+    def _image(self, rng: np.random.Generator) -> np.ndarray:
         crop = self._crop(rng)
         kind = rng.random()
         if kind < 0.3 and self.styles:
@@ -78,27 +78,27 @@ class Pictures:
 
 
 class Easels:
-    """Pictures that the student is painting (Gatys et al. 2015), a few strokes every time it is asked.
+    """Images that the student is painting (Gatys et al. 2015), a few strokes every time it is asked.
 
     Each has a content and a style of its own and is begun anew after about `PATIENCE` calls.
     """
 
     STROKES, PATIENCE, STEP, CONTENT_WEIGHT = 2, 40, 0.02, 0.03
 
-    def __init__(self, student: Encoder, pictures: Pictures, count: int) -> None:
+    def __init__(self, student: Encoder, images: Images, count: int) -> None:
         self._student, self._count = student, count
-        self._crops = pictures.batches(10_000_000)
+        self._crops = images.batches(10_000_000)
         self._random = torch.Generator().manual_seed(0)
-        self._pictures = self._content = self._style = next(self._crops)[:count]
+        self._images = self._content = self._style = next(self._crops)[:count]
 
-    def painted(self, autocast: torch.autocast) -> Tensor:
-        """The pictures after some more strokes, (count, 3, S, S)."""
+    def stylized(self, autocast: torch.autocast) -> Tensor:
+        """The images after some more strokes, (count, 3, S, S)."""
         self._begin_some_anew()
         style_layers = [k for k in LAYERS if k != CONTENT_LAYER]
         with autocast, torch.no_grad():
             grams = {k: gram_matrix(f) for k, f in self._student(self._style, style_layers).items()}
             content = self._student(self._content, [CONTENT_LAYER])[CONTENT_LAYER].float()
-        x = self._pictures
+        x = self._images
         for _ in range(self.STROKES):
             x = x.detach().requires_grad_(True)
             with autocast:
@@ -108,7 +108,7 @@ class Easels:
             (gradient,) = torch.autograd.grad(torch.stack(style).mean(0).sum() + self.CONTENT_WEIGHT * len(x) * gap, x)
             scale = gradient.square().mean((1, 2, 3), keepdim=True).sqrt().clamp_min(1e-12)
             x = (x.detach() - self.STEP * (gradient / scale).clamp(-3, 3)).clamp(0, 1)
-        self._pictures = x
+        self._images = x
         return x
 
     def _begin_some_anew(self) -> None:
@@ -118,12 +118,12 @@ class Easels:
             content, style = fresh[: self._count], fresh.flip(0)[: self._count]
             blank = torch.rand(self._count, 1, 1, 1, generator=self._random) < 0.2  # some are begun on noise
             start = torch.where(blank, torch.rand(content.shape, generator=self._random), content)
-            for name, new in (("_content", content), ("_style", style), ("_pictures", start)):
+            for name, new in (("_content", content), ("_style", style), ("_images", start)):
                 setattr(self, name, torch.where(over[:, None, None, None], new, getattr(self, name)))
 
 
 def gram_distances(features: Tensor) -> Tensor:
-    """log of the relative Gram error of every picture (N) against every other: shape (N, N)."""
+    """log of the relative Gram error of every image (N) against every other: shape (N, N)."""
     grams = gram_matrix(features).flatten(1)
     distances = torch.cdist(grams, grams, compute_mode="donot_use_mm_for_euclid_dist").square()
     off_diagonal = ~torch.eye(len(grams), dtype=torch.bool)
@@ -156,16 +156,14 @@ def save(student: Encoder, path: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--teacher", type=Path, required=True, help="weights of a VGG-19, whole or small")
-    parser.add_argument(
-        "--pictures", type=Path, action="append", required=True, help="a folder; each is drawn from equally often"
-    )
-    parser.add_argument("--style", action="append", default=[], help="a finished style to paint some pictures with")
+    parser.add_argument("--images", type=Path, action="append", required=True, help="a folder; each is drawn from equally often")
+    parser.add_argument("--style", action="append", default=[], help="a finished style to paint some images with")
     parser.add_argument("--out", type=Path, default=Path("models/encoder.safetensors"))
     parser.add_argument("--work", type=Path, default=Path("encoder.training"))
     parser.add_argument("--from", dest="start", type=Path, help="an encoder to go on from")
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--easels", type=int, default=3, help="of the batch, pictures in the making")
+    parser.add_argument("--easels", type=int, default=3, help="of the batch, images in the making")
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--distance-weight", type=float, default=0.5)
     parser.add_argument("--learning-rate", type=float, default=2e-3)
@@ -194,9 +192,9 @@ def main() -> None:
         optimizer.load_state_dict(state["optimizer"])
         step = state["step"]
     styles = [load_stylizer(StyleOptions(style=name, device="cpu")) for name in args.style]
-    pictures = Pictures(args.pictures, styles, args.size, args.batch)
-    batches = prefetch(pictures.batches(step), depth=2)
-    easels = Easels(student, pictures, args.easels) if args.easels else None
+    images = Images(args.images, styles, args.size, args.batch)
+    batches = prefetch(images.batches(step), depth=2)
+    easels = Easels(student, images, args.easels) if args.easels else None
     autocast = torch.autocast("cpu", torch.bfloat16, enabled=torch.cpu._is_avx512_bf16_supported())
     began, first = time.monotonic(), step
     sums: dict[str, float] = {}
@@ -205,7 +203,9 @@ def main() -> None:
         optimizer.param_groups[0]["lr"] = args.learning_rate * min(1.0, (step + 1) / 50) * (0.01 + 0.99 * cosine)
         x = next(batches)
         if easels is not None:
-            x = torch.cat((x[: args.batch - args.easels], easels.painted(autocast))).contiguous(memory_format=torch.channels_last)
+            x = torch.cat((x[: args.batch - args.easels], easels.stylized(autocast))).contiguous(
+                memory_format=torch.channels_last
+            )
         found = losses(student, lifts, teacher, x, autocast)
         optimizer.zero_grad(set_to_none=True)
         (found["regression"] + args.distance_weight * found["distance"]).backward()

@@ -1,4 +1,4 @@
-"""Pictures from which `vidstyle paint` and `keyframes` know the shipped styles without their paintings.
+"""Images from which `vidstyle paint` and `keyframes` know the shipped styles without their paintings.
 
     python -m tools.assets.exemplars --paintings DIR --encoder vgg19_features_fp16.pth
 
@@ -56,9 +56,9 @@ def main() -> None:
     for name in args.style or ["mosaic", *PAINTINGS]:
         logging.info("%s", name)
         painting = None if name == "mosaic" else read_painting(args.paintings / PAINTINGS[name])
-        picture = mosaic() if painting is None else paint_exemplar([painting], args.encoder, args.steps)
+        image = mosaic() if painting is None else paint_exemplar([painting], args.encoder, args.steps)
         path = MODELS / f"{name}.jpg"
-        save_exemplar(picture, path)
+        save_exemplar(image, path)
         facts = {**read_catalog(MODELS)[name], "exemplar": {"file": path.name, "sha256": sha256(path)}}
         add_style(MODELS, name, facts)
 

@@ -1,10 +1,10 @@
 """Draw a procedural mosaic: vivid tesserae with dark joints, laid in rows along curved forms.
 
-The picture is synthesised from geometry and a seed only; it contains no material by others.
+The image is synthesised from geometry and a seed only; it contains no material by others.
 
 Method, after A. Hausner, "Simulating decorative mosaics", SIGGRAPH 2001: a centroidal Voronoi diagram
 whose metric is a square norm turned to a direction field, so that its cells become near-square tiles in
-rows along the field. The diagram is rastered as a z-buffer of cones: each site paints a local window and
+rows along the field. The diagram is rastered as a z-buffer of cones: each site stylizes a local window and
 the nearest distance wins; a second z-buffer keeps the runner-up. Sites then move to their cells' centroids
 (Lloyd's iteration). The joints lie where the runner-up is almost as near as the winner.
 
@@ -50,8 +50,8 @@ PALETTE: dict[str, tuple[int, int, int]] = {
 }
 JOINT_RGB = (26, 19, 16)
 
-REFERENCE_PITCH = 18.0 / 768.0  # row height, in picture widths, for which the band row counts are written
-SUPERSAMPLE = 2  # the render is this many times larger than the picture, then area-averaged
+REFERENCE_PITCH = 18.0 / 768.0  # row height, in image widths, for which the band row counts are written
+SUPERSAMPLE = 2  # the render is this many times larger than the image, then area-averaged
 LLOYD_ITERATIONS = 18
 REPAIR_ITERATIONS = (2, 5, 8, 11)  # Lloyd steps after which slivers are dropped and holes filled
 NORM_POWER = 6  # p of the oriented p-norm: near Chebyshev (square) but without its ties
@@ -79,8 +79,8 @@ Band = tuple[float, str, str]  # rows at the reference pitch, first colour, last
 class Canvas:
     """A padded pixel grid.
 
-    side: picture side, px; pitch: row height, px; pad: border, px; x, y: (H, W) float32, px from the
-    picture's corner.
+    side: image side, px; pitch: row height, px; pad: border, px; x, y: (H, W) float32, px from the
+    image's corner.
     """
 
     side: int
@@ -103,16 +103,16 @@ class Canvas:
         return sum(self.rows(band[0]) for band in bands)
 
     def polar(self, cx: float, cy: float) -> tuple[np.ndarray, np.ndarray]:
-        """Radius (px) and angle (radians) about a point given in picture widths; both (H, W)."""
+        """Radius (px) and angle (radians) about a point given in image widths; both (H, W)."""
         dx, dy = self.x - cx * self.side, self.y - cy * self.side
         return np.hypot(dx, dy), np.arctan2(dy, dx)
 
 
 @dataclass
 class Form:
-    """One painted form.
+    """One stylized form.
 
-    mask: (H, W) bool, where it is painted; stream: (H, W) float32, px, whose level lines the rows follow;
+    mask: (H, W) bool, where it is stylized; stream: (H, W) float32, px, whose level lines the rows follow;
     angle: (H, W) float32, radians, picks the colour sector; sectors: one list of bands per sector, the
     bands repeating outwards; turn: angle where sector 0 begins; sweep: share of a band's gradient that
     runs around the form rather than across it.
@@ -188,7 +188,7 @@ def petal(
     """A pointed leaf (two circles' intersection); its rows follow its outline inwards.
 
     It lies on the ray `heading` (radians) from `centre`, between the distances `span`, `width` across;
-    lengths in picture widths.
+    lengths in image widths.
     """
     half, middle = 0.5 * (span[1] - span[0]), 0.5 * (span[0] + span[1])
     radius = (half * half + 0.25 * width * width) / width
@@ -203,7 +203,7 @@ def petal(
 
 
 def curve_height(x: np.ndarray) -> np.ndarray:
-    """The river's middle line: height for abscissa, both in picture widths."""
+    """The river's middle line: height for abscissa, both in image widths."""
     return 0.60 - 0.30 * (x - 0.5) + 0.115 * np.sin(2 * math.pi * (1.02 * x + 0.12))
 
 
@@ -328,7 +328,7 @@ def small_wheel(canvas: Canvas) -> Form:
 
 
 def compose(canvas: Canvas) -> list[Form]:
-    """The picture's forms, back to front."""
+    """The image's forms, back to front."""
     distance = curve_distance(canvas)
     upper = arcs(
         canvas,
@@ -447,7 +447,7 @@ def lay_rows(scene: Scene, rng: np.random.Generator) -> Sites:
 def z_buffers(scene: Scene, sites: Sites) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Owner (H, W) int32 (-1 where none), nearest and second nearest distance (H, W), px.
 
-    Only pixels of a site's own region are painted, so tiles are cut at region outlines.
+    Only pixels of a site's own region are stylized, so tiles are cut at region outlines.
     """
     pitch = scene.canvas.pitch
     height, width = scene.region.shape
@@ -638,7 +638,7 @@ def shade(
 
 
 def render(scene: Scene, sites: Sites, rng: np.random.Generator) -> np.ndarray:
-    """The supersampled picture, padding removed: (S, S, 3) float32 RGB, 0..255."""
+    """The supersampled image, padding removed: (S, S, 3) float32 RGB, 0..255."""
     canvas = scene.canvas
     owner, nearest, second = z_buffers(scene, sites)
     gap = joint_gap(scene, owner, nearest, second)
@@ -654,8 +654,8 @@ def render(scene: Scene, sites: Sites, rng: np.random.Generator) -> np.ndarray:
     wanted = (np.array(TARGET_MEAN) - (1 - share) * np.array(JOINT_RGB)) / share
     colours = balance(colours, weights, wanted)
     tiles = np.clip(colours[owner] * light[..., None], 0, 255)
-    picture = cover[..., None] * tiles + (1 - cover[..., None]) * np.array(JOINT_RGB)
-    return picture[inner].astype(np.float32)
+    image = cover[..., None] * tiles + (1 - cover[..., None]) * np.array(JOINT_RGB)
+    return image[inner].astype(np.float32)
 
 
 def draw(size: int, tile: float, seed: int) -> np.ndarray:
@@ -667,22 +667,22 @@ def draw(size: int, tile: float, seed: int) -> np.ndarray:
     # Index i is the pixel centre i + 0.5, and the two canvases differ in padding.
     shift = SUPERSAMPLE * (0.5 - coarse.canvas.pad) - 0.5 + fine.canvas.pad
     sites.x, sites.y = SUPERSAMPLE * sites.x + shift, SUPERSAMPLE * sites.y + shift
-    picture = cv2.resize(render(fine, sites, rng), (size, size), interpolation=cv2.INTER_AREA)
-    return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
+    image = cv2.resize(render(fine, sites, rng), (size, size), interpolation=cv2.INTER_AREA)
+    return np.clip(np.rint(image), 0, 255).astype(np.uint8)
 
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description="Draw a procedural mosaic picture.")
+    parser = argparse.ArgumentParser(description="Draw a procedural mosaic image.")
     parser.add_argument("out", metavar="OUT.png")
-    parser.add_argument("--size", type=int, default=768, help="side of the picture, px")
+    parser.add_argument("--size", type=int, default=768, help="side of the image, px")
     parser.add_argument("--tile", type=float, default=18.0, help="tile pitch, px")
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
-    picture = draw(args.size, args.tile, args.seed)
-    if not cv2.imwrite(args.out, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)):
+    image = draw(args.size, args.tile, args.seed)
+    if not cv2.imwrite(args.out, cv2.cvtColor(image, cv2.COLOR_RGB2BGR)):
         raise SystemExit(f"could not write {args.out}")
-    mean = picture.reshape(-1, 3).mean(axis=0)
+    mean = image.reshape(-1, 3).mean(axis=0)
     print(f"{args.out}: {args.size} px, mean RGB {mean[0]:.0f} {mean[1]:.0f} {mean[2]:.0f}")
 
 

@@ -1,6 +1,6 @@
 """Paint and encode the sample clip: a sailing boat crossing a bay at golden hour, with a calm tune.
 
-Everything is procedural and seeded, so the clip carries no third-party material. Pictures are drawn at
+Everything is procedural and seeded, so the clip carries no third-party material. Images are drawn at
 ``SS`` times the output size and area-averaged down, which antialiases every layer alike. Textures are baked
 into layers once and only moved afterwards, so nothing flickers. Unless noted, pixel units are supersampled
 pixels, colours are RGB floats in 0..1, and layers are premultiplied float32 RGBA arrays (h, w, 4).
@@ -538,7 +538,7 @@ class Water:
         self.k = np.stack([np.cos(heading), np.sin(heading)], 1) * (2 * np.pi / length)[:, None]
         self.speed = 0.9 * np.sqrt(2 * np.pi / length)
         self.phase = rng.uniform(0, 2 * np.pi, n)
-        # Waves shorter than about two rows would alias into shimmer: fade them with distance.
+        # Waves shorter than about two rows would alias into flicker: fade them with distance.
         self.fade = [0.115 * smooth(1.2, 4, lam * self.row**2 / ROWS) for lam in length]
 
     def slopes(self, t: float, pan: float) -> tuple[Array, Array]:
@@ -667,31 +667,31 @@ def frames() -> Iterator[Sheet]:
     for i in range(FRAMES):
         t = i / FPS
         pan = PAN * (2 * i / (FRAMES - 1) - 1)
-        picture = np.zeros((CH, CW, 3), np.float32)
+        image = np.zeros((CH, CW, 3), np.float32)
         for layer, depth, drift in backdrop:
-            place(picture[:HORIZON], layer[:HORIZON], pan - drift * (t - 3) / depth, depth)
-        mirror = np.ascontiguousarray(picture[HORIZON - ROWS : HORIZON][::-1])
+            place(image[:HORIZON], layer[:HORIZON], pan - drift * (t - 3) / depth, depth)
+        mirror = np.ascontiguousarray(image[HORIZON - ROWS : HORIZON][::-1])
         for layer, depth, line in shores:
             place(mirror, layer, pan, depth, line, HORIZON)
-        upright, mirrored, boat_x = boat_pose(t, pan)
+        to_display_orientation, mirrored, boat_x = boat_pose(t, pan)
         over(mirror, cv2.warpAffine(ship, mirrored, (CW, ROWS)))
-        picture[HORIZON:] = sea.paint(mirror, t, pan, SUN[0] - pan * SUN_DEPTH)
+        image[HORIZON:] = sea.paint(mirror, t, pan, SUN[0] - pan * SUN_DEPTH)
         for layer, depth, _ in shores:
-            place(picture, layer, pan, depth)
-        over(picture, cv2.warpAffine(ship, upright, (CW, CH)))
-        foam(picture, froth, boat_x, pan)
+            place(image, layer, pan, depth)
+        over(image, cv2.warpAffine(ship, to_display_orientation, (CW, CH)))
+        foam(image, froth, boat_x, pan)
         for x, y, s, v, ph in GULLS:
-            gull(picture, x + v * t - pan * 0.5, y + 7 * np.sin(t + ph), s, 6.2 * t + ph)
-        place(picture, sway(leaves_back, np.full((CH, LW), 2.2, np.float32), t + 0.7, 1.7), pan, 1.22)
-        place(picture, wood, pan, 1.22)
-        place(picture, sway(grass, (rise / 60) ** 1.5 * 2.0, t, 2.1), pan, 1.1)
-        place(picture, sway(leaves_front, np.full((CH, LW), 3.0, np.float32), t, 1.9), pan, 1.24)
-        small = cv2.resize(picture, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
+            gull(image, x + v * t - pan * 0.5, y + 7 * np.sin(t + ph), s, 6.2 * t + ph)
+        place(image, sway(leaves_back, np.full((CH, LW), 2.2, np.float32), t + 0.7, 1.7), pan, 1.22)
+        place(image, wood, pan, 1.22)
+        place(image, sway(grass, (rise / 60) ** 1.5 * 2.0, t, 2.1), pan, 1.1)
+        place(image, sway(leaves_front, np.full((CH, LW), 3.0, np.float32), t, 1.9), pan, 1.24)
+        small = cv2.resize(image, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
         bloom = cv2.GaussianBlur(np.clip(small - 0.72, 0, 1), (0, 0), 9)
         yield np.round(np.clip((small + 0.55 * bloom) * vignette, 0, 1) * 255).astype(np.uint8)
 
 
-# ---- sound and encoding --------------------------------------------------------------------------------
+# ---- samples and encoding --------------------------------------------------------------------------------
 
 
 def tone(hertz: float, seconds: float, partials: Callable[[int], float], decay: float) -> Array:
@@ -703,7 +703,7 @@ def tone(hertz: float, seconds: float, partials: Callable[[int], float], decay: 
 
 
 def tune() -> Array:
-    """Stereo sound (2, n) in -1..1: plucked melody, soft chords and sea noise, faded at both ends."""
+    """Stereo samples (2, n) in -1..1: plucked melody, soft chords and sea noise, faded at both ends."""
     rng = np.random.default_rng(17)
     n = FRAMES * RATE // FPS
     t = np.arange(n) / RATE
@@ -740,15 +740,15 @@ def encode(path: Path) -> None:
         context.color_range, context.colorspace = ColorRange.MPEG, Colorspace.ITU709
         context.color_primaries, context.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
         audio = box.add_stream("aac", rate=RATE, layout="stereo", bit_rate=96_000)
-        for picture in frames():
-            frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(
+        for image in frames():
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(
                 format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
             )
             box.mux(video.encode(frame))
         box.mux(video.encode())
-        sound = av.AudioFrame.from_ndarray(tune(), format="fltp", layout="stereo")
-        sound.sample_rate, sound.pts = RATE, 0
-        box.mux(audio.encode(sound))
+        samples = av.AudioFrame.from_ndarray(tune(), format="fltp", layout="stereo")
+        samples.sample_rate, samples.pts = RATE, 0
+        box.mux(audio.encode(samples))
         box.mux(audio.encode())
 
 

@@ -48,7 +48,7 @@ def bare() -> Iterator[None]:
 
 
 def lengthened(clip: Path, folder: Path, times: int) -> Path:
-    """`clip`'s video so many times over: a film rather than a sample."""
+    """`clip`'s video so many times over: a video rather than a sample."""
     path = folder / "long.mp4"
     with av.open(str(clip)) as old, av.open(str(path), "w") as new:
         source = old.streams.video[0]

@@ -1,18 +1,18 @@
-"""Several workers: is a divided film the same film, is nothing lost or done twice, and how fast is it?
+"""Several workers: is a divided video the same video, is nothing lost or done twice, and how fast is it?
 
     python -m tools.bench.cluster [--only PART ...] [--small] [--clip FILE ...] [--json tools/bench/results/cluster.json]
 
-kills: a folder of long and short films painted by `--workers 2`, and by `--cluster local`; by turns the run itself and one of its
+kills: a folder of long and short videos stylized by `--workers 2`, and by `--cluster local`; by turns the run itself and one of its
 workers are killed with SIGKILL at random moments; the run is started again until it comes to its end. Outputs must equal those
-of an uninterrupted run, and a chunk may be painted again only if it was in flight (a log of the run tells).
+of an uninterrupted run, and a chunk may be stylized again only if it was in flight (a log of the run tells).
 
 same: real clips, repeated until they are long enough, in one piece and divided. As FFV1 all frames must be the same; as H.264
 Ray's output must be the bytes of that of local workers; copied streams must be the same packets at the same times.
 
-seams: what the stabiliser leaves to be seen where a film was divided, see tools/bench/seams.py; by the number of frames that a chunk is
+seams: what the stabiliser leaves to be seen where a video was divided, see tools/bench/seams.py; by the number of frames that a chunk is
 led in with, too.
 
-throughput: a long film as a plain run, with --workers 1, --workers 2 and --cluster local, in turn, the fastest of each: with all
+throughput: a long video as a plain run, with --workers 1, --workers 2 and --cluster local, in turn, the fastest of each: with all
 of the command, and from the moment when the first worker has answered (a plain run: when its painting begins).
 
 tasks: what each kind of task takes, and the driver's own work, at 640x360 and 1920x1080; tools/bench/simulate_cluster.py and
@@ -31,11 +31,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tools.bench.cluster_tasks import film_parts, hand_over, keeping
+from tools.bench.cluster_tasks import hand_over, keeping, video_parts
 from tools.bench.kill_runs import Setup, killed
 from tools.bench.measurement import RESULTS, SAMPLE, STYLE, measure, say, vidstyle_environment
 from tools.bench.same_output import Facts, differing, facts_of, file_hash, frames_in
-from tools.bench.scenes import lengthened, one_shot, short_clip, slow_film
+from tools.bench.scenes import lengthened, one_shot, short_clip, slow_video
 from tools.bench.seams import seams
 from tools.bench.watched_run import Run, events
 from vidstyle.batch.cluster.chunks import LEAD
@@ -56,13 +56,13 @@ class Scale:
     """How much of everything is done."""
 
     kills: int = 20
-    kill_films: tuple[int, ...] = (56, 96)
+    kill_videos: tuple[int, ...] = (56, 96)
     same_chunks: int = 6
     seam_seconds: float = 60.0
     seam_chunk: float = 4.0
     leads: tuple[int, ...] = LEADS
-    film_seconds: float = 200.0
-    film_chunk: float = 20.0
+    video_seconds: float = 200.0
+    video_chunk: float = 20.0
     rounds: int = 3
     task_seconds: float = 120.0
     hd_seconds: float = 12.0
@@ -73,13 +73,13 @@ class Scale:
 
 SMALL = Scale(
     kills=4,
-    kill_films=(40,),
+    kill_videos=(40,),
     same_chunks=3,
     seam_seconds=8.0,
     seam_chunk=2.0,
     leads=(0, LEAD),
-    film_seconds=12.0,
-    film_chunk=4.0,
+    video_seconds=12.0,
+    video_chunk=4.0,
     rounds=1,
     task_seconds=8.0,
     hd_seconds=2.0,
@@ -103,19 +103,19 @@ def ran(scratch: Path, arguments: Sequence[str], seconds: float = 3600) -> tuple
 
 def kills(scratch: Path, scale: Scale, seed: int) -> dict[str, Any]:
     """What kills cost: nothing, if all is well."""
-    films = scratch / "films"
-    films.mkdir()
-    for number, length in enumerate(scale.kill_films):
-        slow_film(films / f"{number}-long.{'mkv' if number % 2 else 'mp4'}", 20 + number, length)
+    videos = scratch / "videos"
+    videos.mkdir()
+    for number, length in enumerate(scale.kill_videos):
+        slow_video(videos / f"{number}-long.{'mkv' if number % 2 else 'mp4'}", 20 + number, length)
     for number in range(2):
-        short_clip(films / f"{number}-short.mp4", number, 48)
-    say("films to be killed made")
+        short_clip(videos / f"{number}-short.mp4", number, 48)
+    say("videos to be killed made")
     options = ("--style", STYLE, "-q", "--chunk", "8")
     setups = (
         Setup("workers", ("--workers", "2", *options), ("driver", "worker")),
         Setup("ray", ("--cluster", "local", *options), ("worker", "driver")),
     )
-    return {setup.name: killed(setup, films, scratch, scale.kills // 2, seed) for setup in setups}
+    return {setup.name: killed(setup, videos, scratch, scale.kills // 2, seed) for setup in setups}
 
 
 def _chunks(log: list[dict[str, Any]]) -> int:
@@ -123,19 +123,19 @@ def _chunks(log: list[dict[str, Any]]) -> int:
 
 
 def _same(clip: Path, scratch: Path, count: int, chunk: float) -> dict[str, Any]:
-    film = lengthened(clip, scratch / f"long-{clip.stem}{clip.suffix}", count * chunk)
+    video = lengthened(clip, scratch / f"long-{clip.stem}{clip.suffix}", count * chunk)
 
-    def painted(name: str, *more: str) -> tuple[Path, Facts, int]:
+    def stylized(name: str, *more: str) -> tuple[Path, Facts, int]:
         out = scratch / name
-        _, log = ran(scratch, [str(film), "-o", str(out), "--overwrite", *more])
+        _, log = ran(scratch, [str(video), "-o", str(out), "--overwrite", *more])
         return out, facts_of(out), _chunks(log)
 
     divided = ("--workers", "2", "--chunk", f"{chunk:g}")
-    _, lossless, _ = painted("plain.mkv", "--codec", "ffv1")
-    _, in_parts, chunks = painted("workers.mkv", "--codec", "ffv1", *divided)
-    plain, whole, _ = painted("plain.mp4")
-    local, workers, h264_chunks = painted("workers.mp4", *divided)
-    ray, _, _ = painted("ray.mp4", "--cluster", "local", "--chunk", f"{chunk:g}")
+    _, lossless, _ = stylized("plain.mkv", "--codec", "ffv1")
+    _, in_parts, chunks = stylized("workers.mkv", "--codec", "ffv1", *divided)
+    plain, whole, _ = stylized("plain.mp4")
+    local, workers, h264_chunks = stylized("workers.mp4", *divided)
+    ray, _, _ = stylized("ray.mp4", "--cluster", "local", "--chunk", f"{chunk:g}")
     found = {
         "frames": len(whole.frames),
         "chunks": chunks,
@@ -154,7 +154,7 @@ def _same(clip: Path, scratch: Path, count: int, chunk: float) -> dict[str, Any]
 
 
 def same(scratch: Path, scale: Scale, clips: Sequence[Path]) -> dict[str, Any]:
-    """Whether a divided film is the same film."""
+    """Whether a divided video is the same video."""
     with tempfile.TemporaryDirectory(prefix="bench-") as name:  # `scratch` is cleared after each clip
         dense = one_shot(Path(name) / "one-shot.mp4", SAMPLE, None, 24)  # with more keyframes than the sample has
         return {"clips": {clip.name: _same(clip, scratch, scale.same_chunks, 6.0) for clip in (*clips, dense)}}
@@ -164,23 +164,23 @@ def seam_figures(scratch: Path, scale: Scale, clips: Sequence[Path]) -> dict[str
     """The figures of every clip, forth and back, without a cut."""
     found = {}
     for clip in clips:
-        film = one_shot(scratch / f"{clip.stem}.mp4", clip, None, scale.seam_seconds, 1.0)
-        found[clip.name] = seams(film, scratch, scale.seam_chunk, scale.leads)
-        film.unlink()
+        video = one_shot(scratch / f"{clip.stem}.mp4", clip, None, scale.seam_seconds, 1.0)
+        found[clip.name] = seams(video, scratch, scale.seam_chunk, scale.leads)
+        video.unlink()
     return {"lead": LEAD, "chunk_seconds": scale.seam_chunk, "clips": found}
 
 
 def throughput(scratch: Path, scale: Scale) -> dict[str, Any]:
-    """Frames a second of all ways to paint one film."""
-    film, out = one_shot(scratch / "film.mp4", SAMPLE, None, scale.film_seconds), scratch / "out.mp4"
-    frames = frames_in(film)
-    say(f"throughput: a film of {frames} frames")
+    """Frames a second of all ways to paint one video."""
+    video, out = one_shot(scratch / "video.mp4", SAMPLE, None, scale.video_seconds), scratch / "out.mp4"
+    frames = frames_in(video)
+    say(f"throughput: a video of {frames} frames")
     fps: dict[str, dict[str, list[float]]] = {kind: {"all": [], "without_start": []} for kind in KINDS}
     starts: dict[str, list[float]] = {kind: [] for kind in KINDS}
     for number in range(scale.rounds):
         for kind, options in KINDS.items():
-            chunk = ("--chunk", f"{scale.film_chunk:g}") if options else ()
-            began, log = ran(scratch, [str(film), "-o", str(out), *options, *chunk])
+            chunk = ("--chunk", f"{scale.video_chunk:g}") if options else ()
+            began, log = ran(scratch, [str(video), "-o", str(out), *options, *chunk])
             out.unlink()
             first = next(line["t"] for line in log if line["what"] in ("painting", "answered"))
             rates = {"all": frames / (log[-1]["t"] - began), "without_start": frames / (log[-1]["t"] - first)}
@@ -193,7 +193,7 @@ def throughput(scratch: Path, scale: Scale) -> dict[str, Any]:
     return {
         "frames": frames,
         "size": "640x360",
-        "chunk_seconds": scale.film_chunk,
+        "chunk_seconds": scale.video_chunk,
         "rounds": scale.rounds,
         "fps_of_rounds": fps,
         "fps": best,
@@ -204,13 +204,13 @@ def throughput(scratch: Path, scale: Scale) -> dict[str, Any]:
 
 def tasks(scratch: Path, scale: Scale) -> dict[str, Any]:
     """What each part of the work takes."""
-    found: dict[str, Any] = {"films": {}}
+    found: dict[str, Any] = {"videos": {}}
     sizes = (((640, 360), scale.task_seconds, 20.0, scale.repeat_hours), ((1920, 1080), scale.hd_seconds, 4.0, scale.hd_hours))
     for size, seconds, chunk, hours in sizes:
         chunk = min(chunk, seconds / 3)
-        film = one_shot(scratch / f"{size[1]}.mp4", SAMPLE, size, seconds, min(2.0, chunk / 2))
-        found["films"][f"{size[0]}x{size[1]}"] = film_parts(film, scratch / f"{size[1]}.out.mp4", chunk, hours)
-        film.unlink()
+        video = one_shot(scratch / f"{size[1]}.mp4", SAMPLE, size, seconds, min(2.0, chunk / 2))
+        found["videos"][f"{size[0]}x{size[1]}"] = video_parts(video, scratch / f"{size[1]}.out.mp4", chunk, hours)
+        video.unlink()
     found["keeping"] = keeping(scale.keep_hours, 25.0, 20.0)
     found["hand_over_seconds"] = {
         "processes": hand_over(ClusterOptions(workers=1)),
@@ -228,12 +228,12 @@ def main() -> None:
     parser.add_argument("--clip", type=Path, action="append", help="for `same`; may be given several times [default: the sample]")
     parser.add_argument("--seam-clip", type=Path, action="append", help="for `seams`, without cuts [default: the sample]")
     parser.add_argument("--kills", type=int, help="so many in all")
-    parser.add_argument("--seconds", type=float, help="length of the film for `throughput`")
+    parser.add_argument("--seconds", type=float, help="length of the video for `throughput`")
     parser.add_argument("--rounds", type=int, help="of `throughput`")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, default=RESULTS / "cluster.json")
     args = parser.parse_args()
-    given = {"kills": args.kills, "film_seconds": args.seconds, "rounds": args.rounds}
+    given = {"kills": args.kills, "video_seconds": args.seconds, "rounds": args.rounds}
     scale = Scale(**{**vars(SMALL if args.small else Scale()), **{k: v for k, v in given.items() if v is not None}})
     os.environ.pop("VIDSTYLE_STYLES", None)  # the package's own styles
     os.environ.pop("RAY_ADDRESS", None)

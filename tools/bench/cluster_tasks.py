@@ -1,6 +1,6 @@
 """What each kind of a cluster's tasks takes, and each thing that the driver does for them: measured one by one, in one process.
 
-Used by tools/bench/cluster.py. The office, the production of a film and the worker are the real ones; only what is between them
+Used by tools/bench/cluster.py. The office, the production of a video and the worker are the real ones; only what is between them
 is a plain call.
 """
 
@@ -115,7 +115,7 @@ def _plain(said: Any) -> Any:
 
 
 def _frames_of(task: Task, said: Any) -> int:
-    """Frames that were decoded for it, or painted."""
+    """Frames that were decoded for it, or stylized."""
     if task.method == "look_through":
         return len(said.times)
     if task.method == "paint":
@@ -154,8 +154,8 @@ def _timed(into: dict[str, Spent]) -> Iterator[None]:
         yield
 
 
-def film_parts(film: Path, out: Path, chunk_seconds: float, hours: float) -> dict[str, Any]:
-    """One film divided, painted and joined: what each kind of task took, and the driver. What is done for all of a film at once
+def video_parts(video: Path, out: Path, chunk_seconds: float, hours: float) -> dict[str, Any]:
+    """One video divided, stylized and joined: what each kind of task took, and the driver. What is done for all of a video at once
     (survey and join) is measured again with the same packets repeated for so many hours, for it is more than a sum of frames."""
     engine, driver = InProcess(Worker(models(), usable_cores())), dict[str, Spent]()
     segments: list[EncodedSegment] = []
@@ -167,35 +167,35 @@ def film_parts(film: Path, out: Path, chunk_seconds: float, hours: float) -> dic
 
     began = time.perf_counter()
     with mock.patch.object(SegmentedFile, "add", remembered), _timed(driver):
-        (outcome,) = run_jobs([Job(str(film), out, STYLE)], engine, OPTIONS, Quiet(), chunk_seconds)
-    if outcome.result is None or "paint" not in engine.spent:
-        raise SystemExit(f"expected {film.name} to be painted in parts, got {outcome}")
-    with closing(open_source(str(film))) as source:
+        (job_result,) = run_jobs([Job(str(video), out, STYLE)], engine, OPTIONS, Quiet(), chunk_seconds)
+    if job_result.result is None or "paint" not in engine.spent:
+        raise SystemExit(f"expected {video.name} to be stylized in parts, got {job_result}")
+    with closing(open_source(str(video))) as source:
         info = source.info
     found = {
         "width": info.width,
         "height": info.height,
         "frame_rate": float(info.frame_rate or 0),
-        "frames": outcome.result.frames,
+        "frames": job_result.result.frames,
         "chunk_seconds": chunk_seconds,
-        "bytes_in": film.stat().st_size,
+        "bytes_in": video.stat().st_size,
         "bytes_out": out.stat().st_size,
         "seconds": round(time.perf_counter() - began, 3),
         "tasks": {method: spent.told() for method, spent in engine.spent.items()},
         "driver": {name: {"count": s.count, "seconds": round(s.seconds, 5)} for name, s in driver.items()},
-        "cpu_ms_a_frame": _stages(film, out),
+        "cpu_ms_a_frame": _stages(video, out),
     }
-    found["repeated"] = long = _repeated(film, out.with_name(f"long.{out.name}"), segments, hours)
+    found["repeated"] = long = _repeated(video, out.with_name(f"long.{out.name}"), segments, hours)
     short = {"frames": found["frames"], "survey": engine.spent["survey"].seconds, "join": driver["publish"].seconds}
     found["fits"] = {what: _line(short["frames"], short[what], long["frames"], long[what]) for what in ("survey", "join")}
     say(f"tasks: {found['frames']} frames of {info.width}x{info.height} in {found['seconds']:.1f} s")
     return found
 
 
-def _repeated(film: Path, out: Path, segments: list[EncodedSegment], hours: float) -> dict[str, Any]:
-    """Survey and join of a long film that consists of `film` and its painted `segments` over and over."""
-    path = lengthened(film, out.with_name(f"in.{out.name}"), 3600 * hours)
-    with av.open(str(film)) as container:
+def _repeated(video: Path, out: Path, segments: list[EncodedSegment], hours: float) -> dict[str, Any]:
+    """Survey and join of a long video that consists of `video` and its stylized `segments` over and over."""
+    path = lengthened(video, out.with_name(f"in.{out.name}"), 3600 * hours)
+    with av.open(str(video)) as container:
         length = Fraction(container.duration or 0, av.time_base)
     given = Film(str(path), str(out), OPTIONS, None, facts_of(str(path)))
     worker = Worker({})
@@ -224,7 +224,7 @@ def _repeated(film: Path, out: Path, segments: list[EncodedSegment], hours: floa
         "keep": round(kept, 4),
         "join": round(joined, 4),
     }
-    for each in {path, out} - {film}:
+    for each in {path, out} - {video}:
         each.unlink()
     say(f"tasks: {found['frames']} frames, repeated, surveyed in {surveyed:.2f} s, joined in {joined:.2f} s")
     return found
@@ -236,7 +236,7 @@ def _line(x1: int, y1: float, x2: int, y2: float) -> dict[str, float]:
     return {"seconds": round(max(0.0, y1 - each * x1), 5), "seconds_a_frame": round(each, 9)}
 
 
-def _stages(film: Path, out: Path) -> dict[str, float]:
+def _stages(video: Path, out: Path) -> dict[str, float]:
     """CPU milliseconds, of all threads, that a frame takes at each stage."""
     stylizer = load_stylizer(OPTIONS.style)
     spent: dict[str, float] = {}
@@ -247,10 +247,10 @@ def _stages(film: Path, out: Path) -> dict[str, float]:
         yield
         spent[stage] = round(1000 * (time.process_time() - began) / len(frames), 3)
 
-    with closing(open_source(str(film))) as source:
+    with closing(open_source(str(video))) as source:
         info = source.info
         frames = list(islice(source.frames(), _STAGE_FRAMES))
-    with closing(open_source(str(film))) as source, measured("decode"):
+    with closing(open_source(str(video))) as source, measured("decode"):
         for _ in islice(source.frames(), len(frames)):
             pass
     with measured("thumbnail"):
@@ -258,25 +258,25 @@ def _stages(film: Path, out: Path) -> dict[str, float]:
             thumbnail(frame.pixels)
     stylizer.stylize([frames[0].pixels])
     with measured("net"):
-        painted = [replace(frame, pixels=stylizer.stylize([frame.pixels])[0]) for frame in frames]
+        stylized = [replace(frame, pixels=stylizer.stylize([frame.pixels])[0]) for frame in frames]
     reformatter = VideoReformatter()
-    with measured("convert"):  # which is a part of encoding, and all of it that an encoder on a card leaves to the CPU
-        for frame in painted:
+    with measured("convert"):  # which is a part of encoding, and all of it that an encoder on a GPU leaves to the CPU
+        for frame in stylized:
             reformatter.reformat(av.VideoFrame.from_ndarray(frame.pixels, "rgb24"), format="yuv420p", threads=1)
     with closing(open_segment_sink(out, info, EncodeOptions())) as sink, measured("encode"):
-        for frame in painted:
+        for frame in stylized:
             sink.write(frame)
         sink.encoded()
     return spent
 
 
 def keeping(hours: float, rate: float, chunk_seconds: float) -> dict[str, Any]:
-    """What it takes the driver to keep a chunk of a film of so many hours, from its beginning to its end: the notes on the whole
-    film are written anew each time. The segment itself is small here; it is the notes that grow."""
+    """What it takes the driver to keep a chunk of a video of so many hours, from its beginning to its end: the notes on the whole
+    video are written anew each time. The segment itself is small here; it is the notes that grow."""
     chunks, packets = round(hours * 3600 / chunk_seconds), round(chunk_seconds * rate)
     found = []
     with tempfile.TemporaryDirectory() as name:
-        folder = WorkFolder(Path(name) / "film.mp4", {})
+        folder = WorkFolder(Path(name) / "video.mp4", {})
         plan = Chunk(0, Window(), 0, list(range(packets)), [2**31 + i for i in range(packets)], [], None)
         folder.plan = [plan.stored() for _ in range(chunks)]
         listed = [(512 * i, 512) for i in range(packets)]
@@ -295,7 +295,7 @@ def keeping(hours: float, rate: float, chunk_seconds: float) -> dict[str, Any]:
         folder.segments.clear()
         folder.close()
     first, last = found[0]["seconds"], found[-1]["seconds"]
-    say(f"tasks: keeping a chunk of a film of {hours:g} h takes {first:.3f} s at first, {last:.3f} s at last")
+    say(f"tasks: keeping a chunk of a video of {hours:g} h takes {first:.3f} s at first, {last:.3f} s at last")
     return {"hours": hours, "chunks": chunks, "packets_a_chunk": packets, "measured": found}
 
 
@@ -322,6 +322,6 @@ def _said(engine: Engine, task: Task) -> None:
                 return
 
 
-def survey_of(worker: Worker, film: Film) -> Survey:
-    """With its keyframes, however short the film is."""
-    return worker.survey(film, 0.0)
+def survey_of(worker: Worker, video: Film) -> Survey:
+    """With its keyframes, however short the video is."""
+    return worker.survey(video, 0.0)

@@ -24,7 +24,7 @@ import numpy as np
 from tools.bench.judge import Judge
 from tools.bench.measurement import RESULTS, SAMPLE, measure, say
 from tools.bench.texture import growth, pink_noise, power_by_wavelength
-from vidstyle.conversion.convert import SHOT_PICTURES, SHOT_SECONDS, convert
+from vidstyle.conversion.convert import SHOT_FRAMES, SHOT_SECONDS, convert
 from vidstyle.core.frames import Frame, Pixels
 from vidstyle.core.options import ConvertOptions, StyleOptions
 from vidstyle.sinks import open_image_sink, open_video_sink
@@ -43,27 +43,27 @@ FAMILY_BLEND, PIXEL_BLEND = "udnie:0.5,great-wave:0.5", "mosaic:0.5,great-wave:0
 
 
 class Sample:
-    """The sample's frames, and how they are painted and judged."""
+    """The sample's frames, and how they are stylized and judged."""
 
     def __init__(self, encoder: str, styles: Sequence[str]) -> None:
         with closing(open_source(str(SAMPLE))) as source:
             self.info, frames = source.info, list(source.frames())
         self.frames = [frame.pixels for frame in frames]
         in_shot = [f.pixels for f in frames if f.pts * f.time_base <= SHOT_SECONDS]
-        self.shot = spread_over_shot(in_shot, SHOT_PICTURES)
+        self.shot = spread_over_shot(in_shot, SHOT_FRAMES)
         self.judged = [self.frames[round(i * (len(frames) - 1) / (JUDGED - 1))] for i in range(JUDGED)]
         self.styles = styles
         self._judge = Judge(find_encoder(encoder))
         self.paintings = {style: self._judge.grams(read_image(find_exemplar(style))) for style in self.styles}
 
-    def painted(self, pictures: Sequence[Pixels], style: str, **controls: float) -> list[Pixels]:
-        """Pictures of the sample's shot, as a conversion paints them."""
+    def stylized(self, images: Sequence[Pixels], style: str, **controls: float) -> list[Pixels]:
+        """Images of the sample's shot, as a conversion stylizes them."""
         stylizer = load_stylizer(StyleOptions(style, "cpu", **controls)).for_shot(self.shot)  # type: ignore[arg-type]
-        return [stylizer.stylize([picture])[0] for picture in pictures]
+        return [stylizer.stylize([image])[0] for image in images]
 
-    def distance(self, painted: Sequence[Pixels], painting: Sequence[Features]) -> float:
+    def distance(self, stylized: Sequence[Pixels], painting: Sequence[Features]) -> float:
         """Style distance of the judged frames."""
-        pairs = zip(self.judged, painted, strict=True)
+        pairs = zip(self.judged, stylized, strict=True)
         return round(float(np.mean([self._judge.distances(*pair, painting)["style"] for pair in pairs])), 5)
 
 
@@ -71,11 +71,11 @@ def strength(sample: Sample) -> dict[str, Any]:
     """Does strength lead from the original to the style? PSNR in dB at both ends, style distances between."""
     found: dict[str, Any] = {}
     for style in sample.styles:
-        painted = {s: sample.painted(sample.judged, style, strength=s) for s in STRENGTHS}
-        distances = [sample.distance(painted[s], sample.paintings[style]) for s in STRENGTHS]
+        stylized = {s: sample.stylized(sample.judged, style, strength=s) for s in STRENGTHS}
+        distances = [sample.distance(stylized[s], sample.paintings[style]) for s in STRENGTHS]
         found[style] = {
-            "psnr_of_0_to_input": psnr(sample.judged, painted[0.0]),
-            "psnr_of_1_to_style": psnr(sample.painted(sample.judged, style), painted[1.0]),
+            "psnr_of_0_to_input": psnr(sample.judged, stylized[0.0]),
+            "psnr_of_1_to_style": psnr(sample.stylized(sample.judged, style), stylized[1.0]),
             "style_distance": distances,
             "falls": all(first > second for first, second in pairwise(distances)),
         }
@@ -84,7 +84,7 @@ def strength(sample: Sample) -> dict[str, Any]:
 
 
 def psnr(first: Sequence[Pixels], second: Sequence[Pixels]) -> float | None:
-    """In dB over all pictures; None where they are equal."""
+    """In dB over all images; None where they are equal."""
     error = np.mean([np.square(a.astype(np.float32) - b).mean() for a, b in zip(first, second, strict=True)])
     return round(float(10 * np.log10(255**2 / error)), 2) if error else None
 
@@ -95,8 +95,8 @@ def blends(sample: Sample) -> dict[str, Any]:
     for pair in combinations(sample.styles, 2):
         first, second = pair
         styles = [f"{first}:{1 - s:g},{second}:{s:g}" if 0 < s < 1 else pair[round(s)] for s in STRENGTHS]
-        painted = [sample.painted(sample.judged, style) for style in styles]
-        from_both = [[sample.distance(p, sample.paintings[style]) for p in painted] for style in pair]
+        stylized = [sample.stylized(sample.judged, style) for style in styles]
+        from_both = [[sample.distance(p, sample.paintings[style]) for p in stylized] for style in pair]
         between = all(min(d[0], d[-1]) <= x <= max(d[0], d[-1]) for d in from_both for x in d)
         found[f"{first}, {second}"] = {"from_first": from_both[0], "from_second": from_both[1], "between": between}
         say(f"{pair} {found[f'{first}, {second}']}")
@@ -119,7 +119,7 @@ def stroke_scale(sample: Sample) -> dict[str, Any]:
 
 def speed(sample: Sample, rounds: int, scratch: Path) -> dict[str, Any]:
     """Frames a second of conversions with a control over those without, each right after one without; medians over rounds."""
-    picture, video = mask_picture(sample, scratch / "mask.png"), mask_video(sample, scratch / "mask.mp4")
+    image, video = mask_image(sample, scratch / "mask.png"), mask_video(sample, scratch / "mask.mp4")
     middle = len(sample.frames) / float(sample.info.frame_rate or 25) / 2
     controls: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         "strength": ({"strength": 0.5}, {}),
@@ -127,13 +127,13 @@ def speed(sample: Sample, rounds: int, scratch: Path) -> dict[str, Any]:
         "blend of two nets": ({"style": PIXEL_BLEND}, {}),
         "timeline, one fade of 1 s": ({"style": f"0:mosaic,{middle:g}:great-wave"}, {}),
         "own colours": ({}, {"preserve_color": True}),
-        "mask, a picture": ({}, {"mask": str(picture)}),
+        "mask, an image": ({}, {"mask": str(image)}),
         "mask, a video": ({}, {"mask": str(video)}),
         "stroke scale 2": ({"stroke_scale": 2.0}, {}),
         "stroke scale 0.5": ({"stroke_scale": 0.5}, {}),
         "family, strength, own colours and mask": (
             {"style": FAMILY_BLEND, "strength": 0.5},
-            {"preserve_color": True, "mask": str(picture)},
+            {"preserve_color": True, "mask": str(image)},
         ),
     }
     plain = StyleOptions(device="cpu")
@@ -170,7 +170,7 @@ def ellipse(sample: Sample, center: float) -> Pixels:
     return np.asarray(cv2.GaussianBlur(black, (0, 0), 8), np.uint8)
 
 
-def mask_picture(sample: Sample, path: Path) -> Path:
+def mask_image(sample: Sample, path: Path) -> Path:
     with closing(open_image_sink(path, overwrite=True)) as sink:
         sink.write(Frame(ellipse(sample, 0.5), 0, Fraction(1)))
         sink.publish()

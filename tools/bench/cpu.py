@@ -114,14 +114,14 @@ def session_of(model: Any) -> ort.InferenceSession:
 
 
 def graphs(size: tuple[int, int], rounds: int) -> dict[str, Any]:
-    """The net as different graphs, one thread; and how far the pictures are from those of the plain chain of convolutions."""
+    """The net as different graphs, one thread; and how far the images are from those of the plain chain of convolutions."""
     model = read_model(find_style(STYLE))
-    pictures = sample(*size, 8)
-    shot = OnnxStylizer(find_style(STYLE), "cpu", lanes=1, cores=1).for_shot(pictures)
-    batches = [pad_to_multiple([picture], MARGIN, MULTIPLE) for picture in pictures]
+    images = sample(*size, 8)
+    shot = OnnxStylizer(find_style(STYLE), "cpu", concurrency=1, cores=1).for_shot(images)
+    batches = [pad_to_multiple([image], MARGIN, MULTIPLE) for image in images]
     plain, cut = folded(shot._model), folded(shot._model, margin=MARGIN)
     variants = {
-        "instance norms of each picture": with_instance_norms(model),
+        "instance norms of each image": with_instance_norms(model),
         "norms folded": plain,
         "margin cut off early (ours)": cut,
         "left: YUV 4:2:0 in": from_yuv(cut),
@@ -133,21 +133,21 @@ def graphs(size: tuple[int, int], rounds: int) -> dict[str, Any]:
     y, uv = as_planes(batches[4])
     inputs = {name: {"y": y, "uv": uv} if name.endswith("in") else given for name in variants}
     ms = interleaved({name: partial(session.run, None, inputs[name]) for name, session in sessions.items()}, rounds)
-    painted = {name: sessions[name].run(None, given)[0].astype(int) for name in variants if not CUTS.search(name)}
-    off = {name: levels_off(pixels, painted["norms folded"]) for name, pixels in painted.items() if name != "norms folded"}
+    stylized = {name: sessions[name].run(None, given)[0].astype(int) for name in variants if not CUTS.search(name)}
+    off = {name: levels_off(pixels, stylized["norms folded"]) for name, pixels in stylized.items() if name != "norms folded"}
     return {"ms": ms, "levels_off": off}
 
 
 def as_planes(batch: Pixels) -> tuple[Pixels, Pixels]:
-    """A picture (1, H, W, 3) as a decoder gives it: Y (1, 1, H, W) and UV (1, 2, H/2, W/2)."""
+    """An image (1, H, W, 3) as a decoder gives it: Y (1, 1, H, W) and UV (1, 2, H/2, W/2)."""
     height, width = batch.shape[1:3]
     rows = cv2.cvtColor(batch[0], cv2.COLOR_RGB2YUV_I420)
     return rows[None, None, :height], rows[height:].reshape(1, 2, height // 2, width // 2)
 
 
-def levels_off(painted: np.ndarray, wanted: np.ndarray) -> list[float]:
+def levels_off(stylized: np.ndarray, wanted: np.ndarray) -> list[float]:
     """Mean and largest difference, of 255."""
-    off = np.abs(painted.astype(int) - wanted)
+    off = np.abs(stylized.astype(int) - wanted)
     return [round(float(off.mean()), 2), int(off.max())]
 
 
@@ -180,20 +180,20 @@ def multiply_adds(net: onnx.ModelProto, shape: tuple[int, ...]) -> int:
 
 
 def memory_of(kind: str) -> dict[str, Any]:
-    """4K pictures through two lanes in three shots, each of which is measured first: ms a picture, and MiB at most."""
+    """4K images through two lanes in three shots, each of which is measured first: ms an image, and MiB at most."""
     width, height = LARGE
-    picture = sample(width, height, 1)[0]
+    image = sample(width, height, 1)[0]
     if MEMORY[kind] is not None:
         from vidstyle.stylizers import sessions
 
         sessions._sharing_memory = MEMORY[kind]  # type: ignore[assignment]
     stylizer: Any = OnnxStylizer(find_style(STYLE), "cpu")
     times = []
-    with ThreadPoolExecutor(stylizer.lanes) as lanes:
+    with ThreadPoolExecutor(stylizer.concurrency) as concurrency:
         for _ in range(3):
-            stylizer = stylizer.for_shot([picture])
+            stylizer = stylizer.for_shot([image])
             began = time.perf_counter()
-            list(lanes.map(stylizer.stylize, [[picture]] * 4))
+            list(concurrency.map(stylizer.stylize, [[image]] * 4))
             times.append((time.perf_counter() - began) / 4)
     peak = next(x for x in Path("/proc/self/status").read_text().splitlines() if x.startswith("VmHWM"))
     return {"ms": round(1000 * statistics.median(times)), "peak_mib": int(peak.split()[1]) // 1024}
@@ -210,24 +210,24 @@ def memory(rounds: int) -> dict[str, Any]:
 
 
 def learning(size: tuple[int, int], rounds: int) -> dict[str, Any]:
-    """Milliseconds until a shot's statistics are known, by one picture at a time and by one on each core."""
-    pictures, cores = sample(*size, 8), len(os.sched_getaffinity(0))
-    one, each = (OnnxStylizer(find_style(STYLE), "cpu", lanes=lanes, cores=lanes) for lanes in (1, cores))
+    """Milliseconds until a shot's statistics are known, by one image at a time and by one on each core."""
+    images, cores = sample(*size, 8), len(os.sched_getaffinity(0))
+    one, each = (OnnxStylizer(find_style(STYLE), "cpu", concurrency=concurrency, cores=concurrency) for concurrency in (1, cores))
     ways = {"one after the other": one, "side by side (ours)": each}
-    return interleaved({name: partial(stylizer.for_shot, pictures) for name, stylizer in ways.items()}, rounds, 1)
+    return interleaved({name: partial(stylizer.for_shot, images) for name, stylizer in ways.items()}, rounds, 1)
 
 
-def lanes(rounds: int) -> dict[str, Any]:
-    """Frames a second from file to file by how the cores are divided: pictures at once, threads for each, pictures a batch."""
+def concurrency(rounds: int) -> dict[str, Any]:
+    """Frames a second from file to file by how the cores are divided: images at once, threads for each, images a batch."""
     cores = len(os.sched_getaffinity(0))
     splits = [(1, cores, 1), (cores, 1, 1), (cores, 1, 2), (cores, 1, 4), (cores + 1, 1, 1), (cores, 2, 1), (1, cores, 4)]
     clip = ROOT / "samples" / "boat.mp4"
     found: dict[str, list[float]] = {"x".join(map(str, split)): [] for split in splits}
     with tempfile.TemporaryDirectory() as name:
-        output = Path(name) / "painted.mp4"
+        output = Path(name) / "stylized.mp4"
         for _ in range(max(1, rounds // 2)):
             for way, (at_once, threads, batch) in zip(found, splits, strict=True):
-                stylizer = OnnxStylizer(find_style(STYLE), "cpu", lanes=at_once, cores=at_once * threads)
+                stylizer = OnnxStylizer(find_style(STYLE), "cpu", concurrency=at_once, cores=at_once * threads)
                 began = time.perf_counter()
                 result = convert(str(clip), output, stylizer, ConvertOptions(batch_size=batch, overwrite=True))
                 found[way].append(result.frames / (time.perf_counter() - began))
@@ -235,24 +235,24 @@ def lanes(rounds: int) -> dict[str, Any]:
 
 
 def backends(size: tuple[int, int], rounds: int) -> dict[str, Any]:
-    """ONNX Runtime and torch, all cores: ms a picture, and levels off."""
+    """ONNX Runtime and torch, all cores: ms an image, and levels off."""
     from vidstyle.stylizers.torch import load_torch_stylizer
 
-    pictures, path = sample(*size, 8), find_style(STYLE)
+    images, path = sample(*size, 8), find_style(STYLE)
     both = [OnnxStylizer(path, "cpu"), load_torch_stylizer(path, "cpu")]
-    shots = {stylizer.describe(): stylizer.for_shot(pictures) for stylizer in both}
+    shots = {stylizer.describe(): stylizer.for_shot(images) for stylizer in both}
     with ExitStack() as stack:
         ways = {}
         for name, shot in shots.items():
-            lanes = stack.enter_context(ThreadPoolExecutor(shot.lanes))
-            ways[name] = partial(painted_by, shot, pictures, lanes)
-        ms = {name: round(t / len(pictures), 2) for name, t in interleaved(ways, rounds, 1).items()}
-    first, second = (shot.stylize(pictures[:1]) for shot in shots.values())
+            concurrency = stack.enter_context(ThreadPoolExecutor(shot.concurrency))
+            ways[name] = partial(stylized_by, shot, images, concurrency)
+        ms = {name: round(t / len(images), 2) for name, t in interleaved(ways, rounds, 1).items()}
+    first, second = (shot.stylize(images[:1]) for shot in shots.values())
     return {"ms": ms, "levels_off": levels_off(second, first)}
 
 
 def precisions_of(rounds: int) -> dict[str, float]:
-    """The net in torch on one thread, in single and in half precision: ms a picture."""
+    """The net in torch on one thread, in single and in half precision: ms an image."""
     import torch
 
     from vidstyle.networks.export import load_net
@@ -284,8 +284,8 @@ def precisions(rounds: int) -> dict[str, Any]:
     return found
 
 
-def painted_by(stylizer: Stylizer, pictures: list[Pixels], lanes: ThreadPoolExecutor) -> list[Pixels]:
-    return list(lanes.map(stylizer.stylize, [[picture] for picture in pictures]))
+def stylized_by(stylizer: Stylizer, images: list[Pixels], concurrency: ThreadPoolExecutor) -> list[Pixels]:
+    return list(concurrency.map(stylizer.stylize, [[image] for image in images]))
 
 
 def by_size(part: Callable[[tuple[int, int], int], dict[str, Any]]) -> Callable[[int], dict[str, Any]]:
@@ -297,7 +297,7 @@ PARTS: dict[str, Callable[[int], dict[str, Any]]] = {
     "arithmetic": arithmetic,
     "memory": memory,
     "learning": by_size(learning),
-    "lanes": lanes,
+    "concurrency": concurrency,
     "backends": by_size(backends),
     "precisions": precisions,
 }

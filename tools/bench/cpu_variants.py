@@ -19,7 +19,7 @@ KR, KB = 0.299, 0.114
 
 
 def with_instance_norms(model: onnx.ModelProto) -> onnx.ModelProto:
-    """`model` as it was trained, and as the known tools run theirs: every picture is normalised by its own statistics."""
+    """`model` as it was trained, and as the known tools run theirs: every image is normalised by its own statistics."""
     changed = _copy(model)
     for node in changed.graph.node:
         if node.op_type == "BatchNormalization":

@@ -1,9 +1,9 @@
-"""Is the compact encoder fit to stand for VGG-19? Ranks style distances with both, and paints the same pictures with both.
+"""Is the compact encoder fit to stand for VGG-19? Ranks style distances with both, and stylizes the same images with both.
 
-    python -m tools.bench.encoder --teacher vgg19.pth --photos DIR --paintings DIR --pictures encoder.png
+    python -m tools.bench.encoder --teacher vgg19.pth --photos DIR --paintings DIR --images encoder.png
 
 Rank correlation (Spearman) of style distances over all pairs of a painting and an image; images are photographs, the same
-painted by the shipped styles, and the same blurred: what a training passes through. The pictures are Gatys et al. 2015,
+stylized by the shipped styles, and the same blurred: what a training passes through. The images are Gatys et al. 2015,
 optimised pixels, with the teacher and with the compact encoder.
 """
 
@@ -44,8 +44,8 @@ TRAINED = 4
 SIZE = 256
 
 
-def pictures(folder: Path, count: int) -> dict[str, np.ndarray]:
-    """`count` pictures of a folder, spread over its names, squares of 256."""
+def images(folder: Path, count: int) -> dict[str, np.ndarray]:
+    """`count` images of a folder, spread over its names, squares of 256."""
     files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
     chosen = [files[i * len(files) // count] for i in range(min(count, len(files)))]
     found = {}
@@ -105,26 +105,26 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, required=True)
     parser.add_argument("--paintings", type=Path, required=True)
     parser.add_argument("--style", action="append", default=[])
-    parser.add_argument("--pictures", type=Path, help="write pictures side by side: photo, teacher, compact")
+    parser.add_argument("--images", type=Path, help="write images side by side: photo, teacher, compact")
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--output", type=Path, default=ROOT / "tools" / "bench" / "results" / "encoder.json")
     args = parser.parse_args()
     encoders = {"teacher": load_encoder(args.teacher), "compact": find_encoder(args.encoder)}
-    photos, paintings = pictures(args.photos, 8), pictures(args.paintings, 12)
-    images = list(photos.values())
-    images += [load_stylizer(StyleOptions(style=s, device="cpu")).stylize([p])[0] for s in args.style for p in photos.values()]
-    images += [cv2.GaussianBlur(p, (0, 0), 4) for p in photos.values()]
-    found = {key: distances(encoder, images, list(paintings.values())) for key, encoder in encoders.items()}
+    photos, paintings = images(args.photos, 8), images(args.paintings, 12)
+    contents = list(photos.values())
+    contents += [load_stylizer(StyleOptions(style=s, device="cpu")).stylize([p])[0] for s in args.style for p in photos.values()]
+    contents += [cv2.GaussianBlur(p, (0, 0), 4) for p in photos.values()]
+    found = {key: distances(encoder, contents, list(paintings.values())) for key, encoder in encoders.items()}
     result = {
         "command": "python -m tools.bench.encoder --photos large --style mosaic --style udnie --style great-wave --style scream",
         "machine": machine(torch.get_num_threads()),
-        "pairs": len(images) * len(paintings),
+        "pairs": len(contents) * len(paintings),
         "rank_correlation": spearman(*(f[..., :TRAINED].mean(-1) for f in found.values())),
         "rank_correlation_with_relu5_1": spearman(*(f.mean(-1) for f in found.values())),
         "rank_correlation_by_layer": {k: spearman(*(f[..., i] for f in found.values())) for i, k in enumerate(LAYERS)},
     }
     print(result)
-    if args.pictures:
+    if args.images:
         rows, seconds = [], dict.fromkeys(encoders, 0.0)
         for photo, painting in zip(list(photos.values())[:3], list(paintings.values())[1::4], strict=True):
             row = [photo, painting]
@@ -133,7 +133,7 @@ def main() -> None:
                 row.append(gatys(encoder, photo, painting, args.steps))
                 seconds[key] += time.perf_counter() - began
             rows.append(np.concatenate(row, axis=1))
-        cv2.imwrite(str(args.pictures), cv2.cvtColor(np.concatenate(rows), cv2.COLOR_RGB2BGR))
+        cv2.imwrite(str(args.images), cv2.cvtColor(np.concatenate(rows), cv2.COLOR_RGB2BGR))
         result["gatys_faster_by"] = seconds["teacher"] / seconds["compact"]
     args.output.parent.mkdir(parents=True, exist_ok=True)
     args.output.write_text(json.dumps(result, indent=1) + "\n", "utf-8")

@@ -1,10 +1,10 @@
 """Many damaged files and many kills: how often are vidstyle's promises broken?
 
     python -m tools.bench.faults [--damaged 500] [--kills 100] [--seed 0] [--json tools/bench/results/faults.json]
-    python -m tools.bench.faults --only damage-17      # repeat one file; --only kill-100003 repeats a film that was killed
+    python -m tools.bench.faults --only damage-17      # repeat one file; --only kill-100003 repeats a video that was killed
 
 A damaged file is a small clip in one of nine kinds of container that was cut off, has flipped bits, zeroed or doubled blocks,
-or goes on as another file. It is painted by a process that lives on, so that a start costs nothing, and judged with Debian's
+or goes on as another file. It is stylized by a process that lives on, so that a start costs nothing, and judged with Debian's
 ffmpeg (tests/support/faults.py tells what counts). A kill is a SIGKILL at a random moment of a run with --resume; the same command is
 run until it comes to its end, and the result must equal that of an uninterrupted run, frame by frame. What a seed damages is the
 same each time; at which instruction a kill falls is not.
@@ -30,8 +30,8 @@ from typing import Any
 from tests.support.faults import (
     DONE,
     FAILED,
-    FILMS,
     FRAMES,
+    VIDEOS,
     Facts,
     Studio,
     Verdict,
@@ -40,18 +40,18 @@ from tests.support.faults import (
     decode,
     facts_of,
     judge,
-    make_film,
+    make_video,
     random_case,
 )
 from tools.bench.speed import machine
 
 ROOT = Path(__file__).resolve().parents[2]
 STYLE = "mosaic"
-KILL_FILMS = ("plain", "steady", "uneven", "hevc", "mkv", "mov", "trimmed", "damaged")
+KILL_VIDEOS = ("plain", "steady", "uneven", "hevc", "mkv", "mov", "trimmed", "damaged")
 KILL_SIZE = (256, 192)
 """Large enough that painting takes longer than starting."""
 MOST_KILLS = 6
-"""So often a film is killed at most, before it may come to its end."""
+"""So often a video is killed at most, before it may come to its end."""
 
 
 def damage(seeds: list[int], folder: Path) -> dict[str, Any]:
@@ -62,21 +62,21 @@ def damage(seeds: list[int], folder: Path) -> dict[str, Any]:
 
     def one(worker: Worker, seed: int) -> tuple[int, Verdict, int]:
         verdict = judge(worker, folder / str(seed), random_case(seed), "--style", STYLE)
-        return seed, verdict, _could_be_saved(verdict, folder / str(seed)) if verdict.outcome.code == FAILED else 0
+        return seed, verdict, _could_be_saved(verdict, folder / str(seed)) if verdict.run_result.code == FAILED else 0
 
     workers = Workers(2)
     try:
         for number, (seed, verdict, saved) in enumerate(workers.map(one, seeds), 1):
-            code = verdict.outcome.code
+            code = verdict.run_result.code
             codes["hang" if code is None else str(code)] += 1
             kinds.update({v.kind for v in verdict.violations})
-            peak = max(peak, verdict.outcome.peak_mib)
+            peak = max(peak, verdict.run_result.peak_mib)
             facts = {"only": f"damage-{seed}", "container": verdict.case.container, "damage": verdict.case.damage, "code": code}
             if verdict.violations:
                 failures.append({**facts, "broken": [str(v)[:400] for v in verdict.violations]})
                 print(json.dumps(failures[-1]), flush=True)
             if saved:
-                lost.append({**facts, "frames": saved, "said": verdict.outcome.stderr.strip()[:200]})
+                lost.append({**facts, "frames": saved, "said": verdict.run_result.stderr.strip()[:200]})
             if number % 100 == 0:
                 print(f"{number} of {len(seeds)} files, {len(failures)} broken", flush=True)
     finally:
@@ -105,40 +105,40 @@ def _could_be_saved(verdict: Verdict, folder: Path) -> int:
 
 @dataclass
 class Kills:
-    """What is counted of films that were killed."""
+    """What is counted of videos that were killed."""
 
     folder: Path
     kills: int = 0
-    films: int = 0
+    videos: int = 0
     after: Counter[int] = field(default_factory=Counter)
     failures: list[dict[str, Any]] = field(default_factory=list)
     clips: dict[str, Path] = field(default_factory=dict)
     expected: dict[str, tuple[Facts, float, int]] = field(default_factory=dict)
 
     def reference(self, name: str) -> tuple[Facts, float, int]:
-        """A film that nobody interrupts: what is in it, how long it took and its exit code."""
+        """A video that nobody interrupts: what is in it, how long it took and its exit code."""
         if name not in self.expected:
             place = self.folder / "uninterrupted" / name
             place.mkdir(parents=True)
-            self.clips[name] = make_film(name, place, KILL_SIZE)
-            studio = Studio(place, FILMS[name], STYLE)
+            self.clips[name] = make_video(name, place, KILL_SIZE)
+            studio = Studio(place, VIDEOS[name], STYLE)
             began = time.monotonic()
-            outcome = studio.run()
-            if outcome.code != FILMS[name].code:
-                raise SystemExit(f"{name}: expected an uninterrupted run to end with {FILMS[name].code}, got {outcome}")
-            self.expected[name] = facts_of(studio.output), time.monotonic() - began, outcome.code
+            run_result = studio.run()
+            if run_result.code != VIDEOS[name].code:
+                raise SystemExit(f"{name}: expected an uninterrupted run to end with {VIDEOS[name].code}, got {run_result}")
+            self.expected[name] = facts_of(studio.output), time.monotonic() - began, run_result.code
         return self.expected[name]
 
-    def film(self, seed: int) -> None:
-        """Paint a film with random kills, and compare."""
+    def video(self, seed: int) -> None:
+        """Paint a video with random kills, and compare."""
         chance = random.Random(seed)
-        name = chance.choice(KILL_FILMS)
+        name = chance.choice(KILL_VIDEOS)
         expected, seconds, code = self.reference(name)
         place = self.folder / f"kill-{seed}"
         place.mkdir(parents=True)
         shutil.copy2(self.clips[name], place)
-        studio = Studio(place, FILMS[name], STYLE)
-        self.films += 1
+        studio = Studio(place, VIDEOS[name], STYLE)
+        self.videos += 1
         delays, broken = [], []
         for _ in range(chance.randrange(1, MOST_KILLS + 1)):
             delays.append(round(chance.uniform(0.15 * seconds, 1.05 * seconds), 3))
@@ -154,14 +154,14 @@ class Kills:
             if studio.output.exists() and not decode(studio.output).whole:
                 broken.append("a file that is not whole has the final name")
         if not studio.output.exists():
-            outcome = studio.run("-q")
-            if outcome.code != code:
-                broken.append(f"the last run ended with {outcome.code}: {outcome.stderr.strip()[-400:]}")
-            if "Traceback" in outcome.stderr:
+            run_result = studio.run("-q")
+            if run_result.code != code:
+                broken.append(f"the last run ended with {run_result.code}: {run_result.stderr.strip()[-400:]}")
+            if "Traceback" in run_result.stderr:
                 broken.append("traceback")
         broken += self._compare(studio, expected)
         if broken:
-            self.failures.append({"only": f"kill-{seed}", "film": name, "delays": delays, "broken": broken})
+            self.failures.append({"only": f"kill-{seed}", "video": name, "delays": delays, "broken": broken})
             print(json.dumps(self.failures[-1]), flush=True)
         else:
             shutil.rmtree(place)
@@ -184,7 +184,7 @@ class Kills:
         reasons = Counter(reason.split(":")[0] for failure in self.failures for reason in failure["broken"])
         return {
             "kills": self.kills,
-            "films": self.films,
+            "videos": self.videos,
             "kills_after_so_many_finished_segments": {str(k): n for k, n in sorted(self.after.items())},
             "unequal": reasons["unequal"],
             "no_output": reasons["no output"],
@@ -195,13 +195,13 @@ class Kills:
 
 
 def kill(seeds: range, kills: int, folder: Path) -> dict[str, Any]:
-    """Figures of films that are killed until there were `kills` kills in all."""
+    """Figures of videos that are killed until there were `kills` kills in all."""
     counted = Kills(folder)
     for seed in seeds:
         if counted.kills >= kills:
             break
-        counted.film(seed)
-        print(f"{counted.kills} kills, {len(counted.failures)} films broken", flush=True)
+        counted.video(seed)
+        print(f"{counted.kills} kills, {len(counted.failures)} videos broken", flush=True)
     return counted.figures()
 
 

@@ -1,8 +1,8 @@
-"""Does a painted file keep everything of its input? ffprobe and ffmpeg say so, which are another build than vidstyle's PyAV.
+"""Does a stylized file keep everything of its input? ffprobe and ffmpeg say so, which are another build than vidstyle's PyAV.
 
     python -m tools.bench.fidelity [DIR_OR_FILE ...] [--generated] [--style udnie] [--json FILE] [--keep FOLDER] [-v]
 
-Every clip is painted by `vidstyle CLIP -o ...` in a process of its own, then input and output are compared: streams, tags,
+Every clip is stylized by `vidstyle CLIP -o ...` in a process of its own, then input and output are compared: streams, tags,
 chapters, frames and their times, shape, colours, and every packet that is copied. Each check says `same`, `differs: ...`, or
 `named: ...` where vidstyle itself told of the difference. --generated makes awkward clips of all kinds and checks those too.
 The exit status is 1 if anything differs.
@@ -97,7 +97,7 @@ class Stream:
 
     @property
     def kind(self) -> str:
-        """`video`, `audio`, `subtitle`, `data`, `attachment`, or `cover`: a picture that is stored as a video."""
+        """`video`, `audio`, `subtitle`, `data`, `attachment`, or `cover`: an image that is stored as a video."""
         return "cover" if self.disposition("attached_pic") else str(self.facts.get("codec_type", "data"))
 
     @property
@@ -182,7 +182,7 @@ def probe(path: Path) -> Media:
 
 
 def main_video(streams: Sequence[Stream]) -> Stream | None:
-    """The video that is painted: the first that is no cover picture, marked as default if one is."""
+    """The video that is stylized: the first that is no cover image, marked as default if one is."""
     videos = [s for s in streams if s.kind == "video" and s.facts.get("width")]
     return next((s for s in videos if s.disposition("default")), videos[0] if videos else None)
 
@@ -249,7 +249,7 @@ def has_alpha(stream: Stream) -> bool:
     return any(byte < 250 for byte in raw)
 
 
-def small_picture(stream: Stream) -> np.ndarray:
+def small_image(stream: Stream) -> np.ndarray:
     """The first frame as a player turns it, 16x16, grey, normalized."""
     given = ("-i", f"file:{stream.path}", "-map", f"0:{stream.index}", "-frames:v", 1, "-vf", "scale=16:16,format=gray")
     raw = ffmpeg(*given, "-f", "rawvideo", "-").stdout
@@ -315,7 +315,7 @@ def _alike(one: Stream, other: Stream) -> bool:
 
 
 def drop_run_ups(before: Media, after: Media) -> list[str]:
-    """Leave sound that is decoded but never heard, as MP4's edit lists have it at the beginning, out of `before` where the
+    """Leave audio that is decoded but never heard, as MP4's edit lists have it at the beginning, out of `before` where the
     output's container has no place for it; returns notes."""
     notes = []
     for one, other in pairs(before, after)[0] if before.family != after.family else ():
@@ -351,7 +351,7 @@ def _is_chapter_track(stream: Stream, media: Media) -> bool:
 
 def _names(stream: Stream, warnings: str) -> bool:
     """If a warning tells of this stream, or of its kind."""
-    words = {"cover": "cover|picture|video stream", "audio": "audio|sound", "data": "data|timecode", "attachment": "attach|font"}
+    words = {"cover": "cover|image|video stream", "audio": "audio|audio", "data": "data|timecode", "attachment": "attach|font"}
     return re.search(rf"{words.get(stream.kind, stream.kind)}|{re.escape(stream.codec)}", warnings, re.IGNORECASE) is not None
 
 
@@ -524,10 +524,10 @@ def matrix_of(stream: Stream) -> tuple[float, ...]:
 
 
 def shown_turned(one: Stream, other: Stream) -> str:
-    """Tells if a player would show the painting turned or mirrored, by the likeness of the pictures."""
-    old, new = small_picture(one), small_picture(other)
+    """Tells if a player would show the painting turned or mirrored, by the likeness of the images."""
+    old, new = small_image(one), small_image(other)
     ways = {f"{90 * n} degrees{' and mirrored' if m else ''}": np.rot90(new.T if m else new, n) for n in range(4) for m in (0, 1)}
-    likeness = {way: float((old * picture).mean()) for way, picture in ways.items()}
+    likeness = {way: float((old * image).mean()) for way, image in ways.items()}
     best = max(likeness, key=lambda way: likeness[way])
     return f"shown turned by {best}" if likeness[best] > likeness["0 degrees"] + 0.1 else ""
 
@@ -583,7 +583,7 @@ def _compare_packets(one: Stream, other: Stream, before: Media, after: Media) ->
         return _compare_length(one, other, moved(before, after)), f"became {other.codec}"
     old, new = ([p.digest for p in s.packets] for s in (one, other))
     if one.kind == "cover":
-        return ([] if old == new else ["the picture's bytes differ"]), ""
+        return ([] if old == new else ["the image's bytes differ"]), ""
     if old == new:
         return _compare_times(one, other, before, after), ""
     note = _same_otherwise(one, other)
@@ -609,14 +609,14 @@ def _same_otherwise(one: Stream, other: Stream) -> str:
     if one.kind == "audio" and bytes_hash(one) == bytes_hash(other) != "":
         return "the same bytes, cut into other packets"
     if one.kind == "video" and decoded_hash(one) == decoded_hash(other) != "":
-        return "decoded to the same pictures"
+        return "decoded to the same images"
     return ""
 
 
 def _compare_length(one: Stream, other: Stream, shift: Fraction) -> list[str]:
-    """Start and end of a stream in other packets, within a frame of the sound."""
+    """Start and end of a stream in other packets, within a frame of the audio."""
     (begin, end), (new_begin, new_end) = _span(one), _span(other)
-    # Decoders and encoders hold sound back, about a frame each.
+    # Decoders and encoders hold audio back, about a frame each.
     frame = 2 * max([p.duration or Fraction(0) for p in (*one.packets, *other.packets)], default=Fraction(0)) + MILLISECOND
     found = []
     if _far(None if begin is None else begin + shift, new_begin, frame):
@@ -656,7 +656,7 @@ def _compare_times(one: Stream, other: Stream, before: Media, after: Media) -> l
 
 def _lasts_as_long(old: Sequence[Packet], new: Sequence[Packet], i: int, after: Media) -> bool:
     """MP4 lets every packet last until the next, and cuts the last by the file's clock instead of the stream's; Matroska does
-    not tell how long the last sound lasts.
+    not tell how long the last audio lasts.
     """
     one, other = old[i].duration, new[i].duration
     if not one or not other or not _far(one, other, allowed_error(after)):
@@ -674,9 +674,9 @@ def _flags(packet: Packet, before: Media, after: Media) -> tuple[bool, bool]:
 
 
 def _compare_joined(one: Stream, other: Stream, before: Media, after: Media) -> list[str]:
-    """After every join, sound and pictures must have moved by the same time."""
-    sound, pictures = ([p.time for p in s.packets] for s in (one, other))
-    shifts = _shifts(sound, pictures)
+    """After every join, audio and images must have moved by the same time."""
+    audio, images = ([p.time for p in s.packets] for s in (one, other))
+    shifts = _shifts(audio, images)
     shown = _shifts([f.time for f in before.frames], [f.time for f in after.frames])
     frame = max((f.duration or Fraction(0) for f in after.frames), default=Fraction(0)) + MILLISECOND
     if len(shifts) != len(shown):
@@ -712,7 +712,7 @@ def check_offsets(before: Media, after: Media) -> list[str]:
 
 
 def _offset_error(one: Stream, other: Stream, after: Media) -> Fraction:
-    """Two times are rounded in Matroska; sound that was encoded anew may begin within a frame."""
+    """Two times are rounded in Matroska; audio that was encoded anew may begin within a frame."""
     if one.codec != other.codec:
         return 2 * max((p.duration or Fraction(0) for p in (*one.packets, *other.packets)), default=Fraction(0)) + MILLISECOND
     return 2 * MILLISECOND if after.family == "matroska" else MILLISECOND
@@ -782,7 +782,7 @@ def compare(
 def output_name(clip: Path) -> str:
     """The output's name, with the suffix that vidstyle gives by itself."""
     suffix = clip.suffix.lower()
-    return f"{clip.stem}.painted" + (clip.suffix if suffix in KEPT_SUFFIXES else ".mp4" if suffix == ".gif" else ".mkv")
+    return f"{clip.stem}.stylized" + (clip.suffix if suffix in KEPT_SUFFIXES else ".mp4" if suffix == ".gif" else ".mkv")
 
 
 def check_clip(clip: Path, folder: Path, style: str) -> Facts:
@@ -892,7 +892,7 @@ _BY_FFMPEG = {
     "late-video.mkv": f"-itsoffset 0.3 {_V} {_A} -fps_mode passthrough {_H264} -c:a aac",
     "late-audio.mp4": f"{_V} -itsoffset 0.25 {_A} -map 0 -map 1 {_H264} -c:a aac",
     "late-audio.mkv": f"{_V} -itsoffset 0.25 {_A} -map 0 -map 1 {_H264} -c:a libmp3lame",
-    "early-audio.mov": "-i sound.mka -itsoffset 0.137 -i bframes.mp4 -map 1:v -map 0:a -c copy",
+    "early-audio.mov": "-i audio.mka -itsoffset 0.137 -i bframes.mp4 -map 1:v -map 0:a -c copy",
     "bframes.mkv": f"{_V} {_H264} -preset medium -bf 3 -g 6",
     "edit-list.mp4": "-ss 0.4 -i whole.mp4 -c copy",
     "edit-list.mov": "-ss 0.55 -i whole.mp4 -c copy",
@@ -1024,7 +1024,7 @@ def _ingredients(parts: Path) -> None:
     ffmpeg("-i", "subs.srt", "subs.ass", cwd=parts)
     for name in ("cover.png", "cover.jpg"):
         ffmpeg(*shlex.split("-f lavfi -i testsrc2=size=32x32 -frames:v 1 -update 1"), name, cwd=parts)
-    ffmpeg(*shlex.split(f"{_A} -c:a aac sound.mka"), cwd=parts)
+    ffmpeg(*shlex.split(f"{_A} -c:a aac audio.mka"), cwd=parts)
     ffmpeg(*shlex.split(f"{_V} {_A} {_H264} -g 12 -bf 2 -preset medium -c:a aac whole.mp4"), cwd=parts)
     ffmpeg(*shlex.split(f"{_V} {_H264} -preset medium -bf 3 -g 6 bframes.mp4"), cwd=parts)
     ffmpeg(*shlex.split(_BY_FFMPEG["hdr10.mp4"]), "hdr10.mp4", cwd=parts)
@@ -1052,7 +1052,7 @@ def _by_pyav(parts: Path) -> dict[str, Callable[[Path], None]]:
 
 
 def orientations() -> Iterator[tuple[int, ...]]:
-    """The display matrices of the eight ways to turn and mirror a picture, the first of which does nothing."""
+    """The display matrices of the eight ways to turn and mirror an image, the first of which does nothing."""
     one = 1 << 16
     for a, b in ((one, 0), (0, one), (-one, 0), (0, -one)):
         for mirrored in (1, -1):
@@ -1112,8 +1112,8 @@ def _amr(parts: Path, path: Path) -> None:
     wave = 8000 * np.sin(np.arange(8000) * 2 * np.pi * 300 / 8000)
     with av.open(str(parts / "bframes.mp4")) as old, av.open(str(path), "w") as new:
         video = new.add_stream_from_template(old.streams.video[0])
-        sound: Any = new.add_stream("libopencore_amrnb", rate=8000)
-        sound.layout = "mono"
+        audio: Any = new.add_stream("libopencore_amrnb", rate=8000)
+        audio.layout = "mono"
         for packet in old.demux(video=0):
             if packet.size:
                 packet.stream = video
@@ -1121,8 +1121,8 @@ def _amr(parts: Path, path: Path) -> None:
         for begin in range(0, 8000, 160):
             frame = av.AudioFrame.from_ndarray(wave[None, begin : begin + 160].astype(np.int16), "s16", "mono")
             frame.sample_rate, frame.pts, frame.time_base = 8000, begin, Fraction(1, 8000)
-            new.mux(sound.encode(frame))
-        new.mux(sound.encode(None))
+            new.mux(audio.encode(frame))
+        new.mux(audio.encode(None))
 
 
 def _with_data(parts: Path, path: Path, codec: str) -> None:
@@ -1229,7 +1229,7 @@ def main() -> int:
         if args.generated or args.only:
             (work / "generated").mkdir()
             clips += generate(work / "generated", args.only)
-        found = check_all(clips, work / "painted", args.style, args.verbose)
+        found = check_all(clips, work / "stylized", args.style, args.verbose)
     counts = Counter(result_of(clip) for clip in found)
     print(", ".join(f"{n} {what}" for what, n in sorted(counts.items())))
     if args.json:

@@ -2,15 +2,15 @@
 
     python -m tools.bench.folder [--only overhead] [--only broken] [--only kills] [--small] [--json tools/bench/results/folder.json]
 
-overhead: 200 clips of 24 frames of 320x180 with sound, all different. Bare: each clip in turn is opened, decoded, painted by the
-pipeline with a net that is loaded already, and encoded into an MP4 without sound, in one process; nothing else. Against that
-`vidstyle FOLDER` in the same process (jobs planned, claims, fingerprints, sound and metadata copied, outputs verified, flushed
+overhead: 200 clips of 24 frames of 320x180 with audio, all different. Bare: each clip in turn is opened, decoded, stylized by the
+pipeline with a net that is loaded already, and encoded into an MP4 without audio, in one process; nothing else. Against that
+`vidstyle FOLDER` in the same process (jobs planned, claims, fingerprints, audio and metadata copied, outputs verified, flushed
 and published), and as a command, less the time until its net is loaded. In turn; medians over the rounds.
 
-broken: the same clips with 20 files among them that are no films, or cut off. Whatever becomes of these, the other outputs
+broken: the same clips with 20 files among them that are no videos, or cut off. Whatever becomes of these, the other outputs
 must be the same bytes, and the exit code 3.
 
-kills: a folder of short films and long ones, which keep segments, painted by a run that is killed with SIGKILL at random moments
+kills: a folder of short videos and long ones, which keep segments, stylized by a run that is killed with SIGKILL at random moments
 and started again, until it comes to its end. Outputs must equal those of an uninterrupted run frame by frame, and nothing that
 was finished may be done again: the files stay the same files, and a log of the run tells which segments it begins.
 """
@@ -35,12 +35,12 @@ import av
 from tools.bench.kill_runs import Setup, killed
 from tools.bench.measurement import RESULTS, STYLE, measure, say, vidstyle_environment
 from tools.bench.same_output import file_hash
-from tools.bench.scenes import DAMAGES, broken_file, short_clip, slow_film
+from tools.bench.scenes import DAMAGES, broken_file, short_clip, slow_video
 from tools.bench.watched_run import Run, events
 from vidstyle.batch.planner import plan
 from vidstyle.batch.runner import run_jobs
 from vidstyle.cli.reporters import Quiet
-from vidstyle.conversion.convert import shot_pictures
+from vidstyle.conversion.convert import shot_frames
 from vidstyle.conversion.job import Job
 from vidstyle.conversion.pipeline import run
 from vidstyle.core.frames import Frame, VideoInfo
@@ -87,8 +87,8 @@ def bare(jobs: list[Job], stylizer: Stylizer) -> float:
     began = time.perf_counter()
     for job in jobs:
         job.output.parent.mkdir(exist_ok=True)
-        with closing(open_source(job.spec)) as source, closing(_BareSink(job.output, source.info)) as sink:
-            run(source, stylizer, sink, shot_pictures=shot_pictures(source))
+        with closing(open_source(job.input)) as source, closing(_BareSink(job.output, source.info)) as sink:
+            run(source, stylizer, sink, shot_frames=shot_frames(source))
             sink.finish()
     return time.perf_counter() - began
 
@@ -96,10 +96,10 @@ def bare(jobs: list[Job], stylizer: Stylizer) -> float:
 def as_folder(clips: Path, out: Path, stylizer: Stylizer) -> float:
     """Seconds of the folder run in this process."""
     began = time.perf_counter()
-    outcomes = run_jobs(plan([str(clips)], [STYLE], str(out)), {STYLE: stylizer}, OPTIONS, Quiet(), shared=True)
+    job_results = run_jobs(plan([str(clips)], [STYLE], str(out)), {STYLE: stylizer}, OPTIONS, Quiet(), shared=True)
     took = time.perf_counter() - began
-    if any(outcome.result is None for outcome in outcomes):
-        raise SystemExit(f"expected all clips to be painted: {outcomes}")
+    if any(job_result.result is None for job_result in job_results):
+        raise SystemExit(f"expected all clips to be stylized: {job_results}")
     return took
 
 
@@ -174,7 +174,7 @@ def broken(scratch: Path, count: int, bad: int, rounds: int) -> dict[str, Any]:
                 strange.update(line for line in lines if not line.startswith("{"))
                 statuses = Counter(line["status"] for line in told if line["event"] == "file_done")
             elif done.returncode:
-                raise SystemExit(f"expected the good clips to be painted, got {done.returncode}: {done.stderr[-2000:]}")
+                raise SystemExit(f"expected the good clips to be stylized, got {done.returncode}: {done.stderr[-2000:]}")
             hashes[folder.name].append({p.name: file_hash(p) for p in out.iterdir()})
             shutil.rmtree(out)
         say(f"broken: round {number + 1} of {rounds}: " + ", ".join(f"{k} {v[-1]:.2f} s" for k, v in seconds.items()))
@@ -197,14 +197,14 @@ def broken(scratch: Path, count: int, bad: int, rounds: int) -> dict[str, Any]:
 
 def kills(scratch: Path, wanted: int, seed: int, small: bool) -> dict[str, Any]:
     """What kills cost: nothing, if all is well."""
-    films = scratch / "films"
-    films.mkdir()
+    videos = scratch / "videos"
+    videos.mkdir()
     for number in range(2 if small else 5):
-        short_clip(films / f"{number}-short.mp4", number, 24 + 12 * number)
+        short_clip(videos / f"{number}-short.mp4", number, 24 + 12 * number)
     for number, length in enumerate((40,) if small else (45, 64, 90)):
-        slow_film(films / f"{number}-long.{'mkv' if number == 1 else 'mp4'}", 10 + number, length)
-    say("films to be killed made")
-    return killed(Setup("folder", ("--style", STYLE, "-q")), films, scratch, wanted, seed)
+        slow_video(videos / f"{number}-long.{'mkv' if number == 1 else 'mp4'}", 10 + number, length)
+    say("videos to be killed made")
+    return killed(Setup("folder", ("--style", STYLE, "-q")), videos, scratch, wanted, seed)
 
 
 def main() -> None:

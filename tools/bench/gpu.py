@@ -1,4 +1,4 @@
-"""All that only a graphics card can show, in one run of less than ten minutes.
+"""All that only a GPU can show, in one run of less than ten minutes.
 
     python -m tools.bench.gpu [--device cuda] [--output tools/bench/results/bench_gpu.json] [--only net-onnx ...]
 
@@ -53,7 +53,7 @@ def tell(label: str, figure: object) -> None:
 
 
 class PeakMemory(threading.Thread):
-    """The most memory that the cards had in use, in MiB, as nvidia-smi tells; None without it."""
+    """The most memory that the GPUs had in use, in MiB, as nvidia-smi tells; None without it."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
@@ -82,7 +82,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--output", type=Path, default=ROOT / "tools" / "bench" / "results" / "bench_gpu.json")
-    parser.add_argument("--small", action="store_true", help="tiny pictures, a moment each")
+    parser.add_argument("--small", action="store_true", help="tiny images, a moment each")
     parser.add_argument("--only", nargs="*", choices=list(PARTS), help="these parts")
     parser.add_argument("--part", choices=list(PARTS), help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
@@ -92,7 +92,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory(prefix="bench-gpu-") as name:
         bench = Bench(args.device, args.small, Path(name))
-        parts = [part for part in PARTS if bench.on_card or part != "compiled"]  # which takes half a minute there too
+        parts = [part for part in PARTS if bench.on_gpu or part != "compiled"]  # which takes half a minute there too
         measure_all(bench, args.only or parts, args.output)
 
 
@@ -104,7 +104,7 @@ def measure_all(bench: Bench, parts: Sequence[str], output: Path) -> None:
     began = time.monotonic()
     chosen = f" --device {bench.device}{' --small' if bench.small else ''}"
     found: dict[str, Any] = {"command": "python -m tools.bench.gpu" + chosen, "machine": machine(usable_cores())}
-    found |= {where: {} for where, _ in PARTS.values()} | {"peak MiB on the card": {}}
+    found |= {where: {} for where, _ in PARTS.values()} | {"peak MiB on the GPU": {}}
     output.parent.mkdir(parents=True, exist_ok=True)
 
     def note(where: str, label: str, figure: object) -> None:
@@ -114,7 +114,7 @@ def measure_all(bench: Bench, parts: Sequence[str], output: Path) -> None:
         print(f"[{time.monotonic() - began:5.0f} s] {where}, {label}: {figure}", file=sys.stderr, flush=True)
 
     for size, shape in bench.sizes.items():
-        Path(made_clip(bench.folder, shape, bench.frames(size) / RATE, str(SAMPLE)).spec).rename(bench.clip(size))
+        Path(made_clip(bench.folder, shape, bench.frames(size) / RATE, str(SAMPLE)).input).rename(bench.clip(size))
     for part in parts:
         left = SECONDS_IN_ALL - (time.monotonic() - began)
         if left < 5:
@@ -123,7 +123,7 @@ def measure_all(bench: Bench, parts: Sequence[str], output: Path) -> None:
         memory = PeakMemory()
         for label, figure in figures_of(part, bench, min(left, SECONDS_A_PART)):
             note(PARTS[part][0], label, figure)
-        note("peak MiB on the card", part, memory.close())
+        note("peak MiB on the GPU", part, memory.close())
 
 
 def figures_of(part: str, bench: Bench, seconds: float) -> Iterator[tuple[str, Any]]:

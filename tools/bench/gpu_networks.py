@@ -46,7 +46,7 @@ class Bench:
         return 0.1 if self.small else 1.5
 
     @property
-    def on_card(self) -> bool:
+    def on_gpu(self) -> bool:
         return self.device != "cpu"
 
     def clip(self, size: str) -> Path:
@@ -63,33 +63,33 @@ def environment() -> dict[str, str]:
 # --- the net alone
 
 
-def pictures_of(size: tuple[int, int], count: int) -> np.ndarray:
+def images_of(size: tuple[int, int], count: int) -> np.ndarray:
     """Blurred noise, (N, H, W, 3)."""
     import cv2
 
     noise = np.random.default_rng(0).integers(0, 256, (count, size[1], size[0], 3), np.uint8)
-    return np.stack([cv2.GaussianBlur(picture, (0, 0), 4) for picture in noise])
+    return np.stack([cv2.GaussianBlur(image, (0, 0), 4) for image in noise])
 
 
 def rate_of(
-    once: Callable[[], object], pictures: int, seconds: float, lanes: int = 1, after: Callable[[], object] = int
+    once: Callable[[], object], images: int, seconds: float, concurrency: int = 1, after: Callable[[], object] = int
 ) -> Figure:
-    """Pictures a second of `once`, which `lanes` threads call; `after` waits for what it began."""
+    """Images a second of `once`, which `concurrency` threads call; `after` waits for what it began."""
     for _ in range(5):
         once()
     after()
-    counts, began = [0] * lanes, time.perf_counter()
+    counts, began = [0] * concurrency, time.perf_counter()
 
     def lane(number: int) -> None:
         while time.perf_counter() - began < seconds:
             once()
             counts[number] += 1
 
-    with ThreadPoolExecutor(lanes) as threads:
-        list(threads.map(lane, range(lanes)))
+    with ThreadPoolExecutor(concurrency) as threads:
+        list(threads.map(lane, range(concurrency)))
     after()
     took = time.perf_counter() - began
-    return {"fps": round(pictures * sum(counts) / took, 1), "ms": round(1000 * took / sum(counts) / pictures, 3)}
+    return {"fps": round(images * sum(counts) / took, 1), "ms": round(1000 * took / sum(counts) / images, 3)}
 
 
 def load(bench: Bench, backend: str) -> Any:
@@ -100,24 +100,24 @@ def load(bench: Bench, backend: str) -> Any:
 
 
 def net_of(backend: str) -> Callable[[Bench], Iterator[Measurement]]:
-    """The stylizer as conversions use it, copies and padding included; what it paints, and what a cut costs."""
+    """The stylizer as conversions use it, copies and padding included; what it stylizes, and what a cut costs."""
 
     def measurements(bench: Bench) -> Iterator[Measurement]:
         stylizer = load(bench, backend)
         yield "describes itself as", lambda: {"name": stylizer.describe()}
         for size, shape in bench.sizes.items():
             for batch in bench.batches:
-                pictures = pictures_of(shape, batch)
+                images = images_of(shape, batch)
 
-                def once(pictures: np.ndarray = pictures) -> object:
-                    return stylizer.stylize(list(pictures))
+                def once(images: np.ndarray = images) -> object:
+                    return stylizer.stylize(list(images))
 
                 yield (
                     f"{size} batch {batch}",
-                    lambda once=once, batch=batch: rate_of(once, batch, bench.seconds, stylizer.lanes),
+                    lambda once=once, batch=batch: rate_of(once, batch, bench.seconds, stylizer.concurrency),
                 )
         size, shape = next(iter(bench.sizes.items()))
-        shown = pictures_of(shape, 8)
+        shown = images_of(shape, 8)
 
         def agreement() -> Figure:
             expected = load(Bench("cpu", True, bench.folder), "onnx").stylize(list(shown[:1])).astype(int)
@@ -131,7 +131,7 @@ def net_of(backend: str) -> Callable[[Bench], Iterator[Measurement]]:
             return {"ms": round(1000 * (time.perf_counter() - began), 1)}
 
         yield f"{size} apart from the CPU's painting", agreement
-        yield f"{size} a new shot of 8 pictures", cut
+        yield f"{size} a new shot of 8 images", cut
 
     return measurements
 

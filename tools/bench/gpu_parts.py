@@ -29,14 +29,14 @@ from tools.bench.gpu_networks import (
 
 
 class Copying:
-    """Paints nothing: what is left is decoding and encoding."""
+    """Stylizes nothing: what is left is decoding and encoding."""
 
-    lanes = 1
+    concurrency = 1
 
-    def stylize(self, pictures: Sequence[np.ndarray]) -> np.ndarray:
-        return np.stack(pictures)
+    def stylize(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        return np.stack(images)
 
-    def for_shot(self, pictures: object) -> Copying:
+    def for_shot(self, images: object) -> Copying:
         return self
 
     def at(self, seconds: float) -> Copying:
@@ -49,7 +49,7 @@ class Copying:
 def encoders(bench: Bench) -> dict[str, Any]:
     from vidstyle.core.options import EncodeOptions
 
-    return {"libx264": EncodeOptions()} | ({"hardware": EncodeOptions(codec="h264", hardware=True)} if bench.on_card else {})
+    return {"libx264": EncodeOptions()} | ({"hardware": EncodeOptions(codec="h264", hardware=True)} if bench.on_gpu else {})
 
 
 def converted(bench: Bench, size: str, stylizer: Any, encode: Any, batch: int) -> Figure:
@@ -82,16 +82,16 @@ def end_to_end(bench: Bench) -> Iterator[Measurement]:
 
 
 def codec(bench: Bench) -> Iterator[Measurement]:
-    """Decoding alone, on the processor and on the card; encoding alone."""
+    """Decoding alone, on the processor and on the GPU; encoding alone."""
     from vidstyle.sinks import open_video_sink
     from vidstyle.sources.video import VideoSource
 
-    def decode(size: str, card: str | None) -> Figure:
-        with closing(VideoSource(str(bench.clip(size)), card=card)) as source:
+    def decode(size: str, gpu: str | None) -> Figure:
+        with closing(VideoSource(str(bench.clip(size)), gpu=gpu)) as source:
             began = time.perf_counter()
             count = sum(1 for _ in source.frames())
-            on_card = source._decoding._on_card is not None
-            return {"fps": round(count / (time.perf_counter() - began), 1), "on the card": on_card}
+            on_gpu = source._decoding._on_gpu is not None
+            return {"fps": round(count / (time.perf_counter() - began), 1), "on the GPU": on_gpu}
 
     def encode(size: str, options: Any) -> Figure:
         with closing(VideoSource(str(bench.clip(size)))) as source:
@@ -107,8 +107,8 @@ def codec(bench: Bench) -> Iterator[Measurement]:
 
     for size in bench.sizes:
         yield f"{size} decoding", lambda s=size: decode(s, None)
-        if bench.on_card:
-            yield f"{size} decoding on the card", lambda s=size: decode(s, bench.device.partition(":")[2] or "0")
+        if bench.on_gpu:
+            yield f"{size} decoding on the GPU", lambda s=size: decode(s, bench.device.partition(":")[2] or "0")
         for name, options in encoders(bench).items():
             yield f"{size} encoding with {name}", lambda s=size, o=options: encode(s, o)
 
@@ -130,10 +130,10 @@ def peer(bench: Bench) -> Iterator[Measurement]:
             paint(np.zeros((info.height, info.width, 3), np.uint8))
             began = time.perf_counter()
             frames = list(islice(source.frames(), count))
-            painted = [replace(frame, pixels=paint(frame.pixels[..., ::-1])[..., ::-1]) for frame in frames]
+            stylized = [replace(frame, pixels=paint(frame.pixels[..., ::-1])[..., ::-1]) for frame in frames]
             netted = time.perf_counter()
             with closing(open_video_sink(output, info, options, overwrite=True)) as sink:
-                for frame in painted:
+                for frame in stylized:
                     sink.write(frame)
                 sink.publish()
         took = time.perf_counter() - began

@@ -1,4 +1,4 @@
-"""How all figures of looks are judged: distances of painted pictures from a painting, and from what was painted.
+"""How all figures of looks are judged: distances of stylized images from a painting, and from what was stylized.
 
 All are relative squared errors: style of Gram matrices at relu1_1, relu2_1 and relu3_1, broad style at relu3_1 alone, content
 of features at relu3_1; means over full, half and quarter size (block means).
@@ -41,7 +41,7 @@ PAINTINGS = {
 """Of our styles, by which they are judged."""
 
 
-def picture(name: str, folder: Path) -> Pixels:
+def image(name: str, folder: Path) -> Pixels:
     """A painting, RGB."""
     if name != DRAWN:
         return read_image(folder / name)
@@ -52,20 +52,20 @@ def picture(name: str, folder: Path) -> Pixels:
 
 
 class Judge:
-    """Distances of painted frames from a painting and from their inputs."""
+    """Distances of stylized frames from a painting and from their inputs."""
 
     def __init__(self, encoder: Encoder) -> None:
         self.encoder = encoder
         self._of_inputs: dict[bytes, list[Tensor]] = {}
 
     def features(self, pixels: Pixels) -> list[Features]:
-        """Of a picture at all `SCALES`."""
+        """Of an image at all `SCALES`."""
         with torch.inference_mode():
             return [self.encoder(shrunk(as_tensor(pixels), s), LAYERS) for s in SCALES]
 
-    def distances(self, source: Pixels, painted: Pixels, painting: Sequence[Features]) -> dict[str, float]:
+    def distances(self, source: Pixels, stylized: Pixels, painting: Sequence[Features]) -> dict[str, float]:
         """style, broad style and content distance of one frame; `painting` holds its Gram matrices."""
-        of_output, key = self.features(painted), source.tobytes()
+        of_output, key = self.features(stylized), source.tobytes()
         if key not in self._of_inputs:
             self._of_inputs[key] = [features[BROAD] for features in self.features(source)]
         by_layer = {

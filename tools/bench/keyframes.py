@@ -1,13 +1,13 @@
-"""A clip painted by its keyframes: how long it takes, how steady it is, and how near to the painting it stays.
+"""A clip stylized by its keyframes: how long it takes, how steady it is, and how near to the painting it stays.
 
     python -m tools.bench.keyframes --clip bikes.mp4 --clip ... --painting starry_night.jpg --judge vgg19_normalised_conv3_1.pth
 
-Each clip is scaled to 640x360 (or its own shape at width 640), ten seconds at most, and painted by `vidstyle keyframes` in a
+Each clip is scaled to 640x360 (or its own shape at width 640), ten seconds at most, and stylized by `vidstyle keyframes` in a
 process of its own, once from nothing, timed as a whole, and once more with the other propagation. 16 frames from the middle
-are also painted each on its own, as keyframes are painted without a neighbour. Steadiness is the warping error of Lai et al.
+are also stylized each on its own, as keyframes are stylized without a neighbour. Temporal consistency is the warping error of Lai et al.
 2018 (`vidstyle.temporal.metrics`) over those frames, less the input's own; the style distance is the relative squared error of
 Gram matrices at relu1_1, relu2_1 and relu3_1 over three sizes (that of tools/bench/quality.py), of the keyframes as they
-were painted and of five frames between keyframes, read back from the output.
+were stylized and of five frames between keyframes, read back from the output.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ def frames_of(path: Path) -> list[Pixels]:
         return [frame.pixels for frame in source.frames()]
 
 
-def unsteadiness(sources: Sequence[Pixels], painted: Sequence[Pixels]) -> float:
-    """Warping error of `painted` over that of `sources`."""
-    meter = WarpingError()
-    for source, picture in zip(sources, painted, strict=True):
-        meter.add(source, picture)
-    return meter.painted - meter.source
+def unsteadiness(sources: Sequence[Pixels], stylized: Sequence[Pixels]) -> float:
+    """Warping error of `stylized` over that of `sources`."""
+    metric = WarpingError()
+    for source, image in zip(sources, stylized, strict=True):
+        metric.add(source, image)
+    return metric.stylized - metric.source
 
 
 def measure(clip: Path, painting: Path, judge: Path, scratch: Path) -> dict[str, Any]:
@@ -85,11 +85,11 @@ def measure(clip: Path, painting: Path, judge: Path, scratch: Path) -> dict[str,
     net = Judge(load_encoder(judge))
     target = net.grams(read_image(painting))
 
-    def style_distance(pictures: dict[int, Pixels]) -> float:
-        return float(np.mean([net.distances(sources[n], picture, target)["style"] for n, picture in pictures.items()]))
+    def style_distance(images: dict[int, Pixels]) -> float:
+        return float(np.mean([net.distances(sources[n], image, target)["style"] for n, image in images.items()]))
 
     drawn = keyframes[:: max(1, len(keyframes) // 5)]
-    found["style_distance_keyframes"] = style_distance({n: read_image(work / "painted" / f"{n:06}.png") for n in drawn})
+    found["style_distance_keyframes"] = style_distance({n: read_image(work / "stylized" / f"{n:06}.png") for n in drawn})
     between = [n for n in range(len(sources)) if n not in keyframes]
     chosen = between[:: max(1, len(between) // 5)][:5]
     for how, frames in outputs.items():

@@ -28,7 +28,7 @@ Identity = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Setup:
-    """How a folder of films is painted. `whom` is killed, by turns: the `driver`, which is the run itself, or a `worker`."""
+    """How a folder of videos is stylized. `whom` is killed, by turns: the `driver`, which is the run itself, or a `worker`."""
 
     name: str
     options: tuple[str, ...]
@@ -36,7 +36,7 @@ class Setup:
 
 
 class Pieces:
-    """What a log tells of pieces of work: segments or chunks that were begun and kept, and films done whole."""
+    """What a log tells of pieces of work: segments or chunks that were begun and kept, and videos done whole."""
 
     def __init__(self, lines: Iterable[dict[str, Any]]) -> None:
         self.begun = self.kept = self.again = 0
@@ -53,7 +53,7 @@ class Pieces:
         if what == "began" or (what == "given" and line["method"] in ("paint", "whole")):
             self._begin(piece)
         elif what == "painting" and line["output"] in self._finished:
-            self.twice.append(f"{line['output']} was painted again")
+            self.twice.append(f"{line['output']} was stylized again")
         elif what == "kept" or (what == "answered" and said == "Whole"):
             self.kept += 1
             self._state[piece] = "kept"
@@ -90,10 +90,10 @@ def finished_files(folder: Path) -> dict[str, Identity]:
 
 
 def changed(before: dict[str, Identity], after: dict[str, Identity]) -> list[str]:
-    """Finished files that were written again, or are gone before their film was done."""
+    """Finished files that were written again, or are gone before their video was done."""
     done = {name for name in after if "/" not in name}
-    gone_with_film = {name for name in before if name.partition("/")[0].removeprefix(".").removesuffix(".resume") in done}
-    return [n for n, identity in before.items() if after.get(n) != identity and not (n not in after and n in gone_with_film)]
+    gone_with_video = {name for name in before if name.partition("/")[0].removeprefix(".").removesuffix(".resume") in done}
+    return [n for n, identity in before.items() if after.get(n) != identity and not (n not in after and n in gone_with_video)]
 
 
 @dataclass
@@ -101,7 +101,7 @@ class Kills:
     """Kills series after series until there were enough, and counts."""
 
     setup: Setup
-    films: Path
+    videos: Path
     folder: Path
     seed: int
     kills: Counter[str] = field(default_factory=Counter)
@@ -126,7 +126,7 @@ class Kills:
             "kills": self.kills.total(),
             "kills_of": dict(sorted(self.kills.items())),
             "series": self.series,
-            "films": len(self.expected),
+            "videos": len(self.expected),
             "seconds_uninterrupted": round(self.seconds, 1),
             "pieces_begun": self.pieces["begun"],
             "pieces_kept": self.pieces["kept"],
@@ -141,7 +141,7 @@ class Kills:
         }
 
     def _arguments(self, out: Path) -> list[str]:
-        return [str(self.films), "-o", str(out), "--device", "cpu", *self.setup.options]
+        return [str(self.videos), "-o", str(out), "--device", "cpu", *self.setup.options]
 
     def _run(self, place: Path) -> Run:
         return Run(place / "log.jsonl", self._arguments(place / "out"), place, vidstyle_environment())
@@ -155,7 +155,7 @@ class Kills:
         if code != 0:
             raise SystemExit(f"{self.setup.name}: expected the uninterrupted run to end with 0, got {code}: {run.errors[-2000:]}")
         self.expected = {path.name: facts_of(path) for path in sorted((place / "out").iterdir())}
-        say(f"{self.setup.name}: {len(self.expected)} films in {self.seconds:.1f} s uninterrupted")
+        say(f"{self.setup.name}: {len(self.expected)} videos in {self.seconds:.1f} s uninterrupted")
 
     def _series(self, chance: random.Random, number: int, whom: Iterator[str], most: int) -> None:
         place = self.folder / f"{self.setup.name}-{number}"
@@ -218,6 +218,6 @@ class Kills:
             self.hidden.update(p.name.rpartition(".")[2] for p in out.iterdir() if p.name.startswith("."))
 
 
-def killed(setup: Setup, films: Path, folder: Path, kills: int, seed: int) -> dict[str, Any]:
-    """Figures of `kills` kills of a run on the folder `films`."""
-    return Kills(setup, films, folder, seed).figures(kills)
+def killed(setup: Setup, videos: Path, folder: Path, kills: int, seed: int) -> dict[str, Any]:
+    """Figures of `kills` kills of a run on the folder `videos`."""
+    return Kills(setup, videos, folder, seed).figures(kills)

@@ -5,7 +5,7 @@
 Needs Xvfb and xdotool. The camera (tests/support/mjpeg_camera.py, playing samples/boat.mp4), the virtual screen and the window share
 the machine's cores, so what a real screen and a real camera would do elsewhere is counted too. Latency is from the moment a
 frame has arrived to the moment the window has drawn it, as the overlay tells it. A style is switched every ten seconds, all
-through the run; a second with a switch must show as many pictures as any other.
+through the run; a second with a switch must show as many images as any other.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from tests.support.mjpeg_camera import MjpegCamera, clip_pictures, encoded
+from tests.support.mjpeg_camera import MjpegCamera, clip_images, encoded
 from tests.support.virtual_screen import virtual_screen
 from tools.bench.speed import machine
 from vidstyle.styles.catalog import all_styles
@@ -71,7 +71,7 @@ class Live:
         return int(status.split("VmRSS:")[1].split()[0]) / 1024
 
 
-def seconds_to_first_picture(url: str, display: str, folder: str) -> list[float]:
+def seconds_to_first_image(url: str, display: str, folder: str) -> list[float]:
     """From starting the command to the first painting on the screen."""
     found = []
     for _ in range(STARTS):
@@ -135,21 +135,21 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=ROOT / "tools" / "bench" / "results" / "live.json")
     args = parser.parse_args()
     width, height = (int(n) for n in args.size.split("x"))
-    jpegs = encoded(clip_pictures(SAMPLE, width, height))
+    jpegs = encoded(clip_images(SAMPLE, width, height))
     with (
         virtual_screen(1280, 800) as display,
         closing(MjpegCamera(jpegs, args.fps)) as camera,
         tempfile.TemporaryDirectory() as folder,
     ):
-        starts = seconds_to_first_picture(camera.url, display, folder)
-        print("first picture after", starts, flush=True)
+        starts = seconds_to_first_image(camera.url, display, folder)
+        print("first image after", starts, flush=True)
         figures = long_run(camera.url, display, folder, args.minutes)
     result = {
         "command": shlex.join(["python", "-m", "tools.bench.live", *sys.argv[1:]]),
         "machine": machine(len(os.sched_getaffinity(0))),
         "camera": {"size": args.size, "fps": args.fps},
         "styles": sorted(all_styles()),
-        "seconds_to_first_picture": starts,
+        "seconds_to_first_image": starts,
         **figures,
     }
     args.output.write_text(json.dumps(result, indent=1) + "\n")

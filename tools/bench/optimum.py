@@ -2,7 +2,7 @@
 
     L(x) = style distance + 0.1 content distance
 
-The pixels of a picture are optimised, from the net's painting on: what is left between the net's loss and this one is what
+The pixels of an image are optimised, from the net's painting on: what is left between the net's loss and this one is what
 a net has to gain. From coarse to fine: at half size first, where the judge's half and quarter sizes are cheap to see, then
 at full size.
 """
@@ -33,26 +33,26 @@ def total(distances: dict[str, float]) -> float:
     return distances["style"] + CONTENT_WEIGHT * distances["content"]
 
 
-def optimum(judge: Judge, source: Pixels, painted: Pixels, painting: Sequence[Features]) -> tuple[Pixels, dict[str, float]]:
-    """The best painting of `source`, (H, W, 3) uint8 RGB, that is found from `painted` on, and its distances.
+def optimum(judge: Judge, source: Pixels, stylized: Pixels, painting: Sequence[Features]) -> tuple[Pixels, dict[str, float]]:
+    """The best painting of `source`, (H, W, 3) uint8 RGB, that is found from `stylized` on, and its distances.
 
     `painting` is what `Judge.grams` gives. Judged in float32 and as whole numbers, like any other; never worse than
-    `painted`.
+    `stylized`.
     """
-    content, x = as_tensor(source), as_tensor(painted)
-    candidates = [painted]
+    content, x = as_tensor(source), as_tensor(stylized)
+    candidates = [stylized]
     for scale, steps, rate in STAGES:
         small = shrunk(x, scale)
         better = _optimised(_Loss(judge, shrunk(content, scale), painting, scale), small, steps, rate)
         change = better - small
         x = (x + (F.interpolate(change, size=x.shape[2:], mode="bicubic") if scale > 1 else change)).clamp(0, 1)
         candidates.append((x[0].permute(1, 2, 0) * 255).round().to(torch.uint8).numpy())
-    judged = [(picture, judge.distances(source, picture, painting)) for picture in candidates]
+    judged = [(image, judge.distances(source, image, painting)) for image in candidates]
     return min(judged, key=lambda pair: total(pair[1]))
 
 
 class _Loss:
-    """L of pictures `scale` times smaller, at the judge's sizes from there on."""
+    """L of images `scale` times smaller, at the judge's sizes from there on."""
 
     def __init__(self, judge: Judge, content: Tensor, painting: Sequence[Features], scale: int) -> None:
         self._precision = torch.bfloat16 if bfloat16_is_fast(content.device) else torch.float32

@@ -1,10 +1,10 @@
-"""Gatys pictures: the recipe `best` beside the paper's own, judged by the paper's loss with the same encoder.
+"""Gatys images: the recipe `best` beside the paper's own, judged by the paper's loss with the same encoder.
 
     python -m tools.bench.paint --photos DIR --paintings DIR --vgg19 vgg19_features_fp16.pth
 
 Per encoder, photographs and paintings are paired in the order of their names, photographs of the folder's end first (those
 were looked at least). `gatys` runs its 3,000 steps of Adam from the photograph; its loss curve is checked to fall from every
-window of 50 steps to the next. Both pictures are judged as they are shown, clamped to [0, 1], in float32. Times are those of
+window of 50 steps to the next. Both images are judged as they are shown, clamped to [0, 1], in float32. Times are those of
 painting alone.
 """
 
@@ -34,37 +34,37 @@ ROOT = Path(__file__).resolve().parents[2]
 COMMAND = "python -m tools.bench.paint --photos large --paintings paintings --vgg19 vgg19_features_fp16.pth"
 WINDOW = 50
 PAIRS = (("compact", 512, 2), ("vgg19", 160, 1))
-"""Encoder, long side of the pictures, pairs."""
+"""Encoder, long side of the images, pairs."""
 
 
-def fitted(picture: Pixels, long_side: int) -> Pixels:
-    """`picture` scaled so that its long side is `long_side`."""
-    scale = long_side / max(picture.shape[:2])
-    return np.asarray(cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
+def fitted(image: Pixels, long_side: int) -> Pixels:
+    """`image` scaled so that its long side is `long_side`."""
+    scale = long_side / max(image.shape[:2])
+    return np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def run(painter: Painter, picture: Pixels) -> tuple[Pixels, float, list[float], Step]:
+def run(painter: Painter, image: Pixels) -> tuple[Pixels, float, list[float], Step]:
     """The painting, its seconds, the loss of every step, and the last step."""
     began, losses, step = time.monotonic(), [], None
-    for step in painter.paint(picture):
+    for step in painter.paint(image):
         losses.append(step.losses["loss"])
     assert step is not None
-    return painter.finished(picture, step), time.monotonic() - began, losses, step
+    return painter.finished(image, step), time.monotonic() - began, losses, step
 
 
-def compare(encoder: str, picture: Pixels, painting: Painting) -> dict[str, Any]:
+def compare(encoder: str, image: Pixels, painting: Painting) -> dict[str, Any]:
     """Figures of one pair."""
     best = PaintOptions(encoder=encoder)
     plain = Painter([painting], replace(best, recipe="gatys"))
-    theirs, their_seconds, losses, _ = run(plain, picture)
-    ours, seconds, _, last = run(Painter([painting], best), picture)
+    theirs, their_seconds, losses, _ = run(plain, image)
+    ours, seconds, _, last = run(Painter([painting], best), image)
     windows = [float(np.mean(losses[i : i + WINDOW])) for i in range(0, len(losses), WINDOW)]
     return {
-        "gatys": plain.gatys_loss(picture, theirs),
+        "gatys": plain.gatys_loss(image, theirs),
         "gatys_before_clamping": losses[-1],
         "gatys_seconds": their_seconds,
         "gatys_windows_that_rose": sum(b > a for a, b in pairwise(windows)),
-        "best": plain.gatys_loss(picture, ours),
+        "best": plain.gatys_loss(image, ours),
         "best_seconds": seconds,
         "best_steps": last.step,
     }

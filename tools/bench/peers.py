@@ -1,6 +1,6 @@
 """How the known tools stylise a video, to be measured beside ours: the full TransformerNet, frame by frame, all in memory.
 
-The net is untrained, for its speed does not depend on its weights. Each way decodes the whole clip with OpenCV, then paints
+The net is untrained, for its speed does not depend on its weights. Each way decodes the whole clip with OpenCV, then stylizes
 frame after frame, then encodes with PyAV and the settings that vidstyle has by default.
 """
 
@@ -28,7 +28,7 @@ from vidstyle.networks.transformer_net import Residual, TransformerNet
 from vidstyle.sinks.encoders import encoder_options, find_encoder
 
 Painter = Callable[[np.ndarray], np.ndarray]
-"""A picture (H, W, 3) uint8 BGR, as OpenCV decodes it, painted."""
+"""An image (H, W, 3) uint8 BGR, as OpenCV decodes it, stylized."""
 
 MEANS = (103.939, 116.779, 123.68)
 """Of blue, green and red, taken off and put back as in OpenCV's sample."""
@@ -58,9 +58,9 @@ class Peer:
         began = time.perf_counter()
         frames, rate = decoded(clip)
         netted = time.perf_counter()
-        painted = [self.paint(frame) for frame in frames]
+        stylized = [self.paint(frame) for frame in frames]
         net = time.perf_counter() - netted
-        encode(painted, output, rate)
+        encode(stylized, output, rate)
         self.rounds.setdefault(size, []).append((time.perf_counter() - began, net, len(frames)))
 
     def result(self, size: str) -> dict[str, Any]:

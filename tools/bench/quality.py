@@ -1,4 +1,4 @@
-"""Looks and steadiness, beside other networks of the same paintings and in one run with them.
+"""Looks and temporal consistency, beside other networks of the same paintings and in one run with them.
 
     python -m tools.bench.quality --clips DIR --paintings DIR --peers DIR --judge vgg19_normalised_conv3_1.pth
 
@@ -28,10 +28,10 @@ import cv2
 import numpy as np
 import torch
 
-from tools.bench.judge import PAINTINGS, SIZE, Judge, picture
+from tools.bench.judge import PAINTINGS, SIZE, Judge, image
 from tools.bench.optimum import optimum, total
 from tools.bench.speed import machine
-from vidstyle.conversion.convert import SHOT_PICTURES, convert
+from vidstyle.conversion.convert import SHOT_FRAMES, convert
 from vidstyle.core.frames import Frame, Pixels, VideoInfo
 from vidstyle.core.options import ConvertOptions, EncodeOptions, StyleOptions
 from vidstyle.core.protocols import Stylizer
@@ -70,7 +70,7 @@ def label(style: str) -> str:
 
 
 def nets(peers: Path, ours: Iterable[str]) -> list[Net]:
-    """Ours, with and without stabilisation, and theirs. Mosaics are judged by the picture that each was trained on."""
+    """Ours, with and without stabilisation, and theirs. Mosaics are judged by the image that each was trained on."""
     found = [
         Net(label(style) + ("" if how == "off" else f", --stabilize {how}"), PAINTINGS[Path(style).stem], style, how)
         for style in ours
@@ -114,24 +114,26 @@ def flow(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def paint(stylizer: Stylizer, clip: Sequence[Pixels], stabilize: Stabilize) -> list[Pixels]:
-    """The first frames of a clip, painted as a conversion does it."""
-    shot = stylizer.for_shot(spread_over_shot(clip, SHOT_PICTURES))
-    painted = [shot.stylize([frame])[0] for frame in clip[:FRAMES]]
+    """The first frames of a clip, stylized as a conversion does it."""
+    shot = stylizer.for_shot(spread_over_shot(clip, SHOT_FRAMES))
+    stylized = [shot.stylize([frame])[0] for frame in clip[:FRAMES]]
     if stabilize == "off":
-        return painted
+        return stylized
     stabilizer = Stabilizer(stabilize)
-    return [stabilizer.finish(frame, picture, i == 0) for i, (frame, picture) in enumerate(zip(clip, painted, strict=False))]
+    return [stabilizer.finish(frame, image, i == 0) for i, (frame, image) in enumerate(zip(clip, stylized, strict=False))]
 
 
-def judge_clip(judge: Judge, clip: Sequence[Pixels], painted: Sequence[Pixels], painting: Sequence[Features]) -> dict[str, float]:
+def judge_clip(
+    judge: Judge, clip: Sequence[Pixels], stylized: Sequence[Pixels], painting: Sequence[Features]
+) -> dict[str, float]:
     """All figures of one net on one clip."""
-    pairs = [judge.distances(*pair, painting) for pair in evenly(list(zip(clip, painted, strict=False)), JUDGED)]
+    pairs = [judge.distances(*pair, painting) for pair in evenly(list(zip(clip, stylized, strict=False)), JUDGED)]
     figures = {key: float(np.mean([pair[key] for pair in pairs])) for key in pairs[0]}
     for name, distance in (("warping_error", 1), (f"warping_error_{FAR}_apart", FAR)):
-        meter = WarpingError(distance, flow)
-        for pair in zip(clip, painted, strict=False):
-            meter.add(*pair)
-        figures |= {name: meter.painted, f"{name}_of_input": meter.source}
+        metric = WarpingError(distance, flow)
+        for pair in zip(clip, stylized, strict=False):
+            metric.add(*pair)
+        figures |= {name: metric.stylized, f"{name}_of_input": metric.source}
     return figures
 
 
@@ -189,7 +191,7 @@ def judge_nets(judge: Judge, clips: dict[str, list[Pixels]], chosen: Sequence[Ne
     """Label -> figures of every net."""
     results = {}
     for net in chosen:
-        painting = judge.grams(picture(net.painting, paintings))
+        painting = judge.grams(image(net.painting, paintings))
         stylizer = load_stylizer(StyleOptions(net.style, "cpu", model_color=net.color))
         by_clip = {n: judge_clip(judge, c, paint(stylizer, c, net.stabilize), painting) for n, c in clips.items()}
         results[net.label] = {"painting": net.painting, "mean": over_clips(by_clip), "clips": by_clip}
@@ -201,15 +203,15 @@ def optima(judge: Judge, clips: dict[str, list[Pixels]], style: str, paintings: 
     """Our net of a style beside its optimum, on the middle frame of every clip: distances and their total, and ratios of means
     (net over optimum)."""
     name = PAINTINGS[Path(style).stem]
-    painting, stylizer = judge.grams(picture(name, paintings)), load_stylizer(StyleOptions(style, "cpu"))
+    painting, stylizer = judge.grams(image(name, paintings)), load_stylizer(StyleOptions(style, "cpu"))
     by_clip = {}
     for clip, frames in clips.items():
         source = frames[MIDDLE]
-        painted = stylizer.for_shot(spread_over_shot(frames, SHOT_PICTURES)).stylize([source])[0]
+        stylized = stylizer.for_shot(spread_over_shot(frames, SHOT_FRAMES)).stylize([source])[0]
         began = time.perf_counter()
-        _, best = optimum(judge, source, painted, painting)
+        _, best = optimum(judge, source, stylized, painting)
         seconds = time.perf_counter() - began
-        own = judge.distances(source, painted, painting)
+        own = judge.distances(source, stylized, painting)
         by_clip[clip] = {who: {**d, "total": total(d)} for who, d in (("net", own), ("optimum", best))}
         print(f"{style:20} {clip:20} {total(own):.4f} -> {total(best):.4f} in {seconds:.0f} s", flush=True)
     mean = {

@@ -1,4 +1,4 @@
-"""All of an output that must not depend on who made it, and when: read frame by frame, so that films may be long."""
+"""All of an output that must not depend on who made it, and when: read frame by frame, so that videos may be long."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import av
 import cv2
 
-_PICTURES = {".png", ".jpg", ".jpeg"}
+_IMAGES = {".png", ".jpg", ".jpeg"}
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class Facts:
 
 
 def facts_of(path: Path) -> Facts:
-    """The facts of a video, or of a picture, which is one frame."""
-    if path.suffix.lower() in _PICTURES:
+    """The facts of a video, or of an image, which is one frame."""
+    if path.suffix.lower() in _IMAGES:
         return Facts([(Fraction(0), hashlib.sha256(cv2.imread(str(path)).tobytes()).hexdigest())], [], [])
     with av.open(str(path)) as container:
         tracks = [(s.type, s.metadata.get("language"), int(s.disposition)) for s in container.streams]

@@ -1,21 +1,21 @@
-"""A plan on paper: what many hours of film take on 1, 8 and 64 GPUs, where it is waited for what, and what that costs.
+"""A plan on paper: what many hours of video take on 1, 8 and 64 GPUs, where it is waited for what, and what that costs.
 
     python -m tools.bench.scale_plan [--hours 1000] [--net-fps 500 --net-fps 1000] [--price 2] ...
 
 Measured (tools/bench/cluster.py --only tasks, part `tasks` of tools/bench/results/cluster.json, on the CPU of that machine): CPU time
 of decoding, of looking for cuts, of encoding and of the conversion before it, a frame each; survey and join; the bytes of the
-output. Assumed, and parameters here: everything about GPUs, for none was at hand; how the films are; the price.
+output. Assumed, and parameters here: everything about GPUs, for none was at hand; how the videos are; the price.
 
-A worker has one GPU and some cores. It decodes, paints and encodes side by side, so painting a frame takes
+A worker has one GPU and some cores. It decodes, stylizes and encodes side by side, so painting a frame takes
 
-    paint = max(1 / net fps, (decode + thumbnail + encode) / cores, with a card's encoder 1 / its fps)
+    paint = max(1 / net fps, (decode + thumbnail + encode) / cores, with a GPU's encoder 1 / its fps)
 
-where with a card's encoder only the conversion is left of `encode` for the CPU. At each shot's beginning, while nothing is
-painted, its first four seconds are decoded, eight pictures measured, and the net is made ready anew:
+where with a GPU's encoder only the conversion is left of `encode` for the CPU. At each shot's beginning, while nothing is
+stylized, its first four seconds are decoded, eight images measured, and the net is made ready anew:
 
     shot = (4 s * rate * decode / cores + 8 / net fps + session) / frames of a shot
 
-A film that is divided is looked through first, `look = (decode + thumbnail) / cores`, and joined by the driver; one that is not
+A video that is divided is looked through first, `look = (decode + thumbnail) / cores`, and joined by the driver; one that is not
 is joined by its worker. So
 
     divided: frame = look + paint + shot, beside it the driver's frames * join
@@ -36,10 +36,10 @@ from typing import Any
 from tools.bench.measurement import RESULTS
 
 SIZE = "1920x1080"
-LOOKED_AHEAD_SECONDS, SHOT_PICTURES = 4.0, 8
+LOOKED_AHEAD_SECONDS, SHOT_FRAMES = 4.0, 8
 """vidstyle.conversion.convert.SHOT_SECONDS and SHOT_PICTURES: what a shot's statistics are taken from."""
 
-READS_OF_INPUT = {"survey": 1, "look through": 1, "paint": 1, "sound and the rest": 1}
+READS_OF_INPUT = {"survey": 1, "look through": 1, "paint": 1, "audio and the rest": 1}
 """How often all bytes of the input are read, besides the beginnings of shots."""
 WRITES_OF_OUTPUT = {"segments": 1, "joined": 1, "index moved to the front": 1}
 READS_OF_OUTPUT = {"segments": 1, "index moved to the front": 1, "verified": 1}
@@ -50,17 +50,17 @@ class Assumed:
     """What was not measured."""
 
     hours: float = 1000.0
-    film_hours: float = 1.0
+    video_hours: float = 1.0
     rate: float = 25.0
     input_mbit: float = 8.0
-    """A second, of the films."""
+    """A second, of the videos."""
     shot_seconds: float = 6.0
     net_fps: tuple[float, ...] = (500.0, 1000.0)
-    """What the net alone paints on one GPU at 1920x1080."""
+    """What the net alone stylizes on one GPU at 1920x1080."""
     session_seconds: float = 0.2
     """To make the net ready on a GPU for a shot."""
-    card_fps: float = 500.0
-    """What a card's encoder does at 1920x1080, where the card has one (A100 and H100 do not)."""
+    gpu_fps: float = 500.0
+    """What a GPU's encoder does at 1920x1080, where the GPU has one (A100 and H100 do not)."""
     cores: tuple[int, ...] = (4, 16)
     """For each GPU; vidstyle asks a cluster for 4."""
     gpus: tuple[int, ...] = (1, 8, 64)
@@ -74,8 +74,8 @@ class Assumed:
         return self.hours * 3600 * self.rate
 
     @property
-    def films(self) -> float:
-        return self.hours / self.film_hours
+    def videos(self) -> float:
+        return self.hours / self.video_hours
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Row:
 
     net_fps: float
     cores: int
-    card: bool
+    gpu: bool
     paint: float
     """Seconds a frame, as the others."""
     shot: float
@@ -97,43 +97,43 @@ class Row:
 
     @property
     def divided(self) -> float:
-        """Seconds of a worker for a frame of a film that is divided."""
+        """Seconds of a worker for a frame of a video that is divided."""
         return self.look + self.paint + self.shot
 
     @property
     def whole(self) -> float:
-        """The same for a film that is not."""
+        """The same for a video that is not."""
         return self.paint + self.shot + self.join
 
 
 def rows(tasks: dict[str, Any], assumed: Assumed) -> list[Row]:
     """All ways, from the measured part `tasks`."""
-    film = tasks["films"][SIZE]
-    cpu = {stage: ms / 1000 for stage, ms in film["cpu_ms_a_frame"].items()}
-    join = film["fits"]["join"]["seconds_a_frame"] + film["fits"]["join"]["seconds"] * assumed.films / assumed.frames
-    come = 8 * film["bytes_out"] / film["frames"] / (assumed.driver_gbit * 1e9)
+    video = tasks["videos"][SIZE]
+    cpu = {stage: ms / 1000 for stage, ms in video["cpu_ms_a_frame"].items()}
+    join = video["fits"]["join"]["seconds_a_frame"] + video["fits"]["join"]["seconds"] * assumed.videos / assumed.frames
+    come = 8 * video["bytes_out"] / video["frames"] / (assumed.driver_gbit * 1e9)
     ahead = min(LOOKED_AHEAD_SECONDS, assumed.shot_seconds) * assumed.rate * cpu["decode"]
     found = []
     for net in assumed.net_fps:
-        for cores, card in (*((c, False) for c in assumed.cores), (max(assumed.cores), True)):
+        for cores, gpu in (*((c, False) for c in assumed.cores), (max(assumed.cores), True)):
             limits = {
                 "the net": 1 / net,
-                "decoding and encoding": (cpu["decode"] + cpu["thumbnail"] + cpu["convert" if card else "encode"]) / cores,
+                "decoding and encoding": (cpu["decode"] + cpu["thumbnail"] + cpu["convert" if gpu else "encode"]) / cores,
             }
-            if card:
-                limits["the card's encoder"] = 1 / assumed.card_fps
+            if gpu:
+                limits["the GPU's encoder"] = 1 / assumed.gpu_fps
             bound = max(limits, key=lambda what: limits[what])
-            shot = (ahead / cores + SHOT_PICTURES / net + assumed.session_seconds) / (assumed.shot_seconds * assumed.rate)
+            shot = (ahead / cores + SHOT_FRAMES / net + assumed.session_seconds) / (assumed.shot_seconds * assumed.rate)
             look = (cpu["decode"] + cpu["thumbnail"]) / cores
-            found.append(Row(net, cores, card, limits[bound], shot, look, join, come, bound))
+            found.append(Row(net, cores, gpu, limits[bound], shot, look, join, come, bound))
     return found
 
 
 def volumes(tasks: dict[str, Any], assumed: Assumed) -> dict[str, float]:
     """Terabytes: of the input, of the output, and all that is read and written."""
-    film = tasks["films"][SIZE]
+    video = tasks["videos"][SIZE]
     given = assumed.hours * 3600 * assumed.input_mbit / 8 / 1e6
-    made = assumed.frames * film["bytes_out"] / film["frames"] / 1e12
+    made = assumed.frames * video["bytes_out"] / video["frames"] / 1e12
     shots = min(LOOKED_AHEAD_SECONDS, assumed.shot_seconds) / assumed.shot_seconds
     return {
         "input": given,
@@ -147,7 +147,7 @@ def plan_table(tasks: dict[str, Any], assumed: Assumed = Assumed()) -> str:
     """The plan in Markdown."""
     largest, moved = max(assumed.gpus), volumes(tasks, assumed)
     hours = " | ".join(f"hours on {n}" for n in assumed.gpus)
-    head = f"net, fps | cores a GPU | encoder | paints, fps | waits for | {hours} | whole films, hours on {largest}"
+    head = f"net, fps | cores a GPU | encoder | stylizes, fps | waits for | {hours} | whole videos, hours on {largest}"
     head += f" | drivers on {largest} | storage on {largest}, Gbit/s | GPU-hours | cost"
     lines = [f"| {head} |", "| ---: | ---: | --- | ---: | --- |" + " ---: |" * (len(assumed.gpus) + 5)]
     for row in rows(tasks, assumed):
@@ -158,7 +158,7 @@ def plan_table(tasks: dict[str, Any], assumed: Assumed = Assumed()) -> str:
         cells = [
             f"{row.net_fps:.0f}",
             str(row.cores),
-            "card" if row.card else "CPU",
+            "GPU" if row.gpu else "CPU",
             f"{1 / (row.paint + row.shot):.0f}",
             row.bound,
         ]
@@ -174,20 +174,20 @@ def _hours(hours: float) -> str:
 
 def _given(tasks: dict[str, Any], assumed: Assumed, moved: dict[str, float]) -> str:
     """What the table stands on."""
-    film, machine = tasks["films"][SIZE], tasks["machine"]
-    cpu = film["cpu_ms_a_frame"]
+    video, machine = tasks["videos"][SIZE], tasks["machine"]
+    cpu = video["cpu_ms_a_frame"]
     stages = ", ".join(f"{stage} {cpu[stage]:.1f}" for stage in ("decode", "thumbnail", "convert", "encode"))
-    join = 1000 * film["fits"]["join"]["seconds_a_frame"]
+    join = 1000 * video["fits"]["join"]["seconds_a_frame"]
     net = " or ".join(f"{fps:.0f}" for fps in assumed.net_fps)
     per_input, per_output = sum(READS_OF_INPUT.values()), sum(READS_OF_OUTPUT.values())
-    made_mbit = 8 * film["bytes_out"] / film["frames"] * assumed.rate / 1e6
+    made_mbit = 8 * video["bytes_out"] / video["frames"] * assumed.rate / 1e6
     sentences = (
-        f"{assumed.hours:,.0f} hours of {SIZE} at {assumed.rate:g} fps, {assumed.frames / 1e6:,.0f} million frames, in films of "
-        f"{assumed.film_hours:g} h. Printed by `python -m tools.bench.scale_plan`.",
+        f"{assumed.hours:,.0f} hours of {SIZE} at {assumed.rate:g} fps, {assumed.frames / 1e6:,.0f} million frames, in videos of "
+        f"{assumed.video_hours:g} h. Printed by `python -m tools.bench.scale_plan`.",
         f"**Measured**, on {machine['cores']} cores of {machine['cpu']}: CPU milliseconds a frame ({stages}), join {join:.2f} "
         f"ms a frame, output {made_mbit:.0f} Mbit/s.",
         f"**Assumed**, for no GPU was at hand: {net} frames a second of the net alone, {assumed.session_seconds:g} s to make it "
-        f"ready for a shot, shots of {assumed.shot_seconds:g} s, {assumed.card_fps:.0f} fps of a card's encoder, input of "
+        f"ready for a shot, shots of {assumed.shot_seconds:g} s, {assumed.gpu_fps:.0f} fps of a GPU's encoder, input of "
         f"{assumed.input_mbit:g} Mbit/s, ${assumed.price:g} for a GPU-hour, cores as fast as the measured ones, "
         f"{assumed.driver_gbit:g} Gbit/s to a driver.",
         f"Storage: {moved['input']:.1f} TB come in, {moved['output']:.1f} TB go out, {moved['read']:.0f} TB are read (the input "

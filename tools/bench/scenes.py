@@ -1,4 +1,4 @@
-"""Films for the benchmarks of folders and clusters: many short ones, long ones, broken ones; the same each time."""
+"""Videos for the benchmarks of folders and clusters: many short ones, long ones, broken ones; the same each time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import av
 import cv2
 import numpy as np
 
-from tests.support.helpers import Picture, write_clip, write_sound
+from tests.support.helpers import Image, write_audio, write_clip
 from tools.bench.measurement import SAMPLE
 from vidstyle.core.frames import Pixels
 
@@ -31,7 +31,7 @@ def _sample() -> list[Pixels]:
         return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
 
 
-def view(seed: int) -> Picture:
+def view(seed: int) -> Image:
     """The sample as seen through a window of its own, from a frame of its own, in a light of its own."""
     chance = random.Random(seed)
     frames = _sample()
@@ -40,56 +40,56 @@ def view(seed: int) -> Picture:
     x, y = chance.randrange(width - _VIEW[0]), chance.randrange(height - _VIEW[1])
     mirrored = chance.random() < 0.5
 
-    def picture(index: int, width: int, height: int) -> Pixels:
+    def image(index: int, width: int, height: int) -> Pixels:
         number = (first + index) % (2 * len(frames))  # forth and back: no cut where the sample ends
         frame = frames[min(number, 2 * len(frames) - 1 - number)][y : y + _VIEW[1], x : x + _VIEW[0]]
         small = cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
         lit = np.clip(small * gain, 0, 255).astype(np.uint8)
         return np.ascontiguousarray(lit[:, ::-1] if mirrored else lit)
 
-    return picture
+    return image
 
 
-def in_shots(seed: int, frames: int) -> Picture:
+def in_shots(seed: int, frames: int) -> Image:
     """Views of `frames` each, cut hard, every other one as a negative."""
 
-    def picture(index: int, width: int, height: int) -> Pixels:
+    def image(index: int, width: int, height: int) -> Pixels:
         shot = index // frames
         seen = view(seed * 1000 + shot)(index % frames, width, height)
         return 255 - seen if shot % 2 else seen
 
-    return picture
+    return image
 
 
 def short_clip(path: Path, seed: int, frames: int = 24, size: tuple[int, int] = (320, 180), faststart: bool = False) -> Path:
-    """A clip of 24 frames a second with sound."""
+    """A clip of 24 frames a second with audio."""
     flags = {"movflags": "+faststart"} if faststart else {}
     return write_clip(
         path,
         size=size,
         times=range(frames),
-        sound=["eng"],
-        picture=view(seed),
+        audio=["eng"],
+        image=view(seed),
         options={"preset": "veryfast", "g": "12"},
         container_options=flags,
     )
 
 
-def slow_film(path: Path, seed: int, seconds: int, size: tuple[int, int] = (320, 180), rate: int = 8) -> Path:
-    """A film of some shots with sound, long in seconds and short in frames, with a keyframe every two seconds."""
+def slow_video(path: Path, seed: int, seconds: int, size: tuple[int, int] = (320, 180), rate: int = 8) -> Path:
+    """A video of some shots with audio, long in seconds and short in frames, with a keyframe every two seconds."""
     return write_clip(
         path,
         size=size,
         times=range(seconds * rate),
         time_base=Fraction(1, rate),
-        sound=["eng"],
-        picture=in_shots(seed, 13 * rate),
+        audio=["eng"],
+        image=in_shots(seed, 13 * rate),
         options={"preset": "veryfast", "g": str(2 * rate)},
     )
 
 
 def one_shot(path: Path, clip: Path, size: tuple[int, int] | None, seconds: float, keyframe_seconds: float = 2.0) -> Path:
-    """`clip` forth and back for so long, at its own rate or that of `size`, with sound: a film without a cut, if it has none."""
+    """`clip` forth and back for so long, at its own rate or that of `size`, with audio: a video without a cut, if it has none."""
     with av.open(str(clip)) as source:
         rate = Fraction(source.streams.video[0].average_rate or 25)
         some = islice(source.decode(video=0), _MOST_FRAMES)
@@ -100,7 +100,7 @@ def one_shot(path: Path, clip: Path, size: tuple[int, int] | None, seconds: floa
         options = {"crf": "18", "preset": "veryfast", "g": str(round(keyframe_seconds * rate))}
         video = output.add_stream("libx264", rate=rate, options=options)
         video.width, video.height, video.pix_fmt = frames[0].width, frames[0].height, "yuv420p"
-        sound = output.add_stream("aac", rate=48000, layout="mono")
+        track = output.add_stream("aac", rate=48000, layout="mono")
         wave = _wave(round(count / rate * 48000))
         for number, frame in enumerate(back_and_forth):
             frame.pts, frame.time_base, frame.pict_type = number, 1 / rate, 0
@@ -110,9 +110,9 @@ def one_shot(path: Path, clip: Path, size: tuple[int, int] | None, seconds: floa
                 begin, samples = wave.pop(0)
                 audio = av.AudioFrame.from_ndarray(samples, "fltp", "mono")
                 audio.sample_rate, audio.pts, audio.time_base = 48000, begin, Fraction(1, 48000)
-                output.mux(sound.encode(audio))
+                output.mux(track.encode(audio))
         output.mux(video.encode(None))
-        output.mux(sound.encode(None))
+        output.mux(track.encode(None))
     return path
 
 
@@ -124,7 +124,7 @@ def _wave(length: int) -> list[tuple[int, np.ndarray]]:
 
 
 def lengthened(clip: Path, path: Path, seconds: float) -> Path:
-    """`clip`, its video and its sound packet by packet, repeated until it is at least `seconds` long; itself if it is that."""
+    """`clip`, its video and its audio packet by packet, repeated until it is at least `seconds` long; itself if it is that."""
     with av.open(str(clip)) as old:
         length = Fraction(old.duration or 0, av.time_base)
     times = -(-Fraction(seconds).limit_denominator(1000) // length)
@@ -147,7 +147,7 @@ def lengthened(clip: Path, path: Path, seconds: float) -> Path:
 
 
 def broken_file(folder: Path, number: int) -> Path:
-    """A file that cannot be painted, or not whole: of another kind for each of `len(DAMAGES)` numbers."""
+    """A file that cannot be stylized, or not whole: of another kind for each of `len(DAMAGES)` numbers."""
     kind = Path(list(DAMAGES)[number % len(DAMAGES)])
     path = folder / f"clip-{10 * number + 5:04}-{kind.stem}{kind.suffix}"  # in the order of names it comes among the good ones
     path.write_bytes(DAMAGES[kind.name](random.Random(number)))
@@ -166,23 +166,23 @@ def _clip_bytes(kind: str) -> bytes:
 
 
 @cache
-def _sound_bytes() -> bytes:
+def _audio_bytes() -> bytes:
     with tempfile.TemporaryDirectory() as name:
-        return write_sound(Path(name) / "sound.mp4").read_bytes()
+        return write_audio(Path(name) / "audio.mp4").read_bytes()
 
 
 DAMAGES: dict[str, Callable[[random.Random], bytes]] = {
     "empty.mp4": lambda chance: b"",
-    "text.mp4": lambda chance: b"This is no film.\n" * chance.randrange(1, 200),
+    "text.mp4": lambda chance: b"This is no video.\n" * chance.randrange(1, 200),
     "header.mp4": lambda chance: _clip_bytes("mp4")[: chance.randrange(20, 400)],
     "no-index.mp4": lambda chance: _cut(_clip_bytes("mp4"), chance.uniform(0.3, 0.9)),
     "noise.mkv": lambda chance: chance.randbytes(chance.randrange(100, 100_000)),
     "zeros.mov": lambda chance: bytes(chance.randrange(1, 100_000)),
     "page.mkv": lambda chance: b"<!DOCTYPE html><html><body>404 Not Found</body></html>\n",
-    "sound.mp4": lambda chance: _sound_bytes(),
-    "picture.jpg": lambda chance: b"\xff\xd8\xff\xe0\x00\x10JFIF\x00" + chance.randbytes(chance.randrange(1, 500)),
-    "picture.png": lambda chance: b"\x89PNG\r\n\x1a\n" + bytes(20),
+    "audio.mp4": lambda chance: _audio_bytes(),
+    "image.jpg": lambda chance: b"\xff\xd8\xff\xe0\x00\x10JFIF\x00" + chance.randbytes(chance.randrange(1, 500)),
+    "image.png": lambda chance: b"\x89PNG\r\n\x1a\n" + bytes(20),
     "cut-off.mp4": lambda chance: _cut(_clip_bytes("faststart"), chance.uniform(0.4, 0.8)),
     "cut-off.mkv": lambda chance: _cut(_clip_bytes("mkv"), chance.uniform(0.4, 0.8)),
 }
-"""Kinds of broken files, by the names they are given; the last two can be painted as far as they go."""
+"""Kinds of broken files, by the names they are given; the last two can be stylized as far as they go."""

@@ -1,13 +1,13 @@
-"""Where a film was divided and joined: does it shimmer there more than elsewhere? Used by tools/bench/cluster.py.
+"""Where a video was divided and joined: does it flicker there more than elsewhere? Used by tools/bench/cluster.py.
 
-A film of one shot is painted by `convert` in one piece, and chunk by chunk by a `Worker` in this process, with the stabiliser.
+A video of one shot is stylized by `convert` in one piece, and chunk by chunk by a `Worker` in this process, with the stabiliser.
 At every seam inside a shot the warping error (Lai et al. 2018, along the input's flow) between the last frame of one chunk and
 the first of the next is taken, as decoded from the output. The measure is that error over the error of the same two frames of
-the film painted in one piece: the content is the same, so what is left is the seam. Beside it stand the error at seams over that
-of pairs nearby, and how far the first frame behind a seam is from the one painted in one piece.
+the video stylized in one piece: the content is the same, so what is left is the seam. Beside it stand the error at seams over that
+of pairs nearby, and how far the first frame behind a seam is from the one stylized in one piece.
 
-Painted frames are judged without loss (FFV1). As H.264 a seam shows the keyframe too with which every chunk begins; so beside it
-stands how much the undivided film shimmers at keyframes of its own.
+Stylized frames are judged without loss (FFV1). As H.264 a seam shows the keyframe too with which every chunk begins; so beside it
+stands how much the undivided video flickers at keyframes of its own.
 """
 
 from __future__ import annotations
@@ -44,19 +44,19 @@ Frames = Mapping[int, Pixels]
 
 @dataclass
 class _Divided:
-    """A film as the worker sees it; its `seams` are the numbers of the first frames of chunks."""
+    """A video as the worker sees it; its `seams` are the numbers of the first frames of chunks."""
 
     worker: Worker
-    film: Film
+    video: Film
     chunk_seconds: float
 
     def __post_init__(self) -> None:
-        self.survey = survey_of(self.worker, self.film)
+        self.survey = survey_of(self.worker, self.video)
         self._ticks = round(self.chunk_seconds / self.survey.info.time_base)
         parts = windows(boundaries(self.survey.keyframes, self._ticks, self.survey.last))
-        self._stretches = [self.worker.look_through(self.film, self.survey, part) for part in parts]
+        self._stretches = [self.worker.look_through(self.video, self.survey, part) for part in parts]
         if not fit_together(self._stretches):
-            raise SystemExit(f"expected {self.film.spec} to read the same in parts")
+            raise SystemExit(f"expected {self.video.input} to read the same in parts")
         self._learnt: dict[int, Statistics] = {}
         chunks = self.chunks(0)
         number = {t: i for i, t in enumerate(t for s in self._stretches for t in s.times)}
@@ -67,19 +67,19 @@ class _Divided:
     def chunks(self, lead: int) -> list[Chunk]:
         return divide(self._stretches, self.survey, self._ticks, lead)
 
-    def painted(self, options: ConvertOptions, lead: int, wanted: set[int]) -> Frames:
-        """The frames of these numbers, of the film painted chunk by chunk with so much lead."""
-        film, found = replace(self.film, options=options), dict[int, Pixels]()
+    def stylized(self, options: ConvertOptions, lead: int, wanted: set[int]) -> Frames:
+        """The frames of these numbers, of the video stylized chunk by chunk with so much lead."""
+        video, found = replace(self.video, options=options), dict[int, Pixels]()
         for chunk, first in zip(self.chunks(lead), self.firsts, strict=True):
-            part = self.worker.paint(film, self.survey, chunk, self._statistics(film, chunk))
+            part = self.worker.paint(video, self.survey, chunk, self._statistics(video, chunk))
             found |= _decoded(BytesIO(part.segment.data), first, wanted)
         return found
 
-    def _statistics(self, film: Film, chunk: Chunk) -> Statistics | None:
+    def _statistics(self, video: Film, chunk: Chunk) -> Statistics | None:
         if chunk.under_way is None:
             return None
         if chunk.under_way not in self._learnt:
-            self._learnt[chunk.under_way] = self.worker.learn(film, self.survey, chunk.under_way)
+            self._learnt[chunk.under_way] = self.worker.learn(video, self.survey, chunk.under_way)
         return self._learnt[chunk.under_way]
 
 
@@ -102,20 +102,20 @@ def _around(firsts: Sequence[int]) -> set[int]:
     return {n + d for n in firsts for d in range(min(NEARBY) - 1, max(NEARBY) + 1)}
 
 
-def _over_nearby(source: Frames, painted: Frames, firsts: Sequence[int]) -> float:
+def _over_nearby(source: Frames, stylized: Frames, firsts: Sequence[int]) -> float:
     """The error of these pairs over that of pairs nearby."""
     beside = [n + d for n in firsts for d in NEARBY]
-    return statistics.mean(_errors(source, painted, firsts)) / statistics.mean(_errors(source, painted, beside))
+    return statistics.mean(_errors(source, stylized, firsts)) / statistics.mean(_errors(source, stylized, beside))
 
 
-def _errors(source: Frames, painted: Frames, firsts: Sequence[int]) -> list[float]:
+def _errors(source: Frames, stylized: Frames, firsts: Sequence[int]) -> list[float]:
     """The warping error of each pair (n - 1, n)."""
     found = []
     for n in firsts:
-        meter = WarpingError()
-        meter.add(source[n - 1], painted[n - 1])
-        meter.add(source[n], painted[n])
-        found.append(max(meter.painted, _STILL))
+        metric = WarpingError()
+        metric.add(source[n - 1], stylized[n - 1])
+        metric.add(source[n], stylized[n])
+        found.append(max(metric.stylized, _STILL))
     return found
 
 
@@ -134,46 +134,46 @@ def _compared(source: Frames, whole: Frames, divided: Frames, seams: Sequence[in
     return {name: round(value, 4) for name, value in found.items()}
 
 
-def _at_keyframes(film: Path, out: Path) -> dict[str, Any]:
-    """How much the film that was painted in one piece shimmers where its encoder put keyframes. Every chunk begins with one."""
+def _at_keyframes(video: Path, out: Path) -> dict[str, Any]:
+    """How much the video that was stylized in one piece flickers where its encoder put keyframes. Every chunk begins with one."""
     keyframes = _keyframes(out)
     if not keyframes:
         return {"keyframes_undivided": 0}
     around = _around(keyframes)
-    ratio = _over_nearby(_decoded(str(film), 0, around), _decoded(str(out), 0, around), keyframes)
+    ratio = _over_nearby(_decoded(str(video), 0, around), _decoded(str(out), 0, around), keyframes)
     return {"keyframes_undivided": len(keyframes), "keyframe_over_nearby_undivided": round(ratio, 4)}
 
 
-def seams(film: Path, scratch: Path, chunk_seconds: float, leads: Sequence[int]) -> dict[str, Any]:
-    """The figures of one film: for both strengths, by lead without loss, and with the lead that is used as H.264 too."""
+def seams(video: Path, scratch: Path, chunk_seconds: float, leads: Sequence[int]) -> dict[str, Any]:
+    """The figures of one video: for both strengths, by lead without loss, and with the lead that is used as H.264 too."""
     worker, stylizer = Worker(models(), usable_cores()), load_stylizer(OPTIONS.style)
-    given = Film(str(film), str(scratch / "out.mp4"), OPTIONS, None, facts_of(str(film)))
+    given = Film(str(video), str(scratch / "out.mp4"), OPTIONS, None, facts_of(str(video)))
     divided = _Divided(worker, given, chunk_seconds)
     if not divided.seams:
-        raise SystemExit(f"expected seams inside shots of {film.name}, found none")
+        raise SystemExit(f"expected seams inside shots of {video.name}, found none")
     wanted = _around(divided.seams)
-    source = _decoded(str(film), 0, wanted)
+    source = _decoded(str(video), 0, wanted)
     found: dict[str, Any] = {"frames": divided.frames, "seams_inside_shots": len(divided.seams), "strengths": {}}
     for strength in ("light", "strong"):
         figures: dict[str, Any] = {"by_lead": {}}
         for codec in ("ffv1", "h264"):
             encode = EncodeOptions(codec=codec)
             options = replace(OPTIONS, stabilize=strength, encode=encode)
-            divided.film = replace(given, output=str(scratch / f"out.{'mkv' if codec == 'ffv1' else 'mp4'}"))
-            out = scratch / f"whole-{strength}{Path(divided.film.output).suffix}"
-            convert(str(film), out, stylizer, options)
+            divided.video = replace(given, output=str(scratch / f"out.{'mkv' if codec == 'ffv1' else 'mp4'}"))
+            out = scratch / f"whole-{strength}{Path(divided.video.output).suffix}"
+            convert(str(video), out, stylizer, options)
             whole = _decoded(str(out), 0, wanted)
             if codec == "h264":
-                figures |= _at_keyframes(film, out)
+                figures |= _at_keyframes(video, out)
             out.unlink()
             for lead in leads if codec == "ffv1" else (LEAD,):
-                frames = divided.painted(options, lead, wanted)
+                frames = divided.stylized(options, lead, wanted)
                 compared = _compared(source, whole, frames, divided.seams, lead == LEAD)
                 if codec == "ffv1":
                     figures["by_lead"][str(lead)] = compared
                 if lead == LEAD:
                     figures[codec] = compared
                 ratio = compared["seam_over_same_pair_undivided"]
-                say(f"seams: {film.name}, {strength}, {codec}, lead {lead}: {ratio:.3f} of the undivided film's error")
+                say(f"seams: {video.name}, {strength}, {codec}, lead {lead}: {ratio:.3f} of the undivided video's error")
         found["strengths"][strength] = figures
     return found

@@ -1,15 +1,15 @@
 """How much sooner do 2, 4, ... 64 workers end than one? The real planner in virtual time.
 
-    python -m tools.bench.simulate_cluster [--films 1000] [--film-hours 1] [--long-hours 2] [--faster 1 --faster 10]
+    python -m tools.bench.simulate_cluster [--videos 1000] [--video-hours 1] [--long-hours 2] [--faster 1 --faster 10]
 
-`vidstyle.batch.cluster.scheduler.run_jobs` works off the jobs as ever: its office, its desks, the steps of a film's production and the choice of
-where a film is divided are the real code. Replaced are the clock, the engine and the disk: a task is over after the time that
+`vidstyle.batch.cluster.scheduler.run_jobs` works off the jobs as ever: its office, its desks, the steps of a video's production and the choice of
+where a video is divided are the real code. Replaced are the clock, the engine and the disk: a task is over after the time that
 tools/bench/cluster.py measured for its kind and length, with a canned answer, and what the driver does (admitting, dividing,
 keeping a chunk, joining aside) takes the time that was measured for that. A worker is a machine like the measured one, or so
 many times as `--faster` in what it does with frames; the driver has a machine of its own, and every chunk comes to it over a
 network of `--gbit`. Nothing fails, and storage never is what is waited for.
 
-The films have a cut every six seconds on average, and keyframes at cuts and every four seconds. Results go beside the measured
+The videos have a cut every six seconds on average, and keyframes at cuts and every four seconds. Results go beside the measured
 ones, into tools/bench/results/cluster.json.
 """
 
@@ -68,7 +68,7 @@ class Costs:
     divide_a_frame: float
     keep: float
     keep_a_byte: float
-    """Of the notes on the film, which are written anew with every chunk."""
+    """Of the notes on the video, which are written anew with every chunk."""
     notes_a_frame: float
     """Bytes of the plan, from the beginning on."""
     notes_a_packet: float
@@ -81,8 +81,8 @@ class Costs:
     @classmethod
     def measured(cls, tasks: dict[str, Any], size: str, faster: float) -> Costs:
         """From the part `tasks` of the results."""
-        film, keeping = tasks["films"][size], tasks["keeping"]["measured"]
-        done, driver, frames, fits = film["tasks"], film["driver"], film["frames"], film["fits"]
+        video, keeping = tasks["videos"][size], tasks["keeping"]["measured"]
+        done, driver, frames, fits = video["tasks"], video["driver"], video["frames"], video["fits"]
         sizes, seconds = [k["bytes_of_notes"] for k in keeping], [k["seconds"] for k in keeping]
         slope = max(0.0, float(np.polyfit(sizes, seconds, 1)[0]))
         packets = (keeping[-1]["chunk"] - keeping[0]["chunk"]) * tasks["keeping"]["packets_a_chunk"]
@@ -94,7 +94,7 @@ class Costs:
             survey_a_frame=fits["survey"]["seconds_a_frame"],
             look_a_frame=done["look_through"]["seconds"] / done["look_through"]["frames"] / faster,
             learn=learn / faster,
-            # One shot was begun while they were painted.
+            # One shot was begun while they were stylized.
             paint_a_frame=(done["paint"]["seconds"] - learn) / done["paint"]["frames"] / faster,
             admit=driver["admit"]["seconds"] / driver["admit"]["count"],
             divide_a_frame=sum(driver[k]["seconds"] for k in ("fit_together", "divide", "stored")) / frames,
@@ -124,7 +124,7 @@ class Clock:
 
 @dataclass(frozen=True)
 class Plot:
-    """All films are like this one: where its cuts and keyframes are, and how it is divided, by the real code."""
+    """All videos are like this one: where its cuts and keyframes are, and how it is divided, by the real code."""
 
     frames: int
     shots: list[int]
@@ -195,11 +195,11 @@ class World:
             part = Painted(EncodedSegment(b"", []), frames, [], [])
             return costs.paint_a_frame * frames + costs.learn * shots, part
         assert task.method == "whole"
-        return self.plain, Whole(Result(Path(task.film.output), plot.frames, 0.0), None, plot.survey.info)
+        return self.plain, Whole(Result(Path(task.video.output), plot.frames, 0.0), None, plot.survey.info)
 
     @property
     def plain(self) -> float:
-        """Seconds of a film that is painted as a whole."""
+        """Seconds of a video that is stylized as a whole."""
         costs, plot = self.costs, self.plot
         painting = costs.paint_a_frame * plot.frames + costs.learn * len(plot.shots)
         return painting + costs.join + costs.join_a_frame * plot.frames
@@ -282,7 +282,7 @@ class _Published:
 
 
 class _Folder:
-    """Stands in for the notes on a film."""
+    """Stands in for the notes on a video."""
 
     def __init__(self) -> None:
         self.plan: Any = None
@@ -348,8 +348,8 @@ def virtual(world: World, aside: VirtualAside) -> Iterator[None]:
         (vidstyle.batch.cluster.scheduler, "foreseeing", lambda jobs, reporter: nullcontext()),
         (production, "divide", divided),
         (production, "fit_together", lambda stretches: True),
-        (production, "facts_of", lambda spec: (0, 0)),
-        (production, "work_fingerprint", lambda spec, options: {}),
+        (production, "facts_of", lambda input: (0, 0)),
+        (production, "work_fingerprint", lambda input, options: {}),
         (production, "open_segmented_file", lambda *args: _File(world, aside)),
     )
     with ExitStack() as stack:
@@ -358,23 +358,23 @@ def virtual(world: World, aside: VirtualAside) -> Iterator[None]:
         yield
 
 
-def simulate(costs: Costs, plot: Plot, films: int, workers: int, chunk_seconds: float, gbit: float) -> dict[str, Any]:
-    """What `films` films like `plot` take so many workers."""
+def simulate(costs: Costs, plot: Plot, videos: int, workers: int, chunk_seconds: float, gbit: float) -> dict[str, Any]:
+    """What `videos` videos like `plot` take so many workers."""
     world = World(costs, plot, gbit)
     aside = VirtualAside(world)
     engine = VirtualWorkers(workers, world, aside)
-    jobs = [Job(f"{number}.mp4", Path(f"{number}.{STYLE}.mp4"), STYLE) for number in range(films)]
+    jobs = [Job(f"{number}.mp4", Path(f"{number}.{STYLE}.mp4"), STYLE) for number in range(videos)]
     with virtual(world, aside):
-        outcomes = run_jobs(jobs, engine, ConvertOptions(), _Nobody(), chunk_seconds)
-    assert all(outcome.result is not None and outcome.result.frames == plot.frames for outcome in outcomes)
+        job_results = run_jobs(jobs, engine, ConvertOptions(), _Nobody(), chunk_seconds)
+    assert all(job_result.result is not None and job_result.result.frames == plot.frames for job_result in job_results)
     total, busy = world.clock.now, world.busy
     shares = {
         "workers": busy["workers"] / workers / total,
         "driver": busy["driver"] / total,
         "join": busy["join"] / total,
     }
-    ends = busy["survey"] + busy["join"] if films == 1 else 0.0
-    plain = world.plain * films
+    ends = busy["survey"] + busy["join"] if videos == 1 else 0.0
+    plain = world.plain * videos
     return {
         "seconds": round(total, 1),
         "faster_than_plain": round(plain / total, 2),
@@ -398,9 +398,9 @@ def _bottleneck(shares: dict[str, float], ends: float) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", default="640x360", help="of the films, one that was measured")
-    parser.add_argument("--films", type=int, default=1000)
-    parser.add_argument("--film-hours", type=float, default=1.0)
+    parser.add_argument("--size", default="640x360", help="of the videos, one that was measured")
+    parser.add_argument("--videos", type=int, default=1000)
+    parser.add_argument("--video-hours", type=float, default=1.0)
     parser.add_argument("--long-hours", type=float, default=2.0)
     parser.add_argument("--chunk", type=float, default=ClusterOptions.chunk_seconds)
     parser.add_argument("--gbit", type=float, default=1.0)
@@ -409,22 +409,22 @@ def main() -> None:
     args = parser.parse_args()
     began = time.monotonic()
     tasks = json.loads(args.json.read_text("utf-8"))["tasks"]
-    never = 10 * args.film_hours * 3600
+    never = 10 * args.video_hours * 3600
     long, many, undivided = (
-        (f"one film of {args.long_hours:g} h", 1, Plot.of(args.long_hours, args.chunk), args.chunk),
-        (f"{args.films:,} films of {args.film_hours:g} h", args.films, Plot.of(args.film_hours, args.chunk), args.chunk),
-        (f"{args.films:,} films of {args.film_hours:g} h, not divided", args.films, Plot.of(args.film_hours, never), never),
+        (f"one video of {args.long_hours:g} h", 1, Plot.of(args.long_hours, args.chunk), args.chunk),
+        (f"{args.videos:,} videos of {args.video_hours:g} h", args.videos, Plot.of(args.video_hours, args.chunk), args.chunk),
+        (f"{args.videos:,} videos of {args.video_hours:g} h, not divided", args.videos, Plot.of(args.video_hours, never), never),
     )
     scenarios: dict[str, Any] = {}
     for faster in args.faster or [1.0, 10.0]:
         costs = Costs.measured(tasks, args.size, faster)
-        for name, films, plot, chunk in (long, many, undivided):
+        for name, videos, plot, chunk in (long, many, undivided):
             title = name if faster == 1 else f"{name}, workers {faster:g} times as fast"
             by_workers = {}
             for workers in WORKERS:
-                by_workers[str(workers)] = found = simulate(costs, plot, films, workers, chunk, args.gbit)
+                by_workers[str(workers)] = found = simulate(costs, plot, videos, workers, chunk, args.gbit)
                 say(f"{title}: {workers} workers, {found['faster_than_plain']} times a plain run, {found['bottleneck']}")
-            scenarios[title] = {"films": films, "chunks_a_film": len(plot.chunks), "by_workers": by_workers}
+            scenarios[title] = {"videos": videos, "chunks_a_video": len(plot.chunks), "by_workers": by_workers}
     found = {
         "size": args.size,
         "assumed": {"gbit": args.gbit, "seconds_a_shot": SHOT_SECONDS + 0.5, "frames_a_second": RATE},

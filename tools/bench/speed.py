@@ -137,7 +137,7 @@ def stages(plan: Plan, folder: Path, with_peers: bool, cores: int) -> dict[str, 
         for size, clip in short.items():
             for name, peer in peers.items():
                 log.info("round %d: %s, %s", number, size, name)
-                peer.convert(Path(clip.spec), folder / "peer.mp4", size)
+                peer.convert(Path(clip.input), folder / "peer.mp4", size)
 
     found = measure_clips(clips, stylizer, options, folder, peers_too)
     found["in_torch"] = {bench.name: bench.result() for bench in ours_in_torch}
@@ -165,7 +165,7 @@ def sweep(plan: Plan, folder: Path) -> dict[str, Any]:
         log.info("sweep: %dx%d, %g s", *size, seconds)
         clip = made_clip(folder, size, seconds, str(SAMPLE))
         run = asdict(run_as_user(clip, plan.options, folder))
-        Path(clip.spec).unlink()
+        Path(clip.input).unlink()
         return {"pixels": size[0] * size[1], "fps": round(run["frames"] / run["seconds"], 2)} | {
             key: figure if figure is None else round(figure, 3) for key, figure in run.items()
         }

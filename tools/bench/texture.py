@@ -1,7 +1,7 @@
 """How large the strokes of one painting are beside those of another.
 
 Both are paintings of pink noise, which has the same power in every octave: it looks alike at any size, so that whatever size
-there is in the painting is the net's own. (On a blurred picture the nets paint hardly any strokes, and on a photograph the
+there is in the painting is the net's own. (On a blurred image the nets paint hardly any strokes, and on a photograph the
 photograph's own sizes show.)
 """
 
@@ -22,7 +22,7 @@ FARTHEST = 2 * BINS
 
 
 def pink_noise(seed: int) -> Pixels:
-    """A grey picture uint8 (360, 640, 3) whose power falls with the square of the frequency."""
+    """A grey image uint8 (360, 640, 3) whose power falls with the square of the frequency."""
     width, height = SIZE
     frequency = _frequency(height, width)
     kept = frequency > 1 / WAVELENGTHS[1]
@@ -32,10 +32,10 @@ def pink_noise(seed: int) -> Pixels:
     return np.repeat(grey[..., None], 3, axis=2)
 
 
-def power_by_wavelength(picture: Pixels) -> np.ndarray:
-    """Power of the grey `picture` (H, W, 3) in each of the bins of `WAVELENGTHS`, the shortest first; a Hann window hides the
+def power_by_wavelength(image: Pixels) -> np.ndarray:
+    """Power of the grey `image` (H, W, 3) in each of the bins of `WAVELENGTHS`, the shortest first; a Hann window hides the
     borders."""
-    grey = cv2.cvtColor(np.ascontiguousarray(picture), cv2.COLOR_RGB2GRAY).astype(np.float64)
+    grey = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY).astype(np.float64)
     h, w = grey.shape
     power = np.square(np.abs(np.fft.rfft2((grey - grey.mean()) * np.outer(np.hanning(h), np.hanning(w)))))
     octaves = -np.log2(np.maximum(_frequency(h, w), 1 / (h * w)))

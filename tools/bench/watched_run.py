@@ -99,7 +99,7 @@ def _watch_engine(engine: Any, log: _Log) -> None:
         number = start(task)
         if number is not None:
             piece = getattr(task.arguments[1], "number", None) if task.method == "paint" else None
-            given[number] = {"method": task.method, "output": Path(task.film.output).name, "piece": piece}
+            given[number] = {"method": task.method, "output": Path(task.video.output).name, "piece": piece}
             log("given", **given[number])
         return number
 
@@ -178,7 +178,7 @@ def _words(pid: int) -> bytes:
 
 
 def _is_worker(pid: int) -> bool:
-    """Whether the process paints: one of multiprocessing's, but for its helper, or an actor of Ray's."""
+    """Whether the process stylizes: one of multiprocessing's, but for its helper, or an actor of Ray's."""
     words = _words(pid)
     return words.startswith(b"ray::_Actor") or (b"spawn_main" in words and b"resource_tracker" not in words)
 

@@ -1,4 +1,4 @@
-"""Draws the README's picture of the controls: a frame of the sample clip at several settings of each.
+"""Draws the README's image of the controls: a frame of the sample clip at several settings of each.
 
 python -m tools.docs.controls_image [--output samples/controls.jpg]
 """
@@ -27,41 +27,41 @@ _FONT = cv2.FontFace("sans")
 
 
 def cells(frame: Pixels) -> list[tuple[str, Pixels]]:
-    """What is said below each picture, and the picture."""
+    """What is said below each image, and the image."""
 
-    def painted(style: str, **controls: float) -> Pixels:
+    def stylized(style: str, **controls: float) -> Pixels:
         stylizer = load_stylizer(StyleOptions(style, "cpu", **controls)).for_shot([frame])  # type: ignore[arg-type]
         return np.ascontiguousarray(stylizer.stylize([frame])[0])
 
     shares, (first, second) = (0.0, 0.25, 0.5, 0.75, 1.0), BLEND
     blends = [first, *(f"{first}:{1 - s:g},{second}:{s:g}" for s in shares[1:-1]), second]
     return [
-        *((f"{FAINT}, strength {share:g}", painted(FAINT, strength=share)) for share in shares),
-        *((blend, painted(blend)) for blend in blends),
-        *((f"{STROKES}, stroke scale {scale:g}", painted(STROKES, stroke_scale=scale)) for scale in (0.5, 1, 2)),
-        (f"{KEPT}, own colours", with_colors_of(frame, painted(KEPT))),
-        (f"{KEPT}, with a mask", masked(frame, painted(KEPT), ellipse(frame))),
+        *((f"{FAINT}, strength {share:g}", stylized(FAINT, strength=share)) for share in shares),
+        *((blend, stylized(blend)) for blend in blends),
+        *((f"{STROKES}, stroke scale {scale:g}", stylized(STROKES, stroke_scale=scale)) for scale in (0.5, 1, 2)),
+        (f"{KEPT}, own colours", with_colors_of(frame, stylized(KEPT))),
+        (f"{KEPT}, with a mask", masked(frame, stylized(KEPT), ellipse(frame))),
     ]
 
 
 def ellipse(frame: Pixels) -> Mask:
-    """A mask that paints the middle of a picture, with a soft edge."""
+    """A mask that stylizes the middle of an image, with a soft edge."""
     height, width = frame.shape[:2]
     mask = np.zeros((height, width), np.float32)
     cv2.ellipse(mask, (width // 2, height // 2), (width // 3, round(0.42 * height)), 0, 0, 360, (1.0,), -1)
     return np.asarray(cv2.GaussianBlur(mask, (0, 0), 4), np.float32)
 
 
-def sheet(pictures: list[tuple[str, Pixels]]) -> Pixels:
-    """All pictures in rows of `COLUMNS`, each with its caption."""
+def sheet(images: list[tuple[str, Pixels]]) -> Pixels:
+    """All images in rows of `COLUMNS`, each with its caption."""
     width = (WIDTH - GAP) // COLUMNS - GAP
-    height = round(width * pictures[0][1].shape[0] / pictures[0][1].shape[1])
-    rows = -(-len(pictures) // COLUMNS)
+    height = round(width * images[0][1].shape[0] / images[0][1].shape[1])
+    rows = -(-len(images) // COLUMNS)
     canvas = np.full((GAP + rows * (height + CAPTION + GAP), WIDTH, 3), WHITE, np.uint8)
-    for number, (caption, picture) in enumerate(pictures):
+    for number, (caption, image) in enumerate(images):
         row, column = divmod(number, COLUMNS)
         x, y = GAP + column * (width + GAP), GAP + row * (height + CAPTION + GAP)
-        canvas[y : y + height, x : x + width] = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+        canvas[y : y + height, x : x + width] = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
         cv2.putText(canvas, caption, (x, y + height + round(1.3 * TEXT)), BLACK, _FONT, TEXT, 400)
     return canvas
 

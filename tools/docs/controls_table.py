@@ -42,7 +42,7 @@ def _speeds(speed: dict[str, Any]) -> list[str]:
 
 
 def _psnr(decibels: list[float | None]) -> str:
-    """None is said of equal pictures."""
+    """None is said of equal images."""
     found = [d for d in decibels if d is not None]
     return f"PSNR {min(found):.1f} dB at least" if found else "equal, pixel by pixel"
 

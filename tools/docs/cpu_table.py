@@ -13,7 +13,7 @@ def cpu_tables(cpu: dict[str, Any]) -> str:
             _graphs(cpu["graphs"]),
             _memory(cpu["memory"]),
             _learning(cpu["learning"]),
-            _lanes(cpu["lanes"]),
+            _concurrency(cpu["concurrency"]),
             _backends(cpu["backends"]),
             _precisions(cpu["precisions"]),
             f"On one thread the net does {cpu['arithmetic']['net']:.0f} billion multiply-adds a second; a matrix product of ONNX "
@@ -37,26 +37,26 @@ def _graphs(found: dict[str, Any]) -> str:
 
 
 def _memory(found: dict[str, Any]) -> str:
-    lines = ["| memory of ONNX Runtime's sessions, 3840x2160 | ms a picture | most, MiB |", "| --- | ---: | ---: |"]
+    lines = ["| memory of ONNX Runtime's sessions, 3840x2160 | ms an image | most, MiB |", "| --- | ---: | ---: |"]
     return "\n".join(lines + [f"| {name} | {f['ms']} | {f['peak_mib']} |" for name, f in found.items()])
 
 
 def _learning(found: dict[str, Any]) -> str:
     names = next(iter(found.values()))
-    lines = ["| a shot's statistics from 8 pictures | " + " | ".join(f"{size}, ms" for size in found) + " |"]
+    lines = ["| a shot's statistics from 8 images | " + " | ".join(f"{size}, ms" for size in found) + " |"]
     lines.append("| --- |" + " ---: |" * len(found))
     return "\n".join(lines + [f"| {n} | " + " | ".join(f"{f[n]:.0f}" for f in found.values()) + " |" for n in names])
 
 
-def _lanes(found: dict[str, Any]) -> str:
+def _concurrency(found: dict[str, Any]) -> str:
     (figures,) = found.values()
-    lines = ["| pictures at once | threads each | pictures a batch | frames a second, file to file |", "| ---: |" + " ---: |" * 3]
+    lines = ["| images at once | threads each | images a batch | frames a second, file to file |", "| ---: |" + " ---: |" * 3]
     return "\n".join(lines + [f"| {' | '.join(way.split('x'))} | {fps:.1f} |" for way, fps in figures.items()])
 
 
 def _backends(found: dict[str, Any]) -> str:
     first = next(iter(found.values()))
-    lines = ["| all cores | " + " | ".join(f"{size}, ms a picture" for size in found) + " |", "| --- |" + " ---: |" * len(found)]
+    lines = ["| all cores | " + " | ".join(f"{size}, ms an image" for size in found) + " |", "| --- |" + " ---: |" * len(found)]
     lines += [f"| {name} | " + " | ".join(f"{f['ms'][name]:.1f}" for f in found.values()) + " |" for name in first["ms"]]
     mean, most = first["levels_off"]
     return "\n".join([*lines, "", f"The two differ by {mean:.1f} levels of 255 in the mean, {most} at most."])
@@ -64,7 +64,7 @@ def _backends(found: dict[str, Any]) -> str:
 
 def _precisions(found: dict[str, Any]) -> str:
     lines = [
-        "| torch, one thread, 640x360; instructions | float32, ms a picture | bfloat16, ms a picture |",
+        "| torch, one thread, 640x360; instructions | float32, ms an image | bfloat16, ms an image |",
         "| --- | ---: | ---: |",
     ]
     return "\n".join(lines + [f"| {name} | {f['float32']:.1f} | {f['bfloat16']:.1f} |" for name, f in found.items()])

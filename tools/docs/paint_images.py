@@ -1,9 +1,9 @@
-"""The pictures of README's chapter on painting, from the project's own sample and exemplars.
+"""The images of README's chapter on painting, from the project's own sample and exemplars.
 
     python -m tools.docs.paint_images
 
-samples/paint.jpg: a frame, painted in every shipped style. samples/keyframes.jpg: consecutive frames around a keyframe,
-filmed and painted.
+samples/paint.jpg: a frame, stylized in every shipped style. samples/keyframes.jpg: consecutive frames around a keyframe,
+filmed and stylized.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ def frames_of(path: Path) -> list[Pixels]:
         return [frame.pixels for frame in source.frames()]
 
 
-def painted(picture: Pixels, style: str) -> Pixels:
-    """`picture` as `vidstyle paint` paints it."""
+def stylized(image: Pixels, style: str) -> Pixels:
+    """`image` as `vidstyle paint` stylizes it."""
     painter = Painter(find_paintings(style), PaintOptions())
-    *_, last = painter.paint(picture)
-    return painter.finished(picture, last)
+    *_, last = painter.paint(image)
+    return painter.finished(image, last)
 
 
 def save(name: str, rows: list[list[Pixels]], width: int) -> None:
-    """Rows of pictures as one JPEG of `width`."""
+    """Rows of images as one JPEG of `width`."""
     sheet = np.concatenate([np.concatenate(row, axis=1) for row in rows])
     sheet = cv2.resize(sheet, (width, round(sheet.shape[0] * width / sheet.shape[1])), interpolation=cv2.INTER_AREA)
     bgr = cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR)
@@ -52,8 +52,8 @@ def save(name: str, rows: list[list[Pixels]], width: int) -> None:
 
 def main() -> None:
     frame = frames_of(SAMPLE)[SHOWN]
-    pictures = [painted(frame, style) for style in STYLES]
-    save("paint.jpg", [pictures[:2], pictures[2:]], 1280)
+    images = [stylized(frame, style) for style in STYLES]
+    save("paint.jpg", [images[:2], images[2:]], 1280)
     with tempfile.TemporaryDirectory() as scratch:
         out = Path(scratch) / "out.mp4"
         command = [
@@ -71,10 +71,10 @@ def main() -> None:
         ]
         subprocess.run(command, check=True)
         keyframes = json.loads((out.with_name("out.mp4.keyframes") / "keyframes.json").read_text())["keyframes"]
-        films = [frames_of(SAMPLE), frames_of(out)]
-        middle = min(keyframes[1:] or [4], key=lambda n: abs(n - len(films[1]) // 2))
-        around = range(max(0, middle - 2), min(len(films[1]), middle + 2))
-        save("keyframes.jpg", [[film[n] for n in around] for film in films], 1600)
+        videos = [frames_of(SAMPLE), frames_of(out)]
+        middle = min(keyframes[1:] or [4], key=lambda n: abs(n - len(videos[1]) // 2))
+        around = range(max(0, middle - 2), min(len(videos[1]), middle + 2))
+        save("keyframes.jpg", [[video[n] for n in around] for video in videos], 1600)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ def quality_table(quality: dict[str, Any]) -> str:
         f"Measured by `{quality['command']}` on {machine['cores']} cores of {machine['cpu']}: means over five DAVIS clips at "
         "640x360, 17 frames each. Smaller is better, but for the speed. Distances are relative squared errors of VGG-19 "
         "features (content, relu3_1) and Gram matrices (style, relu1_1 to relu3_1; broad, relu3_1) over three sizes; the "
-        "warping error is that of Lai et al. 2018 above the input's own. Mosaics are judged by the picture that each network "
+        "warping error is that of Lai et al. 2018 above the input's own. Mosaics are judged by the image that each network "
         "was trained on.",
     ]
     return "\n".join(lines)
@@ -41,7 +41,7 @@ def optimum_table(quality: dict[str, Any]) -> str:
         lines.append(f"| {style} | " + " | ".join([*cells, f"{ratio['total']:.2f}x"]) + " |")
     lines += [
         "",
-        "The optimum is a picture whose pixels were optimised for these very distances (Gatys et al. 2015; loss: style + 0.1 "
+        "The optimum is an image whose pixels were optimised for these very distances (Gatys et al. 2015; loss: style + 0.1 "
         "content), from the net's painting on: what a net of any size could gain at most, as far as the optimiser finds it. "
         f"Means over the middle frames of the five clips. Measured by `{quality['command']}`.",
     ]

@@ -37,9 +37,9 @@ def summary_table(folder: Results, cluster: Results) -> str:
         (f"{broken['broken']} broken files among them", f"other outputs changed: {broken['good_outputs_unequal']}"),
         (f"{_total(kills, 'kills')} kills -9 of runs and workers: outputs lost or unequal", str(_spoiled(kills))),
         ("finished parts done twice", str(_total(kills, "finished_pieces_done_twice"))),
-        ("frames that differ where films were divided (FFV1)", f"{_differing(clips)} of {sum(c['frames'] for c in clips)}"),
-        ("warping error at seams over that of the undivided film", f"{min(seams):.3f} to {max(seams):.3f}"),
-        (f"frames a second, a film of {through['frames']} frames of {through['size']}", rates),
+        ("frames that differ where videos were divided (FFV1)", f"{_differing(clips)} of {sum(c['frames'] for c in clips)}"),
+        ("warping error at seams over that of the undivided video", f"{min(seams):.3f} to {max(seams):.3f}"),
+        (f"frames a second, a video of {through['frames']} frames of {through['size']}", rates),
     )
     return "\n".join(["| | |", "| --- | --- |", *(f"| {what} | {figure} |" for what, figure in rows), "", _measured(*parts)])
 
@@ -86,10 +86,10 @@ def folder_table(folder: Results) -> str:
         ["seconds that a broken file costs", f"{broken['more_seconds_a_broken_file']:.3f}"],
     ]
     more = (
-        "Bare: opened, decoded, painted with a net that is loaded already, and encoded into an MP4 without sound, one after the "
-        "other in one process. A broken file may be one that is cut off, and is painted as far as it goes."
+        "Bare: opened, decoded, stylized with a net that is loaded already, and encoded into an MP4 without audio, one after the "
+        "other in one process. A broken file may be one that is cut off, and is stylized as far as it goes."
     )
-    return _table([f"{over['files']} clips of 24 frames of 320x180 with sound", ""], rows, [over, broken], more)
+    return _table([f"{over['files']} clips of 24 frames of 320x180 with audio", ""], rows, [over, broken], more)
 
 
 def kills_table(folder: Results, cluster: Results) -> str:
@@ -107,7 +107,7 @@ def kills_table(folder: Results, cluster: Results) -> str:
 
 
 def same_table(same: Results) -> str:
-    """Whether a divided film is the same film."""
+    """Whether a divided video is the same video."""
     rows = []
     for name, clip in same["clips"].items():
         h264, lossless = clip["h264_differing_but_frames"], clip["ffv1_differing"]
@@ -122,12 +122,12 @@ def same_table(same: Results) -> str:
             f"{100 * (clip['h264_bytes_over_plain'] - 1):+.1f} %",
         ])  # fmt: skip
     head = ["clip, repeated", "frames", "parts", "FFV1 frames that differ", "times that differ", "copied packets that differ"]
-    head += ["H.264 of Ray is, byte for byte, that of `--workers`", "its size, to that of an undivided film"]
+    head += ["H.264 of Ray is, byte for byte, that of `--workers`", "its size, to that of an undivided video"]
     return _table(head, rows, [same])
 
 
 def seams_table(seams: Results) -> str:
-    """What is to be seen where films were joined."""
+    """What is to be seen where videos were joined."""
     first = next(iter(seams["clips"].values()))["strengths"]["light"]["by_lead"]
     rows, beside = [], []
     for name, clip in seams["clips"].items():
@@ -136,13 +136,13 @@ def seams_table(seams: Results) -> str:
             rows.append([f"{name}, {strength}, {clip['seams_inside_shots']} seams", *ratios])
             if found["keyframes_undivided"]:
                 h264, keyframe = found["h264"]["seam_over_nearby_divided"], found["keyframe_over_nearby_undivided"]
-                beside.append(f"{name}, {strength}: {h264:.2f} at seams, {keyframe:.2f} at keyframes of the undivided film")
+                beside.append(f"{name}, {strength}: {h264:.2f} at seams, {keyframe:.2f} at keyframes of the undivided video")
     more = (
-        "The warping error between the two frames at a seam over that of the same two frames of the undivided film, means; "
-        f"{seams['lead']} frames are used. As H.264 a seam is a keyframe, which shimmers as keyframes do; against pairs of "
+        "The warping error between the two frames at a seam over that of the same two frames of the undivided video, means; "
+        f"{seams['lead']} frames are used. As H.264 a seam is a keyframe, which flickers as keyframes do; against pairs of "
         f"frames nearby, {'; '.join(beside)}."
     )
-    return _table(["frames painted before a part", *first], rows, [seams], more)
+    return _table(["frames stylized before a part", *first], rows, [seams], more)
 
 
 def throughput_table(through: Results) -> str:
@@ -153,33 +153,33 @@ def throughput_table(through: Results) -> str:
         cells = [f"{rates['all']:.1f}", f"{over['all']:.2f}", f"{through['start_seconds'][kind]:.1f}"]
         rows.append([kind, *cells, f"{rates['without_start']:.1f}", f"{over['without_start']:.2f}"])
     head = ["", "frames a second", "to the plain run", "start, seconds", "without the start", "to the plain run"]
-    more = f"A film of {through['frames']} frames of {through['size']}, the fastest of {through['rounds']}."
+    more = f"A video of {through['frames']} frames of {through['size']}, the fastest of {through['rounds']}."
     return _table(head, rows, [through], more)
 
 
 def tasks_table(tasks: Results) -> str:
     """What each part of the work takes."""
     rows = []
-    for size, film in tasks["films"].items():
-        done, cpu, repeated = film["tasks"], film["cpu_ms_a_frame"], film["repeated"]
-        cells = [f"{1000 * film['fits'][what]['seconds_a_frame']:.3f}" for what in ("survey", "join")]
+    for size, video in tasks["videos"].items():
+        done, cpu, repeated = video["tasks"], video["cpu_ms_a_frame"], video["repeated"]
+        cells = [f"{1000 * video['fits'][what]['seconds_a_frame']:.3f}" for what in ("survey", "join")]
         look, paint = (1000 * done[what]["seconds"] / done[what]["frames"] for what in ("look_through", "paint"))
         cells = [cells[0], f"{look:.2f}", f"{done['learn']['seconds'] / done['learn']['count']:.2f} s", f"{paint:.1f}", cells[1]]
         cells += [f"{cpu['decode']:.1f}, {cpu['net']:.1f}, {cpu['encode']:.1f}"]
         cells += [f"{done['paint']['bytes_in'] / done['paint']['count'] / 1e3:.0f} kB"]
         cells += [f"{done['paint']['bytes_out'] / done['paint']['frames'] / 1e3:.0f} kB"]
-        rows.append([f"{size}, {film['frames']} frames, repeated to {repeated['frames']}", *cells])
+        rows.append([f"{size}, {video['frames']} frames, repeated to {repeated['frames']}", *cells])
     keeping = tasks["keeping"]
     first, last = keeping["measured"][0], keeping["measured"][-1]
     over = tasks["hand_over_seconds"]
     more = (
-        f"One worker with all cores. Beside that the driver keeps each part: of a film of {keeping['hours']:g} h, whose notes "
+        f"One worker with all cores. Beside that the driver keeps each part: of a video of {keeping['hours']:g} h, whose notes "
         f"are written anew each time, in {1000 * first['seconds']:.0f} ms at first and {1000 * last['seconds']:.0f} ms at last "
         f"({last['bytes_of_notes'] / 1e6:.1f} MB). Handing a task over takes {1000 * over['processes']:.1f} ms to a process, "
         f"{1000 * over['ray']:.1f} ms to an actor of Ray."
     )
     head = ["milliseconds a frame", "survey", "look through", "a shot's statistics", "paint", "join"]
-    return _table([*head, "CPU: decode, net, encode", "a part's task", "a painted frame"], rows, [tasks], more)
+    return _table([*head, "CPU: decode, net, encode", "a part's task", "a stylized frame"], rows, [tasks], more)
 
 
 def simulated_table(simulated: Results) -> str:

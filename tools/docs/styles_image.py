@@ -1,4 +1,4 @@
-"""Draws the README's picture: a frame of the sample clip in every style that ships, as `vidstyle styles --sheet` shows them.
+"""Draws the README's image: a frame of the sample clip in every style that ships, as `vidstyle styles --sheet` shows them.
 
 python -m tools.docs.styles_image [--output samples/styles.jpg]
 """
@@ -10,7 +10,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from vidstyle.conversion.contact_sheet import paint_sheet
+from vidstyle.conversion.contact_sheet import make_contact_sheet
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 2.0
@@ -23,7 +23,7 @@ def main() -> None:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as nothing:
         os.environ["VIDSTYLE_STYLES"] = nothing  # of one's own styles
-        paint_sheet(args.output, str(ROOT / "samples" / "boat.mp4"), SECONDS, overwrite=True)
+        make_contact_sheet(args.output, str(ROOT / "samples" / "boat.mp4"), SECONDS, overwrite=True)
 
 
 if __name__ == "__main__":

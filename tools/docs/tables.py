@@ -26,10 +26,10 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def live_table(live: dict[str, Any]) -> str:
     """The table of `tools/bench/live.py`'s results."""
-    machine, heights, starts = live["machine"], live["inference_heights"], sorted(live["seconds_to_first_picture"])
+    machine, heights, starts = live["machine"], live["inference_heights"], sorted(live["seconds_to_first_image"])
     sizes = " to ".join(str(h) for h in sorted({min(heights), max(heights)}))
     rows = (
-        ("pictures shown a second", f"{live['fps']:.1f} (worst second {live['fps_worst_second']:.1f})"),
+        ("images shown a second", f"{live['fps']:.1f} (worst second {live['fps_worst_second']:.1f})"),
         ("from capture to display, median and 99 of 100", f"{live['latency_median_ms']} ms, {live['latency_p99_ms']} ms"),
         ("inference height", sizes),
         ("start to first painting, median of 5", f"{starts[len(starts) // 2]:.2f} s"),
@@ -67,7 +67,7 @@ def paint_table(paint: dict[str, Any]) -> str:
             *lines,
             "",
             f"Measured by `{paint['command']}` on {machine['cores']} cores of {machine['cpu']}: means over {counts} pairs of a "
-            "photograph and a painting. The loss is Gatys' total loss with the same encoder, at the picture as it is shown; the "
+            "photograph and a painting. The loss is Gatys' total loss with the same encoder, at the image as it is shown; the "
             "paper's recipe takes 3,000 steps of Adam.",
         ]
     )
@@ -106,8 +106,8 @@ def encoder_section(found: dict[str, Any]) -> list[str]:
         "random weights to see style as VGG-19 does. `vidstyle paint` and `keyframes` paint with it, and it judges the paintings",
         "while `vidstyle train` runs.",
         "",
-        "`python -m tools.assets.encoder --teacher vgg19_distilled_16x.pth --pictures core --pictures more --pictures large "
-        "--pictures paintings --pictures paintings --style mosaic --style udnie --style great-wave --style scream --steps 16000 "
+        "`python -m tools.assets.encoder --teacher vgg19_distilled_16x.pth --images core --images more --images large "
+        "--images paintings --images paintings --style mosaic --style udnie --style great-wave --style scream --steps 16000 "
         "--batch 8 --distance-weight 0.05`: learnt from the distilled VGG-19 of Collaborative Distillation (CVPR 2020), 56 "
         "minutes on one core.",
         "",
@@ -115,7 +115,7 @@ def encoder_section(found: dict[str, Any]) -> list[str]:
         f"{found['rank_correlation']:.3f} on the layers that training uses (relu1_1 to relu4_1), "
         f"{found['rank_correlation_with_relu5_1']:.3f} with relu5_1; layer by layer "
         f"{', '.join(f'{v:.3f}' for v in found['rank_correlation_by_layer'].values())}. Photographs are of those it was trained "
-        "on, or painted or blurred. Gatys pictures are made "
+        "on, or stylized or blurred. Gatys images are made "
         f"{found['gatys_faster_by']:.0f} times as fast. Measured by `{found['command']}`.",
     ]
 
@@ -138,7 +138,7 @@ def faults_table(faults: dict[str, Any]) -> str:
         ("tracebacks, crashes, hangs", f"{damaged['traceback']}, {damaged['crash']}, {damaged['hang']}"),
         ("false successes", str(damaged["false_success"])),
         ("peak memory", f"{damaged['peak_mib']} MiB"),
-        (f"{killed['kills']} times kill -9 in {killed['films']} conversions with `--resume`", ""),
+        (f"{killed['kills']} times kill -9 in {killed['videos']} conversions with `--resume`", ""),
         ("files lost or not whole", str(killed["no_output"] + killed["not_whole"])),
         ("resumed, and not equal to an uninterrupted run", str(killed["unequal"])),
     )
@@ -163,11 +163,11 @@ def models_page(styles: dict[str, dict[str, Any]], encoder: dict[str, Any]) -> s
     lines = [
         "# Styles that ship",
         "",
-        "Each is one ONNX file: uint8 RGB pictures of any size in and out. Its metadata holds these facts too. Commands are",
+        "Each is one ONNX file: uint8 RGB images of any size in and out. Its metadata holds these facts too. Commands are",
         "as given, but for the folders of the files they name; stages that were stopped early ran from a script with these",
         "settings. Losses are means over the last 50 steps, weights included; minutes of stopped stages are by the clock,",
         "with three trainings on two CPU cores. A file named as a start is the stage before.",
-        "The picture for `mosaic` is drawn by `python -m tools.assets.mosaic mosaic.png`; `--from mosaic` is the stage before.",
+        "The image for `mosaic` is drawn by `python -m tools.assets.mosaic mosaic.png`; `--from mosaic` is the stage before.",
         "",
         "Beside each model lies its exemplar, from which `vidstyle paint` and `keyframes` know the style without the painting: a",
         "texture with the painting's statistics, made from noise by `python -m tools.assets.exemplars`; for `mosaic` the drawing.",

@@ -1,4 +1,4 @@
-"""What Python callers use besides `vidstyle.api.video_io`: one call that paints a file, and a loaded net that paints whatever comes."""
+"""What Python callers use besides `vidstyle.api.video_io`: one call that stylizes a file, and a loaded net that stylizes whatever comes."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from typing import Any
 import numpy as np
 
 from vidstyle.api.options_from import names_of, options_of, refuse_unknown
-from vidstyle.api.validation import Rate, as_frames, check_pictures, rate_of
+from vidstyle.api.validation import Rate, as_frames, check_images, rate_of
 from vidstyle.api.video_io import log_troubles
 from vidstyle.batch.planner import plan
 from vidstyle.conversion import provenance
-from vidstyle.conversion.convert import SHOT_PICTURES, Conversion, Result, finishers_of, shot_pictures
+from vidstyle.conversion.convert import SHOT_FRAMES, Conversion, Result, post_processors_of, shot_frames
 from vidstyle.conversion.pipeline import AHEAD, finished_frames
 from vidstyle.core.errors import UsageError
 from vidstyle.core.frames import Frame, Pixels
 from vidstyle.core.options import Backend, ColorOrder, ConvertOptions, Stabilize, StyleOptions, Trim
-from vidstyle.media.orientation import upright
+from vidstyle.media.orientation import to_display_orientation
 from vidstyle.sources import open_source
 from vidstyle.styles.catalog import all_styles
 from vidstyle.stylizers import load_stylizer
@@ -47,7 +47,7 @@ def stylize(
     progress: Progress | None = None,
     **choices: Any,
 ) -> Result:
-    """Paint one video or picture in `style` (a name or a model file), as the command line does.
+    """Paint one video or image in `style` (a name or a model file), as the command line does.
 
     Without `output`, `in.mp4` becomes `in.STYLE.mp4` beside it; it appears whole or not at all. `choices` are the fields of
     `ConvertOptions` and of those in it, by name: `height=480, device="cpu", stabilize="strong", start=5, quality=85`...
@@ -70,14 +70,14 @@ def styles() -> dict[str, dict[str, str]]:
 
 
 class Stylizer:
-    """A style's net, loaded once, for any number of pictures, frames and files.
+    """A style's net, loaded once, for any number of images, frames and files.
 
     `style` is a name or a model file, a blend such as `mosaic:0.6,scream:0.4` or a timeline such as `0:mosaic,10:scream`; the
     other choices are those of `StyleOptions`. Threads may share one: nothing that it
     does changes it. Raises `StyleError`, `DeviceError`, `MissingExtraError` or `UsageError`.
 
         stylizer = vidstyle.Stylizer("mosaic")
-        painting = stylizer(picture)
+        painting = stylizer(image)
     """
 
     def __init__(
@@ -111,19 +111,19 @@ class Stylizer:
     def __repr__(self) -> str:
         return f"<vidstyle.Stylizer '{self.style}', {self._net.describe()}>"
 
-    def __call__(self, pictures: Pixels) -> Pixels:
-        """The painting of a picture, uint8 RGB (H, W, 3) -> the same shape, as the command line paints a still picture.
+    def __call__(self, images: Pixels) -> Pixels:
+        """The painting of an image, uint8 RGB (H, W, 3) -> the same shape, as the command line stylizes a still image.
 
-        Frames of one shot (N, H, W, 3) are painted alike, with statistics of all of them: nothing pulses. Raises `UsageError`
+        Frames of one shot (N, H, W, 3) are stylized alike, with statistics of all of them: nothing pulses. Raises `UsageError`
         for any other array.
         """
-        given = check_pictures(pictures, "a picture or the frames of a shot", 3, 4)
-        frames = [np.ascontiguousarray(picture) for picture in (given if given.ndim == 4 else given[None])]
-        measured = min(len(frames), SHOT_PICTURES)
+        given = check_images(images, "an image or the frames of a shot", 3, 4)
+        frames = [np.ascontiguousarray(image) for image in (given if given.ndim == 4 else given[None])]
+        measured = min(len(frames), SHOT_FRAMES)
         net = self._net.for_shot(frames[i * len(frames) // measured] for i in range(measured)).at(0.0)
-        with ThreadPoolExecutor(net.lanes) as lanes:
-            painted = list(lanes.map(lambda frame: net.stylize([frame])[0], frames))
-        return np.stack(painted) if given.ndim == 4 else np.ascontiguousarray(painted[0])
+        with ThreadPoolExecutor(net.concurrency) as executor:
+            stylized = list(executor.map(lambda frame: net.stylize([frame])[0], frames))
+        return np.stack(stylized) if given.ndim == 4 else np.ascontiguousarray(stylized[0])
 
     def frames(
         self,
@@ -137,9 +137,9 @@ class Stylizer:
         batch_size: int = ConvertOptions.batch_size,
         allow_network: bool = ConvertOptions.allow_network,
     ) -> Generator[Frame, None, None]:
-        """The painted frames of a video file, as `vidstyle.read_frames` gives them, or of frames that you make.
+        """The stylized frames of a video file, as `vidstyle.read_frames` gives them, or of frames that you make.
 
-        Times are kept; cuts are found, and each shot painted with statistics of its own, held until the next cut. Reading and
+        Times are kept; cuts are found, and each shot stylized with statistics of its own, held until the next cut. Reading and
         painting go on in threads, a few frames ahead; they end with the generator, or when it is closed.
 
         Your frames are `Frame`s or arrays uint8 RGB (H, W, 3), all of one size. Up to 48 of them (of large ones 256 MiB) are read
@@ -161,32 +161,32 @@ class Stylizer:
             raise UsageError("expected start and end only for a file; of your own frames leave out those that you do not want")
         return self._frames_of_caller(as_frames(source, rate), options)
 
-    def _frames_of_file(self, spec: str, options: ConvertOptions) -> Generator[Frame, None, None]:
-        with closing(open_source(spec, options.trim, options.allow_network)) as source:
-            zero = source.info.zero
-            with closing(self._painted(source.frames(), shot_pictures(source), options, zero)) as painted:
-                for frame in painted:
-                    yield upright(frame, source.info.display_matrix)
-            log_troubles(spec, source)
+    def _frames_of_file(self, input: str, options: ConvertOptions) -> Generator[Frame, None, None]:
+        with closing(open_source(input, options.trim, options.allow_network)) as source:
+            start_time = source.info.start_time
+            with closing(self._stylized(source.frames(), shot_frames(source), options, start_time)) as stylized:
+                for frame in stylized:
+                    yield to_display_orientation(frame, source.info.display_matrix)
+            log_troubles(input, source)
 
     def _frames_of_caller(self, frames: Generator[Frame, None, None], options: ConvertOptions) -> Generator[Frame, None, None]:
         # Frames on their way to where shots begin: prefetched ones, a batch, and one on either side of it.
         ahead = LookAhead(frames, (AHEAD + 1) * options.batch_size + 2)
 
-        def pictures(first: Frame) -> list[Pixels]:
-            return spread_over_shot(ahead.following(first), SHOT_PICTURES)
+        def images(first: Frame) -> list[Pixels]:
+            return spread_over_shot(ahead.following(first), SHOT_FRAMES)
 
-        with closing(self._painted(ahead.frames(), pictures, options)) as painted:
-            yield from painted
+        with closing(self._stylized(ahead.frames(), images, options)) as stylized:
+            yield from stylized
 
-    def _painted(
+    def _stylized(
         self,
         frames: Iterator[Frame],
-        pictures: Callable[[Frame], Iterable[Pixels]],
+        images: Callable[[Frame], Iterable[Pixels]],
         options: ConvertOptions,
-        zero: Fraction = Fraction(0),
+        start_time: Fraction = Fraction(0),
     ) -> Generator[Frame, None, None]:
-        return finished_frames(frames, self._net, options.batch_size, pictures, finishers_of(options), zero=zero)
+        return finished_frames(frames, self._net, options.batch_size, images, post_processors_of(options), start_time=start_time)
 
     def convert(
         self,
@@ -197,16 +197,16 @@ class Stylizer:
         progress: Progress | None = None,
         **choices: Any,
     ) -> Result:
-        """Paint one video or picture into a file, as `vidstyle.stylize` does, which has the other choices and the errors."""
+        """Paint one video or image into a file, as `vidstyle.stylize` does, which has the other choices and the errors."""
         refuse_unknown("convert", choices, _OF_A_FILE)
         options = options_of(ConvertOptions, {**self._as_choices(), **choices, "overwrite": overwrite})
         if options.skip_existing:
             raise UsageError("expected no skip_existing for one file, of which there would be no result; ask whether it is there")
-        spec = os.fspath(input)
-        _refuse_folder(spec)
-        [job] = plan([spec], [self.style], None if output is None else os.fspath(output))
-        fingerprint = provenance.fingerprint(spec, options)
-        with closing(Conversion(spec, job.output, self._net, options, fingerprint=fingerprint)) as conversion:
+        path = os.fspath(input)
+        _refuse_folder(path)
+        [job] = plan([path], [self.style], None if output is None else os.fspath(output))
+        fingerprint = provenance.fingerprint(path, options)
+        with closing(Conversion(path, job.output, self._net, options, fingerprint=fingerprint)) as conversion:
             expected = conversion.info.frame_count_estimate
 
             def on_frame(count: int) -> None:
@@ -220,9 +220,9 @@ class Stylizer:
         return {name: getattr(self._options, name) for name in _OF_THE_NET}
 
 
-def _refuse_folder(spec: str) -> None:
-    if Path(spec).is_dir():
+def _refuse_folder(input: str) -> None:
+    if Path(input).is_dir():
         raise UsageError(
-            f"expected one video or picture, got a folder: {spec}; have vidstyle.Stylizer convert its files one by one, or run: "
-            f"vidstyle {spec}"
+            f"expected one video or image, got a folder: {input}; have vidstyle.Stylizer convert its files one by one, or run: "
+            f"vidstyle {input}"
         )

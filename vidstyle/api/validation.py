@@ -1,4 +1,4 @@
-"""Pictures and frames that a Python caller gives, checked: what is wrong is said with what was expected and what was got."""
+"""Images and frames that a Python caller gives, checked: what is wrong is said with what was expected and what was got."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def rate_of(value: Rate) -> Fraction:
     return value if isinstance(value, Fraction) else Fraction(float(value)).limit_denominator(100_000)
 
 
-def check_pictures(value: Any, what: str, *dimensions: int) -> Pixels:
+def check_images(value: Any, what: str, *dimensions: int) -> Pixels:
     """`value` if it is an array uint8 RGB (H, W, 3), or (N, H, W, 3) where `dimensions` has a 4; raises `UsageError`."""
     if (
         isinstance(value, np.ndarray)
@@ -58,10 +58,10 @@ def as_frames(
     try:
         for index, item in enumerate(given):
             if isinstance(item, Frame):
-                check_pictures(item.pixels, f"the pixels of frame {index}", 3)
+                check_images(item.pixels, f"the pixels of frame {index}", 3)
                 frame = item
             else:
-                pixels = check_pictures(item, f"frame {index}", 3)
+                pixels = check_images(item, f"frame {index}", 3)
                 if need_clock and frame_rate is None:
                     raise UsageError("expected a frame_rate for arrays, which do not know when they are shown, or frames that do")
                 frame = Frame(np.array(pixels, order="C"), index, time_base, 1)

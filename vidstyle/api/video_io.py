@@ -20,7 +20,7 @@ from vidstyle.core.errors import UsageError
 from vidstyle.core.frames import Frame, Pixels, VideoInfo
 from vidstyle.core.options import ConvertOptions, EncodeOptions, Trim
 from vidstyle.core.protocols import Sink, Source
-from vidstyle.media.orientation import upright, upright_info
+from vidstyle.media.orientation import display_info, to_display_orientation
 from vidstyle.sinks import check_encoding, check_free, companion_of, open_video_sink
 from vidstyle.sources import is_image, open_source
 
@@ -37,7 +37,7 @@ def read_frames(
     end: float | None = Trim.end,
     allow_network: bool = ConvertOptions.allow_network,
 ) -> Generator[Frame, None, None]:
-    """The frames of a video, in order, or the one of a picture.
+    """The frames of a video, in order, or the one of an image.
 
     Each is uint8 RGB (H, W, 3), upright as a player shows it, 8 bit and standard range also of an HDR video, and is shown at
     `pts * time_base` seconds. `start` and `end` are seconds from the beginning; with a `start` the times begin at zero. The file
@@ -48,17 +48,17 @@ def read_frames(
     return _read(os.fspath(path), options)
 
 
-def _read(spec: str, options: ConvertOptions) -> Generator[Frame, None, None]:
-    with closing(open_source(spec, options.trim, options.allow_network)) as source:
+def _read(input: str, options: ConvertOptions) -> Generator[Frame, None, None]:
+    with closing(open_source(input, options.trim, options.allow_network)) as source:
         for frame in source.frames():
-            yield upright(frame, source.info.display_matrix)
-        log_troubles(spec, source)
+            yield to_display_orientation(frame, source.info.display_matrix)
+        log_troubles(input, source)
 
 
-def log_troubles(spec: str, source: Source) -> None:
+def log_troubles(input: str, source: Source) -> None:
     """Log what is to be known of a source that was read to its end; callers get frames and nothing else."""
     for sentence in source.warnings() + source.damage():
-        log.warning("%s: %s", spec, sentence)
+        log.warning("%s: %s", input, sentence)
 
 
 def write_video(
@@ -78,7 +78,7 @@ def write_video(
     """Write `frames` into the video `path`, which appears whole or not at all.
 
     They are `Frame`s, which are shown at their own times, or arrays uint8 RGB (H, W, 3), which need a `frame_rate`; where it is
-    given it counts for `Frame`s too. All have the first one's size. From the video `like` come sound, subtitles and other
+    given it counts for `Frame`s too. All have the first one's size. From the video `like` come audio, subtitles and other
     streams, chapters, metadata, colour tags and the shape of pixels; `start` and `end` say which part of it the frames are of.
     `encode` are choices of `EncodeOptions`, such as `quality=85`. `frames`, where it is a generator, is closed however this ends.
 
@@ -131,13 +131,13 @@ class _Model:
     companion: Callable[[], Companion] | None = None
 
 
-def _model_of(spec: str, options: ConvertOptions) -> _Model:
-    if is_image(spec):
-        raise UsageError(f"expected a video for the output to be like, got a picture: {spec}")
-    with closing(open_source(spec, options.trim, options.allow_network)) as source:
+def _model_of(input: str, options: ConvertOptions) -> _Model:
+    if is_image(input):
+        raise UsageError(f"expected a video for the output to be like, got an image: {input}")
+    with closing(open_source(input, options.trim, options.allow_network)) as source:
         first = next(iter(source.frames()))
-        companion = companion_of(spec, getattr(source, "shift_seconds", Fraction(0)), options)
-        return _Model(upright_info(source.info), first.pts * first.time_base, companion)
+        companion = companion_of(input, getattr(source, "shift_seconds", Fraction(0)), options)
+        return _Model(display_info(source.info), first.pts * first.time_base, companion)
 
 
 def _described(model: VideoInfo | None, first: Frame, rate: Fraction | None) -> VideoInfo:

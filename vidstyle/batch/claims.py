@@ -13,7 +13,7 @@ import filelock
 
 from vidstyle.conversion import provenance
 from vidstyle.conversion.convert import check_not_itself
-from vidstyle.conversion.job import Job, Outcome
+from vidstyle.conversion.job import Job, JobResult
 from vidstyle.core.errors import DiskError, OutputExistsError, VidstyleError
 from vidstyle.core.files import writing
 from vidstyle.core.options import ConvertOptions
@@ -77,7 +77,7 @@ class Admitted:
             self.claim.close()
 
 
-def admit(job: Job, options: ConvertOptions, shared: bool) -> Admitted | Outcome | None:
+def admit(job: Job, options: ConvertOptions, shared: bool) -> Admitted | JobResult | None:
     """The job, if it is to be done now; its outcome, if there is nothing to do; None where another run is at work on it.
 
     `shared`: whether there may be another run that works off the same jobs.
@@ -85,60 +85,60 @@ def admit(job: Job, options: ConvertOptions, shared: bool) -> Admitted | Outcome
     options = _in_style(job, options)
     claim: Claim | None = None
     try:
-        fingerprint, outcome = _looked_at(job, options)
+        fingerprint, job_result = _looked_at(job, options)
         # Beside a finished output a claim is that of a run that is about to let go, or was killed then.
-        if shared and (outcome is None or os.path.lexists(claim_path(job.output))):
+        if shared and (job_result is None or os.path.lexists(claim_path(job.output))):
             _make_folder(job.output.parent)
             claim = Claim(job.output)
             if not claim.taken:
                 return None
-            outcome = _settled(job, options, fingerprint)  # whoever had it may have finished it
-        elif outcome is None:
+            job_result = _settled(job, options, fingerprint)  # whoever had it may have finished it
+        elif job_result is None:
             _make_folder(job.output.parent)
     except VidstyleError as error:
-        outcome = Outcome(job, error=error)
-    if outcome is not None:
+        job_result = JobResult(job, error=error)
+    if job_result is not None:
         if claim is not None:
             claim.close()
-        return outcome
+        return job_result
     return Admitted(job, options, fingerprint, claim)
 
 
-def foregone(job: Job, options: ConvertOptions) -> Outcome | None:
+def foregone(job: Job, options: ConvertOptions) -> JobResult | None:
     """The outcome of a job, if there is nothing to do as things stand."""
     try:
         return _looked_at(job, _in_style(job, options))[1]
     except VidstyleError as error:
-        return Outcome(job, error=error)
+        return JobResult(job, error=error)
 
 
 def _in_style(job: Job, options: ConvertOptions) -> ConvertOptions:
     return replace(options, style=replace(options.style, style=job.style))
 
 
-def _looked_at(job: Job, options: ConvertOptions) -> tuple[str | None, Outcome | None]:
+def _looked_at(job: Job, options: ConvertOptions) -> tuple[str | None, JobResult | None]:
     """The fingerprint of the output, and the outcome, if there is nothing to do."""
     with writing(job.output):  # whose name may be too long
-        check_not_itself(job.spec, job.output)
-        fingerprint = provenance.fingerprint(job.spec, options)
+        check_not_itself(job.input, job.output)
+        fingerprint = provenance.fingerprint(job.input, options)
         return fingerprint, _settled(job, options, fingerprint)
 
 
-def _settled(job: Job, options: ConvertOptions, fingerprint: str | None) -> Outcome | None:
+def _settled(job: Job, options: ConvertOptions, fingerprint: str | None) -> JobResult | None:
     """The outcome, where an output that is there decides it."""
     if options.overwrite or not os.path.lexists(job.output) or job.output.is_dir():
         return None
     if options.skip_existing:
-        return Outcome(job, skipped="is there already")
+        return JobResult(job, skipped="is there already")
     if not provenance.can_tell(job.output):  # then every later run would fail on it
         kind = job.output.suffix.lower()
-        return Outcome(job, skipped=f"is there already ({kind} has no place to tell what it was made from)")
+        return JobResult(job, skipped=f"is there already ({kind} has no place to tell what it was made from)")
     made_from = provenance.read_fingerprint(job.output)
     if made_from is not None and made_from == fingerprint:
-        return Outcome(job, skipped=FINISHED)
+        return JobResult(job, skipped=FINISHED)
     why = "it does not tell what it was made from" if made_from is None else "it was made from another input or in another way"
     ways = "give --overwrite to replace it, --skip-existing to leave it, or another name with -o"
-    return Outcome(job, error=OutputExistsError(f"{job.output} exists, and {why}; {ways}"))
+    return JobResult(job, error=OutputExistsError(f"{job.output} exists, and {why}; {ways}"))
 
 
 def _make_folder(folder: Path) -> None:

@@ -47,17 +47,17 @@ class Naming:
         else:
             self._parts = []
 
-    def path(self, spec: str, folder: str, label: str) -> Path:
-        """Where the painting of `spec` goes, which was found in the subfolder `folder` of an input, "" for none.
+    def path(self, input: str, folder: str, label: str) -> Path:
+        """Where the painting of `input` goes, which was found in the subfolder `folder` of an input, "" for none.
 
         Raises `UsageError` where a template gives no name, or where a field would lead out of the folder.
         """
-        path = Path(spec).parent if self._beside and not is_url(spec) else self._root
-        fields = fields_of(spec, folder, label)
+        path = Path(input).parent if self._beside and not is_url(input) else self._root
+        fields = fields_of(input, folder, label)
         for part in self._parts:
             text = part.format_map(fields)
             if part not in (text, "{folder}") and (text in ("", ".", "..") or any(mark in text for mark in _SEPARATORS)):
-                raise UsageError(f"expected a name from {part} in -o, got '{text}' for {spec}; give it an -o of its own")
+                raise UsageError(f"expected a name from {part} in -o, got '{text}' for {input}; give it an -o of its own")
             path /= text
         return path
 
@@ -77,8 +77,8 @@ def _fields_in(part: str, output: str) -> list[str]:
         parsed = [rest for _, *rest in string.Formatter().parse(part) if rest[0] is not None]
     except ValueError:
         raise UsageError(f"expected braces in pairs in -o, got {output}; {literally}") from None
-    for name, spec, conversion in parsed:
-        if name not in FIELDS or spec or conversion:
+    for name, format_spec, conversion in parsed:
+        if name not in FIELDS or format_spec or conversion:
             known = ", ".join(f"{{{field}}}" for field in FIELDS)
             raise UsageError(f"expected nothing but {known} in braces in -o, got {output}; {literally}")
     return [str(name) for name, *_ in parsed]

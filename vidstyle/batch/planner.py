@@ -1,4 +1,4 @@
-"""Inputs -> jobs: what is painted, in which style, and where it goes; all of it decided before the work begins."""
+"""Inputs -> jobs: what is stylized, in which style, and where it goes; all of it decided before the work begins."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def plan(
 
 
 class Planner:
-    """Plans jobs for `inputs`, each a file, a folder or a URL, painted in every one of `styles`.
+    """Plans jobs for `inputs`, each a file, a folder or a URL, stylized in every one of `styles`.
 
     For `output` see `naming.Naming`: a file will do where there is but one job. Of folders `selection` says what is taken. An
     input reached twice is taken once.
@@ -44,7 +44,7 @@ class Planner:
         self, inputs: Sequence[str], styles: Sequence[str], output: str | None = None, selection: Selection = Selection()
     ) -> None:
         if not inputs:
-            raise UsageError("expected a video, a picture or a folder, got no input")
+            raise UsageError("expected a video, an image or a folder, got no input")
         _check_there(inputs)
         self._inputs, self._styles, self._selection = inputs, list(dict.fromkeys(styles)), selection
         self.folders = [name for name in inputs if _is_folder(name)]
@@ -58,7 +58,7 @@ class Planner:
     def plan(self) -> list[Job]:
         """All jobs as things stand, in the order of the inputs, and for each in that of the styles.
 
-        Raises `InputError` for a folder in which nothing is to be painted, `UsageError` or `OutputExistsError` if an output is
+        Raises `InputError` for a folder in which nothing is to be stylized, `UsageError` or `OutputExistsError` if an output is
         also an input or another's output.
         """
         found = self._found(strict=True)
@@ -69,24 +69,24 @@ class Planner:
 
     def find(self) -> list[str]:
         """The files in the folders that `plan` would take now; folders that are not to be read have none."""
-        return [found.spec for found in self._found(strict=False) if not found.given]
+        return [found.input for found in self._found(strict=False) if not found.given]
 
-    def plan_for(self, specs: Collection[str]) -> list[Job]:
-        """Those jobs of `plan` whose inputs are `specs`: files that `find` listed, or some of `given`.
+    def plan_for(self, inputs: Collection[str]) -> list[Job]:
+        """Those jobs of `plan` whose inputs are `inputs`: files that `find` listed, or some of `given`.
 
         Those whose output is another's are left out, with a warning: what happens to arrive must not stop the others.
         """
-        specs, found = set(specs), self._found(strict=False)
+        inputs, found = set(inputs), self._found(strict=False)
         jobs = self._jobs(found)
         # Who was there before keeps the name; who may still be arriving takes it from no one.
-        by_age = sorted(jobs, key=lambda job: 0 if job.spec in self._planned else 1 if job.spec in specs else 2)
+        by_age = sorted(jobs, key=lambda job: 0 if job.input in self._planned else 1 if job.input in inputs else 2)
         spoiled = dict(_collisions(by_age, _folders(found)))
-        wanted = [job for job in jobs if job.spec in specs]
+        wanted = [job for job in jobs if job.input in inputs]
         for job in wanted:
             if job in spoiled:
-                log.warning("%s; %s is left out", spoiled[job], job.spec)
+                log.warning("%s; %s is left out", spoiled[job], job.input)
         planned = [job for job in wanted if job not in spoiled]
-        self._planned |= {job.spec for job in planned}
+        self._planned |= {job.input for job in planned}
         return planned
 
     def _found(self, strict: bool) -> list[Found]:
@@ -96,13 +96,13 @@ class Planner:
         for name in self._inputs:
             found = self._search(name, labels, strict) if name in self.folders else [Found(name, given=True)]
             for one in found:
-                taken.setdefault(_key(one.spec), one)
+                taken.setdefault(_key(one.input), one)
         # Outputs of an earlier run that a template named: they are where this run's outputs of others will be. What is its own
         # output stays, to be refused.
         makers: dict[str, set[str]] = {}
         for job in self._jobs(taken.values()):
-            makers.setdefault(_key(str(job.output)), set()).add(job.spec)
-        return [one for key, one in taken.items() if one.given or key not in makers or one.spec in makers[key]]
+            makers.setdefault(_key(str(job.output)), set()).add(job.input)
+        return [one for key, one in taken.items() if one.given or key not in makers or one.input in makers[key]]
 
     def _search(self, folder: str, labels: Collection[str], strict: bool) -> list[Found]:
         try:
@@ -124,7 +124,7 @@ class Planner:
 
     def _jobs(self, found: Collection[Found]) -> list[Job]:
         path = self._naming.path
-        return [Job(one.spec, path(one.spec, one.folder, label_of(style)), style) for one in found for style in self._styles]
+        return [Job(one.input, path(one.input, one.folder, label_of(style)), style) for one in found for style in self._styles]
 
 
 def read_list(name: str) -> list[str]:
@@ -146,7 +146,7 @@ def _check_there(inputs: Sequence[str]) -> None:
     if missing:
         named, more = ", ".join(missing[:_NAMED]), len(missing) - _NAMED
         and_more = f" and {more} more" if more > 0 else ""
-        raise InputError(f"expected a video, picture or folder, found nothing: {named}{and_more}")
+        raise InputError(f"expected a video, image or folder, found nothing: {named}{and_more}")
 
 
 def _nothing(folder: str, findings: Findings) -> str:
@@ -155,8 +155,8 @@ def _nothing(folder: str, findings: Findings) -> str:
     if findings.unwanted:
         besides.append(f"{findings.unwanted} that --include or --exclude leave out")
     if findings.outputs:
-        besides.append(f"{findings.outputs} painted by an earlier run")
-    text = f"expected a folder with videos or pictures, found none in {folder}"
+        besides.append(f"{findings.outputs} stylized by an earlier run")
+    text = f"expected a folder with videos or images, found none in {folder}"
     text += f" besides {' and '.join(besides)}" if besides else ""
     return text + ("; --recursive looks into its subfolders" if findings.subfolders else "")
 
@@ -171,7 +171,7 @@ def _key(name: str) -> str:
 
 
 def _folders(found: Collection[Found]) -> dict[str, str]:
-    return {one.spec: one.folder for one in found}
+    return {one.input: one.folder for one in found}
 
 
 def _collisions(jobs: Sequence[Job], folders: Mapping[str, str]) -> Iterator[tuple[Job, VidstyleError]]:
@@ -181,17 +181,17 @@ def _collisions(jobs: Sequence[Job], folders: Mapping[str, str]) -> Iterator[tup
     """
     inputs: dict[object, str] = {}
     for job in jobs:
-        for identity in _identities(job.spec):
-            inputs.setdefault(identity, job.spec)
+        for identity in _identities(job.input):
+            inputs.setdefault(identity, job.input)
     taken: dict[str, Job] = {}
     for job in jobs:
         of_input = next((inputs[identity] for identity in _identities(str(job.output)) if identity in inputs), None)
         key = _key(str(job.output))
-        if of_input == job.spec:
+        if of_input == job.input:
             yield job, OutputExistsError(f"the output is the input itself: {job.output}; choose another name with -o")
         elif of_input is not None:
             way = "choose another name with -o, such as {stem}.{style}{ext}"
-            yield job, UsageError(f"the painting of {job.spec} would replace {job.output}, which is an input too; {way}")
+            yield job, UsageError(f"the painting of {job.input} would replace {job.output}, which is an input too; {way}")
         elif key in taken:
             yield job, _same_output(taken[key], job, folders)
         else:
@@ -211,15 +211,15 @@ def _identities(name: str) -> list[object]:
 
 def _same_output(first: Job, second: Job, folders: Mapping[str, str]) -> UsageError:
     """Names a field that is not the same for the two, if there is one."""
-    who = f"{first.spec} and {second.spec}"
+    who = f"{first.input} and {second.input}"
     way = "paint them one after the other, each with an -o of its own"
     told_apart = "put {} into -o to tell them apart".format
-    if first.spec == second.spec:
-        who = f"{first.spec} in the styles {first.style} and {second.style}"
+    if first.input == second.input:
+        who = f"{first.input} in the styles {first.style} and {second.style}"
         if label_of(first.style) != label_of(second.style):
             way = told_apart("{style}")
-    elif Path(first.spec).name != Path(second.spec).name:
+    elif Path(first.input).name != Path(second.input).name:
         way = told_apart("{name}")
-    elif folders[first.spec] != folders[second.spec]:
+    elif folders[first.input] != folders[second.input]:
         way = told_apart("{folder}/")
     return UsageError(f"{who} would both be written to {second.output}; {way}")

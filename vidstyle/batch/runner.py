@@ -11,7 +11,7 @@ from threading import Event
 
 from vidstyle.batch.claims import Admitted, admit
 from vidstyle.conversion.convert import Conversion
-from vidstyle.conversion.job import Job, Outcome, Reporter
+from vidstyle.conversion.job import Job, JobResult, Reporter
 from vidstyle.core.concurrency import background, prefetch
 from vidstyle.core.errors import VidstyleError
 from vidstyle.core.options import ConvertOptions
@@ -28,20 +28,20 @@ def run_jobs(
     options: ConvertOptions,
     reporter: Reporter,
     shared: bool = False,
-) -> list[Outcome]:
+) -> list[JobResult]:
     """Convert one job after the other, each with the stylizer of its style; a failure costs its own file only.
 
-    While one input is painted the next is opened and the last output verified. `shared`, as several jobs always are: other
+    While one input is stylized the next is opened and the last output verified. `shared`, as several jobs always are: other
     runs may be at them too; each output is made by one of them, and the others wait for what is not theirs at the end.
     """
     shared = shared or len(jobs) > 1
     if shared:
         options = replace(options, resume=options.resume or "long")
-    outcomes: dict[Job, Outcome] = {}
+    job_results: dict[Job, JobResult] = {}
 
-    def settle(outcome: Outcome) -> None:
-        outcomes[outcome.job] = outcome
-        reporter.done(outcome)
+    def settle(job_result: JobResult) -> None:
+        job_results[job_result.job] = job_result
+        reporter.done(job_result)
 
     reporter.expect(jobs)
     with foreseeing(jobs, reporter):
@@ -49,10 +49,10 @@ def run_jobs(
         while waiting:
             busy = _Round(stylizers, options, reporter, shared).work_off(waiting, settle)
             if busy == waiting:
-                reporter.stage("waiting for another run", len(outcomes), len(jobs), None)
+                reporter.stage("waiting for another run", len(job_results), len(jobs), None)
                 time.sleep(WAIT_SECONDS)
             waiting = busy
-    return [outcomes[job] for job in jobs]
+    return [job_results[job] for job in jobs]
 
 
 @contextmanager
@@ -62,7 +62,7 @@ def foreseeing(jobs: Sequence[Job], reporter: Reporter) -> Iterator[None]:
 
     def tell() -> None:
         for job in jobs:
-            known = glance(job.spec)
+            known = glance(job.input)
             if stop.is_set():
                 return
             if known is not None:
@@ -83,9 +83,9 @@ class _Work:
     def __init__(self, admitted: Admitted, stylizer: Stylizer) -> None:
         self.job, self._admitted = admitted.job, admitted
         job, options = admitted.job, admitted.options
-        self._conversion = Conversion(job.spec, job.output, stylizer, options, fingerprint=admitted.fingerprint)
+        self._conversion = Conversion(job.input, job.output, stylizer, options, fingerprint=admitted.fingerprint)
 
-    def run(self, reporter: Reporter, between: Callable[[], None]) -> Outcome | None:
+    def run(self, reporter: Reporter, between: Callable[[], None]) -> JobResult | None:
         """Paint all frames, `between` which something else is done; the outcome if that failed."""
 
         def on_frame(count: int) -> None:
@@ -97,14 +97,14 @@ class _Work:
             self._conversion.run(on_frame)
             return None
         except VidstyleError as error:
-            return Outcome(self.job, error=error)
+            return JobResult(self.job, error=error)
 
-    def publish(self) -> Outcome:
+    def publish(self) -> JobResult:
         """Give the output its name; closes."""
         try:
-            return Outcome(self.job, self._conversion.publish())
+            return JobResult(self.job, self._conversion.publish())
         except VidstyleError as error:
-            return Outcome(self.job, error=error)
+            return JobResult(self.job, error=error)
         finally:
             self.close()
 
@@ -119,9 +119,9 @@ class _Round:
     def __init__(self, stylizers: Mapping[str, Stylizer], options: ConvertOptions, reporter: Reporter, shared: bool) -> None:
         self._stylizers, self._options, self._reporter, self._shared = stylizers, options, reporter, shared
         self._open: set[_Work] = set()
-        self._published: tuple[_Work, Future[Outcome]] | None = None
+        self._published: tuple[_Work, Future[JobResult]] | None = None
 
-    def work_off(self, jobs: Sequence[Job], settle: Callable[[Outcome], None]) -> list[Job]:
+    def work_off(self, jobs: Sequence[Job], settle: Callable[[JobResult], None]) -> list[Job]:
         """Do the jobs; returns those that other runs are at."""
         busy = []
         with ExitStack() as stack:
@@ -132,18 +132,18 @@ class _Round:
                 if isinstance(item, Job):
                     busy.append(item)
                     continue
-                outcome = item if isinstance(item, Outcome) else item.run(self._reporter, self._settle_published)
+                job_result = item if isinstance(item, JobResult) else item.run(self._reporter, self._settle_published)
                 self._settle_published(wait=True)
-                if isinstance(item, _Work) and outcome is None:
+                if isinstance(item, _Work) and job_result is None:
                     self._published = item, publisher.submit(item.publish)
-                elif outcome is not None:
+                elif job_result is not None:
                     if isinstance(item, _Work):
                         self._closed(item)
-                    settle(outcome)
+                    settle(job_result)
             self._settle_published(wait=True)
         return busy
 
-    def _opened(self, jobs: Sequence[Job]) -> Iterator[_Work | Outcome | Job]:
+    def _opened(self, jobs: Sequence[Job]) -> Iterator[_Work | JobResult | Job]:
         for job in jobs:
             admitted = admit(job, self._options, self._shared)
             if not isinstance(admitted, Admitted):
@@ -155,7 +155,7 @@ class _Round:
                 admitted.close()
                 if not isinstance(error, VidstyleError):
                     raise
-                yield Outcome(job, error=error)
+                yield JobResult(job, error=error)
                 continue
             self._open.add(work)
             yield work
@@ -164,9 +164,9 @@ class _Round:
         """Tell what became of the output published aside, if that is known by now."""
         if self._published is not None and (wait or self._published[1].done()):
             (work, future), self._published = self._published, None
-            outcome = future.result()
+            job_result = future.result()
             self._closed(work)
-            self._settle(outcome)
+            self._settle(job_result)
 
     def _closed(self, work: _Work) -> None:
         work.close()

@@ -1,4 +1,4 @@
-"""The clips that conversions are measured on: made of pictures that ship with vidstyle, of a video, or a video as it is."""
+"""The clips that conversions are measured on: made of images that ship with vidstyle, of a video, or a video as it is."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ RATE = 25
 """Frames a second of the clips that are made."""
 
 SHOT_SECONDS = 4
-"""So long the camera pans over one picture."""
+"""So long the camera pans over one image."""
 
 HELD_BYTES = 3 << 29
 """A clip's frames and its paintings are held in so much memory while its stages are measured alone."""
 
 STORED_BYTES = 1 << 29
-"""Pictures of a video that is scaled are kept in so much memory at most, to be repeated back and forth."""
+"""Images of a video that is scaled are kept in so much memory at most, to be repeated back and forth."""
 
 
 @dataclass(frozen=True)
 class Clip:
     """The first `seconds` of a video, whose size and rate are these."""
 
-    spec: str
+    input: str
     width: int
     height: int
     rate: Fraction
@@ -52,7 +52,7 @@ class Clip:
     @property
     def output_suffix(self) -> str:
         """Of the container that its painting goes into by default."""
-        return Path(default_name(self.spec, "bench")).suffix
+        return Path(default_name(self.input, "bench")).suffix
 
 
 def fitting_seconds(size: Size, rate: Fraction, seconds: float) -> float:
@@ -61,44 +61,44 @@ def fitting_seconds(size: Size, rate: Fraction, seconds: float) -> float:
     return min(seconds, float(frames / rate))
 
 
-def given_clip(spec: str, seconds: float) -> Clip:
+def given_clip(input: str, seconds: float) -> Clip:
     """A video as it is; raises `InputError` where it is none."""
-    if is_image(spec):
-        raise InputError(f"expected a video to measure with, got a picture: {spec}")
-    with closing(open_source(spec)) as source:
+    if is_image(input):
+        raise InputError(f"expected a video to measure with, got an image: {input}")
+    with closing(open_source(input)) as source:
         info = source.info
-    return Clip(spec, info.width, info.height, info.frame_rate or Fraction(RATE), seconds)
+    return Clip(input, info.width, info.height, info.frame_rate or Fraction(RATE), seconds)
 
 
-def made_clip(folder: Path, size: Size, seconds: float, spec: str | None = None) -> Clip:
-    """A new clip in `folder`: the video `spec` scaled, and repeated if it is too short, or pans over pictures that ship.
+def made_clip(folder: Path, size: Size, seconds: float, input: str | None = None) -> Clip:
+    """A new clip in `folder`: the video `input` scaled, and repeated if it is too short, or pans over images that ship.
 
     Raises `InputError`, and `DiskError` where there is no room for it.
     """
     path = folder / f"{size[0]}x{size[1]}-{seconds:g}s.mp4"
-    write_clip(path, islice(pans(size) if spec is None else scaled(spec, size), max(1, round(seconds * RATE))), size)
+    write_clip(path, islice(pans(size) if input is None else scaled(input, size), max(1, round(seconds * RATE))), size)
     return Clip(str(path), *size, Fraction(RATE), seconds)
 
 
-def write_clip(path: Path, pictures: Iterable[Pixels], size: Size) -> None:
-    """Pictures (H, W, 3) as H.264 without sound, encoded as outputs of vidstyle are."""
+def write_clip(path: Path, images: Iterable[Pixels], size: Size) -> None:
+    """Images (H, W, 3) as H.264 without audio, encoded as outputs of vidstyle are."""
     tick = Fraction(1, RATE)
     with closing(open_video_sink(path, VideoInfo(*size, tick, Fraction(RATE)))) as sink:
-        for number, picture in enumerate(pictures):
-            sink.write(Frame(picture, number, tick, 1))
+        for number, image in enumerate(images):
+            sink.write(Frame(image, number, tick, 1))
         sink.publish()
 
 
 def pans(size: Size) -> Iterator[Pixels]:
     """A camera that goes over the exemplars of the shipped styles, one after the other, and nears and leaves them, for ever.
 
-    They are mirrored at their borders as often as it takes, so that a large picture has as fine a texture as a small one.
+    They are mirrored at their borders as often as it takes, so that a large image has as fine a texture as a small one.
     """
-    pictures = [read for path in sorted(shipped_folder().glob("*.jpg")) if (read := cv2.imread(str(path))) is not None]
-    if not pictures:
-        raise StyleError(f"expected pictures of the styles to make a clip of, found none in {shipped_folder()}; give a video")
+    images = [read for path in sorted(shipped_folder().glob("*.jpg")) if (read := cv2.imread(str(path))) is not None]
+    if not images:
+        raise StyleError(f"expected images of the styles to make a clip of, found none in {shipped_folder()}; give a video")
     frames = SHOT_SECONDS * RATE
-    for bgr in cycle(pictures):
+    for bgr in cycle(images):
         rgb = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
         for number in range(frames):
             angle = 2 * math.pi * number / frames
@@ -108,14 +108,14 @@ def pans(size: Size) -> Iterator[Pixels]:
             yield np.asarray(cv2.warpAffine(rgb, move, size, borderMode=cv2.BORDER_REFLECT_101), np.uint8)
 
 
-def scaled(spec: str, size: Size) -> Iterator[Pixels]:
-    """The pictures of a video at `size`, back and forth for ever; as much of it as fits into `STORED_BYTES`."""
+def scaled(input: str, size: Size) -> Iterator[Pixels]:
+    """The images of a video at `size`, back and forth for ever; as much of it as fits into `STORED_BYTES`."""
     limit = max(1, STORED_BYTES // (3 * size[0] * size[1]))
-    with closing(open_source(spec)) as source:
-        pictures = [_resized(frame.pixels, size) for frame in islice(source.frames(), limit)]
-    return cycle(chain(pictures, reversed(pictures)))
+    with closing(open_source(input)) as source:
+        images = [_resized(frame.pixels, size) for frame in islice(source.frames(), limit)]
+    return cycle(chain(images, reversed(images)))
 
 
-def _resized(picture: Pixels, size: Size) -> Pixels:
-    how = cv2.INTER_AREA if picture.shape[1] > size[0] else cv2.INTER_CUBIC
-    return np.asarray(cv2.resize(picture, size, interpolation=how), np.uint8)
+def _resized(image: Pixels, size: Size) -> Pixels:
+    how = cv2.INTER_AREA if image.shape[1] > size[0] else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(image, size, interpolation=how), np.uint8)

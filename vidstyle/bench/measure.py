@@ -24,29 +24,29 @@ log = logging.getLogger(__name__)
 VERSION = 1
 
 
-def measure(options: BenchOptions = BenchOptions(), spec: str | None = None, scale: bool = False) -> dict[str, Any]:
-    """What conversions take here, on clips that are made for it or on the video `spec`, as it is or, with `scale`, at all sizes.
+def measure(options: BenchOptions = BenchOptions(), input: str | None = None, scale: bool = False) -> dict[str, Any]:
+    """What conversions take here, on clips that are made for it or on the video `input`, as it is or, with `scale`, at all sizes.
 
     Raises what `load_stylizer` and `convert` raise. Whatever is written lies in a folder that is removed in the end.
     """
     stylizer = load_stylizer(options.style)
-    if spec is not None:
-        clip = given_clip(spec, options.seconds)
+    if input is not None:
+        clip = given_clip(input, options.seconds)
     with tempfile.TemporaryDirectory(prefix="vidstyle-bench-") as name:
         folder = Path(name)
-        if spec is not None and not scale:
+        if input is not None and not scale:
             clips = [replace(clip, seconds=fitting_seconds((clip.width, clip.height), clip.rate, clip.seconds))]
         else:
-            clips = make_clips(folder, options, spec)
+            clips = make_clips(folder, options, input)
         return measure_clips(clips, stylizer, options, folder)
 
 
-def make_clips(folder: Path, options: BenchOptions, spec: str | None) -> list[Clip]:
+def make_clips(folder: Path, options: BenchOptions, input: str | None) -> list[Clip]:
     """A clip of each size, as long as its stages can be measured."""
     clips = []
     for size in options.sizes:
         log.info("making a clip of %dx%d", *size)
-        clips.append(made_clip(folder, size, fitting_seconds(size, Fraction(RATE), options.seconds), spec))
+        clips.append(made_clip(folder, size, fitting_seconds(size, Fraction(RATE), options.seconds), input))
     return clips
 
 

@@ -58,7 +58,7 @@ def run_as_user(clip: Clip, options: BenchOptions, folder: Path) -> UserRun:
     command += ["--batch-size", str(options.batch_size), "--duration", f"{clip.seconds:.6f}", "--progress", "json"]
     began = time.perf_counter()
     # To a file: a pipe that nobody empties would fill up.
-    with said.open("wb") as log, _started([*command, "-o", str(output), "--", clip.spec], log) as process:
+    with said.open("wb") as log, _started([*command, "-o", str(output), "--", clip.input], log) as process:
         assert process.stdout is not None
         process.stdout.readline()
         first = time.perf_counter() - began

@@ -22,7 +22,7 @@ from vidstyle.bench.clips import Clip
 from vidstyle.bench.energy import Joules, measured_energy
 from vidstyle.bench.options import BenchOptions
 from vidstyle.bench.process import UserRun, run_as_user
-from vidstyle.conversion.convert import SHOT_PICTURES, convert
+from vidstyle.conversion.convert import SHOT_FRAMES, convert
 from vidstyle.core.frames import Frame, Pixels
 from vidstyle.core.hardware import usable_cores
 from vidstyle.core.options import ConvertOptions, Trim
@@ -59,7 +59,7 @@ class ClipBench:
         trim = Trim(end=clip.seconds)
         self._convert = ConvertOptions(options.style, trim=trim, batch_size=options.batch_size, overwrite=True)
         self._gpu = gpu_of(stylizer, options.style.device)
-        self._encoded(self._painted(self._decoded(limit=2 * options.batch_size)))  # warm up: modules, codecs, the net's memory
+        self._encoded(self._stylized(self._decoded(limit=2 * options.batch_size)))  # warm up: modules, codecs, the net's memory
 
     @property
     def name(self) -> str:
@@ -71,48 +71,48 @@ class ClipBench:
         spent: dict[str, Spent] = {}
         with _measured(spent, "decode"):
             frames = self._decoded()
-        stylizer = self._stylizer.for_shot(f.pixels for f in frames[:: max(1, len(frames) // SHOT_PICTURES)]).at(0.0)
+        stylizer = self._stylizer.for_shot(f.pixels for f in frames[:: max(1, len(frames) // SHOT_FRAMES)]).at(0.0)
         with _measured(spent, "net"):
-            painted = self._painted(frames, stylizer)
+            stylized = self._stylized(frames, stylizer)
         del frames
         with _measured(spent, "encode"):
-            self._encoded(painted)
+            self._encoded(stylized)
         with _measured(spent, "without_net"):
-            self._converted(HandedOut([frame.pixels for frame in painted]))
-        count = len(painted)
-        del painted
+            self._converted(HandedOut([frame.pixels for frame in stylized]))
+        count = len(stylized)
+        del stylized
         with measured_energy(self._gpu) as joules, _measured(spent, "total"):
             self._converted(self._stylizer)
         user = run_as_user(self._clip, self._options, self._folder)
         self._rounds.append(_Round(count, spent, joules, user))
 
     def _decoded(self, limit: int | None = None) -> list[Frame]:
-        with closing(open_source(self._clip.spec, self._convert.trim)) as source:
+        with closing(open_source(self._clip.input, self._convert.trim)) as source:
             return list(islice(source.frames(), limit))
 
-    def _painted(self, frames: Sequence[Frame], stylizer: Stylizer | None = None) -> list[Frame]:
+    def _stylized(self, frames: Sequence[Frame], stylizer: Stylizer | None = None) -> list[Frame]:
         stylizer, size = stylizer or self._stylizer.at(0.0), self._options.batch_size
         batches = [[f.pixels for f in frames[i : i + size]] for i in range(0, len(frames), size)]
-        with ThreadPoolExecutor(stylizer.lanes) as lanes:
-            pictures = [picture for batch in lanes.map(stylizer.stylize, batches) for picture in batch]
-        return [Frame(p, f.pts, f.time_base, f.duration, f.alpha) for p, f in zip(pictures, frames, strict=True)]
+        with ThreadPoolExecutor(stylizer.concurrency) as concurrency:
+            images = [image for batch in concurrency.map(stylizer.stylize, batches) for image in batch]
+        return [Frame(p, f.pts, f.time_base, f.duration, f.alpha) for p, f in zip(images, frames, strict=True)]
 
-    def _encoded(self, painted: Iterable[Frame]) -> None:
+    def _encoded(self, stylized: Iterable[Frame]) -> None:
         """Encode, verify and publish as a conversion does."""
-        spec, options = self._clip.spec, self._convert
+        input, options = self._clip.input, self._convert
         output = self._folder / f"encoded{self._clip.output_suffix}"
-        with closing(open_source(spec, options.trim)) as source:
+        with closing(open_source(input, options.trim)) as source:
             info = source.info
-        companion = companion_of(spec, Fraction(0), options)
+        companion = companion_of(input, Fraction(0), options)
         with closing(open_video_sink(output, info, options.encode, companion, overwrite=True)) as sink:
-            for frame in painted:
+            for frame in stylized:
                 sink.write(frame)
             sink.publish()
         output.unlink()
 
     def _converted(self, stylizer: Stylizer) -> None:
         output = self._folder / f"converted{self._clip.output_suffix}"
-        convert(self._clip.spec, output, stylizer, self._convert)
+        convert(self._clip.input, output, stylizer, self._convert)
         output.unlink()
 
     def result(self) -> dict[str, Any]:
@@ -145,19 +145,19 @@ class ClipBench:
 
 
 class HandedOut:
-    """A stylizer whose pictures were painted before: it hands them out one after the other, whatever it is shown."""
+    """A stylizer whose images were stylized before: it hands them out one after the other, whatever it is shown."""
 
-    lanes = 1
+    concurrency = 1
 
-    def __init__(self, painted: Iterable[Pixels]) -> None:
-        self._painted = iter(painted)
+    def __init__(self, stylized: Iterable[Pixels]) -> None:
+        self._stylized = iter(stylized)
 
-    def stylize(self, pictures: Sequence[Pixels]) -> Pixels:
-        """As many as there are `pictures`."""
-        taken = [next(self._painted) for _ in pictures]
+    def stylize(self, images: Sequence[Pixels]) -> Pixels:
+        """As many as there are `images`."""
+        taken = [next(self._stylized) for _ in images]
         return taken[0][None] if len(taken) == 1 else np.stack(taken)
 
-    def for_shot(self, pictures: Iterable[Pixels]) -> HandedOut:
+    def for_shot(self, images: Iterable[Pixels]) -> HandedOut:
         """Itself; so are the others below."""
         return self
 
@@ -169,7 +169,7 @@ class HandedOut:
         """Itself."""
         return self
 
-    def adapted(self, picture: Pixels, share: float) -> HandedOut:
+    def adapted(self, image: Pixels, share: float) -> HandedOut:
         """Itself."""
         return self
 
@@ -179,11 +179,11 @@ class HandedOut:
 
     def describe(self) -> str:
         """Nowhere."""
-        return "painted before"
+        return "stylized before"
 
 
 def gpu_of(stylizer: Stylizer, device: str) -> int | None:
-    """The number of the NVIDIA GPU that paints; None where none does."""
+    """The number of the NVIDIA GPU that stylizes; None where none does."""
     if not any(engine in stylizer.describe().lower() for engine in ("cuda", "tensorrt")):
         return None
     return int(device.partition(":")[2] or 0)

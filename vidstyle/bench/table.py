@@ -14,10 +14,10 @@ _NAMES = {"total": "all together", "without_net": "without the net"}
 def table(found: Mapping[str, Any]) -> list[str]:
     """The lines of what `measure` found."""
     machine = found["machine"]
-    card = f", {machine['gpu']['name']}" if machine["gpu"] else ""
+    gpu = f", {machine['gpu']['name']}" if machine["gpu"] else ""
     return [
         printable(
-            f"{found['style']}, {found['runs_on']}; {machine['cores']} cores of {machine['cpu']}{card}; "
+            f"{found['style']}, {found['runs_on']}; {machine['cores']} cores of {machine['cpu']}{gpu}; "
             + ("one round" if found["rounds"] == 1 else f"medians of {found['rounds']} rounds")
         ),
         "",

@@ -52,7 +52,7 @@ class _DefaultConvert(click.Group):
 @click.group(cls=_DefaultConvert, context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=True)
 @click.version_option(vidstyle.__version__, prog_name="vidstyle")
 def cli() -> None:
-    """Turns videos into moving paintings."""
+    """Turns videos into stylized videos."""
 
 
 @cli.command(hidden=True)
@@ -77,7 +77,7 @@ def cli() -> None:
     help="Size of the strokes; the output keeps its size.",
 )
 @click.option("--preserve-color", is_flag=True, help="Keep the original's colours.")
-@click.option("--mask", default=None, metavar="FILE", help="A picture, or a video as long: white is painted, black left.")
+@click.option("--mask", default=None, metavar="FILE", help="An image, or a video as long: white is stylized, black left.")
 @click.option(
     "-o",
     "--output",
@@ -88,7 +88,7 @@ def cli() -> None:
 @click.option("--include", multiple=True, metavar="PATTERN", help="Of folders take only what fits, such as '*.mov' or 'day1/*'.")
 @click.option("--exclude", multiple=True, metavar="PATTERN", help="Of folders leave out what fits.")
 @click.option("--watch", is_flag=True, help="Stay, and paint what arrives in the folders.")
-@click.option("--workers", type=click.IntRange(1), default=None, help="Work with so many processes, dividing long films.")
+@click.option("--workers", type=click.IntRange(1), default=None, help="Work with so many processes, dividing long videos.")
 @click.option("--cluster", metavar="ADDRESS", default=None, help="Work on a Ray cluster: local, auto or ray://HOST:PORT.")
 @click.option(
     "--chunk",
@@ -97,7 +97,7 @@ def cli() -> None:
     default=ClusterOptions.chunk_seconds,
     show_default=True,
     metavar="TIME",
-    help="Length of the parts of a long film.",
+    help="Length of the parts of a long video.",
 )
 @click.option("--start", type=SECONDS, default=None, help="Begin here (seconds or H:M:S).")
 @click.option("--end", type=SECONDS, default=None, help="End here.")
@@ -129,7 +129,7 @@ def cli() -> None:
     show_default=True,
     help="Carry strokes along with the motion: steadier, slower.",
 )
-@click.option("--report", is_flag=True, help="Print the warping error: how much the output shimmers.")
+@click.option("--report", is_flag=True, help="Print the warping error: how much the output flickers.")
 @click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
 @click.option("--skip-existing", is_flag=True, help="Leave inputs out whose output exists.")
 @click.option("--allow-network", is_flag=True, help="Open URLs.")
@@ -151,9 +151,9 @@ def convert(
     verbose: bool,
     **given: Any,
 ) -> int:
-    """Paint videos and pictures, or all of a folder.
+    """Paint videos and images, or all of a folder.
 
-    in.mp4 becomes in.STYLE.mp4 beside it: sound, timing and shape stay, nothing is overwritten.
+    in.mp4 becomes in.STYLE.mp4 beside it: audio, timing and shape stay, nothing is overwritten.
     """
     level = logging.INFO if verbose else logging.ERROR if quiet else logging.WARNING
     return reported(
@@ -162,7 +162,7 @@ def convert(
 
 
 def _styles(styles: tuple[str, ...], timeline: str | None) -> tuple[str, ...]:
-    """What paints; raises `UsageError` where it cannot be understood."""
+    """What stylizes; raises `UsageError` where it cannot be understood."""
     if timeline is not None:
         if styles:
             raise UsageError("expected --style or --timeline, got both")
@@ -198,20 +198,20 @@ def _convert(
     if dry_run:
         return _dry_run(jobs, options)
     # One of each kind: there may be thousands.
-    for output_path in {job.output.suffix: job.output for job in jobs if not is_image(job.spec)}.values():
+    for output_path in {job.output.suffix: job.output for job in jobs if not is_image(job.input)}.values():
         check_encoding(output_path, options.encode)
     cluster = ClusterOptions(given["workers"], given["cluster"], given["chunk_seconds"])
     shared = bool(planner.folders or given["lists"])
-    with _painters(styles, options, cluster, shared, reporter, signals) as painted:
-        outcomes = painted(jobs) if jobs else []
+    with _painters(styles, options, cluster, shared, reporter, signals) as stylized:
+        job_results = stylized(jobs) if jobs else []
         if given["watch"]:
-            _watch(planner, painted, selection, reporter, signals)
-    for outcome in outcomes:
-        if outcome.result and outcome.result.report:
-            click.echo(report_line(outcome.result))
-    if len(outcomes) > 1:
-        reporter.summary(outcomes)
-    return _exit_code(outcomes)
+            _watch(planner, stylized, selection, reporter, signals)
+    for job_result in job_results:
+        if job_result.result and job_result.result.report:
+            click.echo(report_line(job_result.result))
+    if len(job_results) > 1:
+        reporter.summary(job_results)
+    return _exit_code(job_results)
 
 
 @contextmanager
@@ -229,7 +229,7 @@ def _painters(
             for style, stylizer in stylizers.items():
                 reporter.note(f"style {style}: {stylizer.describe()}")
 
-            def painted(jobs: Sequence[Any]) -> list[Any]:
+            def stylized(jobs: Sequence[Any]) -> list[Any]:
                 with signals.held():
                     return run_jobs(jobs, stylizers, options, Interruptible(reporter, signals), shared)
         else:
@@ -240,15 +240,15 @@ def _painters(
             place = f"the Ray cluster {cluster.address}" if cluster.address else "this machine"
             reporter.note(f"{engine.workers} {'worker' if engine.workers == 1 else 'workers'} on {place}")
 
-            def painted(jobs: Sequence[Any]) -> list[Any]:
+            def stylized(jobs: Sequence[Any]) -> list[Any]:
                 with signals.held():
                     return crew.run_jobs(jobs, engine, options, reporter, cluster.chunk_seconds, signals.check)
 
-        yield painted
+        yield stylized
 
 
 def _watch(
-    planner: Any, painted: Callable[[Sequence[Any]], list[Any]], selection: Selection, reporter: Quiet, signals: Signals
+    planner: Any, stylized: Callable[[Sequence[Any]], list[Any]], selection: Selection, reporter: Quiet, signals: Signals
 ) -> None:
     """Paint what arrives in the folders, until somebody ends it."""
     from vidstyle.batch.watch import arriving
@@ -256,7 +256,7 @@ def _watch(
     with signals.held():
         reporter.note(f"watching {', '.join(map(str, planner.folders))}; Ctrl-C ends it")
         for arrived in arriving(planner.folders, planner.find, selection.recursive, check=signals.check):
-            painted(planner.plan_for(arrived))
+            stylized(planner.plan_for(arrived))
 
 
 def _with_listed(inputs: tuple[str, ...], lists: tuple[str, ...]) -> list[str]:
@@ -283,13 +283,13 @@ def _convert_options(style: str, given: dict[str, Any]) -> ConvertOptions:
     )
 
 
-def _exit_code(outcomes: Sequence[Any]) -> int:
-    errors = [o.error for o in outcomes if o.error]
+def _exit_code(job_results: Sequence[Any]) -> int:
+    errors = [o.error for o in job_results if o.error]
     if not errors:
-        return EXIT_DAMAGE if any(o.result and o.result.damage for o in outcomes) else EXIT_DONE
-    if len(outcomes) == 1:
+        return EXIT_DAMAGE if any(o.result and o.result.damage for o in job_results) else EXIT_DONE
+    if len(job_results) == 1:
         return int(errors[0].exit_code)
-    return EXIT_FAILED if len(errors) == len(outcomes) else EXIT_DAMAGE
+    return EXIT_FAILED if len(errors) == len(job_results) else EXIT_DAMAGE
 
 
 def _dry_run(jobs: Sequence[Any], options: ConvertOptions) -> int:
@@ -307,20 +307,20 @@ def _dry_run(jobs: Sequence[Any], options: ConvertOptions) -> int:
     errors = []
     for job in jobs:
         try:
-            outcome = foregone(job, options)
-            if outcome is not None and outcome.error is not None:
-                raise outcome.error
-            if outcome is not None:
-                click.echo(printable(f"{job.output}: {outcome.skipped}, would be skipped"))
+            job_result = foregone(job, options)
+            if job_result is not None and job_result.error is not None:
+                raise job_result.error
+            if job_result is not None:
+                click.echo(printable(f"{job.output}: {job_result.skipped}, would be skipped"))
                 continue
             if job.output.parent.exists():
                 check_free(job.output, options.overwrite)
-            with closing(with_mask(open_source(job.spec, options.trim, options.allow_network), options)) as source:
+            with closing(with_mask(open_source(job.input, options.trim, options.allow_network), options)) as source:
                 info = source.info
             frames = f"{info.frame_count_estimate or 'unknown'} frames"
             rate = f" at {float(info.frame_rate):.2f} fps" if info.frame_rate else ""
-            lines = [] if is_image(job.spec) else stream_map(job.spec, job.output, info, options)
-            click.echo(printable(f"{job.spec} -> {job.output}: {info.width}x{info.height}, {frames}{rate}, style {job.style}"))
+            lines = [] if is_image(job.input) else stream_map(job.input, job.output, info, options)
+            click.echo(printable(f"{job.input} -> {job.output}: {info.width}x{info.height}, {frames}{rate}, style {job.style}"))
             for line in lines:
                 click.echo(f"  {line}")
         except VidstyleError as error:

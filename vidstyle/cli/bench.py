@@ -62,7 +62,7 @@ def bench(
 ) -> int:
     """Measure how fast conversions are here.
 
-    Decoding, net and encoding, each alone and all together, start-up, memory and energy, on clips made of the pictures that
+    Decoding, net and encoding, each alone and all together, start-up, memory and energy, on clips made of the images that
     come with vidstyle, or on CLIP: as it is, or scaled to each --size.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)

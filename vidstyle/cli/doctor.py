@@ -27,7 +27,7 @@ def doctor(as_json: bool) -> int:
     """Tell what works on this machine, and why not.
 
     A line for everything that vidstyle needs or could use, tried out, with a line of advice where there is something to do.
-    Nothing is downloaded, and nothing is left behind. The exit code is 4 if no video can be painted here.
+    Nothing is downloaded, and nothing is left behind. The exit code is 4 if no video can be stylized here.
     """
     from vidstyle.doctor import INSPECTIONS, can_paint, examine
 
@@ -41,7 +41,7 @@ def doctor(as_json: bool) -> int:
     if as_json:
         click.echo(json.dumps({"v": JSON_VERSION, "ok": well, "checks": [asdict(check) for check in checks]}, indent=2))
     else:
-        click.echo("videos can be painted here" if well else "no video can be painted here: see the row `painting`")
+        click.echo("videos can be stylized here" if well else "no video can be stylized here: see the row `painting`")
     return EXIT_DONE if well else EXIT_MODEL
 
 

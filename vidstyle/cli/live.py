@@ -31,7 +31,7 @@ JSON_VERSION = 1
 @click.command()
 @click.argument("camera", required=False, metavar="[CAMERA]")
 @click.option("--style", default=StyleOptions.style, show_default=True, help="A name, a model file or a blend; keys change it.")
-@click.option("--fps", type=click.FloatRange(1, 240), default=LiveOptions.fps, help="Pictures a second. [default: the camera's]")
+@click.option("--fps", type=click.FloatRange(1, 240), default=LiveOptions.fps, help="Images a second. [default: the camera's]")
 @click.option("--size", default=None, metavar="WxH", help="Ask the camera for this size.")
 @click.option("--height", type=click.IntRange(16), default=None, help="Inference height. [default: what the machine manages]")
 @click.option("--strength", type=Finite(0, 1), default=1.0, show_default=True, help="Begin between 0, the original, and 1.")
@@ -51,7 +51,7 @@ JSON_VERSION = 1
     default=LiveOptions.microphone,
     show_default=True,
     metavar="NAME",
-    help="Whose sound is recorded: auto (where there is one), none, or a device.",
+    help="Whose audio is recorded: auto (where there is one), none, or a device.",
 )
 @click.option("--virtual-camera", is_flag=True, help="Be a camera for other programs, such as a video call.")
 @click.option("--web", is_flag=True, help="Show it on a page for the browser instead of in a window.")
@@ -79,7 +79,7 @@ def live(signals: Signals, /, camera: str | None, web: bool, progress: str, quie
         source, screen = _in_browser(camera, controls, given, reporter) if web else _in_window(camera, given)
         from vidstyle.live.session import run
 
-        signals.hold()  # looked after between two pictures, so that a recording is finished
+        signals.hold()  # looked after between two images, so that a recording is finished
         run(source, screen, controls, options, reporter, signals.check)
     except VidstyleError as error:
         code = error.exit_code
@@ -126,10 +126,10 @@ def _in_browser(camera: str | None, controls: Controls, given: dict[str, Any], r
     return SwitchedCamera(screen.camera, own), screen
 
 
-def _camera(spec: str, given: dict[str, Any]) -> Camera:
+def _camera(input: str, given: dict[str, Any]) -> Camera:
     from vidstyle.live.camera import OpenCvCamera, resolve_camera
 
-    return OpenCvCamera(resolve_camera(spec, given["allow_network"]), _size(given["size"]), given["fps"])
+    return OpenCvCamera(resolve_camera(input, given["allow_network"]), _size(given["size"]), given["fps"])
 
 
 def _size(text: str | None) -> tuple[int, int] | None:
@@ -192,7 +192,7 @@ class Words:
         print(f"error: {text}", file=sys.stderr, flush=True)
 
     def first(self) -> None:
-        """The picture itself tells it."""
+        """The image itself tells it."""
 
     def lap(self, lap: Lap) -> None:
         """So it does here."""
@@ -200,7 +200,7 @@ class Words:
     def total(self, figures: Figures) -> None:
         if figures.shown:
             self.note(
-                f"{figures.shown} pictures in {figures.seconds:.0f} s, {figures.fps:.1f} fps; from capture to display "
+                f"{figures.shown} images in {figures.seconds:.0f} s, {figures.fps:.1f} fps; from capture to display "
                 f"{figures.latency_median * 1000:.0f} ms, 99 of 100 within {figures.latency_p99 * 1000:.0f} ms"
             )
 
@@ -209,7 +209,7 @@ class Words:
 
 
 class Json(Words):
-    """Events for programs on stderr, one object a line: note, first (picture), progress, total, error, exit."""
+    """Events for programs on stderr, one object a line: note, first (image), progress, total, error, exit."""
 
     def note(self, text: str) -> None:
         self._event("note", message=text)

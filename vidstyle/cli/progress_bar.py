@@ -18,7 +18,7 @@ from vidstyle.cli.summary import headlines, table
 from vidstyle.core.text import as_clock, printable, printable_lines, shortened
 
 if TYPE_CHECKING:
-    from vidstyle.conversion.job import Job, Outcome
+    from vidstyle.conversion.job import Job, JobResult
     from vidstyle.core.frames import VideoInfo
 
 MOST_BARS = 4
@@ -55,11 +55,11 @@ class Bar(Quiet):
         self._stage = None
         self._begin()
 
-    def summary(self, outcomes: Sequence[Outcome]) -> None:
+    def summary(self, job_results: Sequence[JobResult]) -> None:
         self._stop()
-        for line in headlines(outcomes, self._overview.seconds):
+        for line in headlines(job_results, self._overview.seconds):
             self.say(line)
-        rows = table(outcomes)
+        rows = table(job_results)
         if rows is not None:
             self._console.print(rows)
 
@@ -69,10 +69,10 @@ class Bar(Quiet):
     def close(self, code: int) -> None:
         self._stop()
 
-    def _tell(self, outcome: Outcome) -> None:
+    def _tell(self, job_result: JobResult) -> None:
         if self._overview.all_over:
             self._stop()
-        super()._tell(outcome)
+        super()._tell(job_result)
 
     def _begin(self) -> None:
         """From now on a thread shows how far it is. It looks that up when it draws, so that a frame costs next to nothing."""
@@ -81,7 +81,7 @@ class Bar(Quiet):
             to_terminal = sys.stdout.isatty()
             self._live = Live(
                 console=self._console,
-                get_renderable=self._picture,
+                get_renderable=self._image,
                 transient=True,
                 refresh_per_second=5,
                 redirect_stdout=to_terminal,
@@ -93,7 +93,7 @@ class Bar(Quiet):
             self._live.stop()
             self._live = None
 
-    def _picture(self) -> Table:
+    def _image(self) -> Table:
         grid = Table.grid(*(Column(no_wrap=name != "bar") for name in ("label", "bar", "count", "fps", "left")), padding=(0, 1))
         room = max(16, min(50, self._console.width - 50))  # the rest is for the bar and the figures
         for row in self._rows():

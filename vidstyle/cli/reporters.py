@@ -14,7 +14,7 @@ from vidstyle.cli.summary import NAME_WIDTH, counts, headlines, plain, reason_of
 from vidstyle.core.text import as_clock, printable, printable_lines, shortened
 
 if TYPE_CHECKING:
-    from vidstyle.conversion.job import Job, Outcome
+    from vidstyle.conversion.job import Job, JobResult
     from vidstyle.core.frames import VideoInfo
 
 LINE_EVERY_SECONDS = 10.0
@@ -42,28 +42,28 @@ class Quiet:
         self._overview.foresee(job, frames, pixels)
 
     def start(self, job: Job, info: VideoInfo) -> None:
-        """The first frame of the job is about to be painted."""
+        """The first frame of the job is about to be stylized."""
         self._overview.start(job, info.frame_count_estimate, info.width * info.height)
 
     def frame(self, job: Job, count: int) -> None:
         """So many frames of the job are done."""
         self._overview.frame(job, count)
 
-    def done(self, outcome: Outcome) -> None:
+    def done(self, job_result: JobResult) -> None:
         """The job is over, whether it was started or not."""
-        if outcome.result is not None:
-            self._overview.finish(outcome.job, outcome.result.frames)
-        elif outcome.error is not None:
-            self._overview.fail(outcome.job)
+        if job_result.result is not None:
+            self._overview.finish(job_result.job, job_result.result.frames)
+        elif job_result.error is not None:
+            self._overview.fail(job_result.job)
         else:
-            self._overview.skip(outcome.job)
-        self._tell(outcome)
+            self._overview.skip(job_result.job)
+        self._tell(job_result)
 
-    def summary(self, outcomes: Sequence[Outcome]) -> None:
+    def summary(self, job_results: Sequence[JobResult]) -> None:
         """What became of all files, at the end of a run of several."""
         if not self._quiet:
-            rows = table(outcomes, lines=False)
-            for line in [*headlines(outcomes, self._overview.seconds), *(plain(rows) if rows else [])]:
+            rows = table(job_results, lines=False)
+            for line in [*headlines(job_results, self._overview.seconds), *(plain(rows) if rows else [])]:
                 self.say(line)
 
     def note(self, text: str) -> None:
@@ -78,17 +78,17 @@ class Quiet:
     def close(self, code: int) -> None:
         """The end of the work, with the exit code."""
 
-    def _tell(self, outcome: Outcome) -> None:
-        spec, output, result = printable(outcome.job.spec), printable(str(outcome.job.output)), outcome.result
-        if outcome.error is not None:
-            self.say(f"error: {outcome.error}")
+    def _tell(self, job_result: JobResult) -> None:
+        input, output, result = printable(job_result.job.input), printable(str(job_result.job.output)), job_result.result
+        if job_result.error is not None:
+            self.say(f"error: {job_result.error}")
         elif result is None:
-            self.note(f"{output}: {outcome.skipped or 'nothing to do'}, skipped")
+            self.note(f"{output}: {job_result.skipped or 'nothing to do'}, skipped")
         else:
             for text in result.warnings:
-                self.note(f"{spec}: {text}")
+                self.note(f"{input}: {text}")
             for text in result.damage:
-                self.say(f"warning: {spec}: {text}")
+                self.say(f"warning: {input}: {text}")
             fps = result.frames / max(result.seconds, 1e-9)
             self.note(f"{printable(str(result.output))}: {result.frames} frames in {result.seconds:.1f} s, {fps:.1f} fps")
 
@@ -174,15 +174,15 @@ class Json(Quiet):
                 facts["total_seconds_left"] = _rounded(standing.seconds_left)
             self._event("progress", **_names(job), **facts)
 
-    def summary(self, outcomes: Sequence[Outcome]) -> None:
-        frames, seconds, fps = work_done(outcomes, self._overview.seconds)
+    def summary(self, job_results: Sequence[JobResult]) -> None:
+        frames, seconds, fps = work_done(job_results, self._overview.seconds)
         others = [
-            {**_names(outcome.job), "status": status, "reason": reason_of(outcome)}
-            for outcome in outcomes
-            if (status := status_of(outcome)) != "done"
+            {**_names(job_result.job), "status": status, "reason": reason_of(job_result)}
+            for job_result in job_results
+            if (status := status_of(job_result)) != "done"
         ]
         told: dict[str, Any] = {"frames": frames, "seconds": round(seconds, 3), "fps": round(fps, 2)}
-        self._event("summary", **counts(outcomes), **told, others=others)
+        self._event("summary", **counts(job_results), **told, others=others)
 
     def note(self, text: str) -> None:
         """Nothing: the events tell it."""
@@ -193,20 +193,20 @@ class Json(Quiet):
     def close(self, code: int) -> None:
         self._event("exit", code=code)
 
-    def _tell(self, outcome: Outcome) -> None:
-        self._said.pop(outcome.job, None)
-        result = outcome.result
+    def _tell(self, job_result: JobResult) -> None:
+        self._said.pop(job_result.job, None)
+        result = job_result.result
         for text in [*result.warnings, *result.damage] if result else []:
-            self._event("warning", input=outcome.job.spec, message=text)
-        facts: dict[str, Any] = {**_names(outcome.job), "status": status_of(outcome)}
+            self._event("warning", input=job_result.job.input, message=text)
+        facts: dict[str, Any] = {**_names(job_result.job), "status": status_of(job_result)}
         if result:
             facts |= {"frames": result.frames, "seconds": round(result.seconds, 3)}
             if result.report:  # null where there was nothing to measure
                 facts["report"] = {k: None if math.isnan(v) else v for k, v in result.report.items()}
-        elif outcome.error:
-            facts["error"] = str(outcome.error)
+        elif job_result.error:
+            facts["error"] = str(job_result.error)
         else:
-            facts["reason"] = outcome.skipped
+            facts["reason"] = job_result.skipped
         self._event("file_done", **facts)
 
     def _due(self, job: Job | None) -> bool:
@@ -224,7 +224,7 @@ class Json(Quiet):
 
 
 def _names(job: Job) -> dict[str, str]:
-    return {"input": job.spec, "output": str(job.output)}
+    return {"input": job.input, "output": str(job.output)}
 
 
 def _rounded(seconds: float | None) -> float | None:

@@ -69,9 +69,9 @@ def encoding_options(command: Callable[..., int]) -> Callable[..., int]:
         click.option("--preset", default=EncodeOptions.preset,
                      help="The encoder's speed. [default: the codec's, veryfast for h264]"),
         click.option("--pix-fmt", default=EncodeOptions.pix_fmt, help="Pixel format of the output. [default: what fits]"),
-        click.option("--hardware", is_flag=True, help="Encode on the graphics card."),
+        click.option("--hardware", is_flag=True, help="Encode on the GPU."),
         click.option("--keep-hdr", is_flag=True, help="HDR stays HDR, with its bit depth."),
-        click.option("--no-audio", is_flag=True, help="Leave the sound out."),
+        click.option("--no-audio", is_flag=True, help="Leave the audio out."),
         click.option("--no-subtitles", is_flag=True, help="Leave subtitles out."),
     )):  # fmt: skip
         command = option(command)

@@ -9,7 +9,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from vidstyle.conversion.job import Job, Outcome, Reporter
+    from vidstyle.conversion.job import Job, JobResult, Reporter
     from vidstyle.core.frames import VideoInfo
 
 
@@ -90,7 +90,7 @@ class Interruptible:
         self._reporter.frame(job, count)
         self._signals.check()
 
-    def done(self, outcome: Outcome) -> None:
+    def done(self, job_result: JobResult) -> None:
         """As told; then a signal that waits is raised."""
-        self._reporter.done(outcome)
+        self._reporter.done(job_result)
         self._signals.check()

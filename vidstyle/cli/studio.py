@@ -49,7 +49,7 @@ from vidstyle.core.options import ConvertOptions, EncodeOptions, KeyframeOptions
 )
 @click.option("--title", default="", help="The painting's title, for the catalogue.")
 @click.option("--painter", default="unknown", show_default=True)
-@click.option("--year", default="unknown", show_default=True, help="When it was painted.")
+@click.option("--year", default="unknown", show_default=True, help="When it was stylized.")
 @click.option("--licence", default="unknown", show_default=True)
 @click.option("--architecture", type=click.Choice(["compact", "full"]), default=TrainOptions.architecture, show_default=True)
 @click.option("--minutes", type=Finite(0, min_open=True), default=None, help="Train so long that all of it takes about this.")
@@ -75,11 +75,13 @@ from vidstyle.core.options import ConvertOptions, EncodeOptions, KeyframeOptions
 @click.option("--content-weight", type=float, default=TrainOptions.content_weight, show_default=True)
 @click.option("--tone-weight", type=float, default=TrainOptions.tone_weight, show_default=True)
 @click.option("--tv-weight", type=float, default=TrainOptions.tv_weight, show_default=True)
-@click.option("--steadiness-weight", type=float, default=TrainOptions.steadiness_weight, show_default=True)
-@click.option("--steadiness-ramp", type=click.FloatRange(0, 1), default=TrainOptions.steadiness_ramp, show_default=True)
+@click.option("--consistency-weight", type=float, default=TrainOptions.consistency_weight, show_default=True)
+@click.option(
+    "--consistency-ramp", type=click.FloatRange(0, 1), default=TrainOptions.consistency_ramp, show_default=True
+)
 @click.option("--learning-rate", type=float, default=TrainOptions.learning_rate, show_default=True)
 @click.option("--seed", type=int, default=TrainOptions.seed, show_default=True)
-@click.option("--no-exemplar", is_flag=True, help="Leave out the picture that `vidstyle paint` needs.")
+@click.option("--no-exemplar", is_flag=True, help="Leave out the image that `vidstyle paint` needs.")
 @click.option("--overwrite", is_flag=True, help="Replace a style of this name.")
 @click.pass_obj
 def train(signals: Signals, /, no_exemplar: bool, **given: Any) -> int:
@@ -150,7 +152,7 @@ def _painting_options(command: Callable[..., int]) -> Callable[..., int]:
         click.option("--encoder", default=PaintOptions.encoder, show_default=True,
                      help="compact (ships), vgg19 (torchvision's, downloads 548 MB once; finer and ten times slower) or a file."),
         click.option("--content-weight", type=Finite(0, min_open=True), default=None,
-                     help="More keeps more of the picture. [default: the recipe's]"),
+                     help="More keeps more of the image. [default: the recipe's]"),
         click.option("--stroke-scale", type=Finite(0.1, 10), default=PaintOptions.stroke_scale, show_default=True,
                      help="Size of the strokes."),
         click.option("--steps", type=click.IntRange(1), default=None,
@@ -160,9 +162,9 @@ def _painting_options(command: Callable[..., int]) -> Callable[..., int]:
         click.option("--from", "start", type=click.Choice(["content", "noise"]), default=PaintOptions.start, show_default=True,
                      help="What painting begins on."),
         click.option("--preserve-color", is_flag=True, help="Keep the original's colours."),
-        click.option("--mask", type=click.Path(path_type=Path), default=None, help="A picture: white is painted, black left."),
+        click.option("--mask", type=click.Path(path_type=Path), default=None, help="An image: white is stylized, black left."),
         click.option("--memory", type=Finite(0.1), default=PaintOptions.memory, show_default=True, metavar="GIB",
-                     help="Stay within this much: larger pictures are painted in tiles."),
+                     help="Stay within this much: larger images are stylized in tiles."),
         click.option("--device", default=PaintOptions.device, show_default=True, help="auto, cpu, cuda or cuda:N."),
         click.option("--overwrite", is_flag=True, help="Replace an output that exists."),
         click.option("--progress", type=click.Choice(["auto", "json", "none"]), default="auto", show_default=True),
@@ -173,17 +175,17 @@ def _painting_options(command: Callable[..., int]) -> Callable[..., int]:
 
 
 @click.command()
-@click.argument("picture")
+@click.argument("image")
 @click.option("--style", required=True, metavar="PAINTING|NAME[:WEIGHT],...", help="A painting's file or a style's name.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="[default: PICTURE.STYLE beside it]")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="[default: IMAGE.STYLE beside it]")
 @_painting_options
-def paint(picture: str, style: str, output: Path | None, progress: str, quiet: bool, **given: Any) -> int:
-    """Paint one picture the slow, beautiful way (Gatys et al. 2015), in the style of any painting."""
+def paint(image: str, style: str, output: Path | None, progress: str, quiet: bool, **given: Any) -> int:
+    """Paint one image the slow, beautiful way (Gatys et al. 2015), in the style of any painting."""
     from vidstyle.studio.optimize.paint import paint_file
 
     options = PaintOptions(**_of(PaintOptions, given))
     return _reported(progress, quiet, lambda reporter: paint_file(
-        picture, style, output, options, given["mask"], given["overwrite"], reporter))  # fmt: skip
+        image, style, output, options, given["mask"], given["overwrite"], reporter))  # fmt: skip
 
 
 @click.command()
@@ -191,7 +193,7 @@ def paint(picture: str, style: str, output: Path | None, progress: str, quiet: b
 @click.option("--style", required=True, metavar="PAINTING|NAME[:WEIGHT],...", help="A painting's file or a style's name.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="[default: VIDEO.STYLE beside it]")
 @click.option("--work", type=click.Path(path_type=Path), default=None,
-              help="Folder of the painted keyframes, to look at and to retouch. [default: OUTPUT.keyframes]")  # fmt: skip
+              help="Folder of the stylized keyframes, to look at and to retouch. [default: OUTPUT.keyframes]")  # fmt: skip
 @click.option("--every", type=click.IntRange(1), default=None, metavar="FRAMES", help="[default: where the motion asks for it]")
 @click.option("--keyframes", default=None, metavar="0,48,...", help="The keyframes' numbers.")
 @click.option("--propagation", type=click.Choice(["warp", "net"]), default=KeyframeOptions.propagation, show_default=True,
@@ -203,7 +205,7 @@ def paint(picture: str, style: str, output: Path | None, progress: str, quiet: b
 @click.option("--sample", type=SECONDS, default=None, metavar="TIME", help="Only the first seconds, for trying out.")
 @encoding_options
 @click.option("--stabilize", type=click.Choice(["off", "light", "strong"]), default=ConvertOptions.stabilize, show_default=True)
-@click.option("--report", is_flag=True, help="Print the warping error: how much the output shimmers.")
+@click.option("--report", is_flag=True, help="Print the warping error: how much the output flickers.")
 @_painting_options
 @click.pass_obj
 def keyframes(

@@ -20,10 +20,10 @@ _COLUMNS = ("name", "title", "painter", "year", "size", "from", "exemplar", "lic
 @click.group(invoke_without_command=True)
 @click.option("--json", "as_json", is_flag=True, help="All facts as one JSON object, for programs.")
 @click.option("--sheet", type=click.Path(path_type=Path), metavar="FILE",
-              help="Paint --picture in every style, all on one sheet: a .png, .jpg or .webp.")  # fmt: skip
-@click.option("--picture", metavar="FILE", help="For the sheet: a picture, or a video of which one frame is taken.")
+              help="Paint --image in every style, all on one sheet: a .png, .jpg or .webp.")  # fmt: skip
+@click.option("--image", metavar="FILE", help="For the sheet: an image, or a video of which one frame is taken.")
 @click.option("--at", type=SECONDS, default=None, help="The frame's time (seconds or H:M:S). [default: the middle]")
-@click.option("--height", type=int, default=None, help="Height at which the nets work. [default: the picture's]")
+@click.option("--height", type=int, default=None, help="Height at which the nets work. [default: the image's]")
 @click.option("--overwrite", is_flag=True, help="Replace a sheet that exists.")
 @click.pass_context
 def styles(context: click.Context, /, as_json: bool, sheet: Path | None, **given: Any) -> int:
@@ -43,12 +43,12 @@ def styles(context: click.Context, /, as_json: bool, sheet: Path | None, **given
     return _sheet(sheet, **given)
 
 
-def _sheet(output: Path, picture: str | None, at: float | None, height: int | None, overwrite: bool) -> int:
-    if picture is None:
-        raise UsageError("expected --picture FILE, a picture or video to paint for the sheet, got none")
-    from vidstyle.conversion.contact_sheet import paint_sheet
+def _sheet(output: Path, image: str | None, at: float | None, height: int | None, overwrite: bool) -> int:
+    if image is None:
+        raise UsageError("expected --image FILE, an image or video to paint for the sheet, got none")
+    from vidstyle.conversion.contact_sheet import make_contact_sheet
 
-    paint_sheet(output, picture, at, height, overwrite)
+    make_contact_sheet(output, image, at, height, overwrite)
     return EXIT_DONE
 
 
@@ -104,7 +104,7 @@ def _table(found: list[dict[str, Any]]) -> list[str]:
 @click.option("--sha256", default=None, metavar="HEX", help="What the file's hash has to be; needed for a URL.")
 @click.option("--title", default=None, help="The painting's title.")
 @click.option("--painter", default=None)
-@click.option("--year", default=None, help="When it was painted.")
+@click.option("--year", default=None, help="When it was stylized.")
 @click.option("--licence", default=None, help="The model's.")
 @click.option("--overwrite", is_flag=True, help="Replace a style of this name.")
 @click.option("--allow-network", is_flag=True, help="Open URLs.")

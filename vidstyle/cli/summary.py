@@ -15,7 +15,7 @@ from rich.text import Text
 from vidstyle.core.text import as_clock, clipped, printable, shortened
 
 if TYPE_CHECKING:
-    from vidstyle.conversion.job import Outcome
+    from vidstyle.conversion.job import JobResult
 
 MOST_ROWS = 50
 """Of a kind; the rest is only counted."""
@@ -28,67 +28,67 @@ Status = Literal["done", "damaged", "skipped", "failed"]
 _COLORS = {"failed": "red", "damaged": "yellow"}
 
 
-def status_of(outcome: Outcome) -> Status:
+def status_of(job_result: JobResult) -> Status:
     """What became of a job, in a word; damaged: it is done, but something was wrong with the input."""
-    if outcome.error is not None:
+    if job_result.error is not None:
         return "failed"
-    if outcome.result is None:
+    if job_result.result is None:
         return "skipped"
-    return "damaged" if outcome.result.damage else "done"
+    return "damaged" if job_result.result.damage else "done"
 
 
-def reason_of(outcome: Outcome) -> str:
+def reason_of(job_result: JobResult) -> str:
     """Why it was not simply done; empty if it was. Of several damages the first stands for all."""
-    if outcome.error is not None:
-        return str(outcome.error)
-    if outcome.result is None:
-        return outcome.skipped
-    damage = outcome.result.damage
+    if job_result.error is not None:
+        return str(job_result.error)
+    if job_result.result is None:
+        return job_result.skipped
+    damage = job_result.result.damage
     return "" if not damage else damage[0] if len(damage) == 1 else f"{damage[0]} (and {len(damage) - 1} more)"
 
 
-def counts(outcomes: Sequence[Outcome]) -> dict[Status, int]:
+def counts(job_results: Sequence[JobResult]) -> dict[Status, int]:
     """How many of each status."""
-    found = Counter(map(status_of, outcomes))
+    found = Counter(map(status_of, job_results))
     return {"done": found["done"], "damaged": found["damaged"], "skipped": found["skipped"], "failed": found["failed"]}
 
 
-def work_done(outcomes: Sequence[Outcome], seconds: float) -> tuple[int, float, float]:
+def work_done(job_results: Sequence[JobResult], seconds: float) -> tuple[int, float, float]:
     """Frames of all outputs, seconds it took, frames per second. `seconds`: of the run, 0 if unknown; files may overlap."""
-    results = [o.result for o in outcomes if o.result is not None]
+    results = [o.result for o in job_results if o.result is not None]
     frames, seconds = sum(r.frames for r in results), seconds or sum(r.seconds for r in results)
     return frames, seconds, frames / seconds if seconds > 0 else 0.0
 
 
-def headlines(outcomes: Sequence[Outcome], seconds: float) -> list[str]:
+def headlines(job_results: Sequence[JobResult], seconds: float) -> list[str]:
     """The counts, in lines."""
-    told = [f"{count} {status}" for status, count in counts(outcomes).items() if count]
-    lines = [f"{len(outcomes)} files: {', '.join(told)}"]
-    frames, seconds, fps = work_done(outcomes, seconds)
+    told = [f"{count} {status}" for status, count in counts(job_results).items() if count]
+    lines = [f"{len(job_results)} files: {', '.join(told)}"]
+    frames, seconds, fps = work_done(job_results, seconds)
     if frames:
         lines.append(f"{frames} frames in {as_clock(seconds)}, {fps:.1f} fps")
-    skipped = Counter(reason_of(o) for o in outcomes if status_of(o) == "skipped")
+    skipped = Counter(reason_of(o) for o in job_results if status_of(o) == "skipped")
     lines += [f"{count} skipped: {_sentence(reason)}" for reason, count in skipped.most_common(MOST_ROWS) if reason]
     if len(skipped) > MOST_ROWS:
         lines.append(f"and {len(skipped) - MOST_ROWS} more reasons to skip")
     return lines
 
 
-def table(outcomes: Sequence[Outcome], lines: bool = True) -> Table | None:
+def table(job_results: Sequence[JobResult], lines: bool = True) -> Table | None:
     """A row for each file that failed or is damaged, with lines around them; None if there is none."""
-    many_styles = len({o.job.style for o in outcomes}) > 1
+    many_styles = len({o.job.style for o in job_results}) > 1
     rows = Table(box=box.ROUNDED if lines else None, show_header=lines, pad_edge=lines)
     rows.add_column("", no_wrap=True)
     rows.add_column("file", overflow="fold", max_width=NAME_WIDTH)
     rows.add_column("why", overflow="fold")
     statuses: tuple[Status, ...] = ("failed", "damaged")
     for status in statuses:
-        found = [o for o in outcomes if status_of(o) == status]
+        found = [o for o in job_results if status_of(o) == status]
         color = _COLORS[status]
-        for outcome in found[:MOST_ROWS]:
-            name = f"{outcome.job.spec} ({outcome.job.style})" if many_styles else outcome.job.spec
+        for job_result in found[:MOST_ROWS]:
+            name = f"{job_result.job.input} ({job_result.job.style})" if many_styles else job_result.job.input
             name = shortened(printable(name), NAME_WIDTH)
-            rows.add_row(Text(status, color), Text(name), Text(_sentence(reason_of(outcome))))
+            rows.add_row(Text(status, color), Text(name), Text(_sentence(reason_of(job_result))))
         if len(found) > MOST_ROWS:
             rows.add_row(Text(status, color), Text(f"and {len(found) - MOST_ROWS} more"), "")
     return rows if rows.row_count else None

@@ -20,7 +20,7 @@ from vidstyle.core.errors import InputError, OutputExistsError, UsageError
 from vidstyle.core.files import is_url
 from vidstyle.core.frames import Frame, Pixels, VideoInfo
 from vidstyle.core.options import ConvertOptions
-from vidstyle.core.protocols import Finisher, Sink, Source, Stylizer
+from vidstyle.core.protocols import PostProcessor, Sink, Source, Stylizer
 from vidstyle.sinks import check_free, companion_of, open_image_sink, open_resumable_sink, open_video_sink
 from vidstyle.sources import is_image, open_source
 from vidstyle.sources.mask import Masked
@@ -34,8 +34,8 @@ LONG_SECONDS = 30.0
 """Videos of so much or more are worth the segments that an interrupted run goes on from."""
 
 SHOT_SECONDS = 4.0
-SHOT_PICTURES = 8
-"""A shot's statistics are taken from so many pictures of its first seconds..."""
+SHOT_FRAMES = 8
+"""A shot's statistics are taken from so many images of its first seconds..."""
 LARGE_PIXELS = 4 << 20
 """...and from half as many where they have more pixels than this: twice as many are held in memory at first."""
 
@@ -43,7 +43,7 @@ LARGE_PIXELS = 4 << 20
 @dataclass(frozen=True)
 class Result:
     """A finished conversion. `warnings` are worth knowing, `damage` is what the input lacked; a sentence each. `report` holds
-    figures of the output, if they were asked for; nan where there is nothing to measure, as in a still picture."""
+    figures of the output, if they were asked for; nan where there is nothing to measure, as in a still image."""
 
     output: Path
     frames: int
@@ -55,37 +55,37 @@ class Result:
 
 class Conversion:
     """One input on its way into one output, in three steps that different threads may take: made (input and output are opened),
-    `run` (frames are painted) and `publish`. To be closed, however far it came.
+    `run` (frames are stylized) and `publish`. To be closed, however far it came.
 
-    Raises the kinds of `vidstyle.core.errors`, as all steps do. `finishers` come before those that `options` ask for.
+    Raises the kinds of `vidstyle.core.errors`, as all steps do. `post_processors` come before those that `options` ask for.
     `fingerprint` is what the output will tell of its making (`vidstyle.conversion.provenance`).
     """
 
     def __init__(
         self,
-        spec: str,
+        input: str,
         output: Path,
         stylizer: Stylizer,
         options: ConvertOptions = ConvertOptions(),
-        finishers: Sequence[Finisher] = (),
+        post_processors: Sequence[PostProcessor] = (),
         fingerprint: str | None = None,
     ) -> None:
         began = time.monotonic()
-        self._spec, self._output, self._stylizer, self._options = spec, output, stylizer, options
-        check_not_itself(spec, output)
+        self._input, self._output, self._stylizer, self._options = input, output, stylizer, options
+        check_not_itself(input, output)
         if options.mask is not None:
             check_not_itself(options.mask, output, "mask")
-        check_resumable(spec, options)
+        check_resumable(input, options)
         if not options.overwrite:
             check_free(output, overwrite=False)
         self._stamp = provenance.stamp(fingerprint) if fingerprint is not None else None
-        self._finishers = [*finishers, *finishers_of(options)]
-        self._stabilizer = next((f for f in self._finishers if isinstance(f, Stabilizer)), None)
+        self._post_processors = [*post_processors, *post_processors_of(options)]
+        self._stabilizer = next((f for f in self._post_processors if isinstance(f, Stabilizer)), None)
         self._meter = WarpingError() if options.report else None
         self._count = self._done = 0
         self._resumable = False
         with ExitStack() as stack:
-            source = open_source(spec, options.trim, options.allow_network, _card_of(options.style.device))
+            source = open_source(input, options.trim, options.allow_network, _gpu_of(options.style.device))
             self._source = stack.enter_context(closing(with_mask(source, options)))
             self._sink = stack.enter_context(closing(self._open_sink()))
             self._opened = stack.pop_all()
@@ -97,14 +97,14 @@ class Conversion:
         return self._source.info
 
     def _open_sink(self) -> Sink:
-        spec, output, options, info = self._spec, self._output, self._options, self.info
-        if is_image(spec):
+        input, output, options, info = self._input, self._output, self._options, self.info
+        if is_image(input):
             return open_image_sink(output, options.overwrite, self._stamp)
-        companion = companion_of(spec, getattr(self._source, "shift_seconds", Fraction(0)), options)
+        companion = companion_of(input, getattr(self._source, "shift_seconds", Fraction(0)), options)
         self._resumable = self._resumes()
         if not self._resumable:
             return open_video_sink(output, info, options.encode, companion, options.overwrite, self._stamp)
-        fingerprint = {**work_fingerprint(spec, options), "runs_on": self._stylizer.describe()}
+        fingerprint = {**work_fingerprint(input, options), "runs_on": self._stylizer.describe()}
         remember = self._stabilizer.memory if self._stabilizer is not None else None
         sink = open_resumable_sink(output, info, options, fingerprint, companion, remember, self._stamp)
         self._done = sink.done
@@ -116,7 +116,7 @@ class Conversion:
         options = self._options
         if options.resume != "long":
             return options.resume
-        impossible = options.report or is_url(self._spec) or self._output.suffix.lower() == ".gif"
+        impossible = options.report or is_url(self._input) or self._output.suffix.lower() == ".gif"
         return not impossible and (self.info.duration_seconds or 0) >= LONG_SECONDS
 
     def run(self, on_frame: Callable[[int], None] = lambda count: None) -> None:
@@ -134,26 +134,26 @@ class Conversion:
                 self._sink,
                 options.batch_size,
                 on_frame,
-                shot_pictures(self._source),
-                self._finishers,
+                shot_frames(self._source),
+                self._post_processors,
                 self._done,
                 in_step,
-                meter=self._meter,
+                metric=self._meter,
             )
         except KeyboardInterrupt:
             if self._resumable:
                 log.warning("the finished part of %s is kept; the same command goes on from there", self._output)
             raise
         if self._count == 0:
-            raise InputError(f"expected frames to paint, got none: {self._spec}")
+            raise InputError(f"expected frames to paint, got none: {self._input}")
         self._seconds += time.monotonic() - began
 
     def publish(self) -> Result:
         """Finish, verify and name the output."""
         began = time.monotonic()
         self._sink.publish()
-        meter = self._meter
-        report = {"warping error": meter.painted, "warping error of the input": meter.source} if meter else {}
+        metric = self._meter
+        report = {"warping error": metric.stylized, "warping error of the input": metric.source} if metric else {}
         warnings = self._source.warnings() + self._sink.warnings()
         damage = self._source.damage() + self._sink.damage()
         self._seconds += time.monotonic() - began
@@ -165,27 +165,27 @@ class Conversion:
 
 
 def convert(
-    spec: str,
+    input: str,
     output: Path,
     stylizer: Stylizer,
     options: ConvertOptions = ConvertOptions(),
     on_start: Callable[[VideoInfo], None] = lambda info: None,
     on_frame: Callable[[int], None] = lambda count: None,
-    finishers: Sequence[Finisher] = (),
+    post_processors: Sequence[PostProcessor] = (),
     fingerprint: str | None = None,
 ) -> Result:
-    """Paint the video or picture `spec` with `stylizer` into `output`, which appears whole or not at all.
+    """Paint the video or image `input` with `stylizer` into `output`, which appears whole or not at all.
 
     `on_start` gets the input's facts, `on_frame` the running count; the rest is as for `Conversion`.
     """
-    with closing(Conversion(spec, output, stylizer, options, finishers, fingerprint)) as conversion:
+    with closing(Conversion(input, output, stylizer, options, post_processors, fingerprint)) as conversion:
         on_start(conversion.info)
         conversion.run(on_frame)
         return conversion.publish()
 
 
-def _card_of(device: str) -> str | None:
-    """The graphics card that decodes: the one that was asked for. With `auto` the processor does, which has little else to do."""
+def _gpu_of(device: str) -> str | None:
+    """The GPU that decodes: the one that was asked for. With `auto` the processor does, which has little else to do."""
     return device.partition(":")[2] or "0" if device.startswith("cuda") else None
 
 
@@ -200,39 +200,39 @@ def with_mask(source: Source, options: ConvertOptions) -> Source:
         raise
 
 
-def finishers_of(options: ConvertOptions) -> list[Finisher]:
+def post_processors_of(options: ConvertOptions) -> list[PostProcessor]:
     """Those that `options` ask for, but for the meter of a report."""
     stabilizers = [] if options.stabilize == "off" else [Stabilizer(options.stabilize)]
     return [*stabilizers, *([OwnColors()] if options.preserve_color else [])]
 
 
-def shot_pictures(source: Source) -> Callable[[Frame], Iterator[Pixels]]:
-    """Gives, for the first frame of a shot that `source` gave, the pictures that the shot's statistics are taken from."""
-    count = SHOT_PICTURES if source.info.width * source.info.height <= LARGE_PIXELS else SHOT_PICTURES // 2
+def shot_frames(source: Source) -> Callable[[Frame], Iterator[Pixels]]:
+    """Gives, for the first frame of a shot that `source` gave, the images that the shot's statistics are taken from."""
+    count = SHOT_FRAMES if source.info.width * source.info.height <= LARGE_PIXELS else SHOT_FRAMES // 2
 
-    def pictures(first: Frame) -> Iterator[Pixels]:
+    def images(first: Frame) -> Iterator[Pixels]:
         # Lazily: most stylizers of other tools do not ask.
         with closing(source.following(first, SHOT_SECONDS)) as following:
             yield from spread_over_shot(following, count)
 
-    return pictures
+    return images
 
 
-def check_resumable(spec: str, options: ConvertOptions) -> None:
+def check_resumable(input: str, options: ConvertOptions) -> None:
     """Raise `UsageError` where `options.resume` asks for what cannot be taken up again."""
-    if options.resume is True and (options.report or is_url(spec)):
-        what = "a file, which stays the same," if is_url(spec) else "no --report, which needs all frames in one run,"
+    if options.resume is True and (options.report or is_url(input)):
+        what = "a file, which stays the same," if is_url(input) else "no --report, which needs all frames in one run,"
         raise UsageError(f"expected {what} for --resume")
 
 
-def work_fingerprint(spec: str, options: ConvertOptions) -> dict[str, Any]:
-    """All that the pictures of an output depend on, so that what an interrupted run made is used for the same work only."""
+def work_fingerprint(input: str, options: ConvertOptions) -> dict[str, Any]:
+    """All that the images of an output depend on, so that what an interrupted run made is used for the same work only."""
     import vidstyle
 
     choices = asdict(replace(options, overwrite=False, skip_existing=False, resume=True, mask=None))
-    status = Path(spec).stat()
+    status = Path(input).stat()
     fingerprint = {
-        "input": {"path": str(Path(spec).resolve()), "bytes": status.st_size, "modified_ns": status.st_mtime_ns},
+        "input": {"path": str(Path(input).resolve()), "bytes": status.st_size, "modified_ns": status.st_mtime_ns},
         "model": provenance.model_of(options.style.style),
         "mask": None if options.mask is None else provenance.sampled(Path(options.mask)),
         "options": choices,
@@ -241,7 +241,7 @@ def work_fingerprint(spec: str, options: ConvertOptions) -> dict[str, Any]:
     return dict(json.loads(json.dumps(fingerprint)))  # it is compared with what was read from a file, which knows no tuples
 
 
-def check_not_itself(spec: str, output: Path, what: str = "input") -> None:
+def check_not_itself(input: str, output: Path, what: str = "input") -> None:
     """Raise `OutputExistsError` if `output` is the input, or `what` else is read: writing it would destroy it."""
-    if not is_url(spec) and output.exists() and Path(spec).exists() and os.path.samefile(spec, output):
+    if not is_url(input) and output.exists() and Path(input).exists() and os.path.samefile(input, output):
         raise OutputExistsError(f"the output is the {what} itself: {output}; choose another name with -o")

@@ -17,13 +17,13 @@ from vidstyle.core.options import StyleOptions
 class Job:
     """One input (path or URL), where its output goes, and the style's name or model file."""
 
-    spec: str
+    input: str
     output: Path
     style: str = StyleOptions.style
 
 
 @dataclass(frozen=True)
-class Outcome:
+class JobResult:
     """What became of a job: `result`, or `error`, or `skipped`, a few words on why there was nothing to do."""
 
     job: Job
@@ -45,10 +45,10 @@ class Reporter(Protocol):
         """By its header the job has so many frames, of so many pixels each; before `start`, or never."""
 
     def start(self, job: Job, info: VideoInfo) -> None:
-        """The first frame of the job is about to be painted."""
+        """The first frame of the job is about to be stylized."""
 
     def frame(self, job: Job, count: int) -> None:
         """So many frames of the job are done."""
 
-    def done(self, outcome: Outcome) -> None:
+    def done(self, job_result: JobResult) -> None:
         """The job is over, whether it was started or not."""

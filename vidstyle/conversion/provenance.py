@@ -36,17 +36,17 @@ _SAMPLE_BYTES = 2**20
 _STAMP = re.compile(r"vidstyle \S+ \(fingerprint ([0-9a-f]{32})\)")
 
 
-def fingerprint(spec: str, options: ConvertOptions) -> str | None:
-    """32 hexadecimal digits that stand for the input `spec`, the model, and all options that pictures or streams depend on.
+def fingerprint(input: str, options: ConvertOptions) -> str | None:
+    """32 hexadecimal digits that stand for the input `input`, the model, and all options that images or streams depend on.
 
-    The input counts by its size and samples of its content, not by its name or date: a film that was moved or copied is the
-    same film. Where and how fast it is painted does not count, nor does the version of vidstyle, nor an option that was left
-    as it is by default: a film that is finished stays finished when vidstyle is updated, or an option is added to it.
+    The input counts by its size and samples of its content, not by its name or date: a video that was moved or copied is the
+    same video. Where and how fast it is stylized does not count, nor does the version of vidstyle, nor an option that was left
+    as it is by default: a video that is finished stays finished when vidstyle is updated, or an option is added to it.
     None for a URL, whose content is not known before. Raises `InputError`, and `StyleError` where there is no such style.
     """
-    if is_url(spec):
+    if is_url(input):
         return None
-    size, digest = sampled(Path(spec))
+    size, digest = sampled(Path(input))
     made_from = {
         "input": {"bytes": size, "sampled": digest},
         "model": model_of(options.style.style),
@@ -82,7 +82,7 @@ def sampled(path: Path) -> tuple[int, str]:
                 file.seek(start)
                 digest.update(file.read(_SAMPLE_BYTES))
     except OSError as error:
-        raise InputError(f"expected a video or picture, could not read {path} ({reason(error)})") from error
+        raise InputError(f"expected a video or image, could not read {path} ({reason(error)})") from error
     return size, digest.hexdigest()
 
 
@@ -125,14 +125,14 @@ def can_tell(path: Path) -> bool:
 
 
 def read_fingerprint(path: Path) -> str | None:
-    """The fingerprint that the video or picture `path` tells; None where it tells none, or cannot be read."""
+    """The fingerprint that the video or image `path` tells; None where it tells none, or cannot be read."""
     from vidstyle.sinks.images import STAMPED_SUFFIXES
     from vidstyle.sinks.video import FORMATS
 
     suffix = path.suffix.lower()
     try:
         if suffix in STAMPED_SUFFIXES:
-            found = _STAMP.search(_told_by_picture(path))
+            found = _STAMP.search(_told_by_image(path))
         else:
             found = _STAMP.search(_told_by_video(path)) if suffix in FORMATS else None
     except (VidstyleError, OSError):
@@ -140,13 +140,13 @@ def read_fingerprint(path: Path) -> str | None:
     return found[1] if found else None
 
 
-def _told_by_picture(path: Path) -> str:
+def _told_by_image(path: Path) -> str:
     """Its EXIF, as text. OpenCV does not give it without pixels: those of a JPEG at an eighth of its size, then."""
     import cv2
     import numpy as np
 
     check_regular_file(path)
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # it may be no picture at all
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # it may be no image at all
     try:
         _, kinds, chunks = cv2.imdecodeWithMetadata(np.fromfile(path, np.uint8), cv2.IMREAD_REDUCED_GRAYSCALE_8)
     except cv2.error:  # too large for OpenCV's limit, say

@@ -8,31 +8,31 @@ import numpy as np
 from vidstyle.core.frames import Pixels
 
 
-def with_colors_of(original: Pixels, painted: Pixels) -> Pixels:
-    """The lightness of `painted` with the colours of `original` (Gatys et al. 2016, "Preserving Color", section 4)."""
+def with_colors_of(original: Pixels, stylized: Pixels) -> Pixels:
+    """The lightness of `stylized` with the colours of `original` (Gatys et al. 2016, "Preserving Color", section 4)."""
     mixed = cv2.cvtColor(original, cv2.COLOR_RGB2YCrCb)
-    mixed[..., 0] = cv2.cvtColor(painted, cv2.COLOR_RGB2YCrCb)[..., 0]
+    mixed[..., 0] = cv2.cvtColor(stylized, cv2.COLOR_RGB2YCrCb)[..., 0]
     return np.asarray(cv2.cvtColor(mixed, cv2.COLOR_YCrCb2RGB), np.uint8)
 
 
-def masked(original: Pixels, painted: Pixels, mask: np.ndarray) -> Pixels:
-    """`painted` where `mask`, float32 (H, W), is 1, `original` where it is 0."""
-    both = np.ascontiguousarray(painted), np.ascontiguousarray(original)
+def masked(original: Pixels, stylized: Pixels, mask: np.ndarray) -> Pixels:
+    """`stylized` where `mask`, float32 (H, W), is 1, `original` where it is 0."""
+    both = np.ascontiguousarray(stylized), np.ascontiguousarray(original)
     return np.asarray(cv2.blendLinear(*both, mask, 1 - mask), np.uint8)
 
 
 class OwnColors:
-    """A `vidstyle.core.protocols.Finisher`: every frame keeps its own colours."""
+    """A `vidstyle.core.protocols.PostProcessor`: every frame keeps its own colours."""
 
-    def finish(self, source: Pixels, painted: Pixels, begins_shot: bool) -> Pixels:
-        return with_colors_of(np.ascontiguousarray(source), np.ascontiguousarray(painted))
+    def finish(self, source: Pixels, stylized: Pixels, begins_shot: bool) -> Pixels:
+        return with_colors_of(np.ascontiguousarray(source), np.ascontiguousarray(stylized))
 
 
 class Masked:
-    """A `vidstyle.core.protocols.Finisher`: every frame is painted where `mask` (H, W) in [0, 1] says."""
+    """A `vidstyle.core.protocols.PostProcessor`: every frame is stylized where `mask` (H, W) in [0, 1] says."""
 
     def __init__(self, mask: np.ndarray) -> None:
         self._mask = mask
 
-    def finish(self, source: Pixels, painted: Pixels, begins_shot: bool) -> Pixels:
-        return masked(source, painted, self._mask)
+    def finish(self, source: Pixels, stylized: Pixels, begins_shot: bool) -> Pixels:
+        return masked(source, stylized, self._mask)

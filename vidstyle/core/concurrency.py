@@ -123,5 +123,5 @@ class Newest(Generic[T]):
 
 
 def background() -> ThreadPoolExecutor:
-    """One thread for what must not hold up a picture."""
+    """One thread for what must not hold up an image."""
     return ThreadPoolExecutor(1, "vidstyle-background")

@@ -39,7 +39,7 @@ class UsageError(VidstyleError, ValueError):
 
 
 class InputError(VidstyleError, OSError):
-    """The input is missing, unreadable or holds no picture."""
+    """The input is missing, unreadable or holds no image."""
 
 
 class OutputExistsError(VidstyleError, FileExistsError):

@@ -24,9 +24,9 @@ _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_LEAVE = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
-def is_url(spec: str) -> bool:
-    """Whether `spec` is a URL rather than a path (a Windows drive letter is a path)."""
-    scheme, separator, _ = spec.partition("://")
+def is_url(input: str) -> bool:
+    """Whether `input` is a URL rather than a path (a Windows drive letter is a path)."""
+    scheme, separator, _ = input.partition("://")
     return bool(separator) and len(scheme) > 1 and scheme.replace("+", "").isalnum()
 
 
@@ -39,7 +39,7 @@ def check_regular_file(path: Path) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise InputError(f"expected a regular file, found a {'folder' if path.is_dir() else 'device or pipe'}: {path}")
     if status.st_size == 0:
-        raise InputError(f"expected a video or picture, found an empty file: {path}")
+        raise InputError(f"expected a video or image, found an empty file: {path}")
     if not os.access(path, os.R_OK):
         raise InputError(f"expected a readable file, permission denied: {path}")
 

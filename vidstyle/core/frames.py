@@ -15,12 +15,12 @@ Opacity = NDArray[np.uint8]
 """Shape (H, W), 255 where a pixel hides what lies behind."""
 
 Mask = NDArray[np.float32]
-"""Shape (H, W), 1 where a picture is painted, 0 where it stays as it is."""
+"""Shape (H, W), 1 where an image is stylized, 0 where it stays as it is."""
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One picture and when it is shown: `pts * time_base` seconds. `duration` is in ticks too, 0 if not known."""
+    """One image and when it is shown: `pts * time_base` seconds. `duration` is in ticks too, 0 if not known."""
 
     pixels: Pixels
     pts: int
@@ -29,7 +29,7 @@ class Frame:
     alpha: Opacity | None = None
     """Opacity of each pixel, where the video has transparent parts."""
     mask: Mask | None = None
-    """Where it is painted; None: everywhere."""
+    """Where it is stylized; None: everywhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,5 +61,5 @@ class VideoInfo:
     """Brightest light of an HDR video, in cd/m2, where it is told."""
     alpha: bool = False
     """Whether frames carry an opacity."""
-    zero: Fraction = Fraction(0)
+    start_time: Fraction = Fraction(0)
     """When the input begins, in seconds of its frames' clock; before the first frame where the beginning was left out."""

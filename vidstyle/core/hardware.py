@@ -35,7 +35,7 @@ SIMD = {
 """Linux' names of what makes nets fast, and ours."""
 
 
-MAX_LANES = 4
+MAX_CONCURRENCY = 4
 
 NVIDIA_DRIVER = (Path("/proc/driver/nvidia/version"), Path("/usr/lib/wsl/lib/libcuda.so.1"))
 """Where Linux shows NVIDIA's driver; the other where Linux runs within Windows."""
@@ -47,10 +47,10 @@ def usable_cores() -> int:
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
-def lanes_on(cores: int) -> int:
-    """As many pictures side by side as make the most frames a second: threads that share a picture wait for one another. Each
+def concurrency_on(cores: int) -> int:
+    """As many images side by side as make the most frames a second: threads that share an image wait for one another. Each
     takes memory, so there is a limit."""
-    return min(cores, MAX_LANES)
+    return min(cores, MAX_CONCURRENCY)
 
 
 def has_nvidia() -> bool:
@@ -67,7 +67,7 @@ def machine(cores: int, cpuinfo: Path = Path("/proc/cpuinfo")) -> dict[str, Any]
         "cpu": model,
         "simd": simd,
         "cores": cores,
-        "gpu": graphics_card(),
+        "gpu": gpu_name(),
         "system": platform.system(),
         "release": platform.release(),
         "python": platform.python_version(),
@@ -104,7 +104,7 @@ def installed(distributions: tuple[str, ...]) -> str | None:
     return None
 
 
-def graphics_card() -> dict[str, str] | None:
+def gpu_name() -> dict[str, str] | None:
     """Name and driver of the first NVIDIA GPU; None where there is none, or nobody to ask."""
     program = shutil.which("nvidia-smi")
     if program is None:

@@ -26,7 +26,7 @@ class Trim:
 
 @dataclass(frozen=True)
 class Selection:
-    """Which files of a folder are inputs, among its videos and pictures."""
+    """Which files of a folder are inputs, among its videos and images."""
 
     recursive: bool = False
     """Those of its subfolders too."""
@@ -51,14 +51,14 @@ class EncodeOptions:
     pix_fmt: str | None = None
     """FFmpeg's name of a pixel format; None: the encoder's first that holds what has to be held."""
     hardware: bool = False
-    """Encode on the graphics card, with the first encoder that works."""
+    """Encode on the GPU, with the first encoder that works."""
     keep_hdr: bool = False
     """Encode with 10 bits or more, as HDR needs."""
 
 
 @dataclass(frozen=True)
 class StyleOptions:
-    """What paints, how, and where."""
+    """What stylizes, how, and where."""
 
     style: str = "mosaic"
     """A name or model file, a blend (`mosaic:0.6,scream:0.4`) or a timeline (`0:mosaic,10:scream`); see `vidstyle.styles.spec`."""
@@ -89,7 +89,7 @@ class ConvertOptions:
     preserve_color: bool = False
     """Paint light and dark only; colours stay the input's."""
     mask: str | None = None
-    """A picture, or a video as long as the input: white is painted, black left as it was."""
+    """An image, or a video as long as the input: white is stylized, black left as it was."""
     report: bool = False
     """Measure how steady the output is."""
     audio: bool = True
@@ -110,29 +110,29 @@ class ClusterOptions:
     address: str | None = None
     """A Ray cluster: `local`, `auto` or `ray://HOST:PORT`; None: processes of this machine."""
     chunk_seconds: float = 20.0
-    """Films are divided into parts of about this length."""
+    """Videos are divided into parts of about this length."""
 
 
 @dataclass(frozen=True)
 class LiveOptions:
-    """How a camera is painted live, besides which."""
+    """How a camera is stylized live, besides which."""
 
     style: StyleOptions = field(default_factory=StyleOptions)
     """Its `height` None: as large as the machine manages at the wished rate."""
     fps: float | None = None
-    """Pictures a second; None: the camera's."""
+    """Images a second; None: the camera's."""
     folder: Path = Path()
     """Where snapshots and recordings go."""
     record: Path | None = None
     """Record into this file from the start."""
     microphone: str | None = "auto"
-    """Whose sound is recorded: `auto` is the system's, where there is one; None: no sound."""
+    """Whose audio is recorded: `auto` is the system's, where there is one; None: no audio."""
     virtual_camera: bool = False
 
 
 @dataclass(frozen=True)
 class WebOptions:
-    """Where the page with the live picture is. Another host than loopback needs a token."""
+    """Where the page with the live image is. Another host than loopback needs a token."""
 
     host: str = "127.0.0.1"
     port: int = 8080
@@ -141,7 +141,7 @@ class WebOptions:
 
 @dataclass(frozen=True)
 class PaintOptions:
-    """How the pixels of a picture are optimised (`vidstyle.studio.optimize.gatys`, `vidstyle.studio.optimize.multiscale`)."""
+    """How the pixels of an image are optimised (`vidstyle.studio.optimize.gatys`, `vidstyle.studio.optimize.multiscale`)."""
 
     recipe: Recipe = "best"
     """`gatys` is the paper's, `best` ours."""
@@ -149,7 +149,7 @@ class PaintOptions:
     content_weight: float | None = None
     """Of the content over the style; None: the recipe's own."""
     stroke_scale: float = 1.0
-    """Size of the painting beside the picture, and so of its strokes: at 1 both have as many pixels."""
+    """Size of the painting beside the image, and so of its strokes: at 1 both have as many pixels."""
     steps: int | None = None
     """At most so many at full size; None: the recipe's own."""
     optimizer: Literal["adam", "lbfgs"] = "adam"
@@ -158,20 +158,20 @@ class PaintOptions:
     preserve_color: bool = False
     """Paint light and dark only; colours stay the photograph's."""
     memory: float = 4.0
-    """GiB to stay within: larger pictures are painted in tiles."""
+    """GiB to stay within: larger images are stylized in tiles."""
     device: str = "auto"
 
 
 @dataclass(frozen=True)
 class KeyframeOptions:
-    """How keyframes are chosen and carried over the clip, besides how they are painted."""
+    """How keyframes are chosen and carried over the clip, besides how they are stylized."""
 
     every: int | None = None
     """A keyframe every so many frames; None: where the motion asks for one."""
     keyframes: tuple[int, ...] | None = None
     """Their numbers, from 0; None: as `every` says."""
     propagation: Propagation = "warp"
-    """`net`: a net fine-tuned on the keyframes paints every frame; `warp`: the keyframes are warped over its paintings."""
+    """`net`: a net fine-tuned on the keyframes stylizes every frame; `warp`: the keyframes are warped over its paintings."""
     net_steps: int = 400
     """Steps of that net's fine-tuning."""
     device: str = "auto"
@@ -201,7 +201,7 @@ class TrainOptions:
         ("relu2_1/4", 0.5),
         ("relu4_1/2", 0.5),
     )
-    """Layers and weights; `relu3_1/2` is relu3_1 of the picture at half its size."""
+    """Layers and weights; `relu3_1/2` is relu3_1 of the image at half its size."""
     content_layers: tuple[str, ...] = ("relu3_1/2", "relu3_1/4")
     content_weight: float = 0.1
     tone_weight: float = 0.2
@@ -209,9 +209,9 @@ class TrainOptions:
     """Colours are held to the photograph's on the average over squares of this size: about one stroke."""
     tv_weight: float = 0.02
     border_weight: float = 0.5
-    steadiness_weight: float = 30.0
-    steadiness_ramp: float = 0.2
-    """Part of the training over which the steadiness comes in."""
+    consistency_weight: float = 30.0
+    consistency_ramp: float = 0.2
+    """Part of the training over which the temporal consistency comes in."""
     learning_rate: float = 2e-3
     seed: int = 0
     checkpoint_every: int = 250

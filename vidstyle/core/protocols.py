@@ -23,7 +23,7 @@ class Source(Protocol):
         """All frames, once. Raises `InputError` if not a single one can be had."""
 
     def following(self, first: Frame, seconds: float) -> Generator[Pixels, None, None]:
-        """The pictures of about `seconds` from `first` on, which `frames` gave; read ahead, apart from `frames`."""
+        """The images of about `seconds` from `first` on, which `frames` gave; read ahead, apart from `frames`."""
 
     def warnings(self) -> list[str]:
         """What a person should know of this input and is no damage; a sentence each. Complete once `frames` has ended."""
@@ -36,16 +36,16 @@ class Source(Protocol):
 
 
 class Stylizer(Protocol):
-    """Paints pictures; each on its own, whatever was painted before."""
+    """Stylizes images; each on its own, whatever was stylized before."""
 
-    lanes: int
+    concurrency: int
     """How many threads may call `stylize` at once, to gain by it."""
 
-    def stylize(self, pictures: Sequence[Pixels]) -> Pixels:
-        """Pictures of one size (H, W, 3) uint8 RGB -> (N, H, W, 3) uint8 RGB."""
+    def stylize(self, images: Sequence[Pixels]) -> Pixels:
+        """Images of one size (H, W, 3) uint8 RGB -> (N, H, W, 3) uint8 RGB."""
 
-    def for_shot(self, pictures: Iterable[Pixels]) -> Stylizer:
-        """A stylizer made for one shot, after a few of its pictures; itself where they make no difference."""
+    def for_shot(self, images: Iterable[Pixels]) -> Stylizer:
+        """A stylizer made for one shot, after a few of its images; itself where they make no difference."""
 
     def statistics(self) -> Mapping[str, np.ndarray]:
         """What `for_shot` learnt of the shot; empty where nothing is."""
@@ -53,24 +53,24 @@ class Stylizer(Protocol):
     def with_statistics(self, statistics: Mapping[str, np.ndarray]) -> Stylizer:
         """A stylizer made for the shot that another one, of the same style, learnt `statistics` of."""
 
-    def adapted(self, picture: Pixels, share: float) -> Stylizer:
-        """A stylizer whose idea of the scene has moved by `share` (0..1) towards `picture`; itself where there is none."""
+    def adapted(self, image: Pixels, share: float) -> Stylizer:
+        """A stylizer whose idea of the scene has moved by `share` (0..1) towards `image`; itself where there is none."""
 
     def at(self, seconds: float) -> Stylizer:
-        """What paints a frame that is shown `seconds` into the input; itself where the time makes no difference."""
+        """What stylizes a frame that is shown `seconds` into the input; itself where the time makes no difference."""
 
     def describe(self) -> str:
         """Where it runs, in a few words."""
 
 
-class Finisher(Protocol):
+class PostProcessor(Protocol):
     """Sees every frame before and after painting, in order, and has the last word on it."""
 
-    def finish(self, source: Pixels, painted: Pixels, begins_shot: bool) -> Pixels:
-        """What to show instead of `painted`; all (H, W, 3) uint8 RGB."""
+    def finish(self, source: Pixels, stylized: Pixels, begins_shot: bool) -> Pixels:
+        """What to show instead of `stylized`; all (H, W, 3) uint8 RGB."""
 
 
-class Remembering(Finisher, Protocol):
+class StatefulPostProcessor(PostProcessor, Protocol):
     """A finisher to whom it matters what came before, and who can be told that by another one's memory."""
 
     def memory(self) -> Mapping[str, np.ndarray]:

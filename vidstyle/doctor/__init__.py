@@ -1,7 +1,7 @@
 """What works on this machine, and why not.
 
 `examine` goes through the table below. What could hang or crash is looked at in processes of their own (`apart.py`), which
-write into a temporary folder only. The first of them paints a clip, alone, so that its speed is true; the others then go on
+write into a temporary folder only. The first of them stylizes a clip, alone, so that its speed is true; the others then go on
 side by side.
 """
 

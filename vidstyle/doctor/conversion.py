@@ -1,4 +1,4 @@
-"""The main job, done: a small video is made, painted and looked at."""
+"""The main job, done: a small video is made, stylized and looked at."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from vidstyle.stylizers import load_stylizer
 _WIDTH, _HEIGHT, _FRAMES = 640, 360, 30
 _ADVICE = "the other rows may say why; `vidstyle styles verify` looks at the styles"
 _LEAST_CHANGE = 2.0
-"""Steps of 255 by which a painting differs from what it was painted from, on the average."""
+"""Steps of 255 by which a painting differs from what it was stylized from, on the average."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Painted:
 
 
 def painting() -> list[Check]:
-    """Whether the default style can be painted on the CPU, and how fast."""
+    """Whether the default style can be stylized on the CPU, and how fast."""
     try:
         return [Check("painting", "ok", str(paint("cpu")))]
     except VidstyleError as error:
@@ -57,15 +57,15 @@ def paint(device: str) -> Painted:
     """Paint a video on `device`; raises the kinds of `VidstyleError`, among them `OutputError` for what is no painting."""
     with tempfile.TemporaryDirectory(prefix="vidstyle-") as name:
         folder = Path(name)
-        clip, output = folder / "clip.mp4", folder / "painted.mp4"
-        write_video(clip, (_picture(index) for index in range(_FRAMES)), frame_rate=25)
+        clip, output = folder / "clip.mp4", folder / "stylized.mp4"
+        write_video(clip, (_image(index) for index in range(_FRAMES)), frame_rate=25)
         options = ConvertOptions(style=StyleOptions(device=device, backend="onnx"))
         times: list[float] = []
         with _profiled(folder) as profiles:
             stylizer = load_stylizer(options.style)
             convert(str(clip), output, stylizer, options, on_frame=lambda count: times.append(time.monotonic()))
             nodes = profiles()
-        _check_painted(clip, output)
+        _check_stylized(clip, output)
     return Painted((len(times) - 1) / (times[-1] - times[0]), nodes)
 
 
@@ -100,19 +100,19 @@ def _nodes(record: Path) -> Counter[str]:
     return Counter(name.removesuffix("ExecutionProvider") for name in names)
 
 
-def _picture(index: int) -> Pixels:
+def _image(index: int) -> Pixels:
     """Gradients with a white bar that moves, uint8 RGB."""
     y, x = np.mgrid[:_HEIGHT, :_WIDTH]
-    picture = np.dstack([x * 255 // _WIDTH, y * 255 // _HEIGHT, np.full_like(x, 80)]).astype(np.uint8)
-    picture[:, 8 * index : 8 * index + 24] = 255
-    return picture
+    image = np.dstack([x * 255 // _WIDTH, y * 255 // _HEIGHT, np.full_like(x, 80)]).astype(np.uint8)
+    image[:, 8 * index : 8 * index + 24] = 255
+    return image
 
 
-def _check_painted(clip: Path, output: Path) -> None:
+def _check_stylized(clip: Path, output: Path) -> None:
     """Raise `OutputError` unless `output` has as many frames as `clip`, as large, that look otherwise."""
     before, after = ([frame.pixels for frame in read_frames(path)] for path in (clip, output))
-    if [picture.shape for picture in before] != [picture.shape for picture in after]:
-        raise OutputError(f"expected {len(before)} painted frames of {_WIDTH}x{_HEIGHT}, got {len(after)}")
+    if [image.shape for image in before] != [image.shape for image in after]:
+        raise OutputError(f"expected {len(before)} stylized frames of {_WIDTH}x{_HEIGHT}, got {len(after)}")
     change = np.mean([np.abs(a.astype(np.int16) - b).mean() for a, b in zip(before, after, strict=True)])
     if change < _LEAST_CHANGE:
         raise OutputError("expected a painting, got the video as it was")

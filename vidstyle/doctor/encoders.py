@@ -13,9 +13,9 @@ from vidstyle.core.hardware import has_nvidia
 from vidstyle.doctor.checks import Check
 from vidstyle.sinks.encoders import ENCODERS, Encoder
 
-_SIZE, _FRAMES = 256, 4  # hardware refuses much smaller pictures
+_SIZE, _FRAMES = 256, 4  # hardware refuses much smaller images
 _FAMILIES = {"nvenc": "NVENC", "videotoolbox": "VideoToolbox", "qsv": "QuickSync", "amf": "AMF"}
-_NVENC_ADVICE = "update the NVIDIA driver; cards made for computing, such as A100 and H100, have no encoder"
+_NVENC_ADVICE = "update the NVIDIA driver; GPUs made for computing, such as A100 and H100, have no encoder"
 
 
 def software() -> list[Check]:

@@ -1,4 +1,4 @@
-"""NVIDIA's cards: is there a driver, does ONNX Runtime paint on them, does torch see them?"""
+"""NVIDIA's GPUs: is there a driver, does ONNX Runtime paint on them, does torch see them?"""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _GPU_RUNTIME = "pip uninstall onnxruntime, then pip install --force-reinstall on
 
 
 def gpu() -> list[Check]:
-    """NVIDIA's cards, as its own tool tells them."""
+    """NVIDIA's GPUs, as its own tool tells them."""
     if not has_nvidia():
-        return [Check("gpu", "note", "no NVIDIA driver is loaded: everything is painted on the CPU")]
+        return [Check("gpu", "note", "no NVIDIA driver is loaded: everything is stylized on the CPU")]
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return [Check("gpu", "ok", "NVIDIA's driver is loaded; no nvidia-smi to ask for more")]
@@ -31,12 +31,12 @@ def gpu() -> list[Check]:
     lines = [line.strip() for line in told.stdout.splitlines() if line.strip()]
     if told.returncode or not lines:
         why = (told.stderr.strip() or told.stdout.strip() or f"exit code {told.returncode}").splitlines()[0]
-        return [Check("gpu", "note", f"nvidia-smi finds no card: {why}", "reinstall the NVIDIA driver, or restart")]
+        return [Check("gpu", "note", f"nvidia-smi finds no GPU: {why}", "reinstall the NVIDIA driver, or restart")]
     return [Check("gpu", "ok", "; ".join(lines))]
 
 
 def cuda() -> list[Check]:
-    """Whether ONNX Runtime truly paints on the first card."""
+    """Whether ONNX Runtime truly stylizes on the first card."""
     import onnxruntime as ort
 
     from vidstyle.doctor.conversion import paint
@@ -47,14 +47,14 @@ def cuda() -> list[Check]:
     if not has_nvidia():
         return [Check("cuda", "note", "not tried: no NVIDIA driver is loaded")]
     try:
-        painted = paint("cuda")
+        stylized = paint("cuda")
     except VidstyleError as error:
         row = refused("cuda", "note", error)
         missing = _missing_library(Path(ort.__file__).parent / "capi")
         return [Check("cuda", "note", row.found + (f" ({missing})" if missing else ""), _INSTALL if missing else row.advice)]
-    if not painted.nodes["CUDA"]:
-        return [Check("cuda", "note", f"CUDA is there and ran nothing: {painted}", _INSTALL)]
-    return [Check("cuda", "ok", str(painted))]
+    if not stylized.nodes["CUDA"]:
+        return [Check("cuda", "note", f"CUDA is there and ran nothing: {stylized}", _INSTALL)]
+    return [Check("cuda", "ok", str(stylized))]
 
 
 def _missing_library(folder: Path) -> str | None:
@@ -79,7 +79,7 @@ def torch() -> list[Check]:
         built = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built for the CPU"
         if has_nvidia():
             advice = "install a torch whose CUDA fits the driver: https://pytorch.org/get-started"
-            return [Check("torch", "note", f"{torch.__version__}, {built}, finds no card", advice)]
+            return [Check("torch", "note", f"{torch.__version__}, {built}, finds no GPU", advice)]
         return [Check("torch", "ok", f"{torch.__version__}, {built}, computes on the CPU")]
     product = torch.ones(64, 64, device="cuda") @ torch.ones(64, 64, device="cuda")
     if float(product.cpu().sum()) != 64.0**3:

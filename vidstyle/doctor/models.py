@@ -23,4 +23,4 @@ def _style(name: str, own: bool) -> Check:
     except StyleError as error:
         advice = f"vidstyle styles remove {name}, or add it anew" if own else "pip install --force-reinstall vidstyle"
         return Check(row, "bad", str(error), advice)
-    return Check(row, "ok", f"{'your own' if own else 'shipped'}: its files are those of the catalogue, and it paints")
+    return Check(row, "ok", f"{'your own' if own else 'shipped'}: its files are those of the catalogue, and it stylizes")

@@ -1,4 +1,4 @@
-"""Pictures as they happen, with OpenCV: a camera, a network stream, or a file played in a loop.
+"""Images as they happen, with OpenCV: a camera, a network stream, or a file played in a loop.
 
 PyAV is not used here: the process that shows a window must not import it.
 """
@@ -50,27 +50,27 @@ class CameraSpec:
     label: str
 
 
-def resolve_camera(spec: str, allow_network: bool = False) -> CameraSpec:
-    """What `spec` names: an index, a device or its by-id path, a URL, a file to loop, or a part of a camera's name.
+def resolve_camera(input: str, allow_network: bool = False) -> CameraSpec:
+    """What `input` names: an index, a device or its by-id path, a URL, a file to loop, or a part of a camera's name.
 
     Raises `UsageError` for a URL without `allow_network`, `InputError` for a file that cannot be read or a name that no camera
     has, or several.
     """
-    if spec.isdecimal():
-        return CameraSpec("device", int(spec), f"camera {spec}")
-    if is_url(spec):
+    if input.isdecimal():
+        return CameraSpec("device", int(input), f"camera {input}")
+    if is_url(input):
         if not allow_network:
-            raise UsageError(f"expected a camera or file, {spec} is a URL; give --allow-network to let vidstyle open it")
-        return CameraSpec("url", spec, _without_password(spec))
-    path = Path(spec)
-    if path.exists() or os.sep in spec:
-        if spec.startswith("/dev/"):
-            return CameraSpec("device", spec, spec)
+            raise UsageError(f"expected a camera or file, {input} is a URL; give --allow-network to let vidstyle open it")
+        return CameraSpec("url", input, _without_password(input))
+    path = Path(input)
+    if path.exists() or os.sep in input:
+        if input.startswith("/dev/"):
+            return CameraSpec("device", input, input)
         check_regular_file(path)
         return CameraSpec("file", str(path.resolve()), path.name)
     from vidstyle.live.devices import find_camera, list_cameras
 
-    device = find_camera(spec, list_cameras())
+    device = find_camera(input, list_cameras())
     return CameraSpec("device", device.stable_path or device.path or device.index, device.name)
 
 
@@ -83,11 +83,11 @@ def _without_password(url: str) -> str:
 class OpenCvCamera:
     """A `Camera` (see `vidstyle.core.protocols`). What was lost is opened again, with growing pauses, for as long as it takes.
 
-    Only the very first attempt raises: a camera that never gave a picture is the person's to mend. `size` and `fps` are wishes.
+    Only the very first attempt raises: a camera that never gave an image is the person's to mend. `size` and `fps` are wishes.
     """
 
-    def __init__(self, spec: CameraSpec, size: tuple[int, int] | None = None, fps: float | None = None) -> None:
-        self.spec = spec
+    def __init__(self, input: CameraSpec, size: tuple[int, int] | None = None, fps: float | None = None) -> None:
+        self.input = input
         self.trouble: str | None = None
         self._size, self._fps = size, fps
         self._closed = threading.Event()
@@ -105,20 +105,20 @@ class OpenCvCamera:
         while wanted():
             opened = time.monotonic()
             try:
-                with contextlib.closing(_opened(self.spec, self._size, self._fps)) as capture:
+                with contextlib.closing(_opened(self.input, self._size, self._fps)) as capture:
                     for frame in self._read(capture, wanted):
                         self.trouble, worked = None, True
                         yield frame
                 if not wanted():
                     return
                 if not worked:
-                    raise InputError(_no_picture(self.spec))
-                lost = f"{self.spec.label} gives no picture any more"
+                    raise InputError(_no_image(self.input))
+                lost = f"{self.input.label} gives no image any more"
             except InputError as error:
                 if not worked:
                     raise
                 lost = str(error)
-            if self.spec.kind == "file" and time.monotonic() - opened > 0.1:
+            if self.input.kind == "file" and time.monotonic() - opened > 0.1:
                 continue  # played to its end
             if time.monotonic() - opened > _SETTLED_SECONDS:
                 pause = RETRY_SECONDS[0]
@@ -135,12 +135,12 @@ class OpenCvCamera:
             now = time.monotonic()
             pixels = capture.retrieve() if grabbed else None
             if pixels is None:
-                if self.spec.kind == "device" and now - silent_since < SILENT_SECONDS:
+                if self.input.kind == "device" and now - silent_since < SILENT_SECONDS:
                     self._closed.wait(0.05)  # some cameras need a moment, or swallow a frame
                     continue
                 break
             silent_since = now
-            if self.spec.kind == "file":
+            if self.input.kind == "file":
                 shown = capture.seconds()
                 first = first or (now, shown)
                 before, due = due, first[0] + shown - first[1]
@@ -153,8 +153,8 @@ class OpenCvCamera:
             return
         if first is not None:
             self._closed.wait(interval)  # a file's last frame is shown as long as the others
-        elif self.spec.kind == "file" or now - silent_since > SILENT_SECONDS:
-            raise InputError(_no_picture(self.spec))
+        elif self.input.kind == "file" or now - silent_since > SILENT_SECONDS:
+            raise InputError(_no_image(self.input))
 
     def close(self) -> None:
         self._closed.set()
@@ -178,7 +178,7 @@ class _Capture:
             if not done or bgr is None or bgr.ndim != 3 or bgr.size == 0:
                 return None
             return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
-        except cv2.error:  # a broken picture
+        except cv2.error:  # a broken image
             return None
 
     def seconds(self) -> float:
@@ -188,31 +188,31 @@ class _Capture:
         self._capture.release()
 
 
-def _opened(spec: CameraSpec, size: tuple[int, int] | None, fps: float | None) -> _Capture:
-    if spec.kind == "device":
-        capture = _open_device(spec, size, fps)
+def _opened(input: CameraSpec, size: tuple[int, int] | None, fps: float | None) -> _Capture:
+    if input.kind == "device":
+        capture = _open_device(input, size, fps)
     else:
         # What is read to find out about a stream is thrown away (nobuffer), or everything after it would come late by as much.
         network = f"protocol_whitelist;{NETWORK_PROTOCOLS}|format_whitelist;{NETWORK_FORMATS}|{_LIVE}"
         local = f"protocol_whitelist;file|format_whitelist;{FORMATS}"
-        with _ffmpeg_options(network if spec.kind == "url" else local):
+        with _ffmpeg_options(network if input.kind == "url" else local):
             wishes = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, round(OPEN_SECONDS * 1000)]
             wishes += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, round(SILENT_SECONDS * 1000)]
             wishes += [cv2.CAP_PROP_N_THREADS, 1]  # each more holds one frame back
-            capture = cv2.VideoCapture(str(spec.where), cv2.CAP_FFMPEG, wishes)
+            capture = cv2.VideoCapture(str(input.where), cv2.CAP_FFMPEG, wishes)
     if not capture.isOpened():
         capture.release()
-        raise InputError(_not_opened(spec))
+        raise InputError(_not_opened(input))
     return _Capture(capture)
 
 
-def _open_device(spec: CameraSpec, size: tuple[int, int] | None, fps: float | None) -> cv2.VideoCapture:
+def _open_device(input: CameraSpec, size: tuple[int, int] | None, fps: float | None) -> cv2.VideoCapture:
     backend = {"linux": cv2.CAP_V4L2, "darwin": cv2.CAP_AVFOUNDATION, "win32": cv2.CAP_DSHOW}.get(sys.platform, cv2.CAP_ANY)
     # Resolved at every opening: a camera plugged in again may be another number behind the same by-id path.
-    where = os.path.realpath(spec.where) if isinstance(spec.where, str) else spec.where
+    where = os.path.realpath(input.where) if isinstance(input.where, str) else input.where
     if isinstance(where, str) and (number := where.removeprefix("/dev/video")).isdecimal():
         where = int(number)
-    # Raw pictures of a USB camera's larger sizes come at 5 to 10 a second; MJPG must be asked for before the size is.
+    # Raw images of a USB camera's larger sizes come at 5 to 10 a second; MJPG must be asked for before the size is.
     wishes = [cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG")]
     if size is not None:
         wishes += [cv2.CAP_PROP_FRAME_WIDTH, size[0], cv2.CAP_PROP_FRAME_HEIGHT, size[1]]
@@ -225,30 +225,30 @@ def _open_device(spec: CameraSpec, size: tuple[int, int] | None, fps: float | No
     return capture
 
 
-def _not_opened(spec: CameraSpec) -> str:
-    if spec.kind == "url":
-        return f"expected a video stream, could not open {spec.label}: it must be running, and the address right"
-    if spec.kind == "file":
-        return f"expected a video, could not read {spec.label}"
+def _not_opened(input: CameraSpec) -> str:
+    if input.kind == "url":
+        return f"expected a video stream, could not open {input.label}: it must be running, and the address right"
+    if input.kind == "file":
+        return f"expected a video, could not read {input.label}"
     if sys.platform == "linux":
-        path = os.path.realpath(spec.where) if isinstance(spec.where, str) else f"/dev/video{spec.where}"
+        path = os.path.realpath(input.where) if isinstance(input.where, str) else f"/dev/video{input.where}"
         try:
             os.close(os.open(path, os.O_RDWR | os.O_NONBLOCK))
         except OSError as error:
             if error.errno in (errno.EACCES, errno.EPERM):
-                return f"no permission to open {spec.label}: add yourself to the group video, then log in again ({path})"
+                return f"no permission to open {input.label}: add yourself to the group video, then log in again ({path})"
             if error.errno == errno.EBUSY:
-                return f"{spec.label} is busy: close the other program that uses it ({path})"
+                return f"{input.label} is busy: close the other program that uses it ({path})"
             return f"expected a camera, found none: {path} ({error.strerror}); `vidstyle devices` lists what there is"
-    return f"{spec.label} could not be opened: another program may use it; `vidstyle devices` lists what there is"
+    return f"{input.label} could not be opened: another program may use it; `vidstyle devices` lists what there is"
 
 
-def _no_picture(spec: CameraSpec) -> str:
-    if spec.kind == "file":
-        return f"expected a video, found no picture in {spec.label}"
-    if spec.kind == "url":
-        return f"{spec.label} was opened but gives no picture"
-    return f"{spec.label} was opened but gives no picture: another program may use it, or its lens is switched off"
+def _no_image(input: CameraSpec) -> str:
+    if input.kind == "file":
+        return f"expected a video, found no image in {input.label}"
+    if input.kind == "url":
+        return f"{input.label} was opened but gives no image"
+    return f"{input.label} was opened but gives no image: another program may use it, or its lens is switched off"
 
 
 def _quiet() -> None:

@@ -66,13 +66,13 @@ class Feed:
 
     @property
     def trouble(self) -> str | None:
-        """Why there is no picture, a sentence; None while all is well."""
+        """Why there is no image, a sentence; None while all is well."""
         if self._camera.trouble is not None:
             return self._camera.trouble
         silence = time.monotonic() - (self._times[-1] if self._times else self._alive)
         if silence < SILENT_SECONDS:
             return None
-        return f"no picture from the camera for {silence:.0f} s" if self._times else "waiting for the camera"
+        return f"no image from the camera for {silence:.0f} s" if self._times else "waiting for the camera"
 
     def close(self) -> None:
         """Let go of the camera; one that hangs is left behind."""

@@ -10,14 +10,14 @@ from vidstyle.core.frames import Pixels
 from vidstyle.live.state import Controls
 
 
-def compose(original: Pixels, painted: Pixels, controls: Controls) -> Pixels:
-    """The picture to show; all RGB uint8 (H, W, 3)."""
+def compose(original: Pixels, stylized: Pixels, controls: Controls) -> Pixels:
+    """The image to show; all RGB uint8 (H, W, 3)."""
     if controls.keep_colors:
-        painted = with_colors_of(original, painted)
+        stylized = with_colors_of(original, stylized)
     if controls.strength < 1:
-        painted = np.asarray(cv2.addWeighted(painted, controls.strength, original, 1 - controls.strength, 0), np.uint8)
+        stylized = np.asarray(cv2.addWeighted(stylized, controls.strength, original, 1 - controls.strength, 0), np.uint8)
     if controls.split is not None:
-        painted = painted.copy()
-        left = round(controls.split * painted.shape[1])
-        painted[:, :left] = original[:, :left]
-    return painted
+        stylized = stylized.copy()
+        left = round(controls.split * stylized.shape[1])
+        stylized[:, :left] = original[:, :left]
+    return stylized

@@ -54,19 +54,19 @@ def list_cameras() -> list[CameraDevice]:
     return sorted(found, key=lambda device: device.index)
 
 
-def find_camera(spec: str, devices: Sequence[CameraDevice]) -> CameraDevice:
-    """The one camera whose name has `spec` in it, in whatever case; raises `InputError` where none or several have."""
-    wanted = spec.casefold()
+def find_camera(input: str, devices: Sequence[CameraDevice]) -> CameraDevice:
+    """The one camera whose name has `input` in it, in whatever case; raises `InputError` where none or several have."""
+    wanted = input.casefold()
     found = [device for device in devices if wanted in device.name.casefold()]
     if len(found) > 1:  # a name may be part of another
         found = [device for device in found if wanted == device.name.casefold()] or found
     if len(found) == 1:
         return found[0]
     if found:
-        raise InputError(f"expected the name of one camera, {spec} fits several: {_listing(found)}; give the number instead")
+        raise InputError(f"expected the name of one camera, {input} fits several: {_listing(found)}; give the number instead")
     if devices:
-        raise InputError(f"expected a camera or file, there is none named {spec}; there are: {_listing(devices)}")
-    raise InputError(f"expected a camera or file, there is no camera and no file named {spec}")
+        raise InputError(f"expected a camera or file, there is none named {input}; there are: {_listing(devices)}")
+    raise InputError(f"expected a camera or file, there is no camera and no file named {input}")
 
 
 def _listing(devices: Iterable[CameraDevice]) -> str:
@@ -100,7 +100,7 @@ def _linux_cameras() -> list[CameraDevice]:
 
 
 def _ask(node: Any) -> CameraDevice | None:
-    """What linuxpy's `node` says of itself; None if it gives no pictures, such as a camera's second node for metadata."""
+    """What linuxpy's `node` says of itself; None if it gives no images, such as a camera's second node for metadata."""
     from linuxpy.video.device import Capability  # type: ignore[import-untyped]
 
     path = Path(node.filename)
@@ -110,7 +110,7 @@ def _ask(node: Any) -> CameraDevice | None:
         with node:
             if not node.info.device_capabilities & (Capability.VIDEO_CAPTURE | Capability.VIDEO_CAPTURE_MPLANE):
                 return None
-            return CameraDevice(index, str(path), node.info.card, _modes(node.info.frame_types), None, _stable_path(path))
+            return CameraDevice(index, str(path), node.info.gpu, _modes(node.info.frame_types), None, _stable_path(path))
     except OSError as error:
         if error.errno in _NOT_A_CAMERA:  # or one that was unplugged meanwhile
             return None

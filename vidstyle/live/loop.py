@@ -1,4 +1,4 @@
-"""Where live pictures are painted: takes the newest frame, paints it as the controls say."""
+"""Where live images are stylized: takes the newest frame, stylizes it as the controls say."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ EARLY = 0.3
 
 @dataclass(frozen=True, slots=True)
 class Painted:
-    """A picture to show: `frame` holds it with the time of its capture and `number` tells which of the camera's it was;
-    `still` is a frozen one, painted again."""
+    """An image to show: `frame` holds it with the time of its capture and `number` tells which of the camera's it was;
+    `still` is a frozen one, stylized again."""
 
     frame: Frame
     number: int
@@ -33,7 +33,7 @@ class Painted:
 
 
 class Easel:
-    """Paints in whichever thread runs `pictures`; `controls` may be exchanged by another at any time."""
+    """Stylizes in whichever thread runs `images`; `controls` may be exchanged by another at any time."""
 
     def __init__(self, feed: Feed, painter: Painter, controls: Controls, fps: float | None = None) -> None:
         self._feed, self._painter, self._fps = feed, painter, fps
@@ -45,11 +45,11 @@ class Easel:
 
     @property
     def height(self) -> int:
-        """The inference height; 0 before the first picture."""
+        """The inference height; 0 before the first image."""
         return self._pace.height if self._pace else 0
 
-    def pictures(self) -> Generator[Painted, None, None]:
-        """Painted pictures, until `close`."""
+    def images(self) -> Generator[Painted, None, None]:
+        """Stylized images, until `close`."""
         frame: Frame | None = None
         number = 0
         done: Controls | None = None
@@ -57,14 +57,14 @@ class Easel:
             newest, controls = self._feed.take(0.1), self.controls
             if controls.frozen and frame is not None:
                 if done == controls:
-                    continue  # painted already
+                    continue  # stylized already
             elif newest is None or self._early(newest[1]):
                 continue
             else:
                 number, frame = newest
-            picture, height, settled = self._paint(frame, controls)
+            image, height, settled = self._paint(frame, controls)
             done = controls if settled else None
-            yield Painted(picture, number, height, controls.frozen)
+            yield Painted(image, number, height, controls.frozen)
 
     def _early(self, frame: Frame) -> bool:
         """Whether the wished rate asks to leave this one out."""
@@ -81,11 +81,11 @@ class Easel:
         original = np.asarray(cv2.flip(frame.pixels, 1), np.uint8) if controls.mirror else frame.pixels
         pace = self._pace_of(original.shape[0], controls)
         height = pace.height
-        painted, settled = self._painter.paint(original, controls.mix(), height)
-        picture = compose(original, painted, controls)
+        stylized, settled = self._painter.paint(original, controls.mix(), height)
+        image = compose(original, stylized, controls)
         if not controls.frozen:
-            pace.painted(time.perf_counter() - began)
-        return replace(frame, pixels=picture), height, settled
+            pace.stylized(time.perf_counter() - began)
+        return replace(frame, pixels=image), height, settled
 
     def _pace_of(self, full: int, controls: Controls) -> Pace:
         rate = min(self._fps or self._feed.rate, self._feed.rate)
@@ -96,5 +96,5 @@ class Easel:
         return self._pace
 
     def close(self) -> None:
-        """End `pictures` after the one in work."""
+        """End `images` after the one in work."""
         self._closed.set()

@@ -1,4 +1,4 @@
-"""What the live picture reaches: rate, latency, gaps; in constant memory, however long it runs."""
+"""What the live image reaches: rate, latency, gaps; in constant memory, however long it runs."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 
 RECENT = 60
-"""Pictures that the shown figures are taken over."""
+"""Images that the shown figures are taken over."""
 _MAX_MILLISECONDS = 5000
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Of a stretch of time: pictures that the camera gave, that were shown and that were passed over for a newer one; seconds;
+    """Of a stretch of time: images that the camera gave, that were shown and that were passed over for a newer one; seconds;
     latency from capture to display."""
 
     captured: int
@@ -25,7 +25,7 @@ class Figures:
     latency_median: float
     latency_p99: float
     longest_gap: float
-    """Between two pictures on the screen, seconds."""
+    """Between two images on the screen, seconds."""
 
     @property
     def fps(self) -> float:
@@ -33,7 +33,7 @@ class Figures:
 
 
 class Meter:
-    """Counts pictures on the screen."""
+    """Counts images on the screen."""
 
     def __init__(self) -> None:
         self._recent: deque[tuple[float, float]] = deque(maxlen=RECENT)
@@ -44,7 +44,7 @@ class Meter:
         self._captured = self._number = self._missed = 0
 
     def shown(self, captured_at: float, number: int) -> None:
-        """The camera's picture of this number, captured at this time of `time.monotonic`, is on the screen."""
+        """The camera's image of this number, captured at this time of `time.monotonic`, is on the screen."""
         self._missed += max(0, number - self._number - 1) if self._number else 0
         self._number = number
         now = time.monotonic()
@@ -56,17 +56,17 @@ class Meter:
         self._before = now
 
     def fps(self) -> float:
-        """Pictures a second, over the last ones; 0 when they have stopped."""
+        """Images a second, over the last ones; 0 when they have stopped."""
         if len(self._recent) < 2:
             return 0.0
         return (len(self._recent) - 1) / max(time.monotonic() - self._recent[0][0], 1e-6)
 
     def latency(self) -> float:
-        """Median of the last pictures, seconds; nan before the first."""
+        """Median of the last images, seconds; nan before the first."""
         return float(np.median([latency for _, latency in self._recent])) if self._recent else float("nan")
 
     def lap(self, captured: int) -> Figures:
-        """Figures since the last lap; `captured` is how many pictures the camera gave in all."""
+        """Figures since the last lap; `captured` is how many images the camera gave in all."""
         now, counts = time.monotonic(), self._histogram
         figures = Figures(
             captured - self._captured,

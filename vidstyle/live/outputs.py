@@ -1,4 +1,4 @@
-"""Where live pictures go besides the screen: snapshots, a recording, a virtual camera."""
+"""Where live images go besides the screen: snapshots, a recording, a virtual camera."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vidstyle.sinks.images import ImageSink
 
 
 class Outputs:
-    """Takes every picture that is shown. What goes wrong here is told by `note`, and the picture goes on."""
+    """Takes every image that is shown. What goes wrong here is told by `note`, and the image goes on."""
 
     def __init__(self, options: LiveOptions, background: Executor, note: Callable[[str], None]) -> None:
         self._options, self._background, self._note = options, background, note
@@ -33,7 +33,7 @@ class Outputs:
         return self._recorder.seconds if self._recorder else None
 
     def give(self, frame: Frame, fps: float) -> None:
-        """The next picture, as shown. Raises `DeviceError` if a virtual camera was asked for and there is none."""
+        """The next image, as shown. Raises `DeviceError` if a virtual camera was asked for and there is none."""
         self._frame = frame
         if self._record_into is not None:
             into, self._record_into = self._record_into, None
@@ -41,7 +41,7 @@ class Outputs:
         if self._recorder is not None:
             self._recorder.write(frame)
             if self._recorder.trouble is not None and not self._told:
-                self._told = True  # it may be the sound only
+                self._told = True  # it may be the audio only
                 self._note(f"recording: {self._recorder.trouble}")
             if self._recorder.over:
                 self.toggle_recording()
@@ -59,7 +59,7 @@ class Outputs:
             self._note(str(error))
 
     def snapshot(self) -> None:
-        """Save the last picture as PNG, under a name of its own."""
+        """Save the last image as PNG, under a name of its own."""
         if self._frame is not None:
             self._background.submit(self._save, self._frame)
 
@@ -97,9 +97,9 @@ class Outputs:
     def _finish(self, recorder: Recorder, told: bool) -> None:
         done = recorder.close()
         if done.frames:
-            lost = f", {done.dropped} pictures did not get there in time" if done.dropped else ""
-            sound = "with sound" if done.sound else "without sound"
-            self._note(f"recorded {done.path}: {done.frames} pictures, {done.seconds:.1f} s, {sound}{lost}")
+            lost = f", {done.dropped} images did not get there in time" if done.dropped else ""
+            audio = "with audio" if done.audio else "without audio"
+            self._note(f"recorded {done.path}: {done.frames} images, {done.seconds:.1f} s, {audio}{lost}")
         if done.trouble and not told:
             self._note(f"recording: {done.trouble}")
 

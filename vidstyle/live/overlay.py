@@ -1,4 +1,4 @@
-"""Words over the live picture: a status line, a recording light, a message, the help."""
+"""Words over the live image: a status line, a recording light, a message, the help."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from vidstyle.live.state import KEYS, Controls, Status
 Color = tuple[int, int, int]
 WHITE, GREY, RED, AMBER = (245, 245, 245), (185, 190, 195), (235, 60, 50), (255, 200, 90)
 _SHADE = 0.45
-"""What is left of the picture's light behind words."""
+"""What is left of the image's light behind words."""
 
 
-def draw_overlay(picture: Pixels, status: Status, controls: Controls) -> Pixels:
-    """A copy of `picture`, RGB uint8 (H, W, 3), with everything worth telling on it, sized to it."""
-    canvas = np.ascontiguousarray(picture).copy()
+def draw_overlay(image: Pixels, status: Status, controls: Controls) -> Pixels:
+    """A copy of `image`, RGB uint8 (H, W, 3), with everything worth telling on it, sized to it."""
+    canvas = np.ascontiguousarray(image).copy()
     h, w = canvas.shape[:2]
     size = max(10, round(min(h, w * 9 / 16) / 28))
     if controls.split is not None:

@@ -24,10 +24,10 @@ class Camera(Protocol):
 
 
 class Screen(Protocol):
-    """Shows pictures as they come, and tells what the person does meanwhile."""
+    """Shows images as they come, and tells what the person does meanwhile."""
 
-    def show(self, picture: Pixels, status: Status, controls: Controls) -> None:
-        """Show `picture`, RGB uint8 (H, W, 3), and what is worth telling beside it. Does not wait for anybody."""
+    def show(self, image: Pixels, status: Status, controls: Controls) -> None:
+        """Show `image`, RGB uint8 (H, W, 3), and what is worth telling beside it. Does not wait for anybody."""
 
     def events(self) -> list[Event]:
         """What the person did since the last call, in order; does not wait. Called about a hundred times a second."""

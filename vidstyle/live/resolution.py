@@ -15,13 +15,13 @@ WINDOW_SECONDS = 1.0
 STEADY_WINDOWS = 4
 """So many windows with room before a larger size is tried; twice as many after each time it was too much, up to..."""
 MAX_STEADY_WINDOWS = 64
-_TRIAL_PICTURES = 6
+_TRIAL_IMAGES = 6
 
 
 class Pace:
     """The inference height, changed as seldom as can be: strokes change their size with it.
 
-    Painting takes about time per pixel, which is measured while painting. `full` is the pictures' own height.
+    Painting takes about time per pixel, which is measured while painting. `full` is the images' own height.
     """
 
     def __init__(self, full: int, fps: float, fixed: int | None = None) -> None:
@@ -41,15 +41,15 @@ class Pace:
         if height is not None:
             self.height = min(self._full, height)
 
-    def painted(self, seconds: float) -> None:
-        """Note how long a picture took at `height`, and choose anew where that says so."""
+    def stylized(self, seconds: float) -> None:
+        """Note how long an image took at `height`, and choose anew where that says so."""
         self._times.append(seconds)
         self._spent += max(seconds, 1 / self.fps)
         if not self.automatic:
             self._times, self._spent = [], 0.0
         elif self._trial:
-            if len(self._times) == _TRIAL_PICTURES:
-                # The first pictures come with the net's own preparations.
+            if len(self._times) == _TRIAL_IMAGES:
+                # The first images come with the net's own preparations.
                 self._trial, took = False, min(self._times)
                 self._change(self._largest(took, AIM))
         elif self._spent >= WINDOW_SECONDS:

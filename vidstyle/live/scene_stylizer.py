@@ -1,4 +1,4 @@
-"""What paints live: the styles that are shown, each with the statistics of the scene, and the switch between them."""
+"""What stylizes live: the styles that are shown, each with the statistics of the scene, and the switch between them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Mix = list[tuple[str, float]]
 
 SAMPLE_SECONDS = 0.25
 SAMPLES = 4
-"""The last pictures, so far apart, from which a style that is switched to takes its statistics."""
+"""The last images, so far apart, from which a style that is switched to takes its statistics."""
 REFRESH_SECONDS = 0.5
 REFRESH_SHARE = 0.02
 """Statistics move by this share towards each sample: two thirds of a change of light are taken over in 25 s, unseen."""
@@ -40,7 +40,7 @@ class _Scene:
 
 
 class Painter:
-    """Paints pictures in one or two styles; the next style is made ready by `background` while the last one goes on.
+    """Stylizes images in one or two styles; the next style is made ready by `background` while the last one goes on.
 
     `paint` is for one thread, which alone changes anything here: `background` only computes. Raises `StyleError` and
     `DeviceError` for the first style at once; what is the matter with a later one is told by `trouble`, and the last one stays.
@@ -59,21 +59,21 @@ class Painter:
         """Where it runs, in a few words."""
 
     def _load(self, name: str) -> Stylizer:
-        return load_stylizer(replace(self._options, style=name, height=None), lanes=1)
+        return load_stylizer(replace(self._options, style=name, height=None), concurrency=1)
 
-    def paint(self, picture: Pixels, mix: Mix, height: int) -> tuple[Pixels, bool]:
-        """`picture` painted at inference height `height`, at its own size; and whether `mix` is what was used already."""
-        small = scaled(picture, min(height, picture.shape[0]))
+    def paint(self, image: Pixels, mix: Mix, height: int) -> tuple[Pixels, bool]:
+        """`image` stylized at inference height `height`, at its own size; and whether `mix` is what was used already."""
+        small = scaled(image, min(height, image.shape[0]))
         self._sample(small)
         wanted = self._make_ready(mix)
         for name, _ in self._shown:
             self._refresh(self._scenes[name])
         stylizers = [(self._scenes[name].stylizer, share) for name, share in self._shown]
         paintings = [(np.ascontiguousarray(stylizer.stylize([small])[0]), share) for stylizer, share in stylizers]
-        painted, share = paintings[0]
+        stylized, share = paintings[0]
         if len(paintings) == 2:
-            painted = np.asarray(cv2.addWeighted(painted, share, *paintings[1], 0), np.uint8)
-        return upsample_guided(painted, small, picture) if small is not picture else painted, wanted
+            stylized = np.asarray(cv2.addWeighted(stylized, share, *paintings[1], 0), np.uint8)
+        return upsample_guided(stylized, small, image) if small is not image else stylized, wanted
 
     def trouble(self, mix: Mix) -> str | None:
         """Why `mix` is not shown, a sentence; None if nothing is wrong with it."""
@@ -87,7 +87,7 @@ class Painter:
 
     def _make_ready(self, mix: Mix) -> bool:
         names = [name for name, _ in mix]
-        if not self._shown:  # the very first picture waits for its style
+        if not self._shown:  # the very first image waits for its style
             self._scenes = {name: self._scene(name, [*self._samples]) for name in names}
         self._take_over()
         for name in names:

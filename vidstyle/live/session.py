@@ -1,6 +1,6 @@
 """Camera -> painting -> screen, newest frame wins.
 
-Three things go on side by side: the camera is read (`feed`), the newest frame is painted (`easel`), the newest painting is
+Three things go on side by side: the camera is read (`feed`), the newest frame is stylized (`easel`), the newest painting is
 shown (`run`, in the thread that calls it: windows want the main one).
 """
 
@@ -27,12 +27,12 @@ from vidstyle.live.scene_stylizer import Painter
 from vidstyle.live.state import ACTIONS, Action, Controls, KeyPress, Status, adjust, press
 
 LOOK_SECONDS = 0.008
-"""Keys are looked at this often where no picture comes."""
+"""Keys are looked at this often where no image comes."""
 MESSAGE_SECONDS = 4.0
 UNCHANGED_SECONDS = 0.25
-"""Without a new picture the last one is shown again this often: what is told beside it may have changed."""
+"""Without a new image the last one is shown again this often: what is told beside it may have changed."""
 WAITING_SECONDS = 1.5
-"""Without a first picture for this long an empty one is shown, so that the person is told why."""
+"""Without a first image for this long an empty one is shown, so that the person is told why."""
 LAP_SECONDS = 1.0
 _EMPTY = (360, 640, 3)
 
@@ -55,7 +55,7 @@ class Reporter(Protocol):
         """Something worth a line."""
 
     def first(self) -> None:
-        """The first picture is on the screen."""
+        """The first image is on the screen."""
 
     def lap(self, lap: Lap) -> None:
         """Once a second."""
@@ -75,7 +75,7 @@ def run(
     """Paint `camera` onto `screen` until the person quits.
 
     `check` is called about a hundred times a second and may raise to end it. However it ends, a recording is finished and
-    camera and screen are let go. Raises `InputError` for a camera that never gave a picture, `StyleError` or `DeviceError` for
+    camera and screen are let go. Raises `InputError` for a camera that never gave an image, `StyleError` or `DeviceError` for
     a style or device that cannot be had.
     """
     with ExitStack() as stack:
@@ -105,7 +105,7 @@ class _Session:
         painter = Painter(controls.mix()[0][0], options.style, aside)
         reporter.note(f"style {controls.describe()}: {painter.description}")
         self._easel = Easel(self.feed, painter, controls, options.fps)
-        self._painted = stack.enter_context(closing(Newest(self._easel.pictures(), "easel")))
+        self._stylized = stack.enter_context(closing(Newest(self._easel.images(), "easel")))
         stack.callback(self._easel.close)
         self._notes: SimpleQueue[str] = SimpleQueue()
         stack.callback(self._tell)  # at the very end: what became of recordings
@@ -116,44 +116,44 @@ class _Session:
         self._meter, self.total = Meter(), Meter()
         self._lap_began = self._shown_at = time.monotonic()
         self._message, self._message_until = "", 0.0
-        self._picture: Pixels | None = None
+        self._image: Pixels | None = None
         self._height = 0
         self._begun = self._rate_told = False
         self._camera, self._camera_trouble = camera, camera.trouble
 
     def step(self) -> bool:
-        """One look at pictures and keys; False once the person has quit."""
-        painted = self._painted.take(LOOK_SECONDS)
-        if painted is not None:
-            self._show_new(painted)
-        elif time.monotonic() - self._shown_at > (UNCHANGED_SECONDS if self._picture is not None else WAITING_SECONDS):
-            self._show(self._picture if self._picture is not None else np.full(_EMPTY, 24, np.uint8))
+        """One look at images and keys; False once the person has quit."""
+        stylized = self._stylized.take(LOOK_SECONDS)
+        if stylized is not None:
+            self._show_new(stylized)
+        elif time.monotonic() - self._shown_at > (UNCHANGED_SECONDS if self._image is not None else WAITING_SECONDS):
+            self._show(self._image if self._image is not None else np.full(_EMPTY, 24, np.uint8))
         on = self._obey()  # a window draws what it was given when it is asked for keys: only then is it shown
-        if painted is not None and not painted.still:
+        if stylized is not None and not stylized.still:
             if not self._begun:
                 self._begun = True
                 self._reporter.first()
-            for meter in (self._meter, self.total):
-                meter.shown(float(painted.frame.pts * painted.frame.time_base), painted.number)
+            for metric in (self._meter, self.total):
+                metric.shown(float(stylized.frame.pts * stylized.frame.time_base), stylized.number)
         self._lap()
         return on
 
-    def _show_new(self, painted: Painted) -> None:
-        self._picture = painted.frame.pixels
-        if painted.height != self._height:
+    def _show_new(self, stylized: Painted) -> None:
+        self._image = stylized.frame.pixels
+        if stylized.height != self._height:
             if self._height:
-                self._say(f"inference height {painted.height}")
-            self._height = painted.height
-        self._show(self._picture)
-        self._outputs.give(painted.frame, self._fps or self.feed.rate)
+                self._say(f"inference height {stylized.height}")
+            self._height = stylized.height
+        self._show(self._image)
+        self._outputs.give(stylized.frame, self._fps or self.feed.rate)
 
-    def _show(self, picture: Pixels) -> None:
+    def _show(self, image: Pixels) -> None:
         self._tell()
         now, controls = time.monotonic(), self._easel.controls
         trouble = self._painter.trouble(controls.mix()) or (None if controls.frozen else self.feed.trouble)
         message = self._message if now < self._message_until else trouble or ""
         status = Status(self._meter.fps(), self._meter.latency(), self._height, self._outputs.recording, message)
-        self._screen.show(picture, status, controls)
+        self._screen.show(image, status, controls)
         self._shown_at = now
 
     def _obey(self) -> bool:
@@ -197,11 +197,11 @@ class _Session:
             self._reporter.lap(Lap(figures, self._easel.controls.describe(), self._height, self.feed.rate))
 
     def _tell_of_camera(self) -> None:
-        if not self._rate_told and self._picture is not None and (rate := self.feed.measured_rate):
+        if not self._rate_told and self._image is not None and (rate := self.feed.measured_rate):
             self._rate_told = True
-            h, w = self._picture.shape[:2]
-            self._reporter.note(f"camera: {w}x{h}, {rate:.1f} pictures a second as measured")
+            h, w = self._image.shape[:2]
+            self._reporter.note(f"camera: {w}x{h}, {rate:.1f} images a second as measured")
         trouble = self._camera.trouble
         if trouble != self._camera_trouble:
             self._camera_trouble = trouble
-            self._reporter.note(trouble or "the camera gives pictures")
+            self._reporter.note(trouble or "the camera gives images")

@@ -1,4 +1,4 @@
-"""What a person can do while the picture runs: every key and setting, as one immutable state and a function on it.
+"""What a person can do while the image runs: every key and setting, as one immutable state and a function on it.
 
 The window and the page in the browser send the same `KeyPress` and `Setting`, so that both mean the same thing.
 """
@@ -13,7 +13,7 @@ STEP = 0.1
 """How far one press moves the strength or the cross-fade."""
 
 HEIGHTS = (96, 120, 144, 168, 192, 216, 240, 288, 360, 432, 480, 540, 720, 900, 1080, 1440, 2160)
-"""Inference heights to choose from; the picture's own comes on top where it is none of them."""
+"""Inference heights to choose from; the image's own comes on top where it is none of them."""
 
 KEYS = (
     ("n p, 1-9", "next, previous, numbered style"),
@@ -57,10 +57,10 @@ Event = KeyPress | Setting
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What is told beside the picture."""
+    """What is told beside the image."""
 
     fps: float
-    """Pictures shown per second."""
+    """Images shown per second."""
     latency: float
     """Seconds from capture to display, median of the last ones; nan before the first."""
     height: int
@@ -73,7 +73,7 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class Controls:
-    """Everything that can be set while the picture runs."""
+    """Everything that can be set while the image runs."""
 
     styles: tuple[str, ...]
     position: float = 0.0

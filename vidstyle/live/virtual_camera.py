@@ -1,4 +1,4 @@
-"""A camera that other programs can pick: the painted picture in a video call."""
+"""A camera that other programs can pick: the stylized image in a video call."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vidstyle.core.frames import Pixels
 
 _DRIVERS = {
     "linux": "install v4l2loopback (Debian, Ubuntu: apt install v4l2loopback-dkms), then "
-    "`sudo modprobe v4l2loopback exclusive_caps=1 card_label=vidstyle`",
+    "`sudo modprobe v4l2loopback exclusive_caps=1 gpu_label=vidstyle`",
     "darwin": "install OBS Studio 30 or newer, start its virtual camera once and stop it again",
     "win32": "install OBS Studio, which brings a virtual camera",
 }
@@ -39,14 +39,14 @@ class VirtualCamera:
             raise DeviceError(f"expected a driver for virtual cameras, found none that works: {how}") from error
         self.name = str(self._camera.device)
 
-    def send(self, picture: Pixels) -> None:
-        """The next picture, RGB uint8 (H, W, 3); one of another size is scaled. Raises `DeviceError` if it is gone."""
-        if picture.shape[1::-1] != self._size:
-            picture = np.asarray(cv2.resize(picture, self._size, interpolation=cv2.INTER_AREA), np.uint8)
+    def send(self, image: Pixels) -> None:
+        """The next image, RGB uint8 (H, W, 3); one of another size is scaled. Raises `DeviceError` if it is gone."""
+        if image.shape[1::-1] != self._size:
+            image = np.asarray(cv2.resize(image, self._size, interpolation=cv2.INTER_AREA), np.uint8)
         try:
-            self._camera.send(np.ascontiguousarray(picture))
+            self._camera.send(np.ascontiguousarray(image))
         except (RuntimeError, OSError) as error:
-            raise DeviceError(f"the virtual camera {self.name} takes no more pictures ({reason(error)})") from error
+            raise DeviceError(f"the virtual camera {self.name} takes no more images ({reason(error)})") from error
 
     def close(self) -> None:
         """Let go of the camera; harmless twice."""

@@ -1,4 +1,4 @@
-"""The live picture in a window of OpenCV's."""
+"""The live image in a window of OpenCV's."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from vidstyle.live.state import Controls, Event, KeyPress, Setting, Status
 _KEYS = {27: "escape", 32: "space", 65361: "left", 65362: "up", 65363: "right", 65364: "down"}  # X11's
 _KEYS |= {2424832: "left", 2490368: "up", 2555904: "right", 2621440: "down"}  # Windows'
 _KEYS |= {63234: "left", 63232: "up", 63235: "right", 63233: "down"}  # macOS'
-_NO_SCREEN = "; `--web` shows the picture in a browser instead"
+_NO_SCREEN = "; `--web` shows the image in a browser instead"
 _HEADLESS = (
     "expected OpenCV with windows, found a headless one: pip uninstall opencv-python-headless and "
     "pip install --force-reinstall opencv-python" + _NO_SCREEN
@@ -49,7 +49,7 @@ def check_display() -> None:
 
 
 class WindowScreen:
-    """A `Screen` (see `vidstyle.core.protocols`); all calls from the main thread. It opens with the first picture.
+    """A `Screen` (see `vidstyle.core.protocols`); all calls from the main thread. It opens with the first image.
 
     Closing the window is a press of Escape. Raises `DeviceError` where there is no screen (see `check_display`).
     """
@@ -62,19 +62,19 @@ class WindowScreen:
         self._controls: Controls | None = None
         self._mouse: deque[Event] = deque(maxlen=64)
 
-    def show(self, picture: Pixels, status: Status, controls: Controls) -> None:
+    def show(self, image: Pixels, status: Status, controls: Controls) -> None:
         if not self._open:
-            self._create(picture)
+            self._create(image)
         if controls.full_screen != self._full:
             self._full = controls.full_screen
             state = cv2.WINDOW_FULLSCREEN if self._full else cv2.WINDOW_NORMAL
             cv2.setWindowProperty(self._title, cv2.WND_PROP_FULLSCREEN, state)
-        self._controls, self._width = controls, picture.shape[1]
-        cv2.imshow(self._title, cv2.cvtColor(draw_overlay(picture, status, controls), cv2.COLOR_RGB2BGR))
+        self._controls, self._width = controls, image.shape[1]
+        cv2.imshow(self._title, cv2.cvtColor(draw_overlay(image, status, controls), cv2.COLOR_RGB2BGR))
 
-    def _create(self, picture: Pixels) -> None:
+    def _create(self, image: Pixels) -> None:
         cv2.namedWindow(self._title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
-        cv2.resizeWindow(self._title, picture.shape[1], picture.shape[0])
+        cv2.resizeWindow(self._title, image.shape[1], image.shape[0])
         cv2.setMouseCallback(self._title, self._moved)
         self._open = True
 

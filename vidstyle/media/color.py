@@ -55,7 +55,7 @@ def output_tags(source: ColorTags | None, width: int, height: int) -> ColorTags:
     if source is None:
         matrix = _BT709 if height >= 720 else _SMPTE170M
         return ColorTags(matrix, LIMITED, matrix, _default_transfer(matrix))
-    if is_hdr(source):  # the net paints standard range
+    if is_hdr(source):  # the net stylizes standard range
         return ColorTags(_BT709, LIMITED, _BT709, _BT709)
     return source
 

@@ -25,34 +25,34 @@ _elsewhere: dict[str, Callable[[], BinaryIO]] = {}
 
 
 @contextmanager
-def read_through(spec: str, open_file: Callable[[], BinaryIO]) -> Iterator[None]:
-    """While inside, the bytes of the file `spec`, which lies on another machine, are those of what `open_file` gives."""
-    _elsewhere[spec] = open_file
+def read_through(input: str, open_file: Callable[[], BinaryIO]) -> Iterator[None]:
+    """While inside, the bytes of the file `input`, which lies on another machine, are those of what `open_file` gives."""
+    _elsewhere[input] = open_file
     try:
         yield
     finally:
-        del _elsewhere[spec]
+        del _elsewhere[input]
 
 
-def elsewhere(spec: str) -> BinaryIO | None:
-    """The file `spec` if it is read through something else, see `read_through`: it is no path here."""
-    return _elsewhere[spec]() if spec in _elsewhere else None
+def elsewhere(input: str) -> BinaryIO | None:
+    """The file `input` if it is read through something else, see `read_through`: it is no path here."""
+    return _elsewhere[input]() if input in _elsewhere else None
 
 
-def open_media(spec: str, allow_network: bool = False, options: Mapping[str, str] | None = None) -> InputContainer:
+def open_media(input: str, allow_network: bool = False, options: Mapping[str, str] | None = None) -> InputContainer:
     """Open a file or URL for reading; `options` are a demuxer's own.
 
     Raises `InputError` if it is missing, not a regular file or no media, `UsageError` for a URL without `allow_network`.
     """
-    if is_url(spec):
+    if is_url(input):
         if not allow_network:
-            raise UsageError(f"expected a file, {spec} is a URL; give --allow-network to let vidstyle open it")
+            raise UsageError(f"expected a file, {input} is a URL; give --allow-network to let vidstyle open it")
         safe = {"protocol_whitelist": NETWORK_PROTOCOLS, "format_whitelist": NETWORK_FORMATS}
-        with reading(spec):
-            return av.open(spec, mode="r", options={**(options or {}), **safe}, timeout=_NETWORK_TIMEOUT_SECONDS)
+        with reading(input):
+            return av.open(input, mode="r", options={**(options or {}), **safe}, timeout=_NETWORK_TIMEOUT_SECONDS)
     local = {"protocol_whitelist": "file", "format_whitelist": FORMATS}
-    if (file := elsewhere(spec)) is not None:
-        with reading(spec):
+    if (file := elsewhere(input)) is not None:
+        with reading(input):
             return av.open(
                 file,
                 mode="r",
@@ -60,11 +60,11 @@ def open_media(spec: str, allow_network: bool = False, options: Mapping[str, str
                 metadata_errors="replace",
                 buffer_size=_ELSEWHERE_BUFFER,
             )
-    check_regular_file(Path(spec))
+    check_regular_file(Path(input))
     # An explicit file: keeps a name with a colon from being read as a protocol.
-    with reading(spec):
+    with reading(input):
         return av.open(
-            f"file:{spec}",
+            f"file:{input}",
             mode="r",
             options={**(options or {}), **local},
             metadata_errors="replace",
@@ -80,14 +80,14 @@ def main_video(container: InputContainer) -> VideoStream | None:
 
 
 @contextmanager
-def reading(spec: str) -> Iterator[None]:
-    """Turn av's errors inside into one sentence about reading `spec`."""
+def reading(input: str) -> Iterator[None]:
+    """Turn av's errors inside into one sentence about reading `input`."""
     try:
         yield
     except VidstyleError:
         raise
     except (av.error.FFmpegError, OSError, ValueError, IndexError) as error:
-        raise InputError(f"expected a video or picture, could not read {spec} ({reason(error)})") from error
+        raise InputError(f"expected a video or image, could not read {input} ({reason(error)})") from error
 
 
 @contextmanager

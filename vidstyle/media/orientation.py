@@ -1,4 +1,4 @@
-"""Frames as a player shows them, from frames as a video stores them: telephones film lying down and note the rotation."""
+"""Frames as a player shows them, from frames as a video stores them: telephones video lying down and note the rotation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from vidstyle.core.frames import Frame, VideoInfo
 
-Picture = TypeVar("Picture", bound=np.ndarray)
+Image = TypeVar("Image", bound=np.ndarray)
 
 
 def is_right_angled(matrix: tuple[int, ...]) -> bool:
@@ -19,15 +19,15 @@ def is_right_angled(matrix: tuple[int, ...]) -> bool:
     return (b == c == 0 and 0 not in (a, d)) or (a == d == 0 and 0 not in (b, c))
 
 
-def upright(frame: Frame, matrix: tuple[int, ...] | None) -> Frame:
+def to_display_orientation(frame: Frame, matrix: tuple[int, ...] | None) -> Frame:
     """`frame` turned as `matrix` asks for; as it is where that is no right angle."""
     if matrix is None or not is_right_angled(matrix):
         return frame
     return replace(frame, pixels=turned(frame.pixels, matrix), alpha=None if frame.alpha is None else turned(frame.alpha, matrix))
 
 
-def upright_info(info: VideoInfo) -> VideoInfo:
-    """The facts of a video whose frames are those of `upright`."""
+def display_info(info: VideoInfo) -> VideoInfo:
+    """The facts of a video whose frames are those of `to_display_orientation`."""
     matrix = info.display_matrix
     if matrix is None or not is_right_angled(matrix):
         return info
@@ -38,20 +38,20 @@ def upright_info(info: VideoInfo) -> VideoInfo:
     return replace(info, width=info.height, height=info.width, sample_aspect_ratio=Fraction(1) / aspect if aspect else None)
 
 
-def back_turned(picture: Picture, matrix: tuple[int, ...] | None) -> Picture:
-    """`picture`, which is upright, as a video with this matrix stores it."""
+def back_turned(image: Image, matrix: tuple[int, ...] | None) -> Image:
+    """`image`, which is upright, as a video with this matrix stores it."""
     if matrix is None or not is_right_angled(matrix):
-        return picture
+        return image
     a, b, u, c, d, *rest = matrix
-    return turned(picture, (a, c, u, b, d, *rest))
+    return turned(image, (a, c, u, b, d, *rest))
 
 
-def turned(picture: Picture, matrix: tuple[int, ...]) -> Picture:
-    """`picture` as a player shows it, for a right-angled matrix: a point (x, y) goes to (a x + c y, b x + d y) (ISO/IEC 14496-12,
+def turned(image: Image, matrix: tuple[int, ...]) -> Image:
+    """`image` as a player shows it, for a right-angled matrix: a point (x, y) goes to (a x + c y, b x + d y) (ISO/IEC 14496-12,
     6.2.2)."""
     a, b, c, d = matrix[0], matrix[1], matrix[3], matrix[4]
     if a:
-        result = picture[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
+        result = image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
     else:
-        result = picture.swapaxes(0, 1)[:: -1 if b < 0 else 1, :: -1 if c < 0 else 1]  # x and y change places
+        result = image.swapaxes(0, 1)[:: -1 if b < 0 else 1, :: -1 if c < 0 else 1]  # x and y change places
     return np.ascontiguousarray(result)  # type: ignore[return-value]  # of the same kind

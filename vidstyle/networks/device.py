@@ -18,7 +18,7 @@ def find_device(name: str) -> torch.device:
     except RuntimeError:
         raise DeviceError(f"expected auto, cpu, cuda or cuda:N as the device, got {name}") from None
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise DeviceError(f"expected to run on {name}, there are {torch.cuda.device_count()} graphics cards; they count from 0")
+        raise DeviceError(f"expected to run on {name}, there are {torch.cuda.device_count()} GPUs; they count from 0")
     return device
 
 

@@ -52,7 +52,7 @@ def _up() -> nn.Module:
 
 
 def _grey(conv: nn.Conv2d) -> nn.Conv2d:
-    """`conv`, set to begin with mid grey pictures."""
+    """`conv`, set to begin with mid grey images."""
     assert conv.bias is not None
     nn.init.constant_(conv.bias, 0.5)
     return conv

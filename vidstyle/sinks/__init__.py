@@ -32,7 +32,7 @@ __all__ = [
 
 
 def open_image_sink(path: Path, overwrite: bool = False, stamp: str | None = None) -> Sink:
-    """A sink for one picture; `stamp` tells what it was made from. Raises `OutputExistsError`, `OutputError` or `DiskError`."""
+    """A sink for one image; `stamp` tells what it was made from. Raises `OutputExistsError`, `OutputError` or `DiskError`."""
     from vidstyle.sinks.images import ImageSink
 
     return ImageSink(path, overwrite, stamp)
@@ -100,13 +100,13 @@ def open_segment_sink(output: Path, info: VideoInfo, encode: EncodeOptions, skip
     return SegmentSink(output, encoder_for(output, info, encode), info, encode, skip)
 
 
-def companion_of(spec: str, shift_seconds: Fraction, options: ConvertOptions) -> Callable[[], Companion]:
-    """Opens the media `spec` (the input) for its other streams, the part that is wanted, moved back by `shift_seconds`."""
+def companion_of(input: str, shift_seconds: Fraction, options: ConvertOptions) -> Callable[[], Companion]:
+    """Opens the media `input` (the input) for its other streams, the part that is wanted, moved back by `shift_seconds`."""
 
     def open_companion() -> Companion:
         from vidstyle.sinks.stream_copy import Companion
 
-        return Companion(spec, options.trim, shift_seconds, options.audio, options.subtitles, options.allow_network)
+        return Companion(input, options.trim, shift_seconds, options.audio, options.subtitles, options.allow_network)
 
     return open_companion
 
@@ -120,8 +120,8 @@ def check_encoding(output: Path, encode: EncodeOptions) -> None:
     find_encoder(encode, output.suffix.lower())
 
 
-def stream_map(spec: str, output: Path, info: VideoInfo, options: ConvertOptions) -> list[str]:
-    """What will become of each stream of the media `spec` in `output`, a line each. Raises `UsageError` where it cannot be."""
+def stream_map(input: str, output: Path, info: VideoInfo, options: ConvertOptions) -> list[str]:
+    """What will become of each stream of the media `input` in `output`, a line each. Raises `UsageError` where it cannot be."""
     from vidstyle.media.container import open_media
     from vidstyle.sinks.encoding import encoder_for
     from vidstyle.sinks.streams import plan_streams
@@ -129,6 +129,6 @@ def stream_map(spec: str, output: Path, info: VideoInfo, options: ConvertOptions
 
     encoder = encoder_for(output, info, options.encode)
     muxer = check_container(output)
-    with open_media(spec, options.allow_network) as container:
+    with open_media(input, options.allow_network) as container:
         plans = plan_streams(container, muxer, options.audio, options.subtitles)
         return [f"{plan} with {encoder.name}" if plan.action == "paint" else str(plan) for plan in plans]

@@ -3,7 +3,7 @@
 Quality goes from 0 to 100, best. The points of each row's `scale` were chosen so that the same quality looks alike: over four
 styles and the unpainted sample, at the default presets, luma differs by 1.4 dB of PSNR at most between H.264, HEVC, AV1 and
 VP9 at 40 and 60. At 75, where version 0.1's defaults are kept, it is 2.2 dB, and 2.9 dB at 90, where AV1's fast presets gain
-much on strokes and little on smooth pictures. Below 40 AV1 and VP9 do not get as bad as the others. Hardware encoders have the
+much on strokes and little on smooth images. Below 40 AV1 and VP9 do not get as bad as the others. Hardware encoders have the
 points of the software encoder whose scale theirs is akin to: not measured.
 """
 
@@ -66,7 +66,7 @@ class Encoder:
     preset_option: str = "preset"
     extra: Options = ()
     prompt: Options = ()
-    """Besides, where a picture must not be held back to look ahead."""
+    """Besides, where an image must not be held back to look ahead."""
     tag: str | None = None
     """Codec tag in MP4 and MOV; None: the muxer's choice."""
     hardware: bool = False
@@ -126,7 +126,7 @@ def _videotoolbox(codec: str, formats: tuple[str, ...], tag: str | None) -> Enco
 # With AVX-512 its macroblock tree reads memory that nobody wrote, and now and then the same frames give other packets.
 _X264_EXTRA: Options = (("x264-params", "asm=AVX2"),) if cv2.checkHardwareSupport(_CPU_AVX_512F) else ()
 
-# No VA-API: it takes only pictures that are on the card already, and PyAV cannot bring them there.
+# No VA-API: it takes only images that are on the GPU already, and PyAV cannot bring them there.
 ENCODERS = (
     Encoder(
         "h264", "libx264", _MP4 + _MOV + _MKV, ("yuv420p",), ("crf",), _X264, (0, 51),
@@ -152,7 +152,7 @@ ENCODERS = (
     # Its quality is the profile: proxy, LT, standard, HQ; with transparency, or all of the colour, 4444 and 4444 XQ.
     Encoder("prores", "prores_ks", _MOV + _MKV, ("yuv422p10le",), ("profile",), ((0, 0), (75, 3), (100, 3))),
     Encoder("prores", "prores_ks", _MOV + _MKV, ("yuva444p10le", "yuv444p10le"), ("profile",), ((0, 4), (75, 4), (100, 5))),
-    Encoder(  # lossless, RGB as it was painted
+    Encoder(  # lossless, RGB as it was stylized
         "ffv1", "ffv1", _MKV, ("bgr0", "yuv444p10le", "bgra", "yuva444p10le"), extra=(("level", "3"), ("slicecrc", "1")),
     ),
     Encoder("gif", "gif", _GIF, ("pal8",)),
@@ -361,7 +361,7 @@ class GifPalette:
         split, sink = graph.add("split"), graph.add("buffersink")
         transparent = int(_has_alpha(frame.format.name))
         generate = graph.add("palettegen", f"stats_mode=single:reserve_transparent={transparent}")
-        # Bayer's pattern stays where it is; diffused errors would flicker all over the picture with every change.
+        # Bayer's pattern stays where it is; diffused errors would flicker all over the image with every change.
         use = graph.add("paletteuse", "new=1:dither=bayer:bayer_scale=3:alpha_threshold=128")
         source.link_to(split)
         split.link_to(use, 0, 0)

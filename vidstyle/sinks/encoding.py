@@ -1,4 +1,4 @@
-"""Painted frames into packets: size, colour, opacity and clock as the video says."""
+"""Stylized frames into packets: size, colour, opacity and clock as the video says."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class FrameEncoder:
     """Encodes frames with their own timestamps into a stream of `output`, which it adds.
 
     Size, shape of pixels, rotation and colour tags are those of `info`, but for an odd width or height that the pixel format
-    cannot hold: the last column or row is repeated once. Where the container cannot hold a rotation the picture is turned.
+    cannot hold: the last column or row is repeated once. Where the container cannot hold a rotation the image is turned.
     Raises `UsageError` for HDR with transparency.
     """
 
@@ -156,7 +156,7 @@ class FrameEncoder:
 
 
 def _in_rows(pixels: np.ndarray) -> np.ndarray:
-    """`pixels` (H, W, C), copied only where FFmpeg could not read them as they lie: a part of a larger picture is no matter."""
+    """`pixels` (H, W, C), copied only where FFmpeg could not read them as they lie: a part of a larger image is no matter."""
     row, *within = pixels.strides
     return pixels if row >= pixels.shape[1] * pixels.shape[2] and within == [pixels.shape[2], 1] else np.ascontiguousarray(pixels)
 

@@ -1,4 +1,4 @@
-"""A painted still picture."""
+"""A stylized still image."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ class ImageSink:
 
     def __init__(self, path: Path, overwrite: bool = False, stamp: str | None = None) -> None:
         if not cv2.haveImageWriter(f"x{path.suffix}"):  # it crashes over a name that is no UTF-8
-            raise OutputError(f"expected a picture's suffix such as .jpg or .png for the output, got {path.name}")
+            raise OutputError(f"expected an image's suffix such as .jpg or .png for the output, got {path.name}")
         self._exif = _exif(stamp) if stamp is not None and path.suffix.lower() in STAMPED_SUFFIXES else None
         self._file = Unpublished(path, overwrite)
 
     def write(self, frame: Frame) -> None:
-        picture = cv2.cvtColor(frame.pixels, cv2.COLOR_RGB2BGR)
+        image = cv2.cvtColor(frame.pixels, cv2.COLOR_RGB2BGR)
         suffix = self._file.target.suffix
         if frame.alpha is not None:
             if suffix.lower() not in _TRANSPARENT_SUFFIXES:
-                raise OutputError(f"the picture has transparent parts, which {suffix} cannot hold: -o NAME.png")
-            picture = np.dstack([picture, frame.alpha])
+                raise OutputError(f"the image has transparent parts, which {suffix} cannot hold: -o NAME.png")
+            image = np.dstack([image, frame.alpha])
         quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY] if suffix.lower() in (".jpg", ".jpeg") else []
         if self._exif is None:
-            done, data = cv2.imencode(suffix, picture, quality)
+            done, data = cv2.imencode(suffix, image, quality)
         else:
-            done, data = cv2.imencodeWithMetadata(suffix, picture, [cv2.IMAGE_METADATA_EXIF], [self._exif], quality)
+            done, data = cv2.imencodeWithMetadata(suffix, image, [cv2.IMAGE_METADATA_EXIF], [self._exif], quality)
         if not done:
             raise OutputError(f"could not encode {self._file.target}")
         with writing(self._file.target):
@@ -49,7 +49,7 @@ class ImageSink:
 
     def publish(self) -> None:
         if self._file.path.stat().st_size == 0:
-            raise OutputError(f"expected one picture to write, got none: {self._file.target}")
+            raise OutputError(f"expected one image to write, got none: {self._file.target}")
         self._file.publish()
 
     def warnings(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""What is carried over beside the painted video: every other stream's packets as they are, chapters, metadata, attachments."""
+"""What is carried over beside the stylized video: every other stream's packets as they are, chapters, metadata, attachments."""
 
 from __future__ import annotations
 
@@ -133,20 +133,20 @@ class _Part:
 class Companion:
     """The input, opened a second time, for all that is not the main video.
 
-    Its packets are read just as far as the video has come, so that nothing piles up in memory however long the film is.
+    Its packets are read just as far as the video has come, so that nothing piles up in memory however long the video is.
     """
 
     def __init__(
         self,
-        spec: str,
+        input: str,
         trim: Trim = Trim(),
         shift_seconds: Fraction = Fraction(0),
         audio: bool = True,
         subtitles: bool = True,
         allow_network: bool = False,
     ) -> None:
-        self._container = open_media(spec, allow_network)
-        self._spec, self._allow_network, self._trim = spec, allow_network, trim
+        self._container = open_media(input, allow_network)
+        self._input, self._allow_network, self._trim = input, allow_network, trim
         self._audio, self._subtitles = audio, subtitles
         start = Fraction(self._container.start_time or 0, av.time_base)
         self._part = _Part(
@@ -183,25 +183,25 @@ class Companion:
         return any(s.disposition & Disposition.attached_pic for s in self._container.streams)
 
     def attach(self, output: OutputContainer, add_video: Callable[[], VideoStream]) -> VideoStream:
-        """Add all streams to `output`, in the input's order, `add_video` for the painted one; chapters and metadata too.
+        """Add all streams to `output`, in the input's order, `add_video` for the stylized one; chapters and metadata too.
 
-        Returns the painted one. To be called before the first packet.
+        Returns the stylized one. To be called before the first packet.
         """
         muxer = output.format.name
         self._plans = plan_streams(self._container, muxer, self._audio, self._subtitles)
         output.metadata.update(self.metadata)
-        painted: VideoStream | None = None
+        stylized: VideoStream | None = None
         for plan in self._plans:
             if plan.action == "paint":
-                painted = add_video()
-                painted.metadata.update(kept_metadata(plan.stream.metadata))
-                painted.disposition = plan.stream.disposition
+                stylized = add_video()
+                stylized.metadata.update(kept_metadata(plan.stream.metadata))
+                stylized.disposition = plan.stream.disposition
             else:
                 self._add(plan, output)
-        painted = painted or add_video()
+        stylized = stylized or add_video()
         self._copy_chapters(output)
         self._packets = self._read()
-        return painted
+        return stylized
 
     def _add(self, plan: StreamPlan, output: OutputContainer) -> None:
         stream = plan.stream
@@ -242,7 +242,7 @@ class Companion:
         if stream.type == "attachment":
             return name or f"attachment{stream.index}", mimetype or "application/octet-stream", stream.data  # type: ignore[attr-defined]
         kind = {"mjpeg": "jpeg"}.get(stream.codec_context.name, stream.codec_context.name)
-        with open_media(self._spec, self._allow_network) as again:
+        with open_media(self._input, self._allow_network) as again:
             data = next((bytes(p) for p in again.demux(again.streams[stream.index]) if p.size), b"")
         return name or f"cover.{kind.replace('jpeg', 'jpg')}", mimetype or f"image/{kind}", data
 

@@ -35,7 +35,7 @@ class StreamPlan:
     why: str = ""
 
     def __str__(self) -> str:
-        done = {"paint": "painted", "copy": "copied", "transcode": "converted", "attach": "copied", "rewrite": "copied"}
+        done = {"paint": "stylized", "copy": "copied", "transcode": "converted", "attach": "copied", "rewrite": "copied"}
         return f"{describe(self.stream)}: {done.get(self.action, 'left out')}" + (f" ({self.why})" if self.why else "")
 
 

@@ -29,7 +29,7 @@ class Expected:
     PER_SECOND: ClassVar[int] = 1_000_000
 
     video: int
-    """The rank (see `ranks`) of the painted stream."""
+    """The rank (see `ranks`) of the stylized stream."""
     times: array[int]
     """When each of its frames is shown, in microseconds, in any order."""
     packets: dict[int, int] = field(default_factory=dict)
@@ -40,7 +40,7 @@ class Expected:
 
 def verify(path: Path, target: Path, expected: Expected) -> None:
     """Read `path`, which is to become `target`: every packet must be there, every frame at its time, the first and the last
-    group of pictures decodable. Raises `OutputError`."""
+    group of images decodable. Raises `OutputError`."""
     try:
         counts, times = _read(path, expected.video)
     except (av.error.FFmpegError, OSError, ValueError, IndexError) as error:
@@ -100,9 +100,9 @@ def _read(path: Path, index: int) -> tuple[Counter[int], array[int]]:
 
 
 def _decode(video: VideoStream, group: list[Packet[Any]]) -> None:
-    """Decode a group of pictures; raises av's errors or ValueError where it is damaged."""
+    """Decode a group of images; raises av's errors or ValueError where it is damaged."""
     video.codec_context.flush_buffers()
     # One after the other: a group of large frames would take gigabytes.
     corrupt = [frame.is_corrupt for packet in [*group, None] for frame in video.decode(packet)]
     if not corrupt or any(corrupt):
-        raise ValueError("its pictures cannot be decoded")
+        raise ValueError("its images cannot be decoded")

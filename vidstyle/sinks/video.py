@@ -1,4 +1,4 @@
-"""A painted video: encoded with PyAV, everything else of the input copied beside it, verified, then published."""
+"""A stylized video: encoded with PyAV, everything else of the input copied beside it, verified, then published."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def _muxer_options(muxer: str, time_base: Fraction, companion: Companion | None)
 
 
 class VideoFile:
-    """The output as a hidden file: takes packets of the painted video, copies the companion's beside them, is verified and
+    """The output as a hidden file: takes packets of the stylized video, copies the companion's beside them, is verified and
     published. `encoder` is set up for it, and for the packets that `mux` takes, whoever encoded them. `stamp` is put where the
     container has a place for the name of what made it."""
 
@@ -129,7 +129,7 @@ class VideoFile:
             raise
 
     def mux(self, packets: list[Packet[Any]]) -> None:
-        """Write packets of the painted video, and the companion's up to them; raises `DiskError` or `OutputError`."""
+        """Write packets of the stylized video, and the companion's up to them; raises `DiskError` or `OutputError`."""
         with writing(self._file.target):
             assert self._container is not None
             for packet in packets:

@@ -34,40 +34,40 @@ VIDEO_SUFFIXES = {
 }
 
 
-def is_image(spec: str) -> bool:
-    """Whether `spec` names a still picture, by its suffix."""
-    return not is_url(spec) and Path(spec).suffix.lower() in IMAGE_SUFFIXES
+def is_image(input: str) -> bool:
+    """Whether `input` names a still image, by its suffix."""
+    return not is_url(input) and Path(input).suffix.lower() in IMAGE_SUFFIXES
 
 
-def open_source(spec: str, trim: Trim = Trim(), allow_network: bool = False, card: str | None = None) -> Source:
+def open_source(input: str, trim: Trim = Trim(), allow_network: bool = False, gpu: str | None = None) -> Source:
     """A `Source` for a file or URL; raises `InputError` or `UsageError` (see `media.open_media`).
 
-    `card`: the number of the graphics card that decodes what it can; None: none does.
+    `gpu`: the number of the GPU that decodes what it can; None: none does.
     """
-    if is_image(spec):
+    if is_image(input):
         from vidstyle.sources.images import ImageSource
 
-        return ImageSource(Path(spec))
+        return ImageSource(Path(input))
     from vidstyle.sources.video import VideoSource
 
-    source = VideoSource(spec, trim, allow_network)
-    return source if card is None or is_url(spec) else source.on_card(card)
+    source = VideoSource(input, trim, allow_network)
+    return source if gpu is None or is_url(input) else source.on_gpu(gpu)
 
 
-def glance(spec: str) -> tuple[int, int] | None:
+def glance(input: str) -> tuple[int, int] | None:
     """How many frames a file has, and of how many pixels, by its header alone; None where it does not tell, or for a URL."""
-    if is_url(spec):
+    if is_url(input):
         return None
     from vidstyle.media.container import main_video, open_media
 
     try:
-        with open_media(spec) as container:
+        with open_media(input) as container:
             stream = main_video(container)
             if stream is None:
                 return None
             rate = stream.average_rate or stream.guessed_rate
             seconds = float(container.duration or 0) / 1_000_000
             frames = stream.frames or (round(seconds * rate) if rate else 0)
-            return (1 if is_image(spec) else frames, stream.width * stream.height) if frames or is_image(spec) else None
+            return (1 if is_image(input) else frames, stream.width * stream.height) if frames or is_image(input) else None
     except VidstyleError:
         return None

@@ -17,7 +17,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from vidstyle.sources.nvdec import card_decoder
+from vidstyle.sources.nvdec import gpu_decoder
 
 BROKEN = (av.error.FFmpegError, OSError, ValueError, IndexError)
 """What PyAV raises over damaged data."""
@@ -44,16 +44,16 @@ class Decoded:
 class Decoding:
     """The frames of a video stream, in the order they are shown.
 
-    Where packets were damaged and gave no frame, the frame before is held, so that the picture stays as long as it was.
-    `card`: the number of the graphics card that decodes as long as it can; None: none does.
+    Where packets were damaged and gave no frame, the frame before is held, so that the image stays as long as it was.
+    `gpu`: the number of the GPU that decodes as long as it can; None: none does.
     """
 
-    def __init__(self, stream: VideoStream, max_pixels: int, card: str | None = None) -> None:
+    def __init__(self, stream: VideoStream, max_pixels: int, gpu: str | None = None) -> None:
         self.failed = self.corrupt = self.held = 0
         """Packets that raised, frames marked as damaged by the decoder, frames that stand in for others."""
         self._decoder = _decoder_of(stream, max_pixels)
         self._is_own = self._decoder is not stream.codec_context
-        self._on_card = None if card is None or self._is_own else card_decoder(stream, max_pixels, card)
+        self._on_gpu = None if gpu is None or self._is_own else gpu_decoder(stream, max_pixels, gpu)
         # AVI tells when frames are decoded, not when they are shown: what its packets claim of that is guessed.
         self._by_decoding_time = stream.container.format.name == "avi"
         self._waiting: list[int] = []  # pts of packets whose frame has not come yet
@@ -62,19 +62,19 @@ class Decoding:
         self._stream = stream
         self._group: list[Packet[VideoStream]] = []
         self._group_before: list[Packet[VideoStream]] = []
-        self._came: int | None = None  # pts of the last frame that the card gave
+        self._came: int | None = None  # pts of the last frame that the GPU gave
 
     @property
-    def is_on_card(self) -> bool:
-        """Whether a graphics card decodes."""
-        return self._on_card is not None
+    def is_on_gpu(self) -> bool:
+        """Whether a GPU decodes."""
+        return self._on_gpu is not None
 
     def sought(self) -> None:
         """Forget what came before: the file was read on from elsewhere."""
         if self._is_own:  # the stream's own is flushed by seeking
             self._decoder.flush_buffers()
-        if self._on_card is not None:
-            self._on_card.flush()
+        if self._on_gpu is not None:
+            self._on_gpu.flush()
         self.failed = self.corrupt = self.held = 0
         self._waiting, self._hurt_until, self._last, self._came = [], None, None, None
         self._group, self._group_before = [], []
@@ -85,7 +85,7 @@ class Decoding:
             heapq.heappush(self._waiting, packet.pts)
         if packet is not None:
             if packet.is_keyframe:
-                self._group_before = self._group if self._on_card is not None else []
+                self._group_before = self._group if self._on_gpu is not None else []
                 self._group = []
             if len(self._group) <= MAX_GROUP:
                 self._group.append(packet)
@@ -101,12 +101,12 @@ class Decoding:
             yield from self._held_before(None)
 
     def _decoded(self, packet: Packet[VideoStream] | None) -> list[VideoFrame]:
-        if self._on_card is None:
+        if self._on_gpu is None:
             return self._in_software(packet)
-        if (on_card := self._on_card.decode(packet)) is not None:
-            return on_card
+        if (on_gpu := self._on_gpu.decode(packet)) is not None:
+            return on_gpu
         # Once more from the last keyframe but one on, since frames come late, but for those that came already.
-        self._on_card = None
+        self._on_gpu = None
         self._came = self._last.pts if self._last is not None else None
         again = [*self._group_before, *self._group, *([None] if packet is None else [])]
         self._group_before = []
@@ -171,7 +171,7 @@ class Decoding:
 
     def _leaves_gap(self, lost: int, pts: int | None) -> bool:
         """Whether there is room for a frame at `lost`, between the last one and the one at `pts`: not every decoder says that
-        a packet was damaged. The second field of a frame, and a picture that is never shown, leave none."""
+        a packet was damaged. The second field of a frame, and an image that is never shown, leave none."""
         if self._last is None or self._last.pts is None or not self._last.duration:
             return False
         room = self._last.duration * 3 // 4
@@ -191,7 +191,7 @@ def _decoder_of(stream: VideoStream, max_pixels: int) -> VideoCodecContext:
 
 
 def has_vp9_alpha(stream: Stream) -> bool:
-    """Whether `stream` is VP9 with a second, hidden picture for its transparency (WebM container guidelines, AlphaMode)."""
+    """Whether `stream` is VP9 with a second, hidden image for its transparency (WebM container guidelines, AlphaMode)."""
     return stream.type == "video" and stream.codec_context.name == "vp9" and stream.metadata.get("alpha_mode") == "1"
 
 
@@ -218,7 +218,7 @@ class Deinterlacer:
                     continue
                 self._build(frame, like)
             self._waiting.append(item)
-            if item.held:  # the same picture again: the filter would not take it twice
+            if item.held:  # the same image again: the filter would not take it twice
                 continue
             self._source.push(frame)
             yield from self._ready()

@@ -1,4 +1,4 @@
-"""A folder -> the videos and pictures in it that are to be painted."""
+"""A folder -> the videos and images in it that are to be stylized."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _WORK_SUFFIXES = {".keyframes", ".training"}
 class Found:
     """An input: path or URL; the subfolder of a folder in which it was found ("" for none); whether it was given by itself."""
 
-    spec: str
+    input: str
     folder: str = ""
     given: bool = False
 
 
 @dataclass
 class Findings:
-    """What is to be painted of a folder, and how much is not: `unwanted` by patterns, `outputs` of earlier runs."""
+    """What is to be stylized of a folder, and how much is not: `unwanted` by patterns, `outputs` of earlier runs."""
 
     files: list[Found] = field(default_factory=list)
     unwanted: int = 0
@@ -44,7 +44,7 @@ def search(
     output_folder: Path | None,
     on_unreadable: Callable[[str, OSError], None],
 ) -> Findings:
-    """The videos and pictures in `folder`, in the order of their paths, numbers in names by their value.
+    """The videos and images in `folder`, in the order of their paths, numbers in names by their value.
 
     Regular files only, and none that is hidden, lies in a working folder of ours or in `output_folder`, or was made by an earlier
     run: `a.LABEL.mp4`, with the label of one of the styles' `labels` or of several, is a painting where there is an `a.mp4` or

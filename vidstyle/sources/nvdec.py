@@ -1,6 +1,6 @@
 """Decoding on an NVIDIA card (NVDEC), with frames as the software decoder gives them: planar, in the machine's memory.
 
-Only plain 8-bit 4:2:0 video is decoded there. What a card's decoder cannot do it may say at any packet, so it is asked for a
+Only plain 8-bit 4:2:0 video is decoded there. What a GPU's decoder cannot do it may say at any packet, so it is asked for a
 frame, not for what it can.
 """
 
@@ -25,8 +25,8 @@ FORMATS = {"yuv420p", "yuvj420p"}
 _REFUSED = (av.error.FFmpegError, OSError, ValueError, RuntimeError, NotImplementedError)
 
 
-class CardDecoder:
-    """Decodes on one card; `decode` gives None once that fails, and what it was given is to be decoded elsewhere."""
+class GpuDecoder:
+    """Decodes on one GPU; `decode` gives None once that fails, and what it was given is to be decoded elsewhere."""
 
     def __init__(self, decoder: VideoCodecContext) -> None:
         self._decoder = decoder
@@ -37,7 +37,7 @@ class CardDecoder:
         try:
             return [self._planar(frame) for frame in self._decoder.decode(packet)]
         except _REFUSED as error:
-            log.debug("the graphics card does not decode this (%s); the processor does", error)
+            log.debug("the GPU does not decode this (%s); the processor does", error)
             return None
 
     def flush(self) -> None:
@@ -49,19 +49,19 @@ class CardDecoder:
         return self._reformatter.reformat(frame, format="yuv420p", threads=1)
 
 
-def card_decoder(stream: VideoStream, max_pixels: int, card: str) -> CardDecoder | None:
-    """A decoder for `stream` on the card of that number; None where there is none."""
+def gpu_decoder(stream: VideoStream, max_pixels: int, gpu: str) -> GpuDecoder | None:
+    """A decoder for `stream` on the GPU of that number; None where there is none."""
     context = stream.codec_context
-    codec = context.codec.canonical_name  # FFmpeg's own decoder has this name, and that alone reaches the card's
+    codec = context.codec.canonical_name  # FFmpeg's own decoder has this name, and that alone reaches the GPU's
     if codec not in CODECS or context.pix_fmt not in FORMATS:
         return None
     try:
-        decoder: Any = av.CodecContext.create(codec, "r", hwaccel=HWAccel("cuda", card, allow_software_fallback=False))
+        decoder: Any = av.CodecContext.create(codec, "r", hwaccel=HWAccel("cuda", gpu, allow_software_fallback=False))
         if not decoder.is_hwaccel:
             return None
         decoder.extradata = context.extradata
         decoder.options = {"max_pixels": str(max_pixels)}
     except _REFUSED as error:
-        log.debug("the graphics card decodes nothing here: %s", error)
+        log.debug("the GPU decodes nothing here: %s", error)
         return None
-    return CardDecoder(decoder)
+    return GpuDecoder(decoder)

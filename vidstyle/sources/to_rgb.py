@@ -1,4 +1,4 @@
-"""A decoded frame as the picture that nets are shown: upright in nothing but its numbers, RGB, 8 bit, standard range."""
+"""A decoded frame as the image that nets are shown: upright in nothing but its numbers, RGB, 8 bit, standard range."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vidstyle.media.color import is_hdr, swscale_matrix, tags_of
 from vidstyle.media.hdr import ToneMap, peak_nits
 
 
-class PictureMaker:
+class FrameConverter:
     """Frames of one video, all made `width` x `height`: one of another size is fitted in, with black around it."""
 
     def __init__(self, width: int, height: int, alpha: bool) -> None:
@@ -24,7 +24,7 @@ class PictureMaker:
         self.resized = self.flattened = 0
         """Frames of another size; frames with transparent parts where none were expected."""
 
-    def picture(self, frame: VideoFrame) -> tuple[Pixels, Opacity | None]:
+    def image(self, frame: VideoFrame) -> tuple[Pixels, Opacity | None]:
         """RGB uint8 (H, W, 3), and where `alpha` was asked for the opacity, uint8 (H, W)."""
         fitted = self._rgba(frame)
         if (frame.width, frame.height) != self._size:
@@ -74,13 +74,13 @@ def is_transparent(frame: VideoFrame) -> bool:
     return bool(rgba.to_ndarray()[..., 3].min() < 255)
 
 
-def _letterboxed(picture: np.ndarray, width: int, height: int) -> np.ndarray:
-    h, w = picture.shape[:2]
+def _letterboxed(image: np.ndarray, width: int, height: int) -> np.ndarray:
+    h, w = image.shape[:2]
     scale = min(width / w, height / h)
     size = (max(1, round(w * scale)), max(1, round(h * scale)))
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    inner = cv2.resize(picture, size, interpolation=how)
+    inner = cv2.resize(image, size, interpolation=how)
     left, top = (width - size[0]) // 2, (height - size[1]) // 2
-    border = (0, 0, 0, 255)[: picture.shape[2]]
+    border = (0, 0, 0, 255)[: image.shape[2]]
     around = (top, height - size[1] - top, left, width - size[0] - left)
     return np.asarray(cv2.copyMakeBorder(inner, *around, cv2.BORDER_CONSTANT, value=border), np.uint8)

@@ -29,7 +29,7 @@ from vidstyle.media.hdr import peak_nits
 from vidstyle.media.stream_clock import Timeline, may_jump, read_packets
 from vidstyle.sources.decoding import BROKEN, Decoded, Decoding, Deinterlacer
 from vidstyle.sources.structure import missing_bytes
-from vidstyle.sources.to_rgb import PictureMaker, is_transparent
+from vidstyle.sources.to_rgb import FrameConverter, is_transparent
 
 MAX_PIXELS = 16384 * 8640
 """Larger frames are refused before they are decoded: a small file may claim any size."""
@@ -63,24 +63,24 @@ class VideoSource:
     joined transport streams (see `vidstyle.media.stream_clock`); where `trim.start` cuts something off they are moved by
     `shift_seconds`, so that the output begins at zero. `may_seek`: whether frames before `trim.start` may be jumped over in
     files without an index, whose times before that point then stay unknown. `window` takes a part of that, without moving
-    timestamps; `info` then are the facts of the whole. `card`: the number of the graphics card that decodes, where it can.
+    timestamps; `info` then are the facts of the whole. `gpu`: the number of the GPU that decodes, where it can.
     """
 
     def __init__(
         self,
-        spec: str,
+        input: str,
         trim: Trim = Trim(),
         allow_network: bool = False,
         may_seek: bool = False,
         window: Window = Window(),
         info: VideoInfo | None = None,
-        card: str | None = None,
+        gpu: str | None = None,
     ) -> None:
-        self._spec, self._trim, self._allow_network, self._card = spec, trim, allow_network, card
-        self._container = open_media(spec, allow_network)
+        self._input, self._trim, self._allow_network, self._gpu = input, trim, allow_network, gpu
+        self._container = open_media(input, allow_network)
         try:
             self._may_seek = may_seek or not may_jump(self._container)
-            self._missing_bytes = 0 if is_url(spec) else missing_bytes(elsewhere(spec) or Path(spec))
+            self._missing_bytes = 0 if is_url(input) else missing_bytes(elsewhere(input) or Path(input))
             self._stream = self._video_stream()
             self._time_base = self._stream.time_base or Fraction(1, 1000)
             self._start = (self._container.start_time or 0) / av.time_base
@@ -88,7 +88,7 @@ class VideoSource:
             self._shift = ticks + round(self._start / self._time_base) if ticks else 0
             self.shift_seconds = self._shift * self._time_base
             self._window = Window(*(None if x is None else x + self._shift for x in (window.first, window.end)))
-            self._decoding = Decoding(self._stream, MAX_PIXELS, self._card)
+            self._decoding = Decoding(self._stream, MAX_PIXELS, self._gpu)
             self._timeline = Timeline(self._container)
             self._deinterlacer = Deinterlacer()
             self._dropped = self._bumped = self._untimed = self._mistimed = 0
@@ -96,40 +96,40 @@ class VideoSource:
             self._corrupt_packets = 0
             self._reached_end = False
             self._decoded = self._deinterlacer.frames(self._wanted())
-            with reading(spec):
+            with reading(input):
                 self._first = next(self._decoded, None)
             if self._first is None:
-                raise InputError(f"expected a video, found no frame that can be decoded{self._where()}: {spec}")
+                raise InputError(f"expected a video, found no frame that can be decoded{self._where()}: {input}")
             self.info = info or self._describe(self._first.frame)
-            self._pictures = PictureMaker(self.info.width, self.info.height, self.info.alpha)
+            self._images = FrameConverter(self.info.width, self.info.height, self.info.alpha)
         except BaseException:
             self.close()
             raise
 
-    def on_card(self, card: str) -> VideoSource:
-        """The same video decoded on a graphics card, where that gives the very same first picture; else this one. The other one
-        is closed. The facts are those of this one, since the container tells the card's decoder less."""
+    def on_gpu(self, gpu: str) -> VideoSource:
+        """The same video decoded on a GPU, where that gives the very same first image; else this one. The other one
+        is closed. The facts are those of this one, since the container tells the GPU's decoder less."""
         try:
-            other = VideoSource(self._spec, self._trim, self._allow_network, info=self.info, card=card)
+            other = VideoSource(self._input, self._trim, self._allow_network, info=self.info, gpu=gpu)
         except VidstyleError:
             return self
-        if other._decoding.is_on_card and np.array_equal(other._first_picture(), self._first_picture()):
+        if other._decoding.is_on_gpu and np.array_equal(other._first_image(), self._first_image()):
             self.close()
             return other
         other.close()
         return self
 
-    def _first_picture(self) -> Pixels:
+    def _first_image(self) -> Pixels:
         assert self._first is not None
-        return PictureMaker(self.info.width, self.info.height, self.info.alpha).picture(self._first.frame)[0]
+        return FrameConverter(self.info.width, self.info.height, self.info.alpha).image(self._first.frame)[0]
 
     def _video_stream(self) -> VideoStream:
         stream = main_video(self._container)
         if stream is None:
             found = sorted({_kind(s) for s in self._container.streams})
-            raise InputError(f"expected a video stream, got only {' and '.join(found) or 'an empty file'}: {self._spec}")
+            raise InputError(f"expected a video stream, got only {' and '.join(found) or 'an empty file'}: {self._input}")
         if stream.width * stream.height > MAX_PIXELS:
-            raise InputError(f"expected frames of at most {MAX_PIXELS} pixels, got {stream.width}x{stream.height}: {self._spec}")
+            raise InputError(f"expected frames of at most {MAX_PIXELS} pixels, got {stream.width}x{stream.height}: {self._input}")
         return stream
 
     def _where(self) -> str:
@@ -160,7 +160,7 @@ class VideoSource:
             color=color,
             peak_nits=peak_nits(frame) if color is not None and is_hdr(color) else None,
             alpha=frame.format.name.startswith("yuva") or is_transparent(frame),
-            zero=Fraction(self._start) - self.shift_seconds,
+            start_time=Fraction(self._start) - self.shift_seconds,
         )
 
     def _own_seconds(self) -> float | None:
@@ -183,7 +183,7 @@ class VideoSource:
         by_decoding_time = self._container.format.name == "avi"
         end = None if self._trim.end is None else self._start + self._trim.end
         found, last = {self._first.pts}, self._first.pts
-        with open_media(self._spec, self._allow_network) as again, reading(self._spec):
+        with open_media(self._input, self._allow_network) as again, reading(self._input):
             for packet in again.demux(again.streams[self._stream.index]):
                 pts = packet.dts if by_decoding_time else packet.pts
                 if pts is None or not packet.size or packet.is_discard or pts <= self._first.pts:
@@ -201,11 +201,11 @@ class VideoSource:
         decoded, last = self._first, None
         self._first = None
         while decoded is not None:
-            with reading(self._spec):
+            with reading(self._input):
                 coming = next(self._decoded, None)
             pts = self._timestamp(decoded, coming, last)
             if pts is not None:
-                pixels, alpha = self._pictures.picture(decoded.frame)
+                pixels, alpha = self._images.image(decoded.frame)
                 yield Frame(pixels, pts - self._shift, self._time_base, decoded.duration, alpha)
                 last = pts
             decoded = coming
@@ -226,7 +226,7 @@ class VideoSource:
             yield first.pixels
 
     def _reopened(self, trim: Trim) -> VideoSource:
-        return VideoSource(self._spec, trim, self._allow_network, True, card=self._card)
+        return VideoSource(self._input, trim, self._allow_network, True, gpu=self._gpu)
 
     def _timestamp(self, decoded: Decoded, coming: Decoded | None, last: int | None) -> int | None:
         """The frame's pts; made up where it has none, None (leave the frame out) where it comes well before the last."""
@@ -295,9 +295,9 @@ class VideoSource:
 
     def _reopen(self) -> None:
         self._container.close()
-        self._container = open_media(self._spec, self._allow_network)
+        self._container = open_media(self._input, self._allow_network)
         self._stream = self._video_stream()
-        self._decoding = Decoding(self._stream, MAX_PIXELS, self._card)
+        self._decoding = Decoding(self._stream, MAX_PIXELS, self._gpu)
         self._timeline = Timeline(self._container)
 
     def _decode(self) -> Iterator[Decoded]:
@@ -322,7 +322,7 @@ class VideoSource:
         decoding = self._decoding
         amiss = decoding.failed or decoding.corrupt or decoding.held or self._corrupt_packets
         amiss = amiss or self._untimed or self._bumped or self._mistimed or self._dropped
-        amiss = amiss or self._pictures.resized or self._pictures.flattened  # which are counted over the whole
+        amiss = amiss or self._images.resized or self._images.flattened  # which are counted over the whole
         return not (amiss or self._deinterlacer.used or self._timeline.joins)
 
     def warnings(self) -> list[str]:
@@ -337,11 +337,11 @@ class VideoSource:
             found.append(f"{self._untimed} frames had no timestamp and were given one")
         if self._bumped:
             found.append(f"{self._bumped} frames had the time of the one before and were moved behind it")
-        if self._pictures.resized:
+        if self._images.resized:
             size = f"{self.info.width}x{self.info.height}"
-            found.append(f"{self._pictures.resized} frames had another size and were fitted into {size}")
-        if self._pictures.flattened:
-            found.append(f"{self._pictures.flattened} frames had transparent parts, which were put on black")
+            found.append(f"{self._images.resized} frames had another size and were fitted into {size}")
+        if self._images.flattened:
+            found.append(f"{self._images.flattened} frames had transparent parts, which were put on black")
         return found
 
     def damage(self) -> list[str]:
@@ -350,7 +350,7 @@ class VideoSource:
         if decoding.held:
             found.append(f"{decoding.held} damaged frames were replaced by the one before")
         if decoding.corrupt:
-            found.append(f"{decoding.corrupt} frames are damaged and were painted as far as they could be mended")
+            found.append(f"{decoding.corrupt} frames are damaged and were stylized as far as they could be mended")
         others = max(decoding.failed - decoding.held, self._corrupt_packets - decoding.held - decoding.corrupt)
         if others > 0:
             found.append(f"{others} damaged packets were left out or mended")

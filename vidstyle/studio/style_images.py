@@ -41,7 +41,7 @@ class Painting:
 def find_paintings(style: str) -> list[Painting]:
     """The paintings of `PAINTING|NAME[:WEIGHT],...`, weights normalised to sum to 1.
 
-    Raises `StyleError` for an unknown name, `InputError` for a file that is no picture or too small, `UsageError` for a weight
+    Raises `StyleError` for an unknown name, `InputError` for a file that is no image or too small, `UsageError` for a weight
     that is none.
     """
     parts = [(style, 1.0)] if os.path.lexists(style) else [_split(part) for part in style.split(",")]
@@ -78,7 +78,7 @@ def _find(name: str) -> Path:
 
 
 def read_painting(path: Path, weight: float = 1.0) -> Painting:
-    """Read a picture file of any depth, grey, colour or CMYK, with or without transparency. Raises `InputError`.
+    """Read an image file of any depth, grey, colour or CMYK, with or without transparency. Raises `InputError`.
 
     One of more than `MOST_PIXELS` is read smaller. What is transparent of it counts for nothing in style statistics.
     """

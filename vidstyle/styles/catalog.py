@@ -70,10 +70,10 @@ def find_style(name: str) -> Path:
 
 
 def find_exemplar(name: str) -> Path:
-    """The picture of a style's name, from which pictures can be painted. Raises `StyleError` if there is none."""
+    """The image of a style's name, from which images can be stylized. Raises `StyleError` if there is none."""
     folder, facts = _entry(name)
     if "exemplar" not in facts:
-        raise StyleError(f"the style '{name}' has no picture to paint from; give the painting's file instead")
+        raise StyleError(f"the style '{name}' has no image to paint from; give the painting's file instead")
     return _checked(name, "exemplar", folder, facts["exemplar"])
 
 

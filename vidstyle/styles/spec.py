@@ -23,7 +23,7 @@ _MANY = "many-styles"
 
 @dataclass(frozen=True)
 class Change:
-    """From `seconds` of the input on, it is painted in `blend`."""
+    """From `seconds` of the input on, it is stylized in `blend`."""
 
     seconds: float
     blend: Blend

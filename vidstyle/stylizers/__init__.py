@@ -1,4 +1,4 @@
-"""What paints: `load_stylizer` finds the styles, mixes them and picks the engine."""
+"""What stylizes: `load_stylizer` finds the styles, mixes them and picks the engine."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ LEAST_HEIGHT = 16
 
 def load_stylizer(
     options: StyleOptions = StyleOptions(),
-    lanes: int | None = None,
+    concurrency: int | None = None,
     cores: int | None = None,
     find: Callable[[str], Path] = find_style,
 ) -> Stylizer:
-    """The stylizer that `options` ask for; `lanes` None: as many as make the most frames a second on `cores`, None: on all
+    """The stylizer that `options` ask for; `concurrency` None: as many as make the most frames a second on `cores`, None: on all
     there are. `find` knows the styles' files.
 
     Raises `StyleError` for an unknown style or a bad model, `DeviceError` for a device that is not to be had,
@@ -33,7 +33,7 @@ def load_stylizer(
     """
     check_style_options(options)
     changes = parse_style(options.style)
-    stylizers = [_blend(change.blend, options, lanes, cores, find) for change in changes]
+    stylizers = [_blend(change.blend, options, concurrency, cores, find) for change in changes]
     if len(changes) == 1:
         return stylizers[0]
     from vidstyle.stylizers.timeline import Timed
@@ -54,12 +54,14 @@ def check_style_options(options: StyleOptions) -> None:
         raise UsageError(f"expected a fade of 0 seconds or more, got {options.fade:g}")
 
 
-def _blend(blend: Blend, options: StyleOptions, lanes: int | None, cores: int | None, find: Callable[[str], Path]) -> Stylizer:
+def _blend(
+    blend: Blend, options: StyleOptions, concurrency: int | None, cores: int | None, find: Callable[[str], Path]
+) -> Stylizer:
     """A blend with all that the options ask for."""
     from vidstyle.stylizers.blend_networks import nets_of
 
     nets = nets_of([(find(name), share) for name, share in blend])
-    stylizers = [_load(net, options, lanes, cores) for net in nets]
+    stylizers = [_load(net, options, concurrency, cores) for net in nets]
     stylizer = stylizers[0]
     if len(nets) > 1:
         from vidstyle.stylizers.blends import Blended
@@ -76,19 +78,19 @@ def _blend(blend: Blend, options: StyleOptions, lanes: int | None, cores: int | 
     return stylizer
 
 
-def _load(net: Net, options: StyleOptions, lanes: int | None, cores: int | None) -> Stylizer:
+def _load(net: Net, options: StyleOptions, concurrency: int | None, cores: int | None) -> Stylizer:
     if net.model is None and options.backend == "onnx":
         raise StyleError(f"expected an .onnx model for the backend onnx, got {net.path}")
 
     def in_torch(device: str) -> Stylizer:
         from vidstyle.stylizers.torch import load_torch_stylizer
 
-        return load_torch_stylizer(net.path, device, net.model, lanes, cores)
+        return load_torch_stylizer(net.path, device, net.model, concurrency, cores)
 
     def in_onnx(device: str) -> Stylizer:
         from vidstyle.stylizers.onnx import OnnxStylizer
 
-        return OnnxStylizer(net.path, device, options.model_color, lanes, cores, net.model)
+        return OnnxStylizer(net.path, device, options.model_color, concurrency, cores, net.model)
 
     if options.backend == "torch" or net.model is None:
         return in_torch(options.device)

@@ -12,7 +12,7 @@ from vidstyle.core.protocols import Stylizer
 
 
 def mixed(first: Pixels, second: Pixels, share: float) -> Pixels:
-    """Pictures between `first` and `second`, both uint8 (N, H, W, 3); `share` is the second's."""
+    """Images between `first` and `second`, both uint8 (N, H, W, 3); `share` is the second's."""
     flat = [np.ascontiguousarray(p).reshape(-1, p.shape[-2], 3) for p in (first, second)]
     return np.asarray(cv2.addWeighted(flat[0], 1 - share, flat[1], share, 0), np.uint8).reshape(first.shape)
 
@@ -22,17 +22,17 @@ class Blended:
 
     def __init__(self, stylizers: Sequence[Stylizer], shares: Sequence[float]) -> None:
         self._stylizers, self._shares = list(stylizers), list(shares)
-        self.lanes = min(stylizer.lanes for stylizer in stylizers)
+        self.concurrency = min(stylizer.concurrency for stylizer in stylizers)
 
-    def stylize(self, pictures: Sequence[Pixels]) -> Pixels:
-        painted, total = self._stylizers[0].stylize(pictures), self._shares[0]
+    def stylize(self, images: Sequence[Pixels]) -> Pixels:
+        stylized, total = self._stylizers[0].stylize(images), self._shares[0]
         for stylizer, share in zip(self._stylizers[1:], self._shares[1:], strict=True):
             total += share
-            painted = mixed(painted, stylizer.stylize(pictures), share / total)
-        return painted
+            stylized = mixed(stylized, stylizer.stylize(images), share / total)
+        return stylized
 
-    def for_shot(self, pictures: Iterable[Pixels]) -> Stylizer:
-        seen = list(pictures)
+    def for_shot(self, images: Iterable[Pixels]) -> Stylizer:
+        seen = list(images)
         return self._of([stylizer.for_shot(seen) for stylizer in self._stylizers])
 
     def statistics(self) -> Mapping[str, np.ndarray]:
@@ -41,8 +41,8 @@ class Blended:
     def with_statistics(self, statistics: Mapping[str, np.ndarray]) -> Stylizer:
         return self._of([s.with_statistics(part_of(statistics, i)) for i, s in enumerate(self._stylizers)])
 
-    def adapted(self, picture: Pixels, share: float) -> Stylizer:
-        return self._of([stylizer.adapted(picture, share) for stylizer in self._stylizers])
+    def adapted(self, image: Pixels, share: float) -> Stylizer:
+        return self._of([stylizer.adapted(image, share) for stylizer in self._stylizers])
 
     def at(self, seconds: float) -> Stylizer:
         return self
@@ -58,15 +58,15 @@ class Faint:
     """A stylizer whose paintings let the original through: `share` (0..1) is the painting's."""
 
     def __init__(self, stylizer: Stylizer, share: float) -> None:
-        self._stylizer, self._share, self.lanes = stylizer, share, stylizer.lanes
+        self._stylizer, self._share, self.concurrency = stylizer, share, stylizer.concurrency
 
-    def stylize(self, pictures: Sequence[Pixels]) -> Pixels:
+    def stylize(self, images: Sequence[Pixels]) -> Pixels:
         if not self._share:
-            return np.stack(pictures)
-        return mixed(np.stack(pictures), self._stylizer.stylize(pictures), self._share)
+            return np.stack(images)
+        return mixed(np.stack(images), self._stylizer.stylize(images), self._share)
 
-    def for_shot(self, pictures: Iterable[Pixels]) -> Stylizer:
-        return Faint(self._stylizer.for_shot(pictures), self._share) if self._share else self
+    def for_shot(self, images: Iterable[Pixels]) -> Stylizer:
+        return Faint(self._stylizer.for_shot(images), self._share) if self._share else self
 
     def statistics(self) -> Mapping[str, np.ndarray]:
         return self._stylizer.statistics()
@@ -74,8 +74,8 @@ class Faint:
     def with_statistics(self, statistics: Mapping[str, np.ndarray]) -> Stylizer:
         return Faint(self._stylizer.with_statistics(statistics), self._share)
 
-    def adapted(self, picture: Pixels, share: float) -> Stylizer:
-        return Faint(self._stylizer.adapted(picture, share), self._share)
+    def adapted(self, image: Pixels, share: float) -> Stylizer:
+        return Faint(self._stylizer.adapted(image, share), self._share)
 
     def at(self, seconds: float) -> Stylizer:
         return self

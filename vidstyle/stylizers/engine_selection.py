@@ -1,7 +1,7 @@
-"""Which engine paints on a graphics card, ONNX Runtime or torch: the faster one, measured once.
+"""Which engine stylizes on a GPU, ONNX Runtime or torch: the faster one, measured once.
 
-The first batch that a machine paints is painted by both, several times, and shown as the faster one painted it. What came of
-that is remembered in the user's cache folder for the card, the versions and the kind of net, so that later runs load one only:
+The first batch that a machine stylizes is stylized by both, several times, and shown as the faster one stylized it. What came of
+that is remembered in the user's cache folder for the GPU, the versions and the kind of net, so that later runs load one only:
 loading torch takes seconds.
 """
 
@@ -40,7 +40,7 @@ Make = Callable[[str], Stylizer]
 
 
 def may_choose(model: onnx.ModelProto) -> bool:
-    """Whether both engines could run the net on a graphics card, as far as that can be told without loading them."""
+    """Whether both engines could run the net on a GPU, as far as that can be told without loading them."""
     from vidstyle.core.hardware import has_nvidia
 
     return bool(architecture_of(model)) and has_nvidia() and find_spec("torch") is not None
@@ -52,24 +52,24 @@ def architecture_of(model: onnx.ModelProto) -> str:
 
 
 def fastest(makers: Mapping[str, Make], device: str, architecture: str) -> Stylizer:
-    """The faster of the engines on a graphics card, or the one that runs there; with `auto` and none, the first on the CPU.
+    """The faster of the engines on a GPU, or the one that runs there; with `auto` and none, the first on the CPU.
 
-    Raises `DeviceError` where `device` is a graphics card that none of them gets, and what else the engines raise.
+    Raises `DeviceError` where `device` is a GPU that none of them gets, and what else the engines raise.
     """
-    key = f"{_card()}, {architecture}, onnxruntime {_version('onnxruntime-gpu')}, torch {_version('torch')}"
+    key = f"{_gpu()}, {architecture}, onnxruntime {_version('onnxruntime-gpu')}, torch {_version('torch')}"
     known = remembered(key)
     wanted = [known] if known in makers else list(makers)
-    card = "cuda" if device == "auto" else device
+    gpu = "cuda" if device == "auto" else device
     stylizers: dict[str, Stylizer] = {}
     trouble: VidstyleError | None = None
     for name in [*wanted, *(other for other in makers if other not in wanted)]:
         if stylizers and name not in wanted:
             break
         try:
-            stylizers[name] = makers[name](card)
+            stylizers[name] = makers[name](gpu)
         except (DeviceError, MissingExtraError) as error:
             trouble = trouble or error
-            log.debug("%s does not run on the graphics card: %s", NAMES.get(name, name), error)
+            log.debug("%s does not run on the GPU: %s", NAMES.get(name, name), error)
     if len(stylizers) == 1:
         return next(iter(stylizers.values()))
     if stylizers:
@@ -80,7 +80,7 @@ def fastest(makers: Mapping[str, Make], device: str, architecture: str) -> Styli
 
 
 class Choice:
-    """Which of several engines paints, None until it was measured; one for all that are made of a `Choosing`."""
+    """Which of several engines stylizes, None until it was measured; one for all that are made of a `Choosing`."""
 
     def __init__(self, on_choice: Callable[[str], None] = lambda name: None) -> None:
         self.name: str | None = None
@@ -89,29 +89,29 @@ class Choice:
 
 
 class Choosing:
-    """Several engines with the same net; the first batch tells which of them paints from then on."""
+    """Several engines with the same net; the first batch tells which of them stylizes from then on."""
 
     def __init__(self, stylizers: Mapping[str, Stylizer], choice: Choice) -> None:
         self._stylizers, self._choice = dict(stylizers), choice
-        self.lanes = max(stylizer.lanes for stylizer in stylizers.values())
+        self.concurrency = max(stylizer.concurrency for stylizer in stylizers.values())
 
-    def stylize(self, pictures: Sequence[Pixels]) -> Pixels:
+    def stylize(self, images: Sequence[Pixels]) -> Pixels:
         if self._choice.name is None:
             with self._choice.lock:
                 if self._choice.name is None:
-                    return self._measure(pictures)
-        return self._chosen().stylize(pictures)
+                    return self._measure(images)
+        return self._chosen().stylize(images)
 
-    def _measure(self, pictures: Sequence[Pixels]) -> Pixels:
-        """Choose by painting `pictures`; returns them as the fastest painted them."""
-        painted, seconds = dict[str, Pixels](), dict[str, float]()
+    def _measure(self, images: Sequence[Pixels]) -> Pixels:
+        """Choose by painting `images`; returns them as the fastest stylized them."""
+        stylized, seconds = dict[str, Pixels](), dict[str, float]()
         trouble: VidstyleError | None = None
         for name, stylizer in self._stylizers.items():
             try:
                 times = []
                 for _ in range(WARM_RUNS + TIMED_RUNS):
                     began = time.perf_counter()
-                    painted[name] = stylizer.stylize(pictures)
+                    stylized[name] = stylizer.stylize(images)
                     times.append(time.perf_counter() - began)
                 seconds[name] = statistics.median(times[WARM_RUNS:])
             except VidstyleError as error:
@@ -121,21 +121,21 @@ class Choosing:
             assert trouble is not None
             raise trouble
         best = min(seconds, key=lambda name: seconds[name])
-        told = ", ".join(f"{NAMES.get(name, name)} {1000 * took / len(pictures):.2f} ms" for name, took in seconds.items())
-        log.info("%s paints: a picture takes %s", NAMES.get(best, best), told)
+        told = ", ".join(f"{NAMES.get(name, name)} {1000 * took / len(images):.2f} ms" for name, took in seconds.items())
+        log.info("%s stylizes: an image takes %s", NAMES.get(best, best), told)
         if len(seconds) == len(self._stylizers):
             self._choice.on_choice(best)
         self._choice.name = best
-        return painted[best]
+        return stylized[best]
 
     def _chosen(self) -> Stylizer:
         assert self._choice.name is not None
         return self._stylizers[self._choice.name]
 
-    def for_shot(self, pictures: Iterable[Pixels]) -> Stylizer:
+    def for_shot(self, images: Iterable[Pixels]) -> Stylizer:
         if self._choice.name is not None:
-            return self._chosen().for_shot(pictures)
-        seen = list(pictures)
+            return self._chosen().for_shot(images)
+        seen = list(images)
         return self._each(lambda stylizer: stylizer.for_shot(seen))
 
     def statistics(self) -> Mapping[str, np.ndarray]:
@@ -144,8 +144,8 @@ class Choosing:
     def with_statistics(self, statistics: Mapping[str, np.ndarray]) -> Stylizer:
         return self._each(lambda stylizer: stylizer.with_statistics(statistics))
 
-    def adapted(self, picture: Pixels, share: float) -> Stylizer:
-        return self._each(lambda stylizer: stylizer.adapted(picture, share))
+    def adapted(self, image: Pixels, share: float) -> Stylizer:
+        return self._each(lambda stylizer: stylizer.adapted(image, share))
 
     def _each(self, change: Callable[[Stylizer], Stylizer]) -> Stylizer:
         if self._choice.name is not None:
@@ -194,10 +194,10 @@ def _version(package: str) -> str:
         return "none"
 
 
-def _card() -> str:
-    """What the graphics cards are called, as far as the driver says so without being asked through CUDA."""
+def _gpu() -> str:
+    """What the GPUs are called, as far as the driver says so without being asked through CUDA."""
     models = []
     for path in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
         with suppress(OSError):
             models += [line.split(":", 1)[1].strip() for line in path.read_text().splitlines() if line.startswith("Model:")]
-    return " and ".join(models) or "a card"
+    return " and ".join(models) or "a GPU"

@@ -21,7 +21,7 @@ def folded(model: onnx.ModelProto, half: bool = False, margin: int = 0) -> onnx.
     """`model`, one that `vidstyle train` made, without norms and without arithmetic on constants; metadata are left out.
 
     Takes and gives uint8 (N, H, W, 3) as before; in between it works in float32 or, `half`, in float16. So many pixels around
-    the picture as are no more than a `margin` are cut off before the last upsampling, where most of the time is spent from
+    the image as are no more than a `margin` are cut off before the last upsampling, where most of the time is spent from
     there on, as far as what is left stays the same: the painting is smaller by as much on every side.
     """
     constants: Constants = {i.name: numpy_helper.to_array(i) for i in model.graph.initializer}

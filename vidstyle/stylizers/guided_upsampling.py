@@ -1,4 +1,4 @@
-"""Pictures made smaller, and their paintings brought to full size with the edges of the original."""
+"""Images made smaller, and their paintings brought to full size with the edges of the original."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ import numpy as np
 from vidstyle.core.frames import Pixels
 
 RADIUS = 2
-"""Pixels of the small picture on each side that a local slope is fitted over."""
+"""Pixels of the small image on each side that a local slope is fitted over."""
 EPSILON = 60.0
 """Variance of grey levels (0..255) below which the original has no edge to speak of."""
 MAX_SLOPE = 1.5
 
 
-def scaled(picture: Pixels, height: int) -> Pixels:
-    """`picture`, RGB uint8 (H, W, 3), at this height, its proportions kept; itself if it has it."""
-    h, w = picture.shape[:2]
+def scaled(image: Pixels, height: int) -> Pixels:
+    """`image`, RGB uint8 (H, W, 3), at this height, its proportions kept; itself if it has it."""
+    h, w = image.shape[:2]
     if height == h:
-        return picture
+        return image
     interpolation = cv2.INTER_AREA if height < h else cv2.INTER_CUBIC
-    return np.asarray(cv2.resize(picture, (max(16, round(w * height / h)), height), interpolation=interpolation), np.uint8)
+    return np.asarray(cv2.resize(image, (max(16, round(w * height / h)), height), interpolation=interpolation), np.uint8)
 
 
-def upsample_guided(painted: Pixels, small: Pixels, full: Pixels) -> Pixels:
-    """`painted`, the painting of `small`, at the size of `full`; `small` is `full` scaled down. All RGB uint8 (H, W, 3).
+def upsample_guided(stylized: Pixels, small: Pixels, full: Pixels) -> Pixels:
+    """`stylized`, the painting of `small`, at the size of `full`; `small` is `full` scaled down. All RGB uint8 (H, W, 3).
 
     q = up(p) + up(a) (I - up(down(I))), a = cov(I, p) / (var(I) + epsilon) over small windows: how strongly the painting
-    follows the original decides how much of the detail that the small picture lost is put back. The slopes are those of the
+    follows the original decides how much of the detail that the small image lost is put back. The slopes are those of the
     guided filter (He, Sun and Tang 2013, eq. 5; at small size as in He and Sun 2015), but strokes stay, which the filter's
     own q = a I + b would smooth away.
     """
@@ -36,8 +36,8 @@ def upsample_guided(painted: Pixels, small: Pixels, full: Pixels) -> Pixels:
     detail = cv2.subtract(
         cv2.cvtColor(full, cv2.COLOR_RGB2GRAY), cv2.resize(grey_small, (w, h), interpolation=cv2.INTER_LINEAR), dtype=cv2.CV_16S
     )
-    up = cv2.resize(painted, (w, h), interpolation=cv2.INTER_CUBIC)
-    guide, p = grey_small.astype(np.float32), cv2.cvtColor(painted, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    up = cv2.resize(stylized, (w, h), interpolation=cv2.INTER_CUBIC)
+    guide, p = grey_small.astype(np.float32), cv2.cvtColor(stylized, cv2.COLOR_RGB2GRAY).astype(np.float32)
     size = (2 * RADIUS + 1, 2 * RADIUS + 1)
     mean_i, mean_p = cv2.blur(guide, size), cv2.blur(p, size)
     covariance = cv2.blur(guide * p, size) - mean_i * mean_p

@@ -39,7 +39,7 @@ def install(
     overwrite: bool = False,
     allow_network: bool = False,
 ) -> str:
-    """Enter the model file or URL `origin` into one's own styles, once it has loaded and painted; returns its name.
+    """Enter the model file or URL `origin` into one's own styles, once it has loaded and stylized; returns its name.
 
     Without `name`, the model's own or that of its file is taken; `facts` (of `catalog.FACTS`) that are None or missing come from
     the model's metadata. Raises `UsageError` for a URL without `allow_network` or `sha256`, `InputError` for a failed download,
@@ -70,18 +70,18 @@ def install(
 
 
 def try_out(path: Path) -> None:
-    """Have a model paint a small picture, on the CPU; raises `StyleError` unless it gives one, or `MissingExtraError`."""
-    picture = _test_picture()
-    stylizer = load_stylizer(StyleOptions(style=str(path.absolute()), device="cpu"), lanes=1)
-    painted = stylizer.for_shot([picture]).stylize([picture])
-    if painted.shape != (1, *picture.shape) or painted.dtype != np.uint8:
-        raise StyleError(f"expected a painting of {picture.shape} uint8, got {painted.shape[1:]} {painted.dtype}: {path}")
-    if (painted == painted[:, :1, :1]).all():
+    """Have a model paint a small image, on the CPU; raises `StyleError` unless it gives one, or `MissingExtraError`."""
+    image = _test_image()
+    stylizer = load_stylizer(StyleOptions(style=str(path.absolute()), device="cpu"), concurrency=1)
+    stylized = stylizer.for_shot([image]).stylize([image])
+    if stylized.shape != (1, *image.shape) or stylized.dtype != np.uint8:
+        raise StyleError(f"expected a painting of {image.shape} uint8, got {stylized.shape[1:]} {stylized.dtype}: {path}")
+    if (stylized == stylized[:, :1, :1]).all():
         raise StyleError(f"expected a painting, got a single colour: {path}")
 
 
 def verify(name: str) -> None:
-    """Raise `StyleError` unless the files of the style `name` are those that its catalogue names, and its model paints."""
+    """Raise `StyleError` unless the files of the style `name` are those that its catalogue names, and its model stylizes."""
     try_out(catalog.find_style(name))
     _, facts = catalog.all_styles()[name]
     if "exemplar" in facts:
@@ -212,7 +212,7 @@ def _metadata(path: Path) -> dict[str, str]:
     return {p.key.removeprefix("vidstyle."): p.value for p in properties if p.key.startswith("vidstyle.")}
 
 
-def _test_picture() -> Pixels:
+def _test_image() -> Pixels:
     """Gradients under a chequered pattern, uint8 RGB (64, 64, 3)."""
     y, x = np.mgrid[:64, :64]
     return np.dstack([4 * x, 4 * y, 255 * ((x // 8 + y // 8) % 2)]).astype(np.uint8)

@@ -1,6 +1,6 @@
-"""Too little memory costs time and no frame: fewer pictures at once, then parts of pictures.
+"""Too little memory costs time and no frame: fewer images at once, then parts of images.
 
-Norms of our nets run on statistics that are held (`stylizers.norms`), so what a net paints at a place depends only on what it
+Norms of our nets run on statistics that are held (`stylizers.norms`), so what a net stylizes at a place depends only on what it
 sees around it, as far as its convolutions reach: parts that overlap by that much join without a seam.
 """
 
@@ -33,14 +33,14 @@ _SIGNS = (
 """What ONNX Runtime, torch, CUDA, cuDNN and cuBLAS say, in small letters."""
 
 _LOCAL = {"Transpose", "Cast", "Relu", "LeakyRelu", "Clip", "BatchNormalization", "Mul", "Sub", "Div", "Identity"}
-"""What paints each place by what is there alone."""
+"""What stylizes each place by what is there alone."""
 
 Paint = Callable[[Pixels], Pixels]
-"""Pictures uint8 (N, H, W, 3) -> the same, painted; raises `MemoryLimitError`."""
+"""Images uint8 (N, H, W, 3) -> the same, stylized; raises `MemoryLimitError`."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether `error` says that there was too little memory, of the machine or of the graphics card."""
+    """Whether `error` says that there was too little memory, of the machine or of the GPU."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     text = str(error).lower()
@@ -57,18 +57,18 @@ def not_enough(error: BaseException) -> MemoryLimitError:
     return MemoryLimitError(f"not enough memory for the net ({first_line(error)})")
 
 
-def filled_up(pictures: Pixels, count: int) -> Pixels:
-    """`pictures` (N, H, W, 3) and the last one again, as many as `count`: a graphics card wants shapes that stay."""
-    if len(pictures) == count:
-        return np.ascontiguousarray(pictures)
-    return np.concatenate([pictures, np.repeat(pictures[-1:], count - len(pictures), 0)])
+def filled_up(images: Pixels, count: int) -> Pixels:
+    """`images` (N, H, W, 3) and the last one again, as many as `count`: a GPU wants shapes that stay."""
+    if len(images) == count:
+        return np.ascontiguousarray(images)
+    return np.concatenate([images, np.repeat(images[-1:], count - len(images), 0)])
 
 
 class Fitting:
-    """Paints batches in pieces for which there is memory, and remembers for each size which those are.
+    """Stylizes batches in pieces for which there is memory, and remembers for each size which those are.
 
-    `overlap`: pixels by which parts of a picture overlap, None where pictures cannot be divided; `multiple`: of which sides of
-    parts and where they lie are multiples, as the sides of pictures are. Several threads may call.
+    `overlap`: pixels by which parts of an image overlap, None where images cannot be divided; `multiple`: of which sides of
+    parts and where they lie are multiples, as the sides of images are. Several threads may call.
     """
 
     def __init__(self, overlap: int | None, multiple: int) -> None:
@@ -78,31 +78,31 @@ class Fitting:
         self._told = False
 
     def most(self, height: int, width: int) -> int | None:
-        """How many pictures of that size are painted at once at most; 0: they are divided, None: not found out."""
+        """How many images of that size are stylized at once at most; 0: they are divided, None: not found out."""
         return self._most.get((height, width))
 
-    def paint(self, pictures: Pixels, paint: Paint) -> Pixels:
-        """`pictures`, uint8 (N, H, W, 3), painted by `paint`. Raises `MemoryLimitError` where not even small parts fit."""
-        size, done, painted = (pictures.shape[1], pictures.shape[2]), 0, list[Pixels]()
-        while done < len(pictures):
-            count = min(len(pictures) - done, self._most.get(size, len(pictures)))
+    def paint(self, images: Pixels, paint: Paint) -> Pixels:
+        """`images`, uint8 (N, H, W, 3), stylized by `paint`. Raises `MemoryLimitError` where not even small parts fit."""
+        size, done, stylized = (images.shape[1], images.shape[2]), 0, list[Pixels]()
+        while done < len(images):
+            count = min(len(images) - done, self._most.get(size, len(images)))
             if count == 0:
-                painted.append(self._in_parts(pictures[done : done + 1], paint))
+                stylized.append(self._in_parts(images[done : done + 1], paint))
                 done += 1
                 continue
             try:
-                painted.append(paint(pictures[done : done + count]))
+                stylized.append(paint(images[done : done + count]))
                 done += count
             except MemoryLimitError as error:
                 self._lower(size, count, error)
-        return painted[0] if len(painted) == 1 else np.concatenate(painted)
+        return stylized[0] if len(stylized) == 1 else np.concatenate(stylized)
 
     def _lower(self, size: tuple[int, int], failed: int, error: MemoryLimitError) -> None:
         height, width = size
         least, most = (1 if self._cut(size) is None else 0), failed // 2
         if most < least:
             raise MemoryLimitError(
-                f"expected memory to paint a picture of {width}x{height}, got too little ({error}); try a smaller --height"
+                f"expected memory to paint an image of {width}x{height}, got too little ({error}); try a smaller --height"
             ) from error
         # Of two threads that fail at once the second must not halve again.
         self._most[size] = min(most, self._most.get(size, most))
@@ -111,26 +111,26 @@ class Fitting:
         self._told = True
 
     def _cut(self, size: tuple[int, int]) -> int | None:
-        """Where pictures of that size are cut, along the longer side; None where the parts would hardly be smaller."""
+        """Where images of that size are cut, along the longer side; None where the parts would hardly be smaller."""
         length = max(size)
         if self._overlap is None or length < 4 * max(self._overlap, self._multiple):
             return None
         return length // (2 * self._multiple) * self._multiple
 
-    def _in_parts(self, picture: Pixels, paint: Paint) -> Pixels:
-        """One picture (1, H, W, 3) as two that overlap, each of which may be divided again."""
-        size = (picture.shape[1], picture.shape[2])
+    def _in_parts(self, image: Pixels, paint: Paint) -> Pixels:
+        """One image (1, H, W, 3) as two that overlap, each of which may be divided again."""
+        size = (image.shape[1], image.shape[2])
         cut, overlap = self._cut(size), self._overlap
         assert cut is not None
         assert overlap is not None
         axis = 1 if size[0] >= size[1] else 2
-        first, second = np.split(picture, [cut + overlap], axis)[0], np.split(picture, [cut - overlap], axis)[1]
-        painted = [self.paint(np.ascontiguousarray(part), paint) for part in (first, second)]
-        return np.concatenate([np.split(painted[0], [cut], axis)[0], np.split(painted[1], [overlap], axis)[1]], axis)
+        first, second = np.split(image, [cut + overlap], axis)[0], np.split(image, [cut - overlap], axis)[1]
+        stylized = [self.paint(np.ascontiguousarray(part), paint) for part in (first, second)]
+        return np.concatenate([np.split(stylized[0], [cut], axis)[0], np.split(stylized[1], [overlap], axis)[1]], axis)
 
 
 def reach(model: onnx.ModelProto) -> int | None:
-    """How many pixels away from a place a net sees what decides how it paints it; None where that is the whole picture, or
+    """How many pixels away from a place a net sees what decides how it stylizes it; None where that is the whole image, or
     not known."""
     constants = {i.name: i for i in model.graph.initializer}
     known = dict.fromkeys((i.name for i in model.graph.input), (1.0, 0.0))  # pixels from one value to the next, reach

@@ -1,7 +1,7 @@
-"""Instance-norm statistics of a shot: measured on a few of its pictures, then held for all of it.
+"""Instance-norm statistics of a shot: measured on a few of its images, then held for all of it.
 
-Per-picture statistics (Ulyanov et al. 2016) adapt a net to light and contrast, but make a video pulse and the net slow;
-statistics of all training pictures do neither. Those of the shot adapt and hold still, and fold into the convolutions.
+Per-image statistics (Ulyanov et al. 2016) adapt a net to light and contrast, but make a video pulse and the net slow;
+statistics of all training images do neither. Those of the shot adapt and hold still, and fold into the convolutions.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def nodes(model: onnx.ModelProto) -> list[onnx.NodeProto]:
 
 
 def measuring(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[str]]:
-    """A graph that normalises every picture by its own statistics and gives those instead of a picture.
+    """A graph that normalises every image by its own statistics and gives those instead of an image.
 
     Also returns the initialisers' names that its outputs, float32 (N, C, 1, 1), belong to, in order.
     """
@@ -56,10 +56,10 @@ def measuring(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[str]]:
 
 
 def mean_statistics(names: list[str], measured: Iterable[list[np.ndarray]]) -> Statistics:
-    """The mean over pictures of what a `measuring` graph gave for each."""
+    """The mean over images of what a `measuring` graph gave for each."""
     totals, count = [np.zeros(1)] * len(names), 0
-    for picture in measured:
-        totals = [total + value.mean(0).reshape(-1) for total, value in zip(totals, picture, strict=True)]
+    for image in measured:
+        totals = [total + value.mean(0).reshape(-1) for total, value in zip(totals, image, strict=True)]
         count += 1
     return {name: (total / count).astype(np.float32) for name, total in zip(names, totals, strict=True)}
 

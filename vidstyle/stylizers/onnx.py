@@ -15,13 +15,13 @@ import onnxruntime as ort
 
 from vidstyle.core.errors import MemoryLimitError, StyleError, VidstyleError
 from vidstyle.core.frames import Pixels
-from vidstyle.core.hardware import lanes_on, usable_cores
+from vidstyle.core.hardware import concurrency_on, usable_cores
 from vidstyle.core.options import ColorOrder
 from vidstyle.stylizers import norm_statistics as norms
 from vidstyle.stylizers.folding import folded
 from vidstyle.stylizers.guided_upsampling import scaled
 from vidstyle.stylizers.memory import Fitting, reach
-from vidstyle.stylizers.onnx_gpu import LANES, BoundNet, open_weights
+from vidstyle.stylizers.onnx_gpu import CONCURRENCY, BoundNet, open_weights
 from vidstyle.stylizers.padding import pad_to_multiple
 from vidstyle.stylizers.sessions import CPU, gpu_of, open_session, place_of, run_session
 
@@ -30,21 +30,21 @@ log = logging.getLogger(__name__)
 MAX_MODEL_BYTES = 512 << 20
 _FOREIGN_MULTIPLE = 4
 _MEASURED_PIXELS = 4 << 20
-"""Pictures are measured side by side up to so many pixels: 150 bytes each are needed for that."""
+"""Images are measured side by side up to so many pixels: 150 bytes each are needed for that."""
 
 _LEAST_MEASURED = 64
-"""Pictures are not made smaller than this to be measured."""
+"""Images are not made smaller than this to be measured."""
 
 
 class OnnxStylizer:
     """A net that `vidstyle train` made takes and gives uint8 (N, H, W, 3); H and W are padded here and cropped back.
 
-    A foreign one takes and gives float (N, 3, H, W) in 0..255; where its size is fixed, pictures are scaled to it and back.
-    `lanes` None: as many as make the most frames a second on `cores`, None: on all there are; 1 makes each frame soonest.
+    A foreign one takes and gives float (N, 3, H, W) in 0..255; where its size is fixed, images are scaled to it and back.
+    `concurrency` None: as many as make the most frames a second on `cores`, None: on all there are; 1 makes each frame soonest.
     `model` is what `read_model` made of the file `path`, or what was made of several.
 
-    On a graphics card a net of ours runs in half precision (`stylizers.binding`). Where there is too little memory for a batch,
-    fewer pictures are painted at once, and then parts of them (`stylizers.fitting`).
+    On a GPU a net of ours runs in half precision (`stylizers.binding`). Where there is too little memory for a batch,
+    fewer images are stylized at once, and then parts of them (`stylizers.fitting`).
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class OnnxStylizer:
         path: Path,
         device: str = "auto",
         model_color: ColorOrder = "rgb",
-        lanes: int | None = None,
+        concurrency: int | None = None,
         cores: int | None = None,
         model: onnx.ModelProto | None = None,
     ) -> None:
@@ -61,8 +61,8 @@ class OnnxStylizer:
         properties = self._model.metadata_props
         self.facts = {p.key.removeprefix("vidstyle."): p.value for p in properties if p.key.startswith("vidstyle.")}
         # A foreign net may be large, and lanes take memory each.
-        self.lanes = lanes or (lanes_on(cores) if self.facts else 1)
-        self._threads = max(1, cores // self.lanes)
+        self.concurrency = concurrency or (concurrency_on(cores) if self.facts else 1)
+        self._threads = max(1, cores // self.concurrency)
         self._measurers: dict[int, tuple[ort.InferenceSession, list[str]]] = {}
         self._engine: _Foreign | None = None
         self._bound: BoundNet | None = None
@@ -71,11 +71,11 @@ class OnnxStylizer:
             self._bound = self._on_gpu()
         self.session = self._bound.session if self._bound is not None else self._open_net(self._model)
         if self.session.get_providers()[0] != CPU:
-            self.lanes = 1 if self._bound is None else lanes or LANES
+            self.concurrency = 1 if self._bound is None else concurrency or CONCURRENCY
         self._input, self._output = self.session.get_inputs()[0].name, self.session.get_outputs()[0].name
         if self.facts:
             if self.session.get_inputs()[0].type != "tensor(uint8)":
-                raise StyleError(f"expected a model that takes uint8 pictures, got {self.session.get_inputs()[0].type}: {path}")
+                raise StyleError(f"expected a model that takes uint8 images, got {self.session.get_inputs()[0].type}: {path}")
             self._fitting = Fitting(reach(self._model), self._multiple)
         else:
             self._engine = _Foreign(self.session, path, model_color)
@@ -89,7 +89,7 @@ class OnnxStylizer:
             raise StyleError(f"expected vidstyle's facts in the model, found them broken: {self._path}") from None
 
     def _on_gpu(self) -> BoundNet | None:
-        """The net on the graphics card; None where it is to run on the CPU."""
+        """The net on the GPU; None where it is to run on the CPU."""
         if gpu_of(self._device) is None:
             return None
         try:
@@ -105,10 +105,10 @@ class OnnxStylizer:
         self._weights = bound.weights
         return bound if bound.session.get_providers()[0] != CPU else None
 
-    def for_shot(self, pictures: Iterable[Pixels]) -> OnnxStylizer:
+    def for_shot(self, images: Iterable[Pixels]) -> OnnxStylizer:
         if self._engine is not None or not norms.nodes(self._model):
             return self
-        return self._with(self._measured(pictures))
+        return self._with(self._measured(images))
 
     def statistics(self) -> norms.Statistics:
         return {} if self._engine is not None else norms.own_statistics(self._model)
@@ -116,26 +116,26 @@ class OnnxStylizer:
     def with_statistics(self, statistics: norms.Statistics) -> OnnxStylizer:
         return self._with(statistics) if statistics else self
 
-    def adapted(self, picture: Pixels, share: float) -> OnnxStylizer:
+    def adapted(self, image: Pixels, share: float) -> OnnxStylizer:
         if self._engine is not None or not norms.nodes(self._model):
             return self
-        return self._with(norms.mixed(norms.own_statistics(self._model), self._measured([picture]), share))
+        return self._with(norms.mixed(norms.own_statistics(self._model), self._measured([image]), share))
 
-    def _measured(self, pictures: Iterable[Pixels]) -> norms.Statistics:
-        shown = list(pictures)
-        at_once = max(1, min(self.lanes, _MEASURED_PIXELS // shown[0][..., 0].size)) if shown else 1
+    def _measured(self, images: Iterable[Pixels]) -> norms.Statistics:
+        shown = list(images)
+        at_once = max(1, min(self.concurrency, _MEASURED_PIXELS // shown[0][..., 0].size)) if shown else 1
         session, names = self._measuring(at_once)
 
-        def measured(picture: Pixels) -> list[np.ndarray]:
+        def measured(image: Pixels) -> list[np.ndarray]:
             try:
-                return run_session(session, None, self._input, self._padded([picture]))
-            except MemoryLimitError:  # a smaller picture's are near, and better than none
-                if picture.shape[0] < 2 * _LEAST_MEASURED:
+                return run_session(session, None, self._input, self._padded([image]))
+            except MemoryLimitError:  # a smaller image's are near, and better than none
+                if image.shape[0] < 2 * _LEAST_MEASURED:
                     raise
-                return measured(scaled(picture, picture.shape[0] // 2))
+                return measured(scaled(image, image.shape[0] // 2))
 
-        with ThreadPoolExecutor(at_once, "vidstyle-measuring") as lanes:
-            return norms.mean_statistics(names, lanes.map(measured, shown))
+        with ThreadPoolExecutor(at_once, "vidstyle-measuring") as concurrency:
+            return norms.mean_statistics(names, concurrency.map(measured, shown))
 
     def _with(self, statistics: norms.Statistics) -> OnnxStylizer:
         changed = copy.copy(self)
@@ -147,12 +147,12 @@ class OnnxStylizer:
         return changed
 
     def _measuring(self, at_once: int) -> tuple[ort.InferenceSession, list[str]]:
-        """A session that measures so many pictures at once, and the names of what it gives."""
+        """A session that measures so many images at once, and the names of what it gives."""
         if at_once not in self._measurers:
             model, names = norms.measuring(self._model)
-            threads = self._threads * self.lanes // at_once
+            threads = self._threads * self.concurrency // at_once
             # With one lane somebody is watching: painting goes on meanwhile.
-            self._measurers[at_once] = self._open(model, max(1, threads if self.lanes > 1 else threads // 2)), names
+            self._measurers[at_once] = self._open(model, max(1, threads if self.concurrency > 1 else threads // 2)), names
         return self._measurers[at_once]
 
     def _open_net(self, model: onnx.ModelProto) -> ort.InferenceSession:
@@ -166,22 +166,22 @@ class OnnxStylizer:
     def _open(self, model: onnx.ModelProto, threads: int) -> ort.InferenceSession:
         return open_session(model.SerializeToString(), self._path, self._device, threads, tensorrt=_has_fixed_size(model))
 
-    def _padded(self, pictures: Sequence[Pixels]) -> Pixels:
-        return pad_to_multiple(pictures, self._margin, self._multiple)
+    def _padded(self, images: Sequence[Pixels]) -> Pixels:
+        return pad_to_multiple(images, self._margin, self._multiple)
 
-    def stylize(self, pictures: Sequence[Pixels]) -> Pixels:
-        batch = pictures[0][None] if len(pictures) == 1 else np.stack(pictures)
+    def stylize(self, images: Sequence[Pixels]) -> Pixels:
+        batch = images[0][None] if len(images) == 1 else np.stack(images)
         return self._fitting.paint(batch, self._paint if self._engine is None else self._engine.stylize)
 
     def _paint(self, batch: Pixels) -> Pixels:
         h, w = batch.shape[1:3]
         padded = self._padded(list(batch))
         if self._bound is not None:
-            painted = self._bound.paint(self._weights, padded)
+            stylized = self._bound.paint(self._weights, padded)
         else:
-            painted = run_session(self.session, [self._output], self._input, padded)[0]
-        m = self._margin - (padded.shape[1] - painted.shape[1]) // 2  # of which the net may have cut off most itself
-        return painted[:, m : m + h, m : m + w]
+            stylized = run_session(self.session, [self._output], self._input, padded)[0]
+        m = self._margin - (padded.shape[1] - stylized.shape[1]) // 2  # of which the net may have cut off most itself
+        return stylized[:, m : m + h, m : m + w]
 
     def at(self, seconds: float) -> OnnxStylizer:
         return self
@@ -199,34 +199,34 @@ class _Foreign:
         shape = self._input.shape
         if self._input.type != "tensor(float)" or len(shape) != 4 or (shape[1] not in (3, "3") and isinstance(shape[1], int)):
             raise StyleError(
-                f"expected a model of float pictures (N, 3, H, W) in 0..255 or one that vidstyle trained, "
+                f"expected a model of float images (N, 3, H, W) in 0..255 or one that vidstyle trained, "
                 f"got {self._input.type} {shape}: {path}"
             )
         h, w = shape[2:]
         self._size = (w, h) if isinstance(h, int) and isinstance(w, int) else None
         self._one_by_one = isinstance(shape[0], int)
         if self._size:
-            log.warning("the model works at %dx%d only: pictures are scaled to that and back", *self._size)
+            log.warning("the model works at %dx%d only: images are scaled to that and back", *self._size)
 
-    def stylize(self, pictures: Pixels) -> Pixels:
-        h, w = pictures.shape[1:3]
+    def stylize(self, images: Pixels) -> Pixels:
+        h, w = images.shape[1:3]
         if self._size:
-            batch = np.stack([cv2.resize(p, self._size, interpolation=cv2.INTER_AREA) for p in pictures])
+            batch = np.stack([cv2.resize(p, self._size, interpolation=cv2.INTER_AREA) for p in images])
         else:
-            batch = pad_to_multiple(list(pictures), 0, _FOREIGN_MULTIPLE)
+            batch = pad_to_multiple(list(images), 0, _FOREIGN_MULTIPLE)
         if self._bgr:
             batch = batch[..., ::-1]
         x = np.ascontiguousarray(batch.transpose(0, 3, 1, 2), np.float32)
         parts = [x[i : i + 1] for i in range(len(x))] if self._one_by_one else [x]
         y = np.concatenate([run_session(self._session, [self._output.name], self._input.name, p)[0] for p in parts])
         if y.ndim != 4 or y.shape[1] != 3:
-            raise StyleError(f"expected pictures (N, 3, H, W) from the model, got {y.shape}")
-        painted = np.clip(y.transpose(0, 2, 3, 1) + 0.5, 0, 255).astype(np.uint8)
+            raise StyleError(f"expected images (N, 3, H, W) from the model, got {y.shape}")
+        stylized = np.clip(y.transpose(0, 2, 3, 1) + 0.5, 0, 255).astype(np.uint8)
         if self._bgr:
-            painted = painted[..., ::-1]
+            stylized = stylized[..., ::-1]
         if self._size:
-            painted = np.stack([cv2.resize(p, (w, h), interpolation=cv2.INTER_CUBIC) for p in painted])
-        return painted[:, :h, :w]
+            stylized = np.stack([cv2.resize(p, (w, h), interpolation=cv2.INTER_CUBIC) for p in stylized])
+        return stylized[:, :h, :w]
 
 
 def read_model(path: Path) -> onnx.ModelProto:
@@ -266,6 +266,6 @@ def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
 
 
 def _has_fixed_size(model: onnx.ModelProto) -> bool:
-    """Whether a model takes batches of pictures of one shape only."""
+    """Whether a model takes batches of images of one shape only."""
     shapes = [i.type.tensor_type.shape.dim for i in model.graph.input]
     return all(len(dims) == 4 and all(d.dim_value for d in dims) for dims in shapes)

@@ -1,11 +1,11 @@
-"""A net of ours on the graphics card: half precision, buffers that stay, CUDA graphs, and one session for all shots.
+"""A net of ours on the GPU: half precision, buffers that stay, CUDA graphs, and one session for all shots.
 
 A shot's statistics are folded into weights (`stylizers.folding`). Opening a session for every shot would cost as much as
 painting dozens of frames, and throw away what was captured. So weights and biases are inputs of the graph, which lie on the
 card: a shot costs their upload, less than a megabyte. (For that ONNX Runtime's `prefer_nhwc` is given up: it rearranges weights
 when a session is opened, constant ones alone.) Batches are filled up to the largest so far, so that shapes stay.
 
-While one thread's batch is painted another thread's is brought to the card or back: `LANES` threads gain by that.
+While one thread's batch is stylized another thread's is brought to the GPU or back: `CONCURRENCY` threads gain by that.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from vidstyle.stylizers.sessions import CPU, failure, run_options
 
 log = logging.getLogger(__name__)
 
-LANES = 2
+CONCURRENCY = 2
 
 SHAPES = 4
 """For so many shapes of batches buffers are kept."""
@@ -38,13 +38,13 @@ GRAPHS = 8
 """So many graphs are captured at most: each holds memory as long as the session lives."""
 
 WARM_RUNS = 2
-"""Runs with a buffer before they are captured: pictures that come once are not worth it."""
+"""Runs with a buffer before they are captured: images that come once are not worth it."""
 
 Weights = Mapping[str, np.ndarray]
 
 
 def open_weights(model: onnx.ModelProto, margin: int = 0) -> tuple[onnx.ModelProto, Weights]:
-    """A net of ours in half precision as a graph that takes its weights and biases as inputs beside the pictures, and what those
+    """A net of ours in half precision as a graph that takes its weights and biases as inputs beside the images, and what those
     are; `margin` as for `folding.folded`."""
     graph_model = folded(model, True, margin)
     graph = graph_model.graph
@@ -78,7 +78,7 @@ def _shuffle_before_bytes(graph: onnx.GraphProto) -> None:
 
 
 def _lost(model: onnx.ModelProto) -> int:
-    """So many pixels less than its pictures have a graph's paintings on every side."""
+    """So many pixels less than its images have a graph's paintings on every side."""
     fixed, size = onnx.ModelProto(), 256
     fixed.CopyFrom(model)
     for dim, value in zip(fixed.graph.input[0].type.tensor_type.shape.dim, (1, size, size, 3), strict=True):
@@ -92,14 +92,14 @@ def _lost(model: onnx.ModelProto) -> int:
 class BoundNet:
     """Runs the graph that `open_weights` made of a net with the weights of whichever shot.
 
-    Paintings lack a part of the `margin` around the picture. `open_session` opens the graph, also again after a failure, which
+    Paintings lack a part of the `margin` around the image. `open_session` opens the graph, also again after a failure, which
     may leave a session useless; raises as `sessions.open_session`. Several threads may call `paint`.
     """
 
     def __init__(self, model: onnx.ModelProto, open_session: Callable[[bytes], ort.InferenceSession], margin: int = 0) -> None:
         graph, self.weights = open_weights(model, margin)
         self._lost = _lost(graph)
-        self._picture, self._painting = graph.graph.input[0].name, graph.graph.output[0].name
+        self._image, self._painting = graph.graph.input[0].name, graph.graph.output[0].name
         self._bytes, self._open = graph.SerializeToString(), open_session
         # What was captured belongs to the thread that captured it.
         self._thread = background()
@@ -120,34 +120,34 @@ class BoundNet:
             return self._state
 
     def _new_state(self) -> _State:
-        return _State(self._open(self._bytes), self._picture, self._painting, self._lost, self._captures)
+        return _State(self._open(self._bytes), self._image, self._painting, self._lost, self._captures)
 
-    def paint(self, weights: Weights, pictures: Pixels) -> Pixels:
-        """Pictures (N, H, W, 3) uint8 -> the same, painted, but for the margin.
+    def paint(self, weights: Weights, images: Pixels) -> Pixels:
+        """Images (N, H, W, 3) uint8 -> the same, stylized, but for the margin.
 
         Raises `MemoryLimitError`, `DeviceError` and `StyleError`.
         """
-        state, size = self._state_now(), pictures.shape[1:]
-        largest = self._largest[size] = max(len(pictures), self._largest.get(size, 0))
+        state, size = self._state_now(), images.shape[1:]
+        largest = self._largest[size] = max(len(images), self._largest.get(size, 0))
         slot = None
         try:
             slot = state.take((largest, *size))
-            slot.source.update_inplace(filled_up(pictures, largest))
+            slot.source.update_inplace(filled_up(images, largest))
             self._thread.submit(state.run, slot, weights).result()
-            painted = np.asarray(slot.painting.numpy())
+            stylized = np.asarray(slot.painting.numpy())
         except Exception as error:  # onnxruntime's kinds derive from Exception alone
             with self._lock:
                 if self._state is state:
                     self._state = None
             self._largest.pop(size, None)
-            meant = failure(error, state.session, pictures.shape)
+            meant = failure(error, state.session, images.shape)
             if slot is not None and slot.is_capturing and not isinstance(meant, MemoryLimitError):
                 log.debug("no CUDA graph can be captured: %s", error)
                 self._captures = False
-                return self.paint(weights, pictures)
+                return self.paint(weights, images)
             raise meant from error
         state.give_back(slot)
-        return painted[: len(pictures)]
+        return stylized[: len(images)]
 
 
 class _Slot:
@@ -163,8 +163,8 @@ class _Slot:
 class _State:
     """A session with its buffers: all that is thrown away where it fails."""
 
-    def __init__(self, session: ort.InferenceSession, picture: str, painting: str, lost: int, captures: bool) -> None:
-        self.session, self._picture, self._painting, self._lost = session, picture, painting, lost
+    def __init__(self, session: ort.InferenceSession, image: str, painting: str, lost: int, captures: bool) -> None:
+        self.session, self._image, self._painting, self._lost = session, image, painting, lost
         first = session.get_providers()[0]
         options = session.get_provider_options().get(first, {})
         self._place = ("cpu", 0) if first == CPU else ("cuda", int(options.get("device_id", 0)))
@@ -185,7 +185,7 @@ class _State:
         smaller = (count, height - 2 * self._lost, width - 2 * self._lost, channels)
         buffers = [ort.OrtValue.ortvalue_from_shape_and_type(s, np.uint8, *self._place) for s in (shape, smaller)]
         binding = self.session.io_binding()
-        binding.bind_ortvalue_input(self._picture, buffers[0])
+        binding.bind_ortvalue_input(self._image, buffers[0])
         binding.bind_ortvalue_output(self._painting, buffers[1])
         return _Slot(shape, buffers[0], buffers[1], binding)
 

@@ -13,39 +13,41 @@ from vidstyle.core.protocols import Stylizer
 from vidstyle.stylizers.guided_upsampling import scaled, upsample_guided
 
 MOST_PIXELS = 1 << 26
-"""Larger pictures would take a hundred bytes of memory a pixel."""
+"""Larger images would take a hundred bytes of memory a pixel."""
 
 
 class Resized:
-    """Scales pictures to `height` (None: as they are) over `stroke_scale`, has them painted, scales back: strokes grow by as
-    much as the net's picture shrinks. A smaller painting gets the original's edges back."""
+    """Scales images to `height` (None: as they are) over `stroke_scale`, has them stylized, scales back: strokes grow by as
+    much as the net's image shrinks. A smaller painting gets the original's edges back."""
 
     def __init__(self, stylizer: Stylizer, height: int | None, stroke_scale: float = 1.0) -> None:
-        self._stylizer, self._height, self._stroke_scale, self.lanes = stylizer, height, stroke_scale, stylizer.lanes
+        self._stylizer, self._height, self._stroke_scale, self.concurrency = stylizer, height, stroke_scale, stylizer.concurrency
 
-    def stylize(self, pictures: Sequence[Pixels]) -> Pixels:
-        scaled_pictures = [self._scaled(p) for p in pictures]
-        painted = self._stylizer.stylize(scaled_pictures)
-        triples = zip(painted, scaled_pictures, pictures, strict=True)
+    def stylize(self, images: Sequence[Pixels]) -> Pixels:
+        scaled_images = [self._scaled(p) for p in images]
+        stylized = self._stylizer.stylize(scaled_images)
+        triples = zip(stylized, scaled_images, images, strict=True)
         return np.stack([self._scaled_back(np.ascontiguousarray(p), small, full) for p, small, full in triples])
 
-    def _scaled(self, picture: Pixels) -> Pixels:
-        h, w = picture.shape[:2]
+    def _scaled(self, image: Pixels) -> Pixels:
+        h, w = image.shape[:2]
         height = max(16, round((self._height or h) / self._stroke_scale))
         if height > h and height * height * w / h > MOST_PIXELS:
-            raise UsageError(f"expected a larger stroke scale or a smaller height, {w}x{h} would be painted {height} pixels high")
-        return scaled(picture, height)
+            raise UsageError(
+                f"expected a larger stroke scale or a smaller height, {w}x{h} would be stylized {height} pixels high"
+            )
+        return scaled(image, height)
 
-    def _scaled_back(self, painted: Pixels, small: Pixels, full: Pixels) -> Pixels:
+    def _scaled_back(self, stylized: Pixels, small: Pixels, full: Pixels) -> Pixels:
         h, w = full.shape[:2]
         if small.shape == full.shape:
-            return painted
+            return stylized
         if small.shape[0] < h:
-            return upsample_guided(painted, small, full)
-        return np.asarray(cv2.resize(painted, (w, h), interpolation=cv2.INTER_AREA), np.uint8)
+            return upsample_guided(stylized, small, full)
+        return np.asarray(cv2.resize(stylized, (w, h), interpolation=cv2.INTER_AREA), np.uint8)
 
-    def for_shot(self, pictures: Iterable[Pixels]) -> Stylizer:
-        return self._around(self._stylizer.for_shot(self._scaled(p) for p in pictures))
+    def for_shot(self, images: Iterable[Pixels]) -> Stylizer:
+        return self._around(self._stylizer.for_shot(self._scaled(p) for p in images))
 
     def statistics(self) -> Mapping[str, np.ndarray]:
         return self._stylizer.statistics()
@@ -53,8 +55,8 @@ class Resized:
     def with_statistics(self, statistics: Mapping[str, np.ndarray]) -> Stylizer:
         return self._around(self._stylizer.with_statistics(statistics))
 
-    def adapted(self, picture: Pixels, share: float) -> Stylizer:
-        return self._around(self._stylizer.adapted(self._scaled(picture), share))
+    def adapted(self, image: Pixels, share: float) -> Stylizer:
+        return self._around(self._stylizer.adapted(self._scaled(image), share))
 
     def at(self, seconds: float) -> Stylizer:
         return self

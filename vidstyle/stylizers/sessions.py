@@ -66,7 +66,7 @@ def open_session(
     on_cpu = _opened(model, path, [CPU], threads)  # raises where it is the model's fault
     if device != "auto":
         raise DeviceError(f"expected to run on {device}, ONNX Runtime got no CUDA ({trouble}); {_INSTALL}")
-    _say_once(f"expected to paint on the graphics card, ONNX Runtime got no CUDA ({trouble}); painting on the CPU instead")
+    _say_once(f"expected to paint on the GPU, ONNX Runtime got no CUDA ({trouble}); painting on the CPU instead")
     return on_cpu
 
 
@@ -85,7 +85,7 @@ def _choices(index: str, graphs: bool, tensorrt: bool) -> list[list[Provider]]:
 
 
 def cuda_options(index: str) -> dict[str, str]:
-    """Options of CUDA's provider for the card of that number."""
+    """Options of CUDA's provider for the GPU of that number."""
     # Searching would take seconds at each new size; powers of two would hold up to twice the memory that is needed.
     search = {"cudnn_conv_algo_search": "HEURISTIC", "arena_extend_strategy": "kSameAsRequested"}
     return {"device_id": index, **search}
@@ -146,15 +146,15 @@ def run_options() -> ort.RunOptions:
 
 
 def failure(error: Exception, session: ort.InferenceSession, shape: tuple[int, ...]) -> VidstyleError:
-    """What it means that a run on pictures of `shape` failed: too little memory, the graphics card, or the model."""
+    """What it means that a run on images of `shape` failed: too little memory, the GPU, or the model."""
     if isinstance(error, VidstyleError):
         return error
     if is_out_of_memory(error):
         return not_enough(error)
     what = first_line(error)
     if session.get_providers()[0] != CPU and any(word in str(error).lower() for word in _GPU_WORDS):
-        return DeviceError(f"expected the graphics card to go on painting, it failed ({what}); try again, or --device cpu")
-    return StyleError(f"the model failed on pictures {shape}: {what}")
+        return DeviceError(f"expected the GPU to go on painting, it failed ({what}); try again, or --device cpu")
+    return StyleError(f"the model failed on images {shape}: {what}")
 
 
 def place_of(session: ort.InferenceSession) -> str:
@@ -165,7 +165,7 @@ def place_of(session: ort.InferenceSession) -> str:
 
 
 def gpu_of(device: str) -> str | None:
-    """The number of the graphics card that `device` means, None where it means the CPU; raises `DeviceError` where a card is
+    """The number of the GPU that `device` means, None where it means the CPU; raises `DeviceError` where a GPU is
     asked for that cannot be there."""
     if device == "cpu":
         return None

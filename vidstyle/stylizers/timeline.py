@@ -1,4 +1,4 @@
-"""One style after another: which one paints depends on the time, and at a change both do for a moment."""
+"""One style after another: which one stylizes depends on the time, and at a change both do for a moment."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ SAME_MOMENT = 1e-3
 
 
 class Timed:
-    """`stylizers[i]` paints from `seconds[i]` on, of which the first is 0; each change begins then and takes `fade` seconds, or
+    """`stylizers[i]` stylizes from `seconds[i]` on, of which the first is 0; each change begins then and takes `fade` seconds, or
     what there is to the next one."""
 
     def __init__(self, stylizers: Sequence[Stylizer], seconds: Sequence[float], fade: float) -> None:
         self._stylizers, self._seconds, self._fade = list(stylizers), list(seconds), fade
-        self.lanes = min(stylizer.lanes for stylizer in stylizers)
-        self._pictures: list[Pixels] = []
+        self.concurrency = min(stylizer.concurrency for stylizer in stylizers)
+        self._images: list[Pixels] = []
         self._unmeasured: set[int] = set()
 
     def at(self, seconds: float) -> Stylizer:
-        """What paints a frame that is shown `seconds` into the input. Of a stylizer that was made for a shot not to be called by
+        """What stylizes a frame that is shown `seconds` into the input. Of a stylizer that was made for a shot not to be called by
         several threads."""
         now = max(0, bisect_right(self._seconds, seconds + SAME_MOMENT) - 1)
         share = self._share(now, seconds)
         if now == len(self._stylizers) - 1 and share == 1:
-            self._pictures = self._pictures if now in self._unmeasured else []  # no other style will want them
+            self._images = self._images if now in self._unmeasured else []  # no other style will want them
         if share == 1:
             return self._measured(now)
         return Blended([self._measured(now - 1), self._measured(now)], [1 - share, share])
@@ -47,16 +47,16 @@ class Timed:
     def _measured(self, index: int) -> Stylizer:
         """A style with the shot's statistics, which are measured when it is wanted first: most shots have one style only."""
         if index in self._unmeasured:
-            self._stylizers[index] = self._stylizers[index].for_shot(self._pictures)
+            self._stylizers[index] = self._stylizers[index].for_shot(self._images)
             self._unmeasured.remove(index)
         return self._stylizers[index]
 
-    def stylize(self, pictures: Sequence[Pixels]) -> Pixels:
-        return self.at(0.0).stylize(pictures)
+    def stylize(self, images: Sequence[Pixels]) -> Pixels:
+        return self.at(0.0).stylize(images)
 
-    def for_shot(self, pictures: Iterable[Pixels]) -> Stylizer:
+    def for_shot(self, images: Iterable[Pixels]) -> Stylizer:
         shot = Timed(self._stylizers, self._seconds, self._fade)
-        shot._pictures, shot._unmeasured = list(pictures), set(range(len(self._stylizers)))
+        shot._images, shot._unmeasured = list(images), set(range(len(self._stylizers)))
         return shot
 
     def statistics(self) -> Mapping[str, np.ndarray]:
@@ -66,8 +66,8 @@ class Timed:
         stylizers = [s.with_statistics(part_of(statistics, i)) for i, s in enumerate(self._stylizers)]
         return Timed(stylizers, self._seconds, self._fade)
 
-    def adapted(self, picture: Pixels, share: float) -> Stylizer:
-        return Timed([s.adapted(picture, share) for s in self._stylizers], self._seconds, self._fade)
+    def adapted(self, image: Pixels, share: float) -> Stylizer:
+        return Timed([s.adapted(image, share) for s in self._stylizers], self._seconds, self._fade)
 
     def describe(self) -> str:
         return f"{self._stylizers[0].describe()}, {len(self._stylizers)} styles in turn"

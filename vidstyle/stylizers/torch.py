@@ -13,7 +13,7 @@ import onnx
 
 from vidstyle.core.errors import DeviceError, MissingExtraError, StyleError, VidstyleError
 from vidstyle.core.frames import Pixels
-from vidstyle.core.hardware import lanes_on, usable_cores
+from vidstyle.core.hardware import concurrency_on, usable_cores
 
 try:
     import torch
@@ -28,23 +28,23 @@ from vidstyle.networks.transformer_net import MARGIN, MULTIPLE
 from vidstyle.stylizers.memory import Fitting, first_line, is_out_of_memory, not_enough, reach
 from vidstyle.stylizers.padding import pad_to_multiple
 from vidstyle.stylizers.torch_cpu import CpuNet
-from vidstyle.stylizers.torch_cuda import LANES, CudaNet
+from vidstyle.stylizers.torch_cuda import CONCURRENCY, CudaNet
 
 MAX_BASE_CHANNELS = 256
 """A file that claims a wider net is refused before memory is taken for it; the widest known has 32."""
 
 
 def load_torch_stylizer(
-    path: Path, device: str, model: onnx.ModelProto | None = None, lanes: int | None = None, cores: int | None = None
+    path: Path, device: str, model: onnx.ModelProto | None = None, concurrency: int | None = None, cores: int | None = None
 ) -> TorchStylizer:
     """A stylizer for an .onnx that vidstyle trained, or a .pth of pytorch/examples; raises `StyleError`, `DeviceError`.
 
-    `model`: what was read of the .onnx, or made of several. `lanes` and `cores` as for `OnnxStylizer`.
+    `model`: what was read of the .onnx, or made of several. `concurrency` and `cores` as for `OnnxStylizer`.
     """
     if path.suffix.lower() == ".onnx":
         net, _ = load_net(path) if model is None else net_of(model, path)
         overlap = reach(onnx.load(path, load_external_data=False) if model is None else model)
-        return TorchStylizer(net, device, 255.0, MARGIN, MULTIPLE, overlap, half=True, lanes=lanes, cores=cores)
+        return TorchStylizer(net, device, 255.0, MARGIN, MULTIPLE, overlap, half=True, concurrency=concurrency, cores=cores)
     return TorchStylizer(_load_examples_net(path), device, scale=1.0, margin=0, multiple=4)
 
 
@@ -52,8 +52,8 @@ class TorchStylizer:
     """Runs `net` (float RGB in 0..255 / `scale`, (N, 3, H, W)) in evaluation mode.
 
     In half precision where it is `half` and that is fast (`stylizers.torch_cuda`, `stylizers.torch_cpu`). `overlap`: pixels by
-    which parts of pictures overlap where there is too little memory for whole ones; None where the net takes its norms from the
-    whole. `lanes` and `cores` as for `OnnxStylizer`.
+    which parts of images overlap where there is too little memory for whole ones; None where the net takes its norms from the
+    whole. `concurrency` and `cores` as for `OnnxStylizer`.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class TorchStylizer:
         multiple: int,
         overlap: int | None = None,
         half: bool = False,
-        lanes: int | None = None,
+        concurrency: int | None = None,
         cores: int | None = None,
     ) -> None:
         self._device = find_device(device)
@@ -74,25 +74,25 @@ class TorchStylizer:
         self._cuda: CudaNet | None = None
         self._cpu: CpuNet | None = None
         self._weights: list[Tensor] = []
-        self.lanes = 1
+        self.concurrency = 1
         try:
             self._net = net.eval().to(self._device)
             if self._device.type == "cuda":
                 self._cuda = CudaNet(self._net, self._device, scale, half)
-                self.lanes = LANES
+                self.concurrency = CONCURRENCY
             elif half:
                 cores = cores or usable_cores()
-                self.lanes = lanes or lanes_on(cores)
-                self._cpu = CpuNet(scale, self.lanes, cores)
+                self.concurrency = concurrency or concurrency_on(cores)
+                self._cpu = CpuNet(scale, self.concurrency, cores)
             self._ready()
         except RuntimeError as error:
             raise _failure(error, ()) from error
 
-    def stylize(self, pictures: Sequence[Pixels]) -> Pixels:
-        h, w = pictures[0].shape[:2]
+    def stylize(self, images: Sequence[Pixels]) -> Pixels:
+        h, w = images[0].shape[:2]
         m = self._margin
-        painted = self._fitting.paint(pad_to_multiple(pictures, m, self._multiple), self._paint)
-        return painted[:, m : m + h, m : m + w]
+        stylized = self._fitting.paint(pad_to_multiple(images, m, self._multiple), self._paint)
+        return stylized[:, m : m + h, m : m + w]
 
     def _paint(self, batch: Pixels) -> Pixels:
         try:
@@ -110,9 +110,9 @@ class TorchStylizer:
             y = (self._net(x) * self._scale + 0.5).clamp(0, 255).to(torch.uint8)
         return np.asarray(y.permute(0, 2, 3, 1).contiguous().cpu().numpy())
 
-    def for_shot(self, pictures: Iterable[Pixels]) -> TorchStylizer:
+    def for_shot(self, images: Iterable[Pixels]) -> TorchStylizer:
         # A plain mean, for which InstanceNorm2d does not know momentum=None.
-        return self._measuring((picture, 1 / count) for count, picture in enumerate(pictures, 1))
+        return self._measuring((image, 1 / count) for count, image in enumerate(images, 1))
 
     def statistics(self) -> Mapping[str, np.ndarray]:
         state = self._net.state_dict()
@@ -126,20 +126,20 @@ class TorchStylizer:
         shot._net.load_state_dict({name: torch.from_numpy(value) for name, value in statistics.items()}, strict=False)
         return shot._ready()
 
-    def adapted(self, picture: Pixels, share: float) -> TorchStylizer:
-        return self._measuring([(picture, share)])
+    def adapted(self, image: Pixels, share: float) -> TorchStylizer:
+        return self._measuring([(image, share)])
 
-    def _measuring(self, pictures: Iterable[tuple[Pixels, float]]) -> TorchStylizer:
-        """Norm statistics moved towards those of each picture in turn, by the share that comes with it."""
+    def _measuring(self, images: Iterable[tuple[Pixels, float]]) -> TorchStylizer:
+        """Norm statistics moved towards those of each image in turn, by the share that comes with it."""
         if not any(isinstance(m, nn.InstanceNorm2d) and m.track_running_stats for m in self._net.modules()):
             return self
         shot = copy.copy(self)
         shot._net, shot._cuda, shot._cpu = copy.deepcopy(self._net).train(), None, None  # in full precision, as it is
         norms = [m for m in shot._net.modules() if isinstance(m, nn.InstanceNorm2d)]
-        for picture, share in pictures:
+        for image, share in images:
             for norm in norms:
                 norm.momentum = share
-            shot.stylize([picture])
+            shot.stylize([image])
         shot._net.eval()
         shot._cuda, shot._cpu = self._cuda, self._cpu
         return shot._ready()
@@ -160,19 +160,19 @@ class TorchStylizer:
 
 
 def _failure(error: Exception, shape: tuple[int, ...]) -> VidstyleError:
-    """What it means that torch failed, on pictures of `shape`: too little memory, the graphics card, or the model."""
+    """What it means that torch failed, on images of `shape`: too little memory, the GPU, or the model."""
     if is_out_of_memory(error):
         return not_enough(error)
     if "cuda" in str(error).lower() or "cudnn" in str(error).lower():
         what = first_line(error)
-        return DeviceError(f"expected the graphics card to go on painting, it failed ({what}); try again, or --device cpu")
-    return StyleError(f"the model failed on pictures {shape}: {first_line(error)}")
+        return DeviceError(f"expected the GPU to go on painting, it failed ({what}); try again, or --device cpu")
+    return StyleError(f"the model failed on images {shape}: {first_line(error)}")
 
 
 class ExamplesTransformerNet(nn.Module):
     """The net of pytorch/examples `fast_neural_style`, of any width; submodules are named as in its state dicts.
 
-    Reflection padding around every convolution, instance norm per picture, nearest upsampling, RGB 0..255 in and out.
+    Reflection padding around every convolution, instance norm per image, nearest upsampling, RGB 0..255 in and out.
     """
 
     def __init__(self, c: int) -> None:

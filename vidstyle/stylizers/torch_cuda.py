@@ -1,9 +1,9 @@
-"""A net in torch on the graphics card: norms folded, half precision, channels last, buffers that stay, CUDA graphs.
+"""A net in torch on the GPU: norms folded, half precision, channels last, buffers that stay, CUDA graphs.
 
 As in `stylizers.binding` a shot's weights are copied into those of one net, so that graphs captured once serve all shots.
-While one thread's batch is painted another thread's travels through pinned memory on a stream of its own.
+While one thread's batch is stylized another thread's travels through pinned memory on a stream of its own.
 
-Inductor fuses what is left besides convolutions, but takes half a minute to compile: that is worth it for long films only.
+Inductor fuses what is left besides convolutions, but takes half a minute to compile: that is worth it for long videos only.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from vidstyle.stylizers.memory import filled_up, first_line, is_out_of_memory
 
 log = logging.getLogger(__name__)
 
-LANES = 2
+CONCURRENCY = 2
 SHAPES = 4
 """For so many shapes of batches buffers are kept."""
 WARM_RUNS = 2
 """Runs with a buffer before they are captured."""
 COMPILE_AFTER = 20_000
-"""So many pictures are painted before the net is compiled."""
+"""So many images are stylized before the net is compiled."""
 
 
 def plain(net: nn.Module) -> nn.Module:
@@ -85,16 +85,16 @@ class CudaNet:
         ready.to(self._device, self._dtype, memory_format=torch.channels_last)
         return cast(nn.Module, ready)
 
-    def paint(self, weights: list[Tensor], pictures: Pixels) -> Pixels:
-        """Pictures (N, H, W, 3) uint8 -> the same, painted. What torch raises goes through; buffers are given up then."""
-        size = pictures.shape[1:]
-        largest = self._largest[size] = max(len(pictures), self._largest.get(size, 0))
+    def paint(self, weights: list[Tensor], images: Pixels) -> Pixels:
+        """Images (N, H, W, 3) uint8 -> the same, stylized. What torch raises goes through; buffers are given up then."""
+        size = images.shape[1:]
+        largest = self._largest[size] = max(len(images), self._largest.get(size, 0))
         try:
             slot = self._take((largest, *size))
-            slot.given.numpy()[:] = filled_up(pictures, largest)
+            slot.given.numpy()[:] = filled_up(images, largest)
             with torch.inference_mode():
                 self._through(slot, weights)
-            painted = slot.painted.numpy()[: len(pictures)].copy()
+            stylized = slot.stylized.numpy()[: len(images)].copy()
         except Exception:
             self._give_up(size)
             raise
@@ -103,7 +103,7 @@ class CudaNet:
             self._free.move_to_end(slot.shape)
             while len(self._free) > SHAPES:
                 self._free.popitem(last=False)
-        return painted
+        return stylized
 
     def _take(self, shape: tuple[int, ...]) -> _Slot:
         with self._slots_lock:
@@ -119,7 +119,7 @@ class CudaNet:
             torch.cuda.empty_cache()
 
     def _through(self, slot: _Slot, weights: list[Tensor]) -> None:
-        """A batch to the card, painted, and back; returns when it has come back."""
+        """A batch to the GPU, stylized, and back; returns when it has come back."""
         with _on(slot.copying):
             slot.source.copy_(slot.given, non_blocking=True)
         with self._lock, _on(self._stream):
@@ -132,7 +132,7 @@ class CudaNet:
             if self._stream is not None and slot.copying is not None:
                 slot.copying.wait_stream(self._stream)
         with _on(slot.copying):
-            slot.painted.copy_(slot.painting, non_blocking=True)
+            slot.stylized.copy_(slot.painting, non_blocking=True)
         if slot.copying is not None:
             slot.copying.synchronize()
 
@@ -147,20 +147,20 @@ class CudaNet:
         else:
             # The fastest algorithms are searched for once for a shape.
             with torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=True):
-                slot.painting.copy_(self._painted(slot.source))
+                slot.painting.copy_(self._stylized(slot.source))
         slot.runs += 1
 
     def _capture(self, slot: _Slot) -> None:
         graph = torch.cuda.CUDAGraph()
         try:
             with torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"):
-                slot.painting.copy_(self._painted(slot.source))
+                slot.painting.copy_(self._stylized(slot.source))
         except RuntimeError as error:
             if is_out_of_memory(error):
                 raise
             log.debug("no CUDA graph can be captured: %s", first_line(error))
             self._captures = False
-            slot.painting.copy_(self._painted(slot.source))
+            slot.painting.copy_(self._stylized(slot.source))
             return
         graph.replay()
         slot.graph = graph
@@ -170,7 +170,7 @@ class CudaNet:
         self._compiles = False
         try:
             self._forward = torch.compile(self._net, dynamic=False)
-            self._painted(slot.source)
+            self._stylized(slot.source)
         except Exception as error:  # the compiler's kinds are many
             self._forward = self._net
             log.warning("torch cannot compile the net (%s); it goes on uncompiled", first_line(error))
@@ -179,20 +179,20 @@ class CudaNet:
             self._free.clear()
         slot.graph, slot.runs = None, 0
 
-    def _painted(self, source: Tensor) -> Tensor:
+    def _stylized(self, source: Tensor) -> Tensor:
         x = source.permute(0, 3, 1, 2).to(self._dtype) / self._scale
         y = self._forward(x).float() * self._scale + 0.5
-        painted: Tensor = y.clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
-        return painted
+        stylized: Tensor = y.clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
+        return stylized
 
 
 class _Slot:
-    """Buffers for one batch: pinned ones on the host, `given` and `painted`, and those on the device."""
+    """Buffers for one batch: pinned ones on the host, `given` and `stylized`, and those on the device."""
 
     def __init__(self, shape: tuple[int, ...], device: torch.device) -> None:
         is_cuda = device.type == "cuda"
         self.shape = shape
-        self.given, self.painted = (torch.empty(shape, dtype=torch.uint8, pin_memory=is_cuda) for _ in range(2))
+        self.given, self.stylized = (torch.empty(shape, dtype=torch.uint8, pin_memory=is_cuda) for _ in range(2))
         self.source, self.painting = (torch.empty(shape, dtype=torch.uint8, device=device) for _ in range(2))
         self.copying = _stream_of(device)
         self.graph: torch.cuda.CUDAGraph | None = None

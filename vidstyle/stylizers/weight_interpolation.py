@@ -1,6 +1,6 @@
 """Nets with a common ancestor, mixed weight by weight into one net (Deep Network Interpolation, Wang et al. 2019).
 
-The mixture costs what one net costs, and paints strokes between those of its parts instead of one over the other.
+The mixture costs what one net costs, and stylizes strokes between those of its parts instead of one over the other.
 """
 
 from __future__ import annotations

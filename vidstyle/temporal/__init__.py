@@ -1,1 +1,1 @@
-"""What concerns time: optical flow, shots, steadiness and its measure."""
+"""What concerns time: optical flow, shots, temporal consistency and its measure."""

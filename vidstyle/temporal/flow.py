@@ -15,11 +15,11 @@ CHANGE_SCALE = 50.0
 FLOW_HEIGHT = 360
 """Where paintings are carried along, flow is computed at this height at most: finer motion is not seen through strokes."""
 MIN_SIDE = 16
-"""Smaller pictures have no flow: DIS matches patches of 8 pixels over a pyramid."""
+"""Smaller images have no flow: DIS matches patches of 8 pixels over a pyramid."""
 
 
 class Flow:
-    """Flow between pictures of one size. Not for several threads at once: DIS keeps buffers."""
+    """Flow between images of one size. Not for several threads at once: DIS keeps buffers."""
 
     def __init__(self, quality: Quality = "medium") -> None:
         self._dis = cv2.DISOpticalFlow.create(_PRESETS[quality])
@@ -27,7 +27,7 @@ class Flow:
     def __call__(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
         """Displacements (H, W, 2) float32 in pixels, x before y: what is at p in `first` is at p + flow(p) in `second`.
 
-        `first` and `second` are grey, uint8 (H, W). Pictures with a side below `MIN_SIDE` do not move.
+        `first` and `second` are grey, uint8 (H, W). Images with a side below `MIN_SIDE` do not move.
         """
         if min(first.shape) < MIN_SIDE:
             return np.zeros((*first.shape, 2), np.float32)
@@ -74,7 +74,7 @@ def occluded(flow: np.ndarray, back: np.ndarray) -> np.ndarray:
 
 
 def inside(flow: np.ndarray) -> np.ndarray:
-    """Where `flow` (H, W, 2) does not lead out of the picture: bool (H, W)."""
+    """Where `flow` (H, W, 2) does not lead out of the image: bool (H, W)."""
     h, w = flow.shape[:2]
     x, y = targets(flow)
     return np.asarray((x >= 0) & (x <= w - 1) & (y >= 0) & (y <= h - 1))
@@ -98,7 +98,7 @@ def shrunk(pixels: Pixels, height: int) -> Pixels:
 
 
 def enlarged(flow: np.ndarray, height: int, width: int) -> np.ndarray:
-    """`flow` (h, w, 2) of a smaller picture for one of `height` and `width`."""
+    """`flow` (h, w, 2) of a smaller image for one of `height` and `width`."""
     h, w = flow.shape[:2]
     scale = np.array([width / w, height / h], np.float32)
     return np.asarray(cv2.resize(flow, (width, height), interpolation=cv2.INTER_LINEAR) * scale)

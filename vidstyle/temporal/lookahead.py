@@ -44,7 +44,7 @@ class LookAhead:
             self._frames.close()
 
     def following(self, first: Frame) -> list[Pixels]:
-        """The pictures from `first` on, as far as they were read; `first` alone where it is too long ago."""
+        """The images from `first` on, as far as they were read; `first` alone where it is too long ago."""
         with self._lock:
             known = list(self._window)
         begin = next((i for i, frame in enumerate(known) if frame is first), None)

@@ -1,4 +1,4 @@
-"""The warping error (Lai et al. 2018, "Learning Blind Video Temporal Consistency"): how much a video shimmers."""
+"""The warping error (Lai et al. 2018, "Learning Blind Video Temporal Consistency"): how much a video flickers."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ class WarpingError:
         self._sums = np.zeros(2)
         self.pairs = 0
 
-    def finish(self, source: Pixels, painted: Pixels, begins_shot: bool) -> Pixels:
-        """See `vidstyle.core.protocols.Finisher`: looks on, changes nothing. No pair spans a cut."""
+    def finish(self, source: Pixels, stylized: Pixels, begins_shot: bool) -> Pixels:
+        """See `vidstyle.core.protocols.PostProcessor`: looks on, changes nothing. No pair spans a cut."""
         if begins_shot:
             self._before.clear()
-        self.add(source, painted)
-        return painted
+        self.add(source, stylized)
+        return stylized
 
-    def add(self, source: Pixels, painted: Pixels) -> None:
+    def add(self, source: Pixels, stylized: Pixels) -> None:
         """The next frame, uint8 RGB (H, W, 3), before and after painting."""
-        now = (grey(source), source, painted)
+        now = (grey(source), source, stylized)
         if len(self._before) == self._before.maxlen:
             then = self._before[0]
             flow, back = self._flow(then[0], now[0]), self._flow(now[0], then[0])
@@ -49,7 +49,7 @@ class WarpingError:
         return float(self._sums[0] / self.pairs) if self.pairs else float("nan")
 
     @property
-    def painted(self) -> float:
+    def stylized(self) -> float:
         """The output's warping error; nan without a pair."""
         return float(self._sums[1] / self.pairs) if self.pairs else float("nan")
 

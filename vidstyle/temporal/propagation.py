@@ -43,18 +43,18 @@ class KeyframePicker:
 
 
 class Propagation:
-    """O_t = c (w_a W_a(K_a) + w_b W_b(K_b)) / (w_a + w_b) + (1 - c) S(I_t): a `vidstyle.core.protocols.Finisher`.
+    """O_t = c (w_a W_a(K_a) + w_b W_b(K_b)) / (w_a + w_b) + (1 - c) S(I_t): a `vidstyle.core.protocols.PostProcessor`.
 
-    K_a and K_b are the painted keyframes before and after frame t, W warps them along the flow from t straight to each; w is
+    K_a and K_b are the stylized keyframes before and after frame t, W warps them along the flow from t straight to each; w is
     the trust in that, times one minus the distance in time, squared; c, the part that either covers, is the trust in at least
-    one. What neither shows is left as the stylizer painted it. A mixture of strokes is fainter than each of them: contrast is
+    one. What neither shows is left as the stylizer stylized it. A mixture of strokes is fainter than each of them: contrast is
     given back (`mixed`). No keyframe is used beyond its own shot.
     """
 
     def __init__(self, keyframes: Sequence[int], shots: Sequence[int], load: Callable[[int], tuple[Pixels, Pixels]]) -> None:
-        """`keyframes` and `shots`: numbers of the frames that are painted, and of those that begin a shot, ascending.
+        """`keyframes` and `shots`: numbers of the frames that are stylized, and of those that begin a shot, ascending.
 
-        `load` gives a keyframe as it was filmed and as it was painted.
+        `load` gives a keyframe as it was filmed and as it was stylized.
         """
         self._shots, self._load = set(shots), load
         self._next = dict(pairwise(keyframes))
@@ -64,7 +64,7 @@ class Propagation:
         self._before: tuple[int, Sight, Pixels] | None = None
         self._after: tuple[int, Sight, Pixels] | None = None
 
-    def finish(self, source: Pixels, painted: Pixels, begins_shot: bool) -> Pixels:
+    def finish(self, source: Pixels, stylized: Pixels, begins_shot: bool) -> Pixels:
         self._index += 1
         if self._index in self._shots:
             self._before = self._after = None
@@ -73,8 +73,8 @@ class Propagation:
             assert self._before is not None
             return self._before[2]
         if self._before is None:
-            return painted
-        return self._blend(source, painted)
+            return stylized
+        return self._blend(source, stylized)
 
     def _reach(self, index: int) -> None:
         self._before = self._after if self._after is not None and self._after[0] == index else self._read(index)
@@ -83,17 +83,17 @@ class Propagation:
         self._after = self._read(after) if after is not None and same_shot else None
 
     def _read(self, index: int) -> tuple[int, Sight, Pixels]:
-        source, painted = self._load(index)
-        return index, Sight(source), painted
+        source, stylized = self._load(index)
+        return index, Sight(source), stylized
 
-    def _blend(self, source: Pixels, painted: Pixels) -> Pixels:
+    def _blend(self, source: Pixels, stylized: Pixels) -> Pixels:
         assert self._before is not None
         now = Sight(source)
         ends = [self._before] if self._after is None else [self._before, self._after]
         span = ends[-1][0] - ends[0][0]
         moved, trusts, shares = [], [], []
-        for number, sight, picture in ends:
-            warped, trust = self._tracker.track(now, sight).carry(picture)
+        for number, sight, image in ends:
+            warped, trust = self._tracker.track(now, sight).carry(image)
             near = 1 - abs(self._index - number) / span if span else 1.0
             moved.append(warped)
             trusts.append(trust)
@@ -101,34 +101,34 @@ class Propagation:
         uncovered = np.prod([1 - t for t in trusts], axis=0)
         total = np.sum(shares, axis=0)
         weights = [(1 - uncovered) * s / total for s in shares]
-        return mixed([*moved, painted.astype(np.float32)], [*weights, uncovered])
+        return mixed([*moved, stylized.astype(np.float32)], [*weights, uncovered])
 
 
-def mixed(pictures: Sequence[np.ndarray], weights: Sequence[np.ndarray]) -> Pixels:
-    """The weighted mean of float32 `pictures` (H, W, 3), 0..255, with the contrast of their details kept; uint8.
+def mixed(images: Sequence[np.ndarray], weights: Sequence[np.ndarray]) -> Pixels:
+    """The weighted mean of float32 `images` (H, W, 3), 0..255, with the contrast of their details kept; uint8.
 
     `weights` float32 (H, W) sum to 1. Where details differ they cancel each other; they are amplified to the variance that
     they have on the average around there (Heitz and Neyret 2018, "High-Performance By-Example Noise using a
     Histogram-Preserving Blending Operator", with local statistics).
     """
     planes = [w[..., None].astype(np.float32) for w in weights]
-    mean = np.sum([p * w for p, w in zip(pictures, planes, strict=True)], axis=0)
-    wanted = np.sum([w * _variance(p) for p, w in zip(pictures, planes, strict=True)], axis=0)
+    mean = np.sum([p * w for p, w in zip(images, planes, strict=True)], axis=0)
+    wanted = np.sum([w * _variance(p) for p, w in zip(images, planes, strict=True)], axis=0)
     gain = np.sqrt((wanted + NOISE) / (_variance(mean) + NOISE)).clip(1, MOST_GAIN)
     low = _surroundings(mean)
     return np.asarray((low + gain * (mean - low) + 0.5).clip(0, 255), np.uint8)
 
 
-def _variance(picture: np.ndarray) -> np.ndarray:
+def _variance(image: np.ndarray) -> np.ndarray:
     """Of the details around each pixel, over colours too: (H, W, 1)."""
-    squares = (picture - _surroundings(picture)) ** 2
+    squares = (image - _surroundings(image)) ** 2
     return _surroundings(np.asarray(squares.mean(-1, dtype=np.float32)))[..., None]
 
 
-def _surroundings(picture: np.ndarray) -> np.ndarray:
-    """`picture` (H, W) or (H, W, 3) blurred over about a stroke; computed on a small copy."""
-    h, w = picture.shape[:2]
+def _surroundings(image: np.ndarray) -> np.ndarray:
+    """`image` (H, W) or (H, W, 3) blurred over about a stroke; computed on a small copy."""
+    h, w = image.shape[:2]
     scale = min(1.0, BLUR_HEIGHT / h)
     size = max(1, round(w * scale)), max(1, round(h * scale))
-    small = cv2.GaussianBlur(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), (0, 0), 2.0)
+    small = cv2.GaussianBlur(cv2.resize(image, size, interpolation=cv2.INTER_AREA), (0, 0), 2.0)
     return np.asarray(cv2.resize(small, (w, h), interpolation=cv2.INTER_LINEAR))

@@ -73,14 +73,14 @@ def shot_batches(
         yield begins, batch
 
 
-def spread_over_shot(pictures: Iterable[Pixels], count: int) -> list[Pixels]:
-    """`count` pictures (or all, if they are fewer) at about even distances, up to the first cut; in memory for 2 `count`."""
+def spread_over_shot(images: Iterable[Pixels], count: int) -> list[Pixels]:
+    """`count` images (or all, if they are fewer) at about even distances, up to the first cut; in memory for 2 `count`."""
     kept, stride, cuts = list[Pixels](), 1, CutDetector()
-    for i, picture in enumerate(pictures):
-        if cuts.begins_shot(picture) and i:
+    for i, image in enumerate(images):
+        if cuts.begins_shot(image) and i:
             break
         if i % stride == 0:
-            kept.append(picture)
+            kept.append(image)
             if len(kept) == 2 * count:
                 kept, stride = kept[::2], 2 * stride
     return [kept[i * len(kept) // count] for i in range(count)] if len(kept) > count else kept

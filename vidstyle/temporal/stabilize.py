@@ -1,4 +1,4 @@
-"""Steadier pictures: what was painted a frame ago, carried along by the flow, is blended in where the scene has not changed.
+"""Steadier images: what was stylized a frame ago, carried along by the flow, is blended in where the scene has not changed.
 
 After Ruder et al. 2016 and Lai et al. 2018; recursive, one frame of memory, no training.
 """
@@ -15,14 +15,14 @@ from vidstyle.core.frames import Pixels
 from vidstyle.temporal.flow import FLOW_HEIGHT, Flow, enlarged, grey, inside, occluded, shrunk, unchanged, warp
 
 _SHARES = {"light": 0.6, "strong": 0.85}
-_MEMORY = ("grey", "source", "painted")
+_MEMORY = ("grey", "source", "stylized")
 
 
 class Stabilizer:
     """O_t = m a W(O_{t-1}) + (1 - m a) S(I_t).
 
     a is the share of the past, W warps along the input's flow, m is the trust in it: exp(-50 |I_t - W(I_{t-1})|^2), zero
-    where the flow does not close or the picture has left the frame. A new shot begins afresh.
+    where the flow does not close or the image has left the frame. A new shot begins afresh.
     """
 
     def __init__(self, strength: Literal["light", "strong"]) -> None:
@@ -30,27 +30,27 @@ class Stabilizer:
         self._flow = Flow("fast")
         self._last: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
 
-    def finish(self, source: Pixels, painted: Pixels, begins_shot: bool) -> Pixels:
-        """See `vidstyle.core.protocols.Finisher`."""
+    def finish(self, source: Pixels, stylized: Pixels, begins_shot: bool) -> Pixels:
+        """See `vidstyle.core.protocols.PostProcessor`."""
         h, w = source.shape[:2]
         small = shrunk(source, FLOW_HEIGHT)
         now = grey(small)
-        result = painted.astype(np.float32)
-        if not begins_shot and self._last is not None and self._last[2].shape == painted.shape:
-            then, small_then, painted_then = self._last
+        result = stylized.astype(np.float32)
+        if not begins_shot and self._last is not None and self._last[2].shape == stylized.shape:
+            then, small_then, stylized_then = self._last
             back = self._flow(now, then)
             trust = unchanged(small, small_then, back) * inside(back) * ~occluded(back, self._flow(then, now))
             share = self._share * cv2.resize(trust.astype(np.float32), (w, h), interpolation=cv2.INTER_LINEAR)[..., None]
             # Cubic, because the same stroke is carried on for many frames and would blur.
-            past = warp(painted_then, enlarged(back, h, w), cv2.INTER_CUBIC)
+            past = warp(stylized_then, enlarged(back, h, w), cv2.INTER_CUBIC)
             result += share * (past - result)
         self._last = now, small, result
         return np.asarray((result + 0.5).clip(0, 255), np.uint8)
 
     def memory(self) -> Mapping[str, np.ndarray]:
-        """See `vidstyle.core.protocols.Remembering`."""
+        """See `vidstyle.core.protocols.StatefulPostProcessor`."""
         return {} if self._last is None else dict(zip(_MEMORY, self._last, strict=True))
 
     def recall(self, memory: Mapping[str, np.ndarray]) -> None:
-        """See `vidstyle.core.protocols.Remembering`."""
+        """See `vidstyle.core.protocols.StatefulPostProcessor`."""
         self._last = (memory[_MEMORY[0]], memory[_MEMORY[1]], memory[_MEMORY[2]]) if memory else None

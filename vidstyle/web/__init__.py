@@ -1,4 +1,4 @@
-"""The live picture in a browser, for a machine without a screen; `WebScreen.camera` is the visitor's webcam."""
+"""The live image in a browser, for a machine without a screen; `WebScreen.camera` is the visitor's webcam."""
 
 from vidstyle.web.server import WebScreen
 

@@ -24,7 +24,7 @@ _MICROSECONDS = Fraction(1, 1_000_000)
 _WAITING = "waiting for the browser's camera"
 
 _STALL = 2.0
-"""Seconds without a picture after which the camera counts as stalled."""
+"""Seconds without an image after which the camera counts as stalled."""
 
 
 class BrowserCamera:
@@ -46,21 +46,21 @@ class BrowserCamera:
 
     @property
     def active(self) -> bool:
-        """Whether pictures are coming."""
+        """Whether images are coming."""
         return self.trouble is None
 
     def frames(self) -> Generator[Frame, None, None]:
-        """Pictures as they come, only the newest if they are not asked for in time; `pts` in microseconds. Ends after `close`."""
+        """Images as they come, only the newest if they are not asked for in time; `pts` in microseconds. Ends after `close`."""
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._closed or self._newest is not None)
                 if self._closed:
                     return
                 assert self._newest is not None
-                picture, received = self._newest
+                image, received = self._newest
                 self._newest = None
-            # Converted here, on the consumer's thread: the server's loop stays free, and skipped pictures cost nothing.
-            pixels = _decoded(picture) if isinstance(picture, bytes) else cast(Pixels, picture.to_ndarray(format="rgb24"))
+            # Converted here, on the consumer's thread: the server's loop stays free, and skipped images cost nothing.
+            pixels = _decoded(image) if isinstance(image, bytes) else cast(Pixels, image.to_ndarray(format="rgb24"))
             if pixels is not None:
                 yield Frame(pixels, received, _MICROSECONDS)
 
@@ -87,7 +87,7 @@ class BrowserCamera:
         async with self._changing:
             await self._let_go()
             self._peer = peer
-            self.trouble = "waiting for the first picture of the browser's camera"
+            self.trouble = "waiting for the first image of the browser's camera"
             self._receiver = asyncio.create_task(self._receive(track))
         return str(peer.localDescription.sdp)
 
@@ -98,13 +98,13 @@ class BrowserCamera:
             if self._closed:
                 return
             self._relaying = socket
-            self.trouble = "waiting for the first picture of the browser's camera"
+            self.trouble = "waiting for the first image of the browser's camera"
         try:
             while self._relaying is socket:
                 try:
                     message = await socket.receive(_STALL)
                 except TimeoutError:
-                    self.trouble = f"no picture from the browser's camera for {_STALL:.0f} seconds"
+                    self.trouble = f"no image from the browser's camera for {_STALL:.0f} seconds"
                     continue
                 if message.type is not WSMsgType.BINARY:
                     break
@@ -140,21 +140,21 @@ class BrowserCamera:
             while True:
                 done, _ = await asyncio.wait({waiting}, timeout=_STALL)
                 if not done:
-                    self.trouble = f"no picture from the browser's camera for {_STALL:.0f} seconds"
+                    self.trouble = f"no image from the browser's camera for {_STALL:.0f} seconds"
                     continue
-                picture = waiting.result()
+                image = waiting.result()
                 waiting = asyncio.ensure_future(track.recv())
-                if isinstance(picture, VideoFrame):
-                    self._take(picture)
+                if isinstance(image, VideoFrame):
+                    self._take(image)
         except MediaStreamError:
             self.trouble = "the browser's camera has ended: start it again on the page"
         finally:
             waiting.cancel()
 
-    def _take(self, picture: VideoFrame | bytes) -> None:
+    def _take(self, image: VideoFrame | bytes) -> None:
         self.trouble = None
         with self._changed:
-            self._newest = (picture, time.monotonic_ns() // 1000)
+            self._newest = (image, time.monotonic_ns() // 1000)
             self._changed.notify_all()
 
 

@@ -1,4 +1,4 @@
-"""Who may see the picture: our own page and nobody else, whatever web site is open in the same browser."""
+"""Who may see the image: our own page and nobody else, whatever web site is open in the same browser."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What page and server tell each other: small JSON messages in both directions, and pictures as JPEG."""
+"""What page and server tell each other: small JSON messages in both directions, and images as JPEG."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SETTINGS = frozenset({"strength", "position", "split"})
 
 @dataclass(frozen=True, slots=True)
 class Acknowledgement:
-    """The page has drawn one picture and has room for another."""
+    """The page has drawn one image and has room for another."""
 
 
 def parse(text: str) -> Event | Acknowledgement | None:

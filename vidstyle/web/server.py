@@ -1,4 +1,4 @@
-"""The live picture as a page in the browser: a web server on a thread of its own, which looks like a window to the live loop."""
+"""The live image as a page in the browser: a web server on a thread of its own, which looks like a window to the live loop."""
 
 from __future__ import annotations
 
@@ -62,11 +62,11 @@ class WebScreen:
         self._thread.start()
         listening.result()
 
-    def show(self, picture: Pixels, status: Status, controls: Controls) -> None:
-        """Show `picture`, RGB uint8 (H, W, 3), which must not change any more; to each viewer as soon as there is room."""
+    def show(self, image: Pixels, status: Status, controls: Controls) -> None:
+        """Show `image`, RGB uint8 (H, W, 3), which must not change any more; to each viewer as soon as there is room."""
         # After `close` nobody watches any more.
         with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._site.show, picture, status, controls)
+            self._loop.call_soon_threadsafe(self._site.show, image, status, controls)
 
     def events(self) -> list[Event]:
         """What people did on the page since the last call, in order; does not wait."""

@@ -31,7 +31,7 @@ _MAX_OFFER = 64 * 1024
 """Bytes of the longest offer of a camera; Chromium's has about 5000."""
 
 _MAX_JPEG = 4 << 20
-"""Bytes of the largest picture of a browser's camera."""
+"""Bytes of the largest image of a browser's camera."""
 
 _HEARTBEAT = 20.0
 """Seconds between two pings, so that a viewer whose machine is gone is let go of."""
@@ -65,9 +65,9 @@ class Site:
         application.on_shutdown.append(self._end)
         return application
 
-    def show(self, picture: Pixels, status: Status, controls: Controls) -> None:
-        """Let every viewer have `picture` as soon as there is room."""
-        self._shown = shown = Shown(picture, status, controls)
+    def show(self, image: Pixels, status: Status, controls: Controls) -> None:
+        """Let every viewer have `image` as soon as there is room."""
+        self._shown = shown = Shown(image, status, controls)
         for viewer in self._viewers:
             viewer.offer(shown)
 
@@ -117,7 +117,7 @@ class Site:
         await socket.prepare(request)
         viewer = Viewer(socket)
         self._viewers.add(viewer)
-        senders = [asyncio.create_task(viewer.send_pictures()), asyncio.create_task(viewer.send_state(self._hello))]
+        senders = [asyncio.create_task(viewer.send_images()), asyncio.create_task(viewer.send_state(self._hello))]
         if self._shown is not None:
             viewer.offer(self._shown)
         try:

@@ -1,4 +1,4 @@
-"""One viewer of the picture: gets the newest one whenever it has room, and never a queue of old ones."""
+"""One viewer of the image: gets the newest one whenever it has room, and never a queue of old ones."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ QUALITY = 90
 """JPEG quality, 0..100: no blocks to be seen in flat colour, about a tenth of a byte a pixel more than the usual 75."""
 
 WINDOW = 2
-"""Pictures that may be under way to one viewer: one is drawn while the next one travels. More would only be older."""
+"""Images that may be under way to one viewer: one is drawn while the next one travels. More would only be older."""
 
 STATE_INTERVAL = 0.12
 """Seconds between two looks at status and controls; they are sent where they changed."""
@@ -24,25 +24,25 @@ STATE_INTERVAL = 0.12
 
 @dataclass(eq=False)
 class Shown:
-    """A picture, RGB uint8 (H, W, 3), with what is told beside it; encoded once, when the first viewer takes it."""
+    """An image, RGB uint8 (H, W, 3), with what is told beside it; encoded once, when the first viewer takes it."""
 
-    picture: Pixels
+    image: Pixels
     status: Status
     controls: Controls
     _jpeg: asyncio.Future[bytes] | None = field(default=None, init=False)
 
     async def jpeg(self) -> bytes:
-        """The picture as JPEG, encoded off the event loop."""
+        """The image as JPEG, encoded off the event loop."""
         if self._jpeg is None:
-            self._jpeg = asyncio.ensure_future(asyncio.to_thread(_encode, self.picture))
-        # A viewer who leaves meanwhile must not take the picture from the others.
+            self._jpeg = asyncio.ensure_future(asyncio.to_thread(_encode, self.image))
+        # A viewer who leaves meanwhile must not take the image from the others.
         return await asyncio.shield(self._jpeg)
 
 
-def _encode(picture: Pixels) -> bytes:
-    encoded, jpeg = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), (cv2.IMWRITE_JPEG_QUALITY, QUALITY))
+def _encode(image: Pixels) -> bytes:
+    encoded, jpeg = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), (cv2.IMWRITE_JPEG_QUALITY, QUALITY))
     if not encoded:
-        raise ValueError(f"expected a picture that JPEG can hold, got {picture.shape[1]}x{picture.shape[0]}")
+        raise ValueError(f"expected an image that JPEG can hold, got {image.shape[1]}x{image.shape[0]}")
     return jpeg.tobytes()
 
 
@@ -57,17 +57,17 @@ class Viewer:
         self._changed = asyncio.Event()
 
     def offer(self, shown: Shown) -> None:
-        """`shown` is the newest picture now; those not yet sent are forgotten."""
+        """`shown` is the newest image now; those not yet sent are forgotten."""
         self._newest = shown
         self._changed.set()
 
     def acknowledge(self) -> None:
-        """The viewer has drawn one picture."""
+        """The viewer has drawn one image."""
         self._under_way = max(0, self._under_way - 1)
         self._changed.set()
 
-    async def send_pictures(self) -> None:
-        """Send the newest picture whenever there is room, until cancelled or the viewer goes."""
+    async def send_images(self) -> None:
+        """Send the newest image whenever there is room, until cancelled or the viewer goes."""
         while True:
             await self._changed.wait()
             self._changed.clear()

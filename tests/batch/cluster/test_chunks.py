@@ -1,4 +1,4 @@
-"""How a long film is divided: where, what each part is told, and when it is not to be divided at all."""
+"""How a long video is divided: where, what each part is told, and when it is not to be divided at all."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ set_hypothesis_home_dir(Path(tempfile.gettempdir(), "hypothesis"))  # no folder 
 
 INFO = VideoInfo(64, 48, Fraction(1, 24))
 
-times_of_film = st.lists(st.integers(1, 40), min_size=1, max_size=150).map(lambda steps: [int(t) for t in np.cumsum(steps)])
+times_of_video = st.lists(st.integers(1, 40), min_size=1, max_size=150).map(lambda steps: [int(t) for t in np.cumsum(steps)])
 
 
 # --- where
@@ -66,7 +66,7 @@ def test_a_cut_is_preferred_to_the_right_length() -> None:
     cuts=st.sets(st.integers(0, 2000), max_size=20),
 )
 @settings(max_examples=300, deadline=None)
-def test_boundaries_of_any_film(steps: list[int], begin: int, rest: int, ticks: int, cuts: set[int]) -> None:
+def test_boundaries_of_any_video(steps: list[int], begin: int, rest: int, ticks: int, cuts: set[int]) -> None:
     keyframes = [begin, *(begin + int(t) for t in np.cumsum(steps))]
     last = keyframes[-1] + rest
     found = boundaries(keyframes, ticks, last, cuts)
@@ -92,7 +92,7 @@ def test_windows_are_the_parts_between_the_boundaries() -> None:
 def stretches_of(
     times: Sequence[int], marks: Sequence[int], differences: Sequence[float], bounds: Sequence[int]
 ) -> list[Stretch]:
-    """What workers say of the parts of a film that reads the same in parts; `differences`: of each frame to the one before."""
+    """What workers say of the parts of a video that reads the same in parts; `differences`: of each frame to the one before."""
     edges = [0, *(times.index(bound) for bound in bounds), len(times)]
     return [
         Stretch(
@@ -106,37 +106,37 @@ def stretches_of(
     ]
 
 
-def film_of(count: int = 30, bounds: Sequence[int] = (10, 20)) -> list[Stretch]:
-    """A film of so many frames in three stretches."""
+def video_of(count: int = 30, bounds: Sequence[int] = (10, 20)) -> list[Stretch]:
+    """A video of so many frames in three stretches."""
     times = list(range(count))
     return stretches_of(times, [7 * t for t in times], [1.0] * count, bounds)
 
 
 def test_parts_that_saw_the_same_fit_together() -> None:
-    assert fit_together(film_of())
-    assert fit_together(film_of(30, [27]))
-    assert fit_together(film_of(30, [27, 29])), "a part shorter than what is looked at of the next"
-    assert fit_together(film_of(30, []))
+    assert fit_together(video_of())
+    assert fit_together(video_of(30, [27]))
+    assert fit_together(video_of(30, [27, 29])), "a part shorter than what is looked at of the next"
+    assert fit_together(video_of(30, []))
 
 
-def test_a_film_without_frames_does_not_fit() -> None:
+def test_a_video_without_frames_does_not_fit() -> None:
     assert not fit_together([Stretch([], [], [], [], True)])
-    first, *others = film_of()
+    first, *others = video_of()
     assert not fit_together([first, replace(others[0], times=[], marks=[]), others[1]])
 
 
 @pytest.mark.parametrize("which", [0, 1, 2])
 def test_parts_do_not_fit_where_one_is_not_plain(which: int) -> None:
-    stretches = film_of()
+    stretches = video_of()
     stretches[which] = replace(stretches[which], is_plain=False)
     assert not fit_together(stretches)
 
 
 @pytest.mark.parametrize("frame", [0, 3, 7])
-@pytest.mark.parametrize("what", ["picture", "time"])
+@pytest.mark.parametrize("what", ["image", "time"])
 def test_parts_do_not_fit_where_the_next_begins_otherwise_than_it_was_seen(frame: int, what: str) -> None:
-    first, second, third = film_of()
-    if what == "picture":
+    first, second, third = video_of()
+    if what == "image":
         marks = list(second.marks)
         marks[frame] += 1
         second = replace(second, marks=marks)
@@ -148,13 +148,13 @@ def test_parts_do_not_fit_where_the_next_begins_otherwise_than_it_was_seen(frame
 
 
 def test_parts_do_not_fit_where_nobody_saw_the_next() -> None:
-    first, second, third = film_of()
+    first, second, third = video_of()
     assert not fit_together([replace(first, beyond=[]), second, third])
     assert not fit_together([first, replace(second, beyond=[]), third])
 
 
 def test_parts_do_not_fit_where_times_go_back() -> None:
-    first, second, third = film_of()
+    first, second, third = video_of()
     backwards = replace(third, times=[*third.times[:-1], 3])
     assert not fit_together([first, second, backwards])
     assert not fit_together([first, second, replace(third, times=[*third.times[:-1], third.times[-2]])])
@@ -164,12 +164,12 @@ def test_parts_do_not_fit_where_times_go_back() -> None:
 
 
 def shots_of(differences: Sequence[float], times: Sequence[int]) -> list[int]:
-    """Where the detector, which goes through a whole film, finds that shots begin. Grey pictures differ by their levels."""
+    """Where the detector, which goes through a whole video, finds that shots begin. Grey images differ by their levels."""
     detector, level, found = CutDetector(), 0.0, []
     for number, (time, step) in enumerate(zip(times, differences, strict=True)):
         level = level + step if level + step <= 255 else level - step
-        picture = np.full((27, 48, 3), round(level), np.uint8)
-        if detector.begins_shot(picture) or not number:
+        image = np.full((27, 48, 3), round(level), np.uint8)
+        if detector.begins_shot(image) or not number:
             found.append(time)
     return found
 
@@ -179,7 +179,7 @@ def survey_of(times: Sequence[int], keyframes: Sequence[int]) -> Survey:
 
 
 @given(
-    times=times_of_film,
+    times=times_of_video,
     chosen=st.lists(st.integers(0, 149), max_size=40),
     cuts=st.sets(st.integers(1, 149), max_size=12),
     pieces=st.sets(st.integers(1, 149), max_size=4),
@@ -187,7 +187,7 @@ def survey_of(times: Sequence[int], keyframes: Sequence[int]) -> Survey:
     lead=st.integers(0, 30),
 )
 @settings(max_examples=300, deadline=None)
-def test_any_film_is_divided_without_a_frame_twice_or_a_shot_lost(
+def test_any_video_is_divided_without_a_frame_twice_or_a_shot_lost(
     times: list[int], chosen: list[int], cuts: set[int], pieces: set[int], ticks: int, lead: int
 ) -> None:
     marks = [3 * t + 1 for t in times]

@@ -27,15 +27,15 @@ from tests.batch.cluster.test_cluster import (
     SIZE,
     Watched,
     assert_divided,
-    assert_painted_as,
+    assert_stylized_as,
     assert_told_as,
     descendants,
-    films_in,
     kill,
     options_of,
     paint,
     paintings_in,
     shots,
+    videos_in,
     wait_for_the_end_of,
     work_off,
 )
@@ -96,46 +96,46 @@ def actors() -> list[int]:
 
 
 @pytest.fixture(scope="module")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    return films_in(tmp_path_factory)
+def video(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    return videos_in(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
-def in_one_piece(film: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
-    return paintings_in(tmp_path_factory, film)
+def in_one_piece(video: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
+    return paintings_in(tmp_path_factory, video)
 
 
 @pytest.fixture(scope="module")
-def by_processes(film: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What two processes make of a film: H.264, in parts of a second."""
+def by_processes(video: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What two processes make of a video: H.264, in parts of a second."""
     output = tmp_path_factory.mktemp("processes") / "out.mp4"
     with closing(open_engine(["tiny"], options_of(), ClusterOptions(2))) as engine:
-        paint(engine, film("plain"), output, options_of(codec=None))
+        paint(engine, video("plain"), output, options_of(codec=None))
     return output
 
 
 # --- the command line; before the tests that hold workers of the cluster themselves, which leave no room for others
 
 
-def test_an_address_where_nobody_is_is_told_in_a_sentence(film: Any, tmp_path: Path) -> None:
-    shutil.copy(film("plain"), tmp_path / "in.mp4")
+def test_an_address_where_nobody_is_is_told_in_a_sentence(video: Any, tmp_path: Path) -> None:
+    shutil.copy(video("plain"), tmp_path / "in.mp4")
     for address in ("ray://127.0.0.1:1", "127.0.0.1:1"):
-        outcome = run_limited("in.mp4", "--style", "tiny", "--cluster", address, "-q", cwd=tmp_path)
-        assert outcome.code == MODEL, outcome
-        assert outcome.stderr.startswith("error: ")
-        assert len(outcome.stderr.splitlines()) == 1, outcome.stderr
-        assert address in outcome.stderr
+        job_result = run_limited("in.mp4", "--style", "tiny", "--cluster", address, "-q", cwd=tmp_path)
+        assert job_result.code == MODEL, job_result
+        assert job_result.stderr.startswith("error: ")
+        assert len(job_result.stderr.splitlines()) == 1, job_result.stderr
+        assert address in job_result.stderr
     assert listing(tmp_path) == ["in.mp4"]
 
 
-def test_without_ray_an_error_names_the_extra(film: Any) -> None:
+def test_without_ray_an_error_names_the_extra(video: Any) -> None:
     code = """
 import sys
 sys.modules["ray"] = None  # as if it were not installed
 from vidstyle.cli import run_command_line
 print(run_command_line(["-q", *sys.argv[1:]]))
 """
-    given = (str(film("plain")), "--style", "tiny", "--cluster", "local")
+    given = (str(video("plain")), "--style", "tiny", "--cluster", "local")
     done = subprocess.run([sys.executable, "-c", code, *given], env=environment(), capture_output=True, text=True)
     assert done.stdout == f"{MODEL}\n", done.stderr
     assert "pip install 'vidstyle[ray]'" in done.stderr
@@ -144,25 +144,25 @@ print(run_command_line(["-q", *sys.argv[1:]]))
 
 @pytest.mark.parametrize("address", ["local", "auto"])
 def test_a_cluster_makes_the_file_that_processes_make(
-    cluster: Any, film: Any, by_processes: Path, tmp_path: Path, address: str
+    cluster: Any, video: Any, by_processes: Path, tmp_path: Path, address: str
 ) -> None:
-    shutil.copy(film("plain"), tmp_path / "in.mp4")
+    shutil.copy(video("plain"), tmp_path / "in.mp4")
     given = ("in.mp4", "-o", "out.mp4", "--style", "tiny", "--cluster", address, "--workers", "2", "--chunk", "1", "-q")
     process = start(*given, cwd=tmp_path)
     theirs = []
     if address == "local":  # a cluster of its own, though there is one
         wait_until(lambda: any("raylet" in _words(pid) for pid in descendants(process.pid)), process, "a cluster of its own")
         theirs = descendants(process.pid)
-    outcome = finish(process)
+    job_result = finish(process)
     wait_for_the_end_of(theirs)
-    assert outcome.code == DONE, outcome
-    assert outcome.stderr == ""
+    assert job_result.code == DONE, job_result
+    assert job_result.stderr == ""
     assert (tmp_path / "out.mp4").read_bytes() == by_processes.read_bytes()
     assert listing(tmp_path) == ["in.mp4", "out.mp4"]
 
 
 def test_a_killed_run_leaves_no_workers_and_processes_can_go_on(cluster: Any, tmp_path: Path) -> None:
-    clip = {"times": range(72), "time_base": Fraction(1, 2), "options": {"g": "12"}, "picture": shots(17, 45), "sound": ["eng"]}
+    clip = {"times": range(72), "time_base": Fraction(1, 2), "options": {"g": "12"}, "image": shots(17, 45), "audio": ["eng"]}
     write_clip(tmp_path / "in.mp4", **clip)
     given = ("in.mp4", "-o", "out.mp4", "--style", "tiny", "--height", "160", "--chunk", "6", "--workers", "2")
     work = tmp_path / ".out.mp4.resume"
@@ -176,9 +176,9 @@ def test_a_killed_run_leaves_no_workers_and_processes_can_go_on(cluster: Any, tm
     wait_for_the_end_of(theirs)
     assert before
     assert not (tmp_path / "out.mp4").exists()
-    outcome = run_limited(*given, "-v", cwd=tmp_path)
-    assert outcome.code == DONE, outcome
-    assert "anew" not in outcome.stderr
+    job_result = run_limited(*given, "-v", cwd=tmp_path)
+    assert job_result.code == DONE, job_result
+    assert "anew" not in job_result.stderr
     resumed = facts_of(tmp_path / "out.mp4")
     assert run_limited(*given, "--overwrite", cwd=tmp_path).code == DONE
     assert_same(tmp_path / "out.mp4", resumed)
@@ -212,11 +212,11 @@ def crew(cluster: Any) -> Iterator[Engine]:
         yield engine
 
 
-def test_only_what_is_encoded_travels(crew: Engine, film: Any, in_one_piece: Any, tmp_path: Path) -> None:
+def test_only_what_is_encoded_travels(crew: Engine, video: Any, in_one_piece: Any, tmp_path: Path) -> None:
     output, options = tmp_path / "out.mkv", options_of()
     expected, whole = in_one_piece("plain", options)
     engine = Seen(crew)
-    result = paint(engine, film("plain"), output, options_of(codec="h264"))
+    result = paint(engine, video("plain"), output, options_of(codec="h264"))
     assert engine.shared == [], "the workers see the same files"
     assert_divided(engine, 6)
     width, height = SIZE
@@ -229,14 +229,14 @@ def test_only_what_is_encoded_travels(crew: Engine, film: Any, in_one_piece: Any
     others = [said for said in engine.answered if not isinstance(said, Painted)]
     assert sum(len(pickle.dumps(said)) for said in others) < result.frames * width * height * 3 / 10
     output.unlink()
-    assert_told_as(paint(crew, film("plain"), output, options), expected)
-    assert_painted_as(output, whole)
+    assert_told_as(paint(crew, video("plain"), output, options), expected)
+    assert_stylized_as(output, whole)
 
 
 def test_paths_are_the_same_for_workers_in_another_folder(
-    crew: Engine, film: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    crew: Engine, video: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shutil.copy(film("short"), tmp_path / "in.mp4")
+    shutil.copy(video("short"), tmp_path / "in.mp4")
     monkeypatch.chdir(tmp_path)
     engine = Seen(crew)
     paint(engine, "in.mp4", Path("out.mkv"), options_of())
@@ -247,7 +247,7 @@ def test_paths_are_the_same_for_workers_in_another_folder(
 
 @pytest.mark.parametrize("when", ["look_through", "paint"])
 def test_what_a_worker_was_at_when_it_died_is_done_again(
-    crew: Engine, film: Any, in_one_piece: Any, tmp_path: Path, when: str
+    crew: Engine, video: Any, in_one_piece: Any, tmp_path: Path, when: str
 ) -> None:
     left = [2]
 
@@ -258,15 +258,15 @@ def test_what_a_worker_was_at_when_it_died_is_done_again(
 
     output, options = tmp_path / "out.mkv", options_of()
     expected, whole = in_one_piece("plain", options)
-    result = paint(Seen(crew, started), film("plain"), output, options)
+    result = paint(Seen(crew, started), video("plain"), output, options)
     assert not left
-    assert_painted_as(output, whole)
+    assert_stylized_as(output, whole)
     assert_told_as(result, expected)
     assert listing(tmp_path) == ["out.mkv"]
 
 
 @pytest.fixture
-def elsewhere(film: Any) -> Iterator[Callable[[Path], str]]:
+def elsewhere(video: Any) -> Iterator[Callable[[Path], str]]:
     """Gives a path that means the file to this process alone: to the workers it is as a file on another machine."""
     opened: list[int] = []
 
@@ -279,35 +279,35 @@ def elsewhere(film: Any) -> Iterator[Callable[[Path], str]]:
         os.close(descriptor)
 
 
-@pytest.mark.parametrize("name", ["plain", "rich", "broadcast", "cut off", "picture"])
+@pytest.mark.parametrize("name", ["plain", "rich", "broadcast", "cut off", "image"])
 def test_a_file_that_the_workers_do_not_have_is_sent_to_them(
-    crew: Engine, film: Any, in_one_piece: Any, elsewhere: Any, tmp_path: Path, name: str
+    crew: Engine, video: Any, in_one_piece: Any, elsewhere: Any, tmp_path: Path, name: str
 ) -> None:
     options = options_of()
-    suffix = ".png" if name == "picture" else ".mkv"
+    suffix = ".png" if name == "image" else ".mkv"
     expected, whole = in_one_piece(name, options, suffix)
-    spec = film(name)
-    if name == "picture":  # which is known by its name
-        here = elsewhere(spec.parent)
-        spec = f"{here}/{spec.name}"
+    input = video(name)
+    if name == "image":  # which is known by its name
+        here = elsewhere(input.parent)
+        input = f"{here}/{input.name}"
     else:
-        spec = elsewhere(spec)
+        input = elsewhere(input)
     engine, output = Seen(crew), tmp_path / f"out{suffix}"
-    result = paint(engine, spec, output, options)
-    assert engine.shared == [spec]
+    result = paint(engine, input, output, options)
+    assert engine.shared == [input]
     assert ("whole" in engine.methods) == (name not in ("plain", "rich"))
     assert_told_as(result, expected)
-    if name == "picture":
+    if name == "image":
         assert output.read_bytes() == whole.read_bytes()
     else:
-        assert_painted_as(output, whole)
+        assert_stylized_as(output, whole)
     assert listing(tmp_path) == [output.name]
 
 
-def test_a_film_that_lies_behind_the_first_block_is_found_there(crew: Engine, elsewhere: Any, tmp_path: Path) -> None:
+def test_a_video_that_lies_behind_the_first_block_is_found_there(crew: Engine, elsewhere: Any, tmp_path: Path) -> None:
     plain = write_clip(tmp_path / "plain.mkv", **EVENLY, options={**GROUPS, "bf": "0"})
     attached = ("large.bin", "application/x-truetype-font", os.urandom(2 * on_ray.BLOCK + 1000))
-    large = mux(tmp_path / "in.mkv", [(plain, {})], attachments=[attached])  # which Matroska has before the pictures
+    large = mux(tmp_path / "in.mkv", [(plain, {})], attachments=[attached])  # which Matroska has before the images
     engine = Seen(crew)
     first = paint(crew, plain, tmp_path / "first.mp4", options_of(codec=None))
     second = paint(engine, elsewhere(large), tmp_path / "second.mp4", options_of(codec=None))
@@ -317,7 +317,7 @@ def test_a_film_that_lies_behind_the_first_block_is_found_there(crew: Engine, el
     assert facts_of(tmp_path / "second.mp4").frames == facts_of(tmp_path / "first.mp4").frames
 
 
-def test_a_long_film_in_one_piece_from_elsewhere(crew: Engine, elsewhere: Any, tmp_path: Path) -> None:
+def test_a_long_video_in_one_piece_from_elsewhere(crew: Engine, elsewhere: Any, tmp_path: Path) -> None:
     """Long enough for segments, which are not kept of a file that the worker cannot tell from others."""
     clip = write_clip(tmp_path / "in.ts", times=range(40), time_base=Fraction(1))
     engine = Seen(crew)
@@ -327,7 +327,7 @@ def test_a_long_film_in_one_piece_from_elsewhere(crew: Engine, elsewhere: Any, t
     assert listing(tmp_path) == ["in.ts", "out.mkv"]
 
 
-def test_a_long_film_in_one_piece_whose_style_is_not_installed_there(crew: Engine, tmp_path: Path) -> None:
+def test_a_long_video_in_one_piece_whose_style_is_not_installed_there(crew: Engine, tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "in.ts", times=range(40), time_base=Fraction(1))
     assert paint(crew, clip, tmp_path / "out.mkv", options_of()).frames == 40
     assert listing(tmp_path) == ["in.ts", "out.mkv"]
@@ -337,7 +337,7 @@ def test_a_long_film_in_one_piece_whose_style_is_not_installed_there(crew: Engin
 
 
 def test_workers_that_are_lost_with_their_machine(
-    cluster: Any, crew: Engine, film: Any, in_one_piece: Any, tmp_path: Path
+    cluster: Any, crew: Engine, video: Any, in_one_piece: Any, tmp_path: Path
 ) -> None:
     """There is no room for others in their place; those that are left do the work."""
     crew.close()
@@ -352,17 +352,17 @@ def test_workers_that_are_lost_with_their_machine(
 
     _, whole = in_one_piece("plain", options)
     with closing(open_engine(["tiny"], options, ClusterOptions(3, "auto"))) as engine:
-        paint(Watched(engine, started), film("plain"), output, options)
+        paint(Watched(engine, started), video("plain"), output, options)
     assert lost
-    assert_painted_as(output, whole)
+    assert_stylized_as(output, whole)
 
 
-def test_a_cluster_of_another_version_is_told(cluster: Any, film: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cluster_of_another_version_is_told(cluster: Any, video: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(on_ray, "__version__", "0.0.1")
     with closing(open_engine(["tiny"], options_of(), ClusterOptions(1, "auto"))) as engine:
-        outcome = work_off(engine, film("plain"), tmp_path / "out.mkv", options_of())
-    assert isinstance(outcome.error, DeviceError)
-    assert "0.0.1" in str(outcome.error)
+        job_result = work_off(engine, video("plain"), tmp_path / "out.mkv", options_of())
+    assert isinstance(job_result.error, DeviceError)
+    assert "0.0.1" in str(job_result.error)
     assert listing(tmp_path) == []
 
 

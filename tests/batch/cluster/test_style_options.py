@@ -1,5 +1,5 @@
-"""Blends, timelines, strength, strokes and masks: a film that was divided or taken up again is the one painted in one go, and a
-finished one is known by how it was painted."""
+"""Blends, timelines, strength, strokes and masks: a video that was divided or taken up again is the one stylized in one go, and a
+finished one is known by how it was stylized."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ CONTROLS: dict[str, dict[str, Any]] = {
 
 def two_shots(index: int, width: int, height: int) -> Pixels:
     """Each grows darker; the cut is at no keyframe that was asked for."""
-    picture = moving_bar(index, width, height)
-    picture = picture if index < 30 else 255 - picture[::-1]
-    return np.ascontiguousarray(np.asarray(picture * (1 - index % 30 / 60), np.uint8))
+    image = moving_bar(index, width, height)
+    image = image if index < 30 else 255 - image[::-1]
+    return np.ascontiguousarray(np.asarray(image * (1 - index % 30 / 60), np.uint8))
 
 
 def edge(index: int, width: int, height: int) -> Pixels:
@@ -62,31 +62,31 @@ def edge(index: int, width: int, height: int) -> Pixels:
 
 
 @pytest.fixture(scope="module")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three seconds that begin late, and masks of them: of another rate, and of a frame a second."""
-    folder = tmp_path_factory.mktemp("film")
-    write_clip(folder / "mask.mkv", times=range(30), time_base=Fraction(1, 10), picture=edge, **LOSSLESS)
-    write_clip(folder / "seldom.mkv", times=range(3), time_base=Fraction(1), picture=edge, **LOSSLESS)
-    return write_clip(folder / "in.mkv", times=range(100, 100 + FRAMES), picture=two_shots, **LOSSLESS)
+    folder = tmp_path_factory.mktemp("video")
+    write_clip(folder / "mask.mkv", times=range(30), time_base=Fraction(1, 10), image=edge, **LOSSLESS)
+    write_clip(folder / "seldom.mkv", times=range(3), time_base=Fraction(1), image=edge, **LOSSLESS)
+    return write_clip(folder / "in.mkv", times=range(100, 100 + FRAMES), image=two_shots, **LOSSLESS)
 
 
-def options_for(name: str, film: Path, **more: Any) -> ConvertOptions:
+def options_for(name: str, video: Path, **more: Any) -> ConvertOptions:
     given = {"device": "cpu", "codec": "ffv1", **CONTROLS[name], **more}
     if "mask" in given:
-        given["mask"] = film.with_name(given["mask"])
+        given["mask"] = video.with_name(given["mask"])
     return options_of(ConvertOptions, given)
 
 
 @pytest.fixture(scope="module")
-def in_one_go(film: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """The frames of the film as a run without interruption or workers paints them."""
+def in_one_go(video: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The frames of the video as a run without interruption or workers stylizes them."""
     known: dict[str, Pixels] = {}
 
     def of(name: str, **more: Any) -> Pixels:
         key = f"{name} {more}"
         if key not in known:
-            options, output = options_for(name, film, **more), tmp_path_factory.mktemp("whole") / "out.mkv"
-            convert(str(film), output, load_stylizer(options.style), options)
+            options, output = options_for(name, video, **more), tmp_path_factory.mktemp("whole") / "out.mkv"
+            convert(str(video), output, load_stylizer(options.style), options)
             known[key] = rgb_of(output)
         return known[key]
 
@@ -101,9 +101,9 @@ def crew(relatives: None) -> Iterator[Engine]:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs signals as on Linux")
 @pytest.mark.parametrize("name", CONTROLS)
-def test_a_film_in_parts_is_the_film_in_one_go(film: Path, in_one_go: Any, crew: Engine, tmp_path: Path, name: str) -> None:
+def test_a_video_in_parts_is_the_video_in_one_go(video: Path, in_one_go: Any, crew: Engine, tmp_path: Path, name: str) -> None:
     engine = Watched(crew)
-    paint(engine, film, tmp_path / "out.mkv", options_for(name, film))
+    paint(engine, video, tmp_path / "out.mkv", options_for(name, video))
     assert_divided(engine, 2)
     assert (rgb_of(tmp_path / "out.mkv") == in_one_go(name)).all()
 
@@ -111,11 +111,11 @@ def test_a_film_in_parts_is_the_film_in_one_go(film: Path, in_one_go: Any, crew:
 @pytest.mark.parametrize(
     ("name", "more"), [*((name, {}) for name in CONTROLS), ("timeline", {"stabilize": "light"}), ("mask", {"stabilize": "light"})]
 )
-def test_a_film_that_is_taken_up_again_is_the_film_in_one_go(
-    film: Path, in_one_go: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, more: dict[str, Any]
+def test_a_video_that_is_taken_up_again_is_the_video_in_one_go(
+    video: Path, in_one_go: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, more: dict[str, Any]
 ) -> None:
     monkeypatch.setattr("vidstyle.sinks.segments.SEGMENT_SECONDS", 1)
-    options, output = options_for(name, film, resume=True, **more), tmp_path / "out.mkv"
+    options, output = options_for(name, video, resume=True, **more), tmp_path / "out.mkv"
     counts: list[int] = []
 
     def count(done: int) -> None:
@@ -124,11 +124,11 @@ def test_a_film_that_is_taken_up_again_is_the_film_in_one_go(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        convert(str(film), output, load_stylizer(options.style), options, on_frame=count)
+        convert(str(video), output, load_stylizer(options.style), options, on_frame=count)
     assert not output.exists()
     counts[:] = [0] * 40
-    convert(str(film), output, load_stylizer(options.style), options, on_frame=count)
-    assert counts[40] >= 24, "what was painted before was painted again"
+    convert(str(video), output, load_stylizer(options.style), options, on_frame=count)
+    assert counts[40] >= 24, "what was stylized before was stylized again"
     assert (rgb_of(output) == in_one_go(name, **more)).all()
     assert listing(tmp_path) == ["out.mkv"]
 
@@ -145,7 +145,7 @@ def test_a_film_that_is_taken_up_again_is_the_film_in_one_go(
     ],
     ids=" ".join,
 )
-def test_a_finished_film_is_known_by_how_it_was_painted(
+def test_a_finished_video_is_known_by_how_it_was_stylized(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], before: list[str], after: list[str]
 ) -> None:
     clip = write_clip(tmp_path / "in.mp4", times=range(2))

@@ -1,4 +1,4 @@
-"""Sound beside a recording: in step with the pictures, and never in their way.
+"""Audio beside a recording: in step with the images, and never in their way.
 
 The device is ALSA's own `file` device, which reads samples from a pipe that the test fills as time passes.
 """
@@ -24,7 +24,7 @@ from tests.support.helpers import frames_of, listing
 from vidstyle.core.frames import Frame
 from vidstyle.core.options import EncodeOptions
 from vidstyle.live.recording import microphone as microphone_module
-from vidstyle.live.recording.microphone import RATE, Microphone, Samples, SoundClock
+from vidstyle.live.recording.microphone import RATE, AudioClock, Microphone, Samples
 from vidstyle.live.recording.recorder import Recorder
 from vidstyle.live.recording.video_track import Film
 
@@ -51,7 +51,7 @@ class FakeMicrophone:
     """ALSA's default device, which is a pipe, and a thread that fills it with beeps as time passes, for `seconds`."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, seconds: float = 1e9) -> None:
-        self._pipe = folder / "sound"
+        self._pipe = folder / "audio"
         os.mkfifo(self._pipe)
         config = folder / "asound.conf"
         config.write_text(
@@ -92,7 +92,7 @@ def fake(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
     with contextlib.ExitStack() as stack:
 
         def make(seconds: float = 1e9) -> FakeMicrophone:
-            made = FakeMicrophone(tmp_path_factory.mktemp("sound"), monkeypatch, seconds)
+            made = FakeMicrophone(tmp_path_factory.mktemp("audio"), monkeypatch, seconds)
             stack.callback(made.close)
             return made
 
@@ -100,7 +100,7 @@ def fake(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
 
 
 def show_flashes(recorder: Recorder, until: Callable[[], bool]) -> list[float]:
-    """Record pictures as time passes, white while it beeps; when each was taken."""
+    """Record images as time passes, white while it beeps; when each was taken."""
     times = []
     while not until():
         now = round(time.monotonic() * 1e6) / 1e6
@@ -118,8 +118,8 @@ def wait_for(condition: Callable[[], object], what: str, seconds: float = 60.0) 
         time.sleep(0.02)
 
 
-def sound_in(path: Path) -> tuple[float, np.ndarray]:
-    """When the sound begins in the file, in seconds, and its samples, one channel."""
+def audio_in(path: Path) -> tuple[float, np.ndarray]:
+    """When the audio begins in the file, in seconds, and its samples, one channel."""
     with av.open(str(path)) as container:
         frames = list(container.decode(audio=0))
     begin = float(frames[0].pts * frames[0].time_base)
@@ -138,11 +138,11 @@ def test_beeps_meet_flashes(tmp_path: Path, fake: Callable[..., FakeMicrophone])
     fake()
     path = tmp_path / "out.mkv"
     recorder = Recorder(path, 64, 48, microphone="auto")
-    wait_for(lambda: recorder.sound is not None, "the microphone")
+    wait_for(lambda: recorder.audio is not None, "the microphone")
     begin = time.monotonic()
     times = show_flashes(recorder, lambda: time.monotonic() > begin + 4 * PERIOD)
     done = recorder.close()
-    assert (done.sound, done.trouble, done.dropped) == (True, None, 0)
+    assert (done.audio, done.trouble, done.dropped) == (True, None, 0)
 
     frames = frames_of(path)
     seconds = np.array([float(f.pts * f.time_base) for f in frames])
@@ -150,7 +150,7 @@ def test_beeps_meet_flashes(tmp_path: Path, fake: Callable[..., FakeMicrophone])
     white = np.array([f.to_ndarray(format="rgb24").mean() > 128 for f in frames])
     assert (white == is_on(np.array(times))).all()
 
-    begins, samples = sound_in(path)
+    begins, samples = audio_in(path)
     assert begins == pytest.approx(0, abs=0.03)
     assert begins + len(samples) / RATE == pytest.approx(seconds[-1], abs=0.3)
     # The device says nothing of when it heard what it gives: chunks of 20 ms, and how busy this machine is, remain.
@@ -162,19 +162,19 @@ def test_beeps_meet_flashes(tmp_path: Path, fake: Callable[..., FakeMicrophone])
 
 
 @needs_alsa
-@pytest.mark.parametrize("heard", [1e9, 0.8])  # the second falls silent: pictures must not wait for it
-def test_a_kill_leaves_picture_and_sound(tmp_path: Path, fake: Callable[..., FakeMicrophone], heard: float) -> None:
+@pytest.mark.parametrize("heard", [1e9, 0.8])  # the second falls silent: images must not wait for it
+def test_a_kill_leaves_image_and_audio(tmp_path: Path, fake: Callable[..., FakeMicrophone], heard: float) -> None:
     fake(heard)
     path = tmp_path / "out.mkv"
     recorder = Recorder(path, 64, 48, microphone="auto")
-    wait_for(lambda: recorder.sound is not None, "the microphone")
+    wait_for(lambda: recorder.audio is not None, "the microphone")
     begin = time.monotonic()
     times = show_flashes(recorder, lambda: time.monotonic() > begin + 3)
     os.kill(recorder._process.pid, signal.SIGKILL)
     assert "broke off" in (recorder.close().trouble or "")
     last = frames_of(path)[-1]
     assert float(last.pts * last.time_base) > times[-1] - times[0] - 1.2
-    begins, samples = sound_in(path)
+    begins, samples = audio_in(path)
     assert begins + len(samples) / RATE > min(times[-1] - times[0] - 1.7, 0.3)
 
 
@@ -184,9 +184,9 @@ def test_no_microphone_is_no_trouble(tmp_path: Path, monkeypatch: pytest.MonkeyP
     config.write_text("")
     monkeypatch.setenv("ALSA_CONFIG_PATH", str(config))
     recorder = Recorder(tmp_path / "out.mkv", 64, 48, microphone="auto")
-    show_flashes(recorder, lambda: recorder.sound is not None)
+    show_flashes(recorder, lambda: recorder.audio is not None)
     done = recorder.close()
-    assert (done.sound, done.trouble) == (False, None)
+    assert (done.audio, done.trouble) == (False, None)
     assert len(frames_of(tmp_path / "out.mkv")) == done.frames > 0
 
 
@@ -200,14 +200,14 @@ def test_a_named_microphone_that_is_missing_is_told(tmp_path: Path, monkeypatch:
     assert not recorder.over
     done = recorder.close()
     assert "studio" in (done.trouble or "")
-    assert done.sound is False
+    assert done.audio is False
     assert len(frames_of(tmp_path / "out.mkv")) == done.frames > 0
 
 
 @needs_alsa
 def test_a_microphone_that_never_opens_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "sound").mkdir()
-    fake = FakeMicrophone(tmp_path / "sound", monkeypatch)
+    (tmp_path / "audio").mkdir()
+    fake = FakeMicrophone(tmp_path / "audio", monkeypatch)
     fake.close()  # a pipe that nobody fills: opening it waits for ever
     recorder = Recorder(tmp_path / "out.mkv", 64, 48, microphone="default")
     show_flashes(recorder, lambda: recorder.trouble is not None)
@@ -230,47 +230,47 @@ class Chunks:
         raise OSError(errno.ENODEV, "No such device")
 
 
-def test_a_microphone_that_dies_ends_the_sound_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_microphone_that_dies_ends_the_audio_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Chunks(monkeypatch, begin=99.5, count=75)  # until 101.0
     microphone = Microphone("studio")
     assert microphone.wait(10)
     wait_for(lambda: microphone.trouble, "trouble")
     assert "studio failed (No such device)" in (microphone.trouble or "")
     path = tmp_path / "out.mkv"
-    film = Film(path, EncodeOptions(), microphone)
+    video = Film(path, EncodeOptions(), microphone)
     for index in range(90):
-        film.write(100_000_000 + index * 33_333, np.full((48, 64, 3), index, np.uint8))
-    film.close()
+        video.write(100_000_000 + index * 33_333, np.full((48, 64, 3), index, np.uint8))
+    video.close()
     assert listing(tmp_path) == ["out.mkv"]
     assert len(frames_of(path)) == 90
-    begins, samples = sound_in(path)
+    begins, samples = audio_in(path)
     assert begins == pytest.approx(0, abs=0.03)
     assert begins + len(samples) / RATE == pytest.approx(1.0, abs=0.05)
 
 
-def sound_beside(microphone: Microphone, path: Path, count: int) -> tuple[float, np.ndarray]:
-    """When it begins and the samples, recorded with `count` pictures from second 100 on."""
-    film = Film(path, EncodeOptions(), microphone)
+def audio_beside(microphone: Microphone, path: Path, count: int) -> tuple[float, np.ndarray]:
+    """When it begins and the samples, recorded with `count` images from second 100 on."""
+    video = Film(path, EncodeOptions(), microphone)
     for index in range(count):
-        film.write(100_000_000 + index * 33_333, np.full((48, 64, 3), index, np.uint8))
-    film.close()
-    return sound_in(path)
+        video.write(100_000_000 + index * 33_333, np.full((48, 64, 3), index, np.uint8))
+    video.close()
+    return audio_in(path)
 
 
-def test_sound_begins_and_ends_with_the_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_audio_begins_and_ends_with_the_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Chunks(monkeypatch, begin=90.0, count=1000)  # until 110.0
     microphone = Microphone("studio")
-    wait_for(lambda: microphone.trouble, "all sound")
-    begins, samples = sound_beside(microphone, tmp_path / "out.mkv", 31)
+    wait_for(lambda: microphone.trouble, "all audio")
+    begins, samples = audio_beside(microphone, tmp_path / "out.mkv", 31)
     assert begins == pytest.approx(0, abs=0.03)
     assert begins + len(samples) / RATE == pytest.approx(1.0, abs=0.05)
 
 
-def test_sound_that_opens_late_is_preceded_by_silence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_audio_that_opens_late_is_preceded_by_silence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Chunks(monkeypatch, begin=100.5, count=100)
     microphone = Microphone("studio")
-    wait_for(lambda: microphone.trouble, "all sound")
-    begins, samples = sound_beside(microphone, tmp_path / "out.mkv", 61)
+    wait_for(lambda: microphone.trouble, "all audio")
+    begins, samples = audio_beside(microphone, tmp_path / "out.mkv", 61)
     quiet = loudness(samples, begins, np.array([0.1, 0.3, 0.45]))
     loud = loudness(samples, begins, np.array([0.55, 1.0, 1.5]))
     assert quiet.max() < 0.01 < 0.1 < loud.min()
@@ -278,14 +278,14 @@ def test_sound_that_opens_late_is_preceded_by_silence(tmp_path: Path, monkeypatc
 
 def place(arrivals: list[float], chunk: int = 960) -> list[int]:
     """Where chunks of 20 ms that arrive then are put, in milliseconds."""
-    clock, placed = SoundClock(), []
+    clock, placed = AudioClock(), []
     for arrival in arrivals:
         placed += clock.place(np.zeros((chunk, 1), np.int16), arrival)
     placed += clock.flush()
     return [round(begins * 1000 / RATE) for begins, _ in placed]
 
 
-def test_late_chunks_do_not_move_the_sound() -> None:
+def test_late_chunks_do_not_move_the_audio() -> None:
     jitter = [0.0, 0.03, 0.01, 0.09, 0.002] * 20
     arrivals = [10.02 + i * 0.02 + jitter[i] for i in range(100)]
     assert place(arrivals) == [10_000 + i * 20 for i in range(100)]
@@ -307,7 +307,7 @@ def test_a_gap_is_kept() -> None:
 
 
 def test_a_device_faster_than_time_is_cut() -> None:
-    placed = place([10.02 + i * 0.005 for i in range(400)])  # 8 s of sound within 2
+    placed = place([10.02 + i * 0.005 for i in range(400)])  # 8 s of audio within 2
     assert 80 < len(placed) < 140
     assert placed == [placed[0] + i * 20 for i in range(len(placed))]
     assert placed[-1] <= 12_100

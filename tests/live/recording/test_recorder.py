@@ -1,4 +1,4 @@
-"""Recordings of the live picture: exact in time, never in the way, and playable whatever dies."""
+"""Recordings of the live image: exact in time, never in the way, and playable whatever dies."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from vidstyle.live.recording.recorder import Recorder, numbered_name
 
 CLOCK = Fraction(1, 1_000_000)
 CLUSTER_AND_MORE = 25
-"""Pictures at 30 a second that may not be in the file yet: half a second, and what is on its way."""
+"""Images at 30 a second that may not be in the file yet: half a second, and what is on its way."""
 
 
 def frame(pixels: Pixels, seconds: float) -> Frame:
@@ -38,7 +38,7 @@ def frame(pixels: Pixels, seconds: float) -> Frame:
 
 
 def bars(count: int, width: int = 64, height: int = 48, begin: float = 1000.0) -> list[Frame]:
-    """Pictures of 30 a second."""
+    """Images of 30 a second."""
     return [frame(moving_bar(i, width, height), begin + i / 30) for i in range(count)]
 
 
@@ -50,7 +50,7 @@ def wait_for(condition: Callable[[], object], what: str, seconds: float = 60.0) 
 
 
 def readable(path: Path) -> int:
-    """How many pictures can be decoded now."""
+    """How many images can be decoded now."""
     try:
         return len(frames_of(path))
     except (av.FFmpegError, OSError, IndexError):
@@ -101,7 +101,7 @@ def test_times_come_back_exactly(tmp_path: Path, start: Callable[..., Recorder])
     for index, ms in enumerate(times):
         recorder.write(frame(moving_bar(index, 64, 48), 77.0 + ms / 1000))
     done = recorder.close()
-    assert (done.frames, done.dropped, done.trouble, done.sound) == (len(times), 0, None, False)
+    assert (done.frames, done.dropped, done.trouble, done.audio) == (len(times), 0, None, False)
     assert done.seconds == pytest.approx(9.999)
     assert recorder.seconds == pytest.approx(9.999)
     assert milliseconds(tmp_path / "out.mkv") == times
@@ -111,14 +111,14 @@ def test_times_come_back_exactly(tmp_path: Path, start: Callable[..., Recorder])
 
 def test_colours_come_back(tmp_path: Path, start: Callable[..., Recorder]) -> None:
     recorder = start(tmp_path / "out.mkv", 64, 48, EncodeOptions(crf=1))
-    picture = np.full((48, 64, 3), (200, 90, 30), np.uint8)
-    recorder.write(frame(picture, 1.0))
+    image = np.full((48, 64, 3), (200, 90, 30), np.uint8)
+    recorder.write(frame(image, 1.0))
     recorder.close()
     got = frames_of(tmp_path / "out.mkv")[0].reformat(format="rgb24", src_colorspace="ITU601").to_ndarray()
-    assert np.abs(got.astype(int) - picture).max() <= 4
+    assert np.abs(got.astype(int) - image).max() <= 4
 
 
-def test_a_clock_that_steps_back_drops_pictures(tmp_path: Path, start: Callable[..., Recorder]) -> None:
+def test_a_clock_that_steps_back_drops_images(tmp_path: Path, start: Callable[..., Recorder]) -> None:
     recorder = start(tmp_path / "out.mkv", 64, 48)
     for index, seconds in enumerate([5.0, 5.1, 5.05, 5.1, 5.2]):
         recorder.write(frame(moving_bar(index, 64, 48), seconds))
@@ -156,7 +156,7 @@ def test_nothing_written_leaves_nothing(tmp_path: Path, start: Callable[..., Rec
     assert listing(tmp_path) == []
 
 
-def test_one_picture_is_a_recording(tmp_path: Path, start: Callable[..., Recorder]) -> None:
+def test_one_image_is_a_recording(tmp_path: Path, start: Callable[..., Recorder]) -> None:
     recorder = start(tmp_path / "out.mkv", 64, 48)
     recorder.write(bars(1)[0])
     assert recorder.close().frames == 1
@@ -221,10 +221,10 @@ def test_every_codec(tmp_path: Path, start: Callable[..., Recorder], codec: str)
 def test_the_recorder_dies(tmp_path: Path, start: Callable[..., Recorder]) -> None:
     path = tmp_path / "out.mkv"
     recorder = start(path, 64, 48)
-    pictures = bars(300)
-    for each in pictures:
+    images = bars(300)
+    for each in images:
         recorder.write(each)
-    wait_for(lambda: readable(path) >= 300 - CLUSTER_AND_MORE, "pictures in the file")
+    wait_for(lambda: readable(path) >= 300 - CLUSTER_AND_MORE, "images in the file")
     os.kill(process_of(recorder), signal.SIGKILL)
     wait_for(lambda: recorder.trouble, "trouble")
     assert "broke off" in (recorder.trouble or "")
@@ -235,7 +235,7 @@ def test_the_recorder_dies(tmp_path: Path, start: Callable[..., Recorder]) -> No
     assert done.dropped == 200
     assert done.trouble == recorder.trouble
     assert readable(path) >= 300 - CLUSTER_AND_MORE
-    assert (rgb_of(path)[100].astype(int) - pictures[100].pixels).std() < 20
+    assert (rgb_of(path)[100].astype(int) - images[100].pixels).std() < 20
 
 
 LIVE = """
@@ -263,14 +263,14 @@ except KeyboardInterrupt:
 
 @pytest.fixture
 def live(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], int, Path]]:
-    """A process that records for ever, its recording process, and the file; 250 pictures are in it."""
+    """A process that records for ever, its recording process, and the file; 250 images are in it."""
     path = tmp_path / "out.mkv"
     command = [sys.executable, "-c", LIVE, str(path)]
     with subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
         try:
             assert process.stdout is not None
             child = int(process.stdout.readline())
-            wait_for(lambda: readable(path) >= 250, "pictures in the file")
+            wait_for(lambda: readable(path) >= 250, "images in the file")
             yield process, child, path
         finally:
             process.kill()
@@ -310,7 +310,7 @@ def test_sigterm_finishes_the_file(tmp_path: Path, start: Callable[..., Recorder
     recorder = start(path, 64, 48)
     for each in bars(60):
         recorder.write(each)
-    wait_for(lambda: readable(path) >= 60 - CLUSTER_AND_MORE, "pictures in the file")
+    wait_for(lambda: readable(path) >= 60 - CLUSTER_AND_MORE, "images in the file")
     os.kill(process_of(recorder), signal.SIGTERM)
     wait_for(lambda: not alive(process_of(recorder)), "the end of the recording")
     assert finished(path)

@@ -1,7 +1,7 @@
-"""How a long film is divided, so that its parts can be painted apart and nobody sees where.
+"""How a long video is divided, so that its parts can be stylized apart and nobody sees where.
 
-What the net and the stabiliser do with a frame depends on the frames before it: on where its shot began, and what was painted
-just before. So the film is first looked through, in stretches, for its cuts; then it is divided at keyframes, at cuts where
+What the net and the stabiliser do with a frame depends on the frames before it: on where its shot began, and what was stylized
+just before. So the video is first looked through, in stretches, for its cuts; then it is divided at keyframes, at cuts where
 there are some, and each chunk is told what it has to know of the frames before it.
 """
 
@@ -22,12 +22,12 @@ OVERLAP = 8
 """So many frames of the next stretch are looked at too: they must be the same however they are come to."""
 
 LEAD = 24
-"""So many frames before a chunk are painted and thrown away where the stabiliser has to remember them."""
+"""So many frames before a chunk are stylized and thrown away where the stabiliser has to remember them."""
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What is known of a film without decoding it all. `keyframes`: the timestamps of its first frame and of the keyframes behind
+    """What is known of a video without decoding it all. `keyframes`: the timestamps of its first frame and of the keyframes behind
     it, where it may be divided at all, and `last` that of its last frame; the rest as `VideoSource` has it."""
 
     info: VideoInfo
@@ -38,7 +38,7 @@ class Survey:
 
 @dataclass(frozen=True)
 class Stretch:
-    """What looking through a part of a film gave. `marks` tell pictures apart. `differences`: of each frame, from the second
+    """What looking through a part of a video gave. `marks` tell images apart. `differences`: of each frame, from the second
     on, to the one before; the last belongs to the first frame beyond the stretch, if there is one."""
 
     times: list[int]
@@ -52,13 +52,13 @@ class Stretch:
 
 @dataclass(frozen=True)
 class Chunk:
-    """A part of a film that is painted by one worker. Times are timestamps of its frames."""
+    """A part of a video that is stylized by one worker. Times are timestamps of its frames."""
 
     number: int
     window: Window
     """What is read: `lead` and the chunk's own frames."""
     lead: int
-    """So many frames at the beginning are painted for the stabiliser's memory only."""
+    """So many frames at the beginning are stylized for the stabiliser's memory only."""
     times: list[int]
     marks: list[int]
     shots: list[int]
@@ -77,7 +77,7 @@ class Chunk:
 
 
 def boundaries(keyframes: Sequence[int], ticks: int, last: int, preferred: Container[int] = ()) -> list[int]:
-    """Keyframes about `ticks` apart, from the first one (which is none of them) to `last`, the film's end.
+    """Keyframes about `ticks` apart, from the first one (which is none of them) to `last`, the video's end.
 
     A third more or less is allowed for one that is `preferred`, or nearer. The last part is no shorter than half of the others.
     """
@@ -97,13 +97,13 @@ def boundaries(keyframes: Sequence[int], ticks: int, last: int, preferred: Conta
 
 
 def windows(bounds: Sequence[int]) -> list[Window]:
-    """The parts between `bounds`, of a whole film."""
+    """The parts between `bounds`, of a whole video."""
     edges: list[int | None] = [None, *bounds, None]
     return [Window(a, b) for a, b in pairwise(edges)]
 
 
 def fit_together(stretches: Sequence[Stretch]) -> bool:
-    """Whether the frames of the film are the same read in stretches as read in one go: what each saw of the next, coming from
+    """Whether the frames of the video are the same read in stretches as read in one go: what each saw of the next, coming from
     before, is what the next saw itself, beginning there."""
     if not all(s.is_plain and s.times for s in stretches):
         return False
@@ -116,7 +116,7 @@ def fit_together(stretches: Sequence[Stretch]) -> bool:
 
 
 def divide(stretches: Sequence[Stretch], survey: Survey, ticks: int, lead: int) -> list[Chunk]:
-    """The chunks of a film whose `stretches` fit together, about `ticks` long; `lead` frames before each are painted too."""
+    """The chunks of a video whose `stretches` fit together, about `ticks` long; `lead` frames before each are stylized too."""
     times = [t for s in stretches for t in s.times]
     marks = [m for s in stretches for m in s.marks]
     cuts = Cuts()

@@ -23,9 +23,9 @@ class Task:
     """A method of `Worker` by its name, and what to call it with."""
 
     method: str
-    film: Film
+    video: Film
     arguments: tuple[Any, ...] = ()
-    """What comes after the film."""
+    """What comes after the video."""
 
 
 @dataclass(frozen=True)
@@ -112,8 +112,8 @@ def _answer(worker: Worker, task: Task, tell: Callable[[int], None]) -> Any:
 
     try:
         more = {"on_frame": on_frame} if task.method in _WITH_FRAMES else {}
-        with worker.at_hand(task.film):
-            return getattr(worker, task.method)(task.film, *task.arguments, **more)
+        with worker.at_hand(task.video):
+            return getattr(worker, task.method)(task.video, *task.arguments, **more)
     except VidstyleError as error:
         return Failed(error)
     except Exception:

@@ -17,7 +17,7 @@ from vidstyle.batch.cluster.worker import Model, SharedFile, Worker
 from vidstyle.core.errors import DeviceError, MissingExtraError
 from vidstyle.core.files import is_url
 
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody is told that somebody paints
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody is told that somebody stylizes
 try:
     import ray
     from ray.exceptions import RayActorError, RayError
@@ -216,7 +216,7 @@ def _room(workers: int | None, gpu: bool) -> tuple[dict[str, float], int]:
         most = max((int(n.get("CPU", 0)) for n in nodes), default=0)
         if workers is not None:
             cores = min(CORES, most, sum(int(n.get("CPU", 0)) for n in nodes) // workers)
-        else:  # two on a machine at least: one paints while the other begins or ends a part
+        else:  # two on a machine at least: one stylizes while the other begins or ends a part
             cores = min(CORES, most // 2)
         each = {"num_cpus": float(max(1, cores))}
         room = sum(int(n.get("CPU", 0) // each["num_cpus"]) for n in nodes)
@@ -227,9 +227,9 @@ def _room(workers: int | None, gpu: bool) -> tuple[dict[str, float], int]:
 
 def _absolute(task: Task) -> Task:
     """`task`, whose paths lead to the same files from the workers' current folder, which is another."""
-    film = task.film
-    spec = film.spec if is_url(film.spec) else os.path.abspath(film.spec)
-    return replace(task, film=replace(film, spec=spec, output=os.path.abspath(film.output)))
+    video = task.video
+    input = video.input if is_url(video.input) else os.path.abspath(video.input)
+    return replace(task, video=replace(video, input=input, output=os.path.abspath(video.output)))
 
 
 def _got(ref: Any) -> Any:

@@ -1,4 +1,4 @@
-"""One job on its way through the workers: looked at, looked through, divided, painted, joined."""
+"""One job on its way through the workers: looked at, looked through, divided, stylized, joined."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from vidstyle.sources import is_image
 log = logging.getLogger(__name__)
 
 _LONG = 1.5
-"""Films of so many times a chunk's length are divided."""
+"""Videos of so many times a chunk's length are divided."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ Steps = Generator[list[Order], list[Any], Callable[[], Result]]
 class Production:
     """The job's steps. `on_start` gets the input's facts, `on_frames` the number of frames done once and for all.
 
-    `chunk_seconds` is about how long the parts of a divided film are. To be closed.
+    `chunk_seconds` is about how long the parts of a divided video are. To be closed.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Production:
         options = replace(options, resume=options.resume or "long")
         if options.mask is not None:  # a worker may be in another folder
             options = replace(options, mask=os.path.abspath(options.mask))
-        self._film = Film(job.spec, str(job.output), options, admitted.fingerprint, facts_of(job.spec))
+        self._video = Film(job.input, str(job.output), options, admitted.fingerprint, facts_of(job.input))
         self._file: SegmentedFile | None = None
         self._began = time.monotonic()
         self._started = False
@@ -71,7 +71,7 @@ class Production:
     def steps(self) -> Steps:
         """Everything that is to be done."""
         job, options = self.job, self._options
-        if is_image(job.spec) or is_url(job.spec):
+        if is_image(job.input) or is_url(job.input):
             return (yield from self._whole())
         is_whole = options.report or job.output.suffix.lower() == ".gif"
         (survey,) = yield [self._order("survey", math.inf if is_whole else _LONG * self._seconds)]
@@ -80,9 +80,9 @@ class Production:
         if not chunks:
             return (yield from self._whole())
         try:
-            return (yield from self._painted(_brief(survey), chunks))
+            return (yield from self._stylized(_brief(survey), chunks))
         except DividedError:
-            log.warning("%s does not read the same in parts: it is painted in one piece", job.spec)
+            log.warning("%s does not read the same in parts: it is stylized in one piece", job.input)
             self._forget()
             return (yield from self._whole())
 
@@ -92,7 +92,7 @@ class Production:
             self._on_start(info)
 
     def _order(self, method: str, *arguments: Any, keep: Callable[[Any], Any] = lambda result: result) -> Order:
-        return Order(Task(method, self._film, arguments), keep)
+        return Order(Task(method, self._video, arguments), keep)
 
     def _whole(self) -> Steps:
         (whole,) = yield [self._order("whole")]
@@ -115,14 +115,14 @@ class Production:
 
     def _open(self, survey: Survey) -> SegmentedFile:
         job, options = self.job, self._options
-        notes = {**work_fingerprint(job.spec, options), "chunks": self._seconds}
+        notes = {**work_fingerprint(job.input, options), "chunks": self._seconds}
         stamp = provenance.stamp(self._admitted.fingerprint) if self._admitted.fingerprint is not None else None
-        companion = companion_of(job.spec, survey.shift_seconds, options)
+        companion = companion_of(job.input, survey.shift_seconds, options)
         return open_segmented_file(job.output, survey.info, options, notes, companion, stamp)
 
     def _divided(self, survey: Survey) -> Generator[list[Order], list[Any], list[Chunk]]:
-        """The parts of the film, as an interrupted run left them, or as looking through it tells; none where it is to be
-        painted in one piece."""
+        """The parts of the video, as an interrupted run left them, or as looking through it tells; none where it is to be
+        stylized in one piece."""
         if holds_plan(self.job.output):  # else there may be work of a run in one piece, for another one to go on from
             self._file = self._open(survey)
             try:
@@ -142,7 +142,7 @@ class Production:
             self._order("look_through", _brief(survey), window) for window in (windows(bounds) if bounds else [])
         ]
         if not stretches or not fit_together(stretches):
-            log.info("%s does not read the same in parts: it is painted in one piece", self.job.spec)
+            log.info("%s does not read the same in parts: it is stylized in one piece", self.job.input)
             self._forget()
             return []
         chunks = divide(stretches, survey, ticks, LEAD if self._options.stabilize != "off" else 0)
@@ -151,7 +151,7 @@ class Production:
         self._file.folder.write()
         return chunks
 
-    def _painted(self, survey: Survey, chunks: list[Chunk]) -> Steps:
+    def _stylized(self, survey: Survey, chunks: list[Chunk]) -> Steps:
         assert self._file is not None
         file = self._file
         finished = file.folder.segments
@@ -160,12 +160,12 @@ class Production:
         firsts = sorted({chunk.under_way for chunk in left if chunk.under_way is not None})
         learnt = yield [self._order("learn", survey, first) for first in firsts]
         statistics: dict[int | None, Statistics | None] = dict(zip(firsts, learnt, strict=True))
-        painted: list[Painted] = yield [
+        stylized: list[Painted] = yield [
             self._order("paint", survey, chunk, statistics.get(chunk.under_way), keep=partial(self._keep, chunk.number))
             for chunk in left
         ]
-        warnings = list(dict.fromkeys(text for part in painted for text in part.warnings))
-        damage = list(dict.fromkeys(text for part in painted for text in part.damage))
+        warnings = list(dict.fromkeys(text for part in stylized for text in part.warnings))
+        damage = list(dict.fromkeys(text for part in stylized for text in part.damage))
 
         def publish() -> Result:
             file.publish(len(chunks))
@@ -175,7 +175,7 @@ class Production:
         return publish
 
     def _keep(self, number: int, part: Painted) -> Painted:
-        """A part is on the disk as soon as it is painted, whatever becomes of the rest; in memory it stays no longer."""
+        """A part is on the disk as soon as it is stylized, whatever becomes of the rest; in memory it stays no longer."""
         assert self._file is not None
         self._file.add(number, part.segment)
         self._count(part.frames)

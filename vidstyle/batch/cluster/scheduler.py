@@ -1,6 +1,6 @@
 """Several workers on the jobs of one run: processes of this machine, or a Ray cluster [extra: ray].
 
-Whole files are tasks; long films are divided (`chunks.py`) into parts that are painted apart (`worker.py`) and joined here
+Whole files are tasks; long videos are divided (`chunks.py`) into parts that are stylized apart (`worker.py`) and joined here
 without encoding again. Only what is encoded travels.
 """
 
@@ -21,7 +21,7 @@ from vidstyle.batch.cluster.production import Order, Production
 from vidstyle.batch.cluster.worker import Model, NotHereError, SharedFile, facts_of
 from vidstyle.batch.runner import WAIT_SECONDS, foreseeing
 from vidstyle.conversion.convert import Result
-from vidstyle.conversion.job import Job, Outcome, Reporter
+from vidstyle.conversion.job import Job, JobResult, Reporter
 from vidstyle.core.concurrency import background
 from vidstyle.core.errors import DeviceError, InputError, UsageError, VidstyleError
 from vidstyle.core.frames import VideoInfo
@@ -65,14 +65,14 @@ def run_jobs(
     reporter: Reporter,
     chunk_seconds: float,
     check: Callable[[], None] = lambda: None,
-) -> list[Outcome]:
-    """As `folder.run_jobs`, by the workers of `engine`; films much longer than `chunk_seconds` are divided. `check` is called
+) -> list[JobResult]:
+    """As `folder.run_jobs`, by the workers of `engine`; videos much longer than `chunk_seconds` are divided. `check` is called
     about once a second, and may raise to end the work."""
-    outcomes: dict[Job, Outcome] = {}
+    job_results: dict[Job, JobResult] = {}
 
-    def settle(outcome: Outcome) -> None:
-        outcomes[outcome.job] = outcome
-        reporter.done(outcome)
+    def settle(job_result: JobResult) -> None:
+        job_results[job_result.job] = job_result
+        reporter.done(job_result)
 
     reporter.expect(jobs)
     with ExitStack() as stack:
@@ -84,7 +84,7 @@ def run_jobs(
         except KeyboardInterrupt:
             log.warning("the finished parts are kept; the same command goes on from there")
             raise
-    return [outcomes[job] for job in jobs]
+    return [job_results[job] for job in jobs]
 
 
 class _Office:
@@ -95,7 +95,7 @@ class _Office:
         engine: Engine,
         options: ConvertOptions,
         reporter: Reporter,
-        settle: Callable[[Outcome], None],
+        settle: Callable[[JobResult], None],
         chunk_seconds: float,
     ) -> None:
         self._engine, self._options, self._reporter = engine, options, reporter
@@ -136,7 +136,7 @@ class _Office:
     def _take_on(self, job: Job) -> bool:
         """Begin with a job; whether it is ours."""
         admitted = admit(job, self._options, shared=True)
-        if isinstance(admitted, Outcome):
+        if isinstance(admitted, JobResult):
             self._settle(admitted)
         if not isinstance(admitted, Admitted):
             return admitted is not None
@@ -144,7 +144,7 @@ class _Office:
             desk = _Desk(admitted, self._chunk_seconds, self._reporter)
         except VidstyleError as error:  # the input has just gone
             admitted.close()
-            self._settle(Outcome(job, error=error))
+            self._settle(JobResult(job, error=error))
             return True
         self._desks.append(desk)
         self._advance(desk, desk.begin)
@@ -170,7 +170,7 @@ class _Office:
                 self._note(level, text)
             said = said.answer
         if isinstance(said, Crashed):
-            raise RuntimeError(f"a worker crashed at {desk.job.spec}:\n{said.trace}")
+            raise RuntimeError(f"a worker crashed at {desk.job.input}:\n{said.trace}")
         if desk not in self._desks or ticket.round != desk.round:
             return  # of a job that failed meanwhile, or takes another way
         if isinstance(said, Lost):
@@ -179,7 +179,7 @@ class _Office:
                 return
         if isinstance(said, Failed):
             error = said.error
-            if isinstance(error, NotHereError) and ticket.order.task.film.shared is None:
+            if isinstance(error, NotHereError) and ticket.order.task.video.shared is None:
                 self._advance(desk, lambda: desk.send_file(ticket, self._engine))
                 return
             self._advance(desk, lambda: desk.fail(error))
@@ -196,7 +196,7 @@ class _Office:
         try:
             step()
         except VidstyleError as error:
-            self._leave(desk, Outcome(desk.job, error=error))
+            self._leave(desk, JobResult(desk.job, error=error))
             return
         if desk.publish is not None and desk.published is None:
             desk.published = self._aside.submit(desk.publish)
@@ -205,15 +205,15 @@ class _Office:
         for desk in [d for d in self._desks if d.published is not None and d.published.done()]:
             assert desk.published is not None
             try:
-                outcome = Outcome(desk.job, desk.published.result())
+                job_result = JobResult(desk.job, desk.published.result())
             except VidstyleError as error:
-                outcome = Outcome(desk.job, error=error)
-            self._leave(desk, outcome)
+                job_result = JobResult(desk.job, error=error)
+            self._leave(desk, job_result)
 
-    def _leave(self, desk: _Desk, outcome: Outcome) -> None:
+    def _leave(self, desk: _Desk, job_result: JobResult) -> None:
         self._desks.remove(desk)
         desk.close()
-        self._settle(outcome)
+        self._settle(job_result)
 
     def close(self) -> None:
         self._aside.shutdown()
@@ -262,12 +262,12 @@ class _Desk:
     def send_file(self, ticket: _Ticket, engine: Engine) -> None:
         """An order's worker does not have the file: it gets it with the order."""
         if self._shared is None:
-            if facts_of(self.job.spec) != ticket.order.task.film.facts:
-                raise InputError(f"another file has taken the place of {self.job.spec}")
-            with reading(self.job.spec):
-                self._shared = engine.share(self.job.spec)
+            if facts_of(self.job.input) != ticket.order.task.video.facts:
+                raise InputError(f"another file has taken the place of {self.job.input}")
+            with reading(self.job.input):
+                self._shared = engine.share(self.job.input)
         task = ticket.order.task
-        task = replace(task, film=replace(task.film, shared=self._shared))
+        task = replace(task, video=replace(task.video, shared=self._shared))
         ticket.order = replace(ticket.order, task=task)
         self.waiting.appendleft(ticket)
 
@@ -275,7 +275,7 @@ class _Desk:
         """An order's worker died: another one takes it."""
         ticket.tries += 1
         if ticket.tries == TRIES:
-            return Failed(DeviceError(f"{TRIES} workers died one after the other at {self.job.spec}"))
+            return Failed(DeviceError(f"{TRIES} workers died one after the other at {self.job.input}"))
         self.waiting.appendleft(ticket)
         return None
 

@@ -1,4 +1,4 @@
-"""What a worker does: it looks through parts of films and paints them, with nets that it loads once."""
+"""What a worker does: it looks through parts of videos and stylizes them, with nets that it loads once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from vidstyle.batch.claims import claim_path
 from vidstyle.batch.cluster.chunks import OVERLAP, Chunk, Stretch, Survey
-from vidstyle.conversion.convert import Result, convert, finishers_of, shot_pictures, with_mask
+from vidstyle.conversion.convert import Result, convert, post_processors_of, shot_frames, with_mask
 from vidstyle.conversion.pipeline import run
 from vidstyle.core.errors import InputError, VidstyleError
 from vidstyle.core.files import is_url, writing
@@ -35,7 +35,7 @@ Statistics = Mapping[str, np.ndarray]
 
 
 class DividedError(VidstyleError):
-    """A part of a film does not read as it did within the whole: it has to be painted in one piece."""
+    """A part of a video does not read as it did within the whole: it has to be stylized in one piece."""
 
 
 class NotHereError(VidstyleError):
@@ -51,9 +51,9 @@ class SharedFile(Protocol):
 
 @dataclass(frozen=True)
 class Film:
-    """What is painted, and how. Everything that a worker is told is small."""
+    """What is stylized, and how. Everything that a worker is told is small."""
 
-    spec: str
+    input: str
     output: str
     options: ConvertOptions
     fingerprint: str | None
@@ -63,14 +63,14 @@ class Film:
     """Set for workers that do not have the file."""
 
 
-def facts_of(spec: str) -> tuple[int, int] | None:
+def facts_of(input: str) -> tuple[int, int] | None:
     """What a file is known by, see `Film`; raises `InputError` where there is none."""
-    if is_url(spec):
+    if is_url(input):
         return None
     try:
-        status = Path(spec).stat()
+        status = Path(input).stat()
     except OSError as error:
-        raise InputError(f"expected a file, found none: {spec} ({error.strerror})") from None
+        raise InputError(f"expected a file, found none: {input} ({error.strerror})") from None
     return status.st_size, status.st_mtime_ns
 
 
@@ -84,7 +84,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Painted:
-    """A chunk, painted and encoded."""
+    """A chunk, stylized and encoded."""
 
     segment: EncodedSegment
     frames: int
@@ -94,7 +94,7 @@ class Painted:
 
 @dataclass(frozen=True)
 class Whole:
-    """A film or picture, done. `data`: the file, where the worker could not write it in its place."""
+    """A video or image, done. `data`: the file, where the worker could not write it in its place."""
 
     result: Result
     data: bytes | None
@@ -109,8 +109,8 @@ class Worker:
         self._models, self._cores = models, cores
         self._stylizers: dict[Any, Stylizer] = {}
 
-    def _stylizer(self, film: Film) -> Stylizer:
-        style = film.options.style
+    def _stylizer(self, video: Film) -> Stylizer:
+        style = video.options.style
         if style not in self._stylizers:
             with _scratch() as folder:
                 paths: dict[str, str] = {}
@@ -133,34 +133,34 @@ class Worker:
         return self._stylizers[style]
 
     @contextmanager
-    def at_hand(self, film: Film) -> Iterator[None]:
-        """Have the film's file, for what is done inside; raises `NotHereError` where that cannot be."""
+    def at_hand(self, video: Film) -> Iterator[None]:
+        """Have the video's file, for what is done inside; raises `NotHereError` where that cannot be."""
         try:
-            is_here = facts_of(film.spec) == film.facts
+            is_here = facts_of(video.input) == video.facts
         except InputError:
             is_here = False
         if is_here:
             yield
-        elif film.shared is None:
-            raise NotHereError(f"expected {film.spec} on the worker's machine too, found another file or none")
+        elif video.shared is None:
+            raise NotHereError(f"expected {video.input} on the worker's machine too, found another file or none")
         else:
-            with read_through(film.spec, film.shared.open):
+            with read_through(video.input, video.shared.open):
                 yield
 
-    def survey(self, film: Film, shortest: float) -> Survey:
-        """A first look; keyframes only of a film of `shortest` seconds or more."""
-        options = film.options
-        with closing(VideoSource(film.spec, options.trim, options.allow_network)) as source:
+    def survey(self, video: Film, shortest: float) -> Survey:
+        """A first look; keyframes only of a video of `shortest` seconds or more."""
+        options = video.options
+        with closing(VideoSource(video.input, options.trim, options.allow_network)) as source:
             info = source.info
             is_long = info.duration_seconds is not None and info.duration_seconds >= shortest
             keyframes, last = source.keyframes() if is_long and source.is_plain else ([], 0)
             return Survey(info, source.shift_seconds, keyframes, last)
 
-    def look_through(self, film: Film, survey: Survey, window: Window) -> Stretch:
-        """Look through a part of a film, for cuts and for what its pictures are."""
+    def look_through(self, video: Film, survey: Survey, window: Window) -> Stretch:
+        """Look through a part of a video, for cuts and for what its images are."""
         found = Stretch([], [], [], [], False)
         before = None
-        with closing(_part_of(film, survey.info, Window(window.first))) as source:
+        with closing(_part_of(video, survey.info, Window(window.first))) as source:
             for frame in source.frames():
                 small = thumbnail(frame.pixels)
                 beyond = window.end is not None and frame.pts >= window.end
@@ -176,66 +176,66 @@ class Worker:
                     break
             return replace(found, is_plain=source.is_plain and not (window.end is None and source.damage()))
 
-    def learn(self, film: Film, survey: Survey, first: int) -> Statistics:
+    def learn(self, video: Film, survey: Survey, first: int) -> Statistics:
         """The norm statistics of the shot that begins with the frame at `first`."""
-        with closing(_part_of(film, survey.info, Window(first, first + 1))) as source:
+        with closing(_part_of(video, survey.info, Window(first, first + 1))) as source:
             frame = next(iter(source.frames()), None)
             if frame is None or frame.pts != first:
-                raise DividedError(f"expected a frame at {first}, found none: {film.spec}")
-            return dict(self._stylizer(film).for_shot(shot_pictures(source)(frame)).statistics())
+                raise DividedError(f"expected a frame at {first}, found none: {video.input}")
+            return dict(self._stylizer(video).for_shot(shot_frames(source)(frame)).statistics())
 
     def paint(
         self,
-        film: Film,
+        video: Film,
         survey: Survey,
         chunk: Chunk,
         statistics: Statistics | None,
         on_frame: Callable[[int], None] = lambda count: None,
     ) -> Painted:
         """Paint and encode a chunk; `statistics` are those of the shot under way."""
-        options, stylizer = film.options, self._stylizer(film)
+        options, stylizer = video.options, self._stylizer(video)
         shots = frozenset(chunk.shots)
         with ExitStack() as stack:
-            source = stack.enter_context(closing(with_mask(_CheckedSource(film, survey.info, chunk), options)))
-            sink = stack.enter_context(closing(open_segment_sink(Path(film.output), survey.info, options.encode, chunk.lead)))
+            source = stack.enter_context(closing(with_mask(_CheckedSource(video, survey.info, chunk), options)))
+            sink = stack.enter_context(closing(open_segment_sink(Path(video.output), survey.info, options.encode, chunk.lead)))
             frames = run(
                 source,
                 stylizer,
                 sink,
                 options.batch_size,
                 on_frame,
-                shot_pictures(source),
-                finishers_of(options),
+                shot_frames(source),
+                post_processors_of(options),
                 begins_shot=lambda frame: frame.pts in shots,
                 under_way=None if statistics is None else stylizer.with_statistics(statistics),
             )
             if frames != len(chunk.times):
-                raise DividedError(f"expected {len(chunk.times)} frames in a part of the film, got {frames}: {film.spec}")
+                raise DividedError(f"expected {len(chunk.times)} frames in a part of the video, got {frames}: {video.input}")
             return Painted(sink.encoded(), frames - chunk.lead, source.warnings(), source.damage())
 
-    def whole(self, film: Film, on_frame: Callable[[int], None] = lambda count: None) -> Whole:
-        """Paint a film or picture in one piece: where its output belongs if that is a folder here too (then the claim of the
+    def whole(self, video: Film, on_frame: Callable[[int], None] = lambda count: None) -> Whole:
+        """Paint a video or image in one piece: where its output belongs if that is a folder here too (then the claim of the
         run lies in it), else beside, to be sent."""
-        output, stylizer, options = Path(film.output), self._stylizer(film), film.options
+        output, stylizer, options = Path(video.output), self._stylizer(video), video.options
         is_place = claim_path(output).exists()
         with _scratch() as folder:
-            path, spec = (output if is_place else folder / output.name), film.spec
+            path, input = (output if is_place else folder / output.name), video.input
             if not is_place:
                 options = replace(options, resume=False, overwrite=False)
-            elif film.shared is not None or not self._is_installed(film):  # then work that is left could not be told from other
+            elif video.shared is not None or not self._is_installed(video):  # then work that is left could not be told from other
                 options = replace(options, resume=False)
             infos = list[VideoInfo]()
-            if is_image(spec) and film.shared is not None:  # pictures are read whole
-                spec = str(folder / f"input{Path(spec).suffix}")
-                with film.shared.open() as file, writing(Path(spec)):
-                    Path(spec).write_bytes(file.read())
-            result = convert(spec, path, stylizer, options, infos.append, on_frame, fingerprint=film.fingerprint)
+            if is_image(input) and video.shared is not None:  # images are read whole
+                input = str(folder / f"input{Path(input).suffix}")
+                with video.shared.open() as file, writing(Path(input)):
+                    Path(input).write_bytes(file.read())
+            result = convert(input, path, stylizer, options, infos.append, on_frame, fingerprint=video.fingerprint)
             return Whole(result, None if is_place else path.read_bytes(), infos[0])
 
-    def _is_installed(self, film: Film) -> bool:
+    def _is_installed(self, video: Film) -> bool:
         """Whether this machine has the style too."""
         try:
-            return all(find_style(name).read_bytes() == self._models[name].data for name in styles_in(film.options.style.style))
+            return all(find_style(name).read_bytes() == self._models[name].data for name in styles_in(video.options.style.style))
         except (VidstyleError, OSError):
             return False
 
@@ -249,16 +249,16 @@ def _scratch() -> Iterator[Path]:
         yield Path(folder)
 
 
-def _part_of(film: Film, info: VideoInfo, window: Window) -> VideoSource:
-    return VideoSource(film.spec, film.options.trim, film.options.allow_network, True, window, info)
+def _part_of(video: Film, info: VideoInfo, window: Window) -> VideoSource:
+    return VideoSource(video.input, video.options.trim, video.options.allow_network, True, window, info)
 
 
 class _CheckedSource(VideoSource):
-    """A part of a film whose frames are compared, one by one, with what the look through the film found."""
+    """A part of a video whose frames are compared, one by one, with what the look through the video found."""
 
-    def __init__(self, film: Film, info: VideoInfo, chunk: Chunk) -> None:
+    def __init__(self, video: Film, info: VideoInfo, chunk: Chunk) -> None:
         self._expected = zip(chunk.times, chunk.marks, strict=True)
-        super().__init__(film.spec, film.options.trim, film.options.allow_network, True, chunk.window, info)
+        super().__init__(video.input, video.options.trim, video.options.allow_network, True, chunk.window, info)
 
     def frames(self) -> Iterator[Frame]:
         for frame in super().frames():

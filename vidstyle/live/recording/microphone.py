@@ -1,4 +1,4 @@
-"""Sound beside a recording: a microphone that PyAV opens, its samples put where they belong on the clock of the pictures."""
+"""Audio beside a recording: a microphone that PyAV opens, its samples put where they belong on the clock of the images."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ RATE = 48000
 
 _CHUNK = RATE // 50
 _TOLERANCE = RATE // 10
-"""How far sound may be from the clock before it is moved."""
+"""How far audio may be from the clock before it is moved."""
 _SETTLE = RATE // 2
 _PENDING = 60 * RATE
-"""What is kept while no picture comes."""
+"""What is kept while no image comes."""
 _LATE_SECONDS = 0.5
 
 _SYSTEM_ALSA = Path("/usr/share/alsa")
 
 
-class SoundClock:
+class AudioClock:
     """Places samples on time.monotonic's clock, counted in samples.
 
     Samples are counted, for they come at their own steady pace, while the moment at which a chunk arrives jitters: a chunk is
-    never early, but may be late. So where sound begins, and after a gap, half a second of chunks is held back and the least
+    never early, but may be late. So where audio begins, and after a gap, half a second of chunks is held back and the least
     late one decides. A device that gives more than time allows is cut.
     """
 
@@ -105,14 +105,14 @@ class Microphone:
         self.channels = 0
         """1 or 2 once the device is open, else 0."""
         self.trouble: str | None = None
-        """Why there is no sound, or no more; a sentence."""
+        """Why there is no audio, or no more; a sentence."""
         self._thread = threading.Thread(target=self._listen, name="microphone", daemon=True)
         self._thread.start()
 
     def wait(self, seconds: float) -> bool:
         """Whether the device is open, after waiting for that at most `seconds`."""
         if not self._opened.wait(seconds):
-            self.trouble = f"{self._title} did not open within {seconds:g} s, the recording has no sound"
+            self.trouble = f"{self._title} did not open within {seconds:g} s, the recording has no audio"
         return bool(self.channels) and self._opened.is_set()
 
     def begin(self, seconds: float) -> None:
@@ -149,7 +149,7 @@ class Microphone:
         self._thread.join(_LATE_SECONDS)
 
     def _listen(self) -> None:
-        clock = SoundClock()
+        clock = AudioClock()
         try:
             container, self.channels = _open(self._name)
             with container:
@@ -157,12 +157,12 @@ class Microphone:
                 for samples, arrival in _chunks(container, self.channels, self._stop):
                     self._keep(clock.place(samples, arrival))
             if not self._stop.is_set():
-                self.trouble = f"{self._title} ended, and with it the sound of the recording"
+                self.trouble = f"{self._title} ended, and with it the audio of the recording"
         except InputError as error:
             if self._name != "auto":
                 self.trouble = str(error)
         except (av.error.FFmpegError, OSError, ValueError) as error:
-            self.trouble = f"{self._title} failed ({reason(error)}), and with it the sound of the recording"
+            self.trouble = f"{self._title} failed ({reason(error)}), and with it the audio of the recording"
         finally:
             self._keep(clock.flush())
             self._opened.set()
@@ -187,11 +187,11 @@ def _open(name: str) -> tuple[InputContainer, int]:
             return container, min(container.streams.audio[0].channels, 2)
         container.close()
     why = f" ({reason(errors[0])})" if errors else ""
-    raise InputError(f"expected a microphone named {name}, could not open it{why}; the recording has no sound")
+    raise InputError(f"expected a microphone named {name}, could not open it{why}; the recording has no audio")
 
 
 def _candidates(name: str) -> list[tuple[str, str, dict[str, str]]]:
-    """What to try for `name`, in this order: device, FFmpeg's name for the system's sound, options."""
+    """What to try for `name`, in this order: device, FFmpeg's name for the system's audio, options."""
     auto = name == "auto"
     if sys.platform == "darwin":
         return [(":default" if auto else f":{name}", "avfoundation", {})]
@@ -208,7 +208,7 @@ def _candidates(name: str) -> list[tuple[str, str, dict[str, str]]]:
 
 
 def _chunks(container: InputContainer, channels: int, stop: threading.Event) -> Iterator[tuple[Samples, float]]:
-    """Sound in chunks of 20 ms at least, and when the last sample of each came."""
+    """Audio in chunks of 20 ms at least, and when the last sample of each came."""
     stream: AudioStream = container.streams.audio[0]
     resampler = AudioResampler(format="s16", layout="mono" if channels == 1 else "stereo", rate=RATE)
     waiting: list[bytes] = []
@@ -231,5 +231,5 @@ def _chunks(container: InputContainer, channels: int, stop: threading.Event) -> 
 
 
 def _resampled(resampler: AudioResampler, frame: av.AudioFrame) -> list[av.AudioFrame]:
-    frame.pts = None  # counted by `SoundClock`
+    frame.pts = None  # counted by `AudioClock`
     return resampler.resample(frame)

@@ -40,17 +40,17 @@ class Recording:
     path: Path
     frames: int
     dropped: int
-    """Pictures left out because encoding could not keep up, or was over."""
+    """Images left out because encoding could not keep up, or was over."""
     seconds: float
-    sound: bool
+    audio: bool
     trouble: str | None
     """What went wrong, a sentence; what was recorded until then is in the file."""
 
 
 class Recorder:
-    """Records pictures of `width` x `height` pixels, others fitted with black bars, to a new Matroska file at `path`.
+    """Records images of `width` x `height` pixels, others fitted with black bars, to a new Matroska file at `path`.
 
-    `microphone` is None for no sound, "auto" for the system's own, silently without sound where there is none, or a device's
+    `microphone` is None for no audio, "auto" for the system's own, silently without audio where there is none, or a device's
     name. Raises `UsageError` for another suffix than .mkv, `OutputExistsError`, or `DiskError` where the folder is missing or
     closed; whatever goes wrong later is told by `trouble`.
     """
@@ -72,18 +72,18 @@ class Recorder:
         self._first = self._last = 0.0
         self._sent = 0
         self._trouble: str | None = None
-        self._sound: bool | None = None if microphone is not None else False
+        self._audio: bool | None = None if microphone is not None else False
         self._report: dict[str, Any] = {}
         self._finished = self._cut_off = False
         self._alive = time.monotonic()
         self._result: Recording | None = None
         self._closing = threading.Lock()
         self.dropped = 0
-        """Pictures left out because encoding could not keep up, or was over."""
+        """Images left out because encoding could not keep up, or was over."""
         request = json.dumps({"path": str(path.absolute()), "encode": asdict(encode), "microphone": microphone})
         with writing(path):
             self._process = _start(request)
-        self._feeder = threading.Thread(target=self._feed, name="recording, pictures", daemon=True)
+        self._feeder = threading.Thread(target=self._feed, name="recording, images", daemon=True)
         self._listener = threading.Thread(target=self._listen, name="recording, news", daemon=True)
         self._feeder.start()
         self._listener.start()
@@ -97,7 +97,7 @@ class Recorder:
     def trouble(self) -> str | None:
         """What is wrong with the recording, a sentence; None while all is well. Any thread may read it.
 
-        It may be the sound only: see `over`.
+        It may be the audio only: see `over`.
         """
         return self._trouble
 
@@ -107,14 +107,14 @@ class Recorder:
         return self._ending
 
     @property
-    def sound(self) -> bool | None:
-        """Whether sound is recorded; None until that is known."""
-        return self._sound
+    def audio(self) -> bool | None:
+        """Whether audio is recorded; None until that is known."""
+        return self._audio
 
     def write(self, frame: Frame) -> None:
         """Record `frame` (see `Camera`), whose pixels must not change afterwards. Never waits, never raises.
 
-        A picture that finds the queue full (256 MiB) is dropped and counted.
+        An image that finds the queue full (256 MiB) is dropped and counted.
         """
         size = frame.pixels.nbytes
         with self._changed:
@@ -149,7 +149,7 @@ class Recorder:
             frames=report.get("frames", 0),
             dropped=self.dropped + report.get("dropped", 0),
             seconds=report.get("seconds", 0.0),
-            sound=bool(self._sound),
+            audio=bool(self._audio),
             trouble=self._trouble,
         )
 
@@ -159,15 +159,15 @@ class Recorder:
             self._changed.notify()
 
     def _feed(self) -> None:
-        """Carry pictures to the other process, until `close` or its end."""
+        """Carry images to the other process, until `close` or its end."""
         pipe = self._process.stdin
         assert pipe is not None
         try:
             while (frame := self._next()) is not None:
                 seconds = float(frame.pts * frame.time_base)
-                picture = _fit(frame.pixels, *self._size)
+                image = _fit(frame.pixels, *self._size)
                 pipe.write(HEADER.pack(round(seconds * 1e6), *self._size))
-                pipe.write(picture.data)
+                pipe.write(image.data)
                 pipe.flush()
                 self._first = self._first if self._sent else seconds
                 self._last = seconds
@@ -176,7 +176,7 @@ class Recorder:
                     self._queued_bytes -= frame.pixels.nbytes
         except BrokenPipeError:
             pass  # the other process is gone, and `_listen` tells why
-        except Exception as error:  # a picture that cannot be sent must not end in silence
+        except Exception as error:  # an image that cannot be sent must not end in silence
             self._trouble = f"the recording ended early ({reason(error)}): {self._path}"
         finally:
             with self._changed:
@@ -202,7 +202,7 @@ class Recorder:
                 if news is None:
                     last_words = line.decode(errors="replace").strip() or last_words
                     continue
-                self._sound = news.get("sound", self._sound)
+                self._audio = news.get("audio", self._audio)
                 self._report |= {key: news[key] for key in ("frames", "dropped", "seconds") if key in news}
                 self._finished = self._finished or news["event"] == "finished"
                 self._trouble = news.get("trouble") or self._trouble

@@ -35,7 +35,7 @@ _MUXER = {
     # A cluster reaches the file when it ends: a kill loses this much.
     "cluster_time_limit": "500",
     "flush_packets": "1",
-    # Pictures do not wait longer than this for sound that does not come (microseconds).
+    # Images do not wait longer than this for audio that does not come (microseconds).
     "max_interleave_delta": "300000",
 }
 
@@ -58,11 +58,11 @@ class _NewFile(io.FileIO):
 
 
 class Film:
-    """A Matroska file that grows with each picture; sound is cut to begin and end with them."""
+    """A Matroska file that grows with each image; audio is cut to begin and end with them."""
 
     def __init__(self, path: Path, encode: EncodeOptions, microphone: Microphone | None) -> None:
         self._encoder, self._microphone = find_encoder(encode, ".mkv"), microphone
-        # Encoders hold pictures back to look ahead; a kill would lose them.
+        # Encoders hold images back to look ahead; a kill would lose them.
         self._options = encoder_options(self._encoder, encode) | dict(self._encoder.prompt)
         self._pix_fmt = pixel_format(self._encoder, encode)
         self._path = path
@@ -80,11 +80,11 @@ class Film:
 
     @property
     def seconds(self) -> float:
-        """From the first picture to the last."""
+        """From the first image to the last."""
         return float(max(self._last, 0) * _TICK)
 
     def write(self, microseconds: int, pixels: Pixels) -> None:
-        """Add a picture of `microseconds`; one that is not later than the last, to the millisecond, is dropped."""
+        """Add an image of `microseconds`; one that is not later than the last, to the millisecond, is dropped."""
         with writing(self._path):
             if self._container is None:
                 self._begin(microseconds, pixels)
@@ -95,11 +95,11 @@ class Film:
                 self.dropped += 1
                 return
             if pixels.shape[1::-1] != self._size:
-                raise OutputError(f"expected pictures of {self._size}, got {pixels.shape[1::-1]}: {self._path}")
+                raise OutputError(f"expected images of {self._size}, got {pixels.shape[1::-1]}: {self._path}")
             self._container.mux(self._video.encode(self._to_video_frame(pixels, pts)))
             self._last = pts
             self.frames += 1
-            self._add_sound(microseconds / 1e6)
+            self._add_audio(microseconds / 1e6)
 
     def _begin(self, microseconds: int, pixels: Pixels) -> None:
         self._first_us = microseconds
@@ -145,12 +145,12 @@ class Film:
         converted.color_primaries, converted.color_trc = color.primaries, color.transfer
         return converted
 
-    def _add_sound(self, until: float) -> None:
+    def _add_audio(self, until: float) -> None:
         if self._microphone is not None:
             for samples in self._microphone.take(until):
-                self._encode_sound(samples)
+                self._encode_audio(samples)
 
-    def _encode_sound(self, samples: Samples) -> None:
+    def _encode_audio(self, samples: Samples) -> None:
         assert self._container is not None
         assert self._audio is not None
         frame = av.AudioFrame.from_ndarray(samples.reshape(1, -1), "s16", "mono" if samples.shape[1] == 1 else "stereo")
@@ -159,7 +159,7 @@ class Film:
         self._container.mux(self._audio.encode(frame))
 
     def close(self, on_packet: Callable[[], None] = lambda: None) -> None:
-        """Finish the file and read it back, or remove it where no picture was written; raises `OutputError`, `DiskError`.
+        """Finish the file and read it back, or remove it where no image was written; raises `OutputError`, `DiskError`.
 
         `on_packet` is called over and over while it is read, which takes a while for a long recording.
         """
@@ -181,7 +181,7 @@ class Film:
             return
         found, _ = _read_back(self._path, on_packet)
         if found != self.frames:
-            raise OutputError(f"expected {self.frames} pictures in the recording, read back {found}: {self._path}")
+            raise OutputError(f"expected {self.frames} images in the recording, read back {found}: {self._path}")
 
     def salvage(self) -> None:
         """After an error: keep what is in the file, and see how much that is."""
@@ -200,7 +200,7 @@ class Film:
 
 
 def _read_back(path: Path, on_packet: Callable[[], None] = lambda: None) -> tuple[int, int]:
-    """How many pictures are in the file, and the milliseconds of the last; one must decode. Raises `OutputError`."""
+    """How many images are in the file, and the milliseconds of the last; one must decode. Raises `OutputError`."""
     try:
         with open_media(str(path)) as container:
             video = main_video(container)
@@ -216,4 +216,4 @@ def _read_back(path: Path, on_packet: Callable[[], None] = lambda: None) -> tupl
             return count, last
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise OutputError(f"the recording could not be read back ({reason(error)}): {path}") from error
-    raise OutputError(f"expected pictures in the recording, none could be decoded: {path}")
+    raise OutputError(f"expected images in the recording, none could be decoded: {path}")

@@ -1,4 +1,4 @@
-"""The process that records: takes pictures from its standard input, encodes them, and tells of itself on standard output.
+"""The process that records: takes images from its standard input, encodes them, and tells of itself on standard output.
 
 Run by `recorder.Recorder` as `python -m vidstyle.live.recording.writer REQUEST`, the request in JSON. Each line of its output is an
 object whose `event` is `started`, `progress` or `finished`. It ends with its input, however that ends.
@@ -33,7 +33,7 @@ _MICROPHONE_SECONDS = 2.0
 _PROGRESS_SECONDS = 1.0
 
 
-class Pictures:
+class Images:
     """What comes through the pipe, read ahead a little, until it ends or `end` is called."""
 
     def __init__(self, stream: BinaryIO) -> None:
@@ -41,10 +41,10 @@ class Pictures:
         # SimpleQueue, because a signal handler may put into it whatever was interrupted.
         self._queue: queue.SimpleQueue[tuple[int, Pixels] | None] = queue.SimpleQueue()
         self._free = threading.Semaphore(_READ_AHEAD)
-        threading.Thread(target=self._read, name="pictures", daemon=True).start()
+        threading.Thread(target=self._read, name="images", daemon=True).start()
 
     def __iter__(self) -> Iterator[tuple[int, Pixels] | None]:
-        """Each picture and its microseconds; None now and then while nothing comes."""
+        """Each image and its microseconds; None now and then while nothing comes."""
         while True:
             try:
                 item = self._queue.get(timeout=_PROGRESS_SECONDS)
@@ -57,7 +57,7 @@ class Pictures:
             self._free.release()
 
     def end(self) -> None:
-        """No more pictures after those that have arrived."""
+        """No more images after those that have arrived."""
         self._queue.put(None)
 
     def _read(self) -> None:
@@ -66,7 +66,7 @@ class Pictures:
                 microseconds, width, height = HEADER.unpack(header)
                 size = width * height * 3
                 data = self._stream.read(size)
-                if len(data) < size:  # the other side died in the middle of a picture
+                if len(data) < size:  # the other side died in the middle of an image
                     break
                 self._free.acquire()
                 self._queue.put((microseconds, np.frombuffer(data, np.uint8).reshape(height, width, 3)))
@@ -84,39 +84,39 @@ class News:
             sys.stdout.write(json.dumps({"event": event, **facts}) + "\n")
             sys.stdout.flush()
 
-    def progress(self, film: Film, microphone: Microphone | None) -> None:
+    def progress(self, video: Film, microphone: Microphone | None) -> None:
         """About once a second."""
         if time.monotonic() >= self._due:
             self._due = time.monotonic() + _PROGRESS_SECONDS
             trouble = microphone.trouble if microphone is not None else None
-            self.tell("progress", trouble=trouble, **facts_of(film))
+            self.tell("progress", trouble=trouble, **facts_of(video))
 
 
-def facts_of(film: Film) -> dict[str, Any]:
+def facts_of(video: Film) -> dict[str, Any]:
     """How far it is."""
-    return {"frames": film.frames, "dropped": film.dropped, "seconds": film.seconds}
+    return {"frames": video.frames, "dropped": video.dropped, "seconds": video.seconds}
 
 
-def record(request: dict[str, Any], pictures: Pictures, news: News) -> None:
-    """Record until `pictures` end; whatever goes wrong is told, and what was written is kept."""
+def record(request: dict[str, Any], images: Images, news: News) -> None:
+    """Record until `images` end; whatever goes wrong is told, and what was written is kept."""
     microphone = Microphone(request["microphone"]) if request["microphone"] is not None else None
-    film = None
+    video = None
     trouble = None
     try:
-        sound = microphone is not None and microphone.wait(_MICROPHONE_SECONDS)
-        news.tell("started", sound=sound, trouble=microphone.trouble if microphone is not None else None)
-        film = Film(Path(request["path"]), EncodeOptions(**request["encode"]), microphone if sound else None)
-        for item in pictures:
+        audio = microphone is not None and microphone.wait(_MICROPHONE_SECONDS)
+        news.tell("started", audio=audio, trouble=microphone.trouble if microphone is not None else None)
+        video = Film(Path(request["path"]), EncodeOptions(**request["encode"]), microphone if audio else None)
+        for item in images:
             if item is not None:
-                film.write(*item)
-            news.progress(film, microphone)
-        film.close(lambda: news.progress(film, microphone))
+                video.write(*item)
+            news.progress(video, microphone)
+        video.close(lambda: news.progress(video, microphone))
     except VidstyleError as error:
         trouble = str(error)
-        if film is not None:
-            film.salvage()
-            trouble = f"{error}; the first {film.seconds:.0f} s are kept" if film.frames else trouble
-    facts = facts_of(film) if film is not None else {}
+        if video is not None:
+            video.salvage()
+            trouble = f"{error}; the first {video.seconds:.0f} s are kept" if video.frames else trouble
+    facts = facts_of(video) if video is not None else {}
     news.tell("finished", trouble=trouble or (microphone.trouble if microphone is not None else None), **facts)
     if microphone is not None:
         microphone.close()
@@ -127,9 +127,9 @@ def main() -> None:
     code = 1
     try:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        pictures = Pictures(sys.stdin.buffer)
-        signal.signal(signal.SIGTERM, lambda *_: pictures.end())
-        record(json.loads(sys.argv[1]), pictures, News())
+        images = Images(sys.stdin.buffer)
+        signal.signal(signal.SIGTERM, lambda *_: images.end())
+        record(json.loads(sys.argv[1]), images, News())
         code = 0
     except Exception:
         traceback.print_exc()

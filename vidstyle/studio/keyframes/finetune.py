@@ -1,8 +1,8 @@
-"""A style net made to paint one clip as its keyframes are painted.
+"""A style net made to paint one clip as its keyframes are stylized.
 
 After Texler et al. 2020, "Interactive Video Stylization Using Few-Shot Patch-Based Training": trained on crops of the few
 pairs of a frame and its painting. Not from nothing, as there, but from the shipped net that is nearest, with Gram matrices
-of the painted crops among the losses, and steadied by compound regularisation.
+of the stylized crops among the losses, and steadied by compound regularisation.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from vidstyle.networks.device import bfloat16_is_fast, find_device
 from vidstyle.networks.export import load_net
 from vidstyle.studio.perceptual.encoder import Encoder, content_loss, gram_matrix
 from vidstyle.studio.training.photos import CONTEXT
-from vidstyle.studio.training.temporal_loss import disturb, random_motion, steadiness_loss, warp
+from vidstyle.studio.training.temporal_loss import disturb, random_motion, temporal_loss, warp
 
 LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
-FEATURE_WEIGHT, STYLE_WEIGHT, STEADINESS_WEIGHT = 0.3, 0.3, 5.0
+FEATURE_WEIGHT, STYLE_WEIGHT, CONSISTENCY_WEIGHT = 0.3, 0.3, 5.0
 BATCH, CROP = 3, 192
 LEARNING_RATE, WARM_UP = 1.5e-3, 20
 AVERAGE = 0.98
@@ -70,7 +70,7 @@ class FineTuning:
         self.device = find_device(device)
         self.net = net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._encoder = encoder.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._pairs = [(_padded(frame), _padded(painted)) for frame, painted in pairs]
+        self._pairs = [(_padded(frame), _padded(stylized)) for frame, stylized in pairs]
         self._steps, self._checkpoint, self._recipe = steps, checkpoint, recipe
         self._average = {k: v.detach().clone() for k, v in self.net.state_dict().items()}
         self._optimizer = torch.optim.Adam(self.net.parameters(), LEARNING_RATE)
@@ -99,10 +99,10 @@ class FineTuning:
         generator = torch.Generator().manual_seed(self._step)
         motion = random_motion(len(context), context.shape[-1], generator).to(self.device)
         moved = disturb(warp(context, motion), generator).contiguous(memory_format=torch.channels_last)
-        painted, moved_painted = self._painted(torch.cat((context, moved))).chunk(2)
+        stylized, moved_stylized = self._stylized(torch.cat((context, moved))).chunk(2)
         inner = (..., slice(CONTEXT, -CONTEXT), slice(CONTEXT, -CONTEXT))
-        loss = self._loss(painted[inner], wanted[inner])
-        loss = loss + STEADINESS_WEIGHT * steadiness_loss(painted, moved_painted, motion, CONTEXT)
+        loss = self._loss(stylized[inner], wanted[inner])
+        loss = loss + CONSISTENCY_WEIGHT * temporal_loss(stylized, moved_stylized, motion, CONTEXT)
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
@@ -114,22 +114,22 @@ class FineTuning:
                     self._average[key].lerp_(value, 1 - decay)
         return loss.item()
 
-    def _loss(self, painted: Tensor, wanted: Tensor) -> Tensor:
+    def _loss(self, stylized: Tensor, wanted: Tensor) -> Tensor:
         """|O - K|, and how far its features and their Gram matrices are from the painting's."""
         with self._autocast():
             with torch.no_grad():
                 target = self._encoder(wanted, LAYERS)
                 grams = {k: gram_matrix(f) for k, f in target.items()}
-            features = self._encoder(painted, LAYERS)
+            features = self._encoder(stylized, LAYERS)
         errors = [
             (gram_matrix(features[k]) - g).square().sum((1, 2)) / g.square().sum((1, 2)).clamp_min(1e-12)
             for k, g in grams.items()
         ]
         style = torch.stack(errors).mean()
         likeness = content_loss(features, target, ("relu2_1", "relu3_1"))
-        return (painted - wanted).abs().mean() + FEATURE_WEIGHT * likeness + STYLE_WEIGHT * style
+        return (stylized - wanted).abs().mean() + FEATURE_WEIGHT * likeness + STYLE_WEIGHT * style
 
-    def _painted(self, x: Tensor) -> Tensor:
+    def _stylized(self, x: Tensor) -> Tensor:
         with self._autocast():
             y: Tensor = self.net(x)
         return y.float()
@@ -140,9 +140,9 @@ class FineTuning:
         size = CROP + 2 * CONTEXT
         both = []
         for _ in range(BATCH):
-            frame, painted = self._pairs[int(rng.integers(len(self._pairs)))]
+            frame, stylized = self._pairs[int(rng.integers(len(self._pairs)))]
             y, x = (int(rng.integers(side - size + 1)) for side in frame.shape[:2])
-            both.append(np.concatenate((frame[y : y + size, x : x + size], painted[y : y + size, x : x + size]), axis=2))
+            both.append(np.concatenate((frame[y : y + size, x : x + size], stylized[y : y + size, x : x + size]), axis=2))
         x6 = torch.from_numpy(np.stack(both)).to(self.device).permute(0, 3, 1, 2).float() / 255
         return x6[:, :3].contiguous(memory_format=torch.channels_last), x6[:, 3:].contiguous(memory_format=torch.channels_last)
 
@@ -175,20 +175,20 @@ class FineTuning:
         self._average, self._step = dict(state["average"]), state["step"]
 
 
-def _padded(picture: Pixels) -> Pixels:
-    """`picture` with a mirrored border of `CONTEXT`, and at least as large as a crop."""
-    h, w = picture.shape[:2]
+def _padded(image: Pixels) -> Pixels:
+    """`image` with a mirrored border of `CONTEXT`, and at least as large as a crop."""
+    h, w = image.shape[:2]
     size = CROP + 2 * CONTEXT
     down, right = max(0, size - 2 * CONTEXT - h), max(0, size - 2 * CONTEXT - w)
     border = (CONTEXT, CONTEXT + down, CONTEXT, CONTEXT + right)
-    return np.asarray(cv2.copyMakeBorder(picture, *border, cv2.BORDER_REFLECT), np.uint8)
+    return np.asarray(cv2.copyMakeBorder(image, *border, cv2.BORDER_REFLECT), np.uint8)
 
 
-def _even(picture: Pixels) -> Pixels:
+def _even(image: Pixels) -> Pixels:
     """Cut to a multiple of the net's stride."""
-    h, w = (max(8, side // 8 * 8) for side in picture.shape[:2])
-    return np.asarray(cv2.resize(picture, (w, h)), np.uint8)
+    h, w = (max(8, side // 8 * 8) for side in image.shape[:2])
+    return np.asarray(cv2.resize(image, (w, h)), np.uint8)
 
 
-def _tensor(picture: Pixels) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)[None].float() / 255
+def _tensor(image: Pixels) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].float() / 255

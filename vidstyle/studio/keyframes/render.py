@@ -1,4 +1,4 @@
-"""A video painted by its keyframes: file in, file out, with a working folder between."""
+"""A video stylized by its keyframes: file in, file out, with a working folder between."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
 
 from vidstyle.conversion.convert import Result, check_not_itself, convert
-from vidstyle.conversion.job import Job, Outcome, Reporter
+from vidstyle.conversion.job import Job, JobResult, Reporter
 from vidstyle.conversion.output_name import default_name
 from vidstyle.core.compositing import Masked, OwnColors
 from vidstyle.core.errors import UsageError
 from vidstyle.core.files import check_regular_file, is_url
 from vidstyle.core.frames import Pixels, VideoInfo
 from vidstyle.core.options import ConvertOptions, KeyframeOptions, PaintOptions, StyleOptions
-from vidstyle.core.protocols import Finisher
+from vidstyle.core.protocols import PostProcessor
 from vidstyle.sinks import check_encoding, check_free
 from vidstyle.sources import is_image, open_source
 from vidstyle.sources.mask import read_mask
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 def paint_video(
-    spec: str,
+    input: str,
     style: str,
     output: Path | None,
     paint: PaintOptions,
@@ -39,28 +39,28 @@ def paint_video(
     reporter: Reporter,
     held: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> Result:
-    """Paint the video file `spec` in `style` (see `studio.paintings.find_paintings`) into `output`, whole or not at all.
+    """Paint the video file `input` in `style` (see `studio.paintings.find_paintings`) into `output`, whole or not at all.
 
     Without `output`, `in.mp4` becomes `in.STYLE.mp4` beside it, without `work` the working folder is `OUTPUT.keyframes`.
-    Raises the kinds of `vidstyle.core.errors`; what was painted by then stays in the working folder. Once all keyframes are, the rest
+    Raises the kinds of `vidstyle.core.errors`; what was stylized by then stays in the working folder. Once all keyframes are, the rest
     is done inside `held()`, where signals may wait for the frame in flight.
     """
     with needing_studio("painting keyframes"):
         from vidstyle.studio.keyframes.stylize import KeyframePainting, choose, fine_tuned_net
         from vidstyle.studio.keyframes.work_folder import WorkFolder
         from vidstyle.studio.style_images import find_paintings, label
-    if is_url(spec) or is_image(spec) or Path(spec).is_dir():
-        raise UsageError(f"expected one video file, which is read several times, got {spec}; for a picture: vidstyle paint")
-    check_regular_file(Path(spec))
-    output = output or Path(spec).with_name(default_name(spec, label(style)))
+    if is_url(input) or is_image(input) or Path(input).is_dir():
+        raise UsageError(f"expected one video file, which is read several times, got {input}; for an image: vidstyle paint")
+    check_regular_file(Path(input))
+    output = output or Path(input).with_name(default_name(input, label(style)))
     # Before hours of work: whatever would make it be in vain.
     check_encoding(output, convert_options.encode)
-    check_not_itself(spec, output)
+    check_not_itself(input, output)
     check_free(output, convert_options.overwrite)
     paintings = find_paintings(style)
 
     def frames() -> Generator[Pixels, None, None]:
-        with closing(open_source(spec, convert_options.trim)) as source:
+        with closing(open_source(input, convert_options.trim)) as source:
             for frame in source.frames():
                 yield frame.pixels
 
@@ -69,21 +69,21 @@ def paint_video(
         with closing(frames()) as clip:
             where = read_mask(mask, next(clip))
     folder = WorkFolder(work or output.with_name(f"{output.name}.keyframes"))
-    origin = f"{sha256(Path(spec))} {convert_options.trim}"
+    origin = f"{sha256(Path(input))} {convert_options.trim}"
     try:
         plan = choose(folder, frames, origin, options, reporter.stage)
         keyframes = KeyframePainting(folder, plan, paintings, paint, reporter.stage, where)
         keyframes.run()
         net = fine_tuned_net(folder, plan, keyframes, options, reporter.stage)
     except KeyboardInterrupt:
-        log.warning("what was painted so far is kept in %s; the same command goes on from there", folder.path)
+        log.warning("what was stylized so far is kept in %s; the same command goes on from there", folder.path)
         raise
-    finishers: list[Finisher] = []
+    post_processors: list[PostProcessor] = []
     if options.propagation == "warp":
-        finishers.append(Propagation(plan.keyframes, plan.shots, keyframes.load))
-    finishers += [OwnColors()] if paint.preserve_color else []
-    finishers += [Masked(where)] if where is not None else []
-    job = Job(spec, output)
+        post_processors.append(Propagation(plan.keyframes, plan.shots, keyframes.load))
+    post_processors += [OwnColors()] if paint.preserve_color else []
+    post_processors += [Masked(where)] if where is not None else []
+    job = Job(input, output)
 
     def on_start(info: VideoInfo) -> None:
         reporter.start(job, info)
@@ -93,6 +93,6 @@ def paint_video(
 
     with held():
         stylizer = load_stylizer(StyleOptions(style=str(net), device=options.device))
-        result = convert(spec, output, stylizer, convert_options, on_start, on_frame, finishers)
-        reporter.done(Outcome(job, result))
+        result = convert(input, output, stylizer, convert_options, on_start, on_frame, post_processors)
+        reporter.done(JobResult(job, result))
     return result

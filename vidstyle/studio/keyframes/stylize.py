@@ -1,7 +1,7 @@
-"""Keyframes of a clip: chosen, painted one from the other, and a net fine-tuned to paint what lies between them.
+"""Keyframes of a clip: chosen, stylized one from the other, and a net fine-tuned to paint what lies between them.
 
 Every part is kept in a `WorkFolder` with what it was made from, and made again only if that has changed: an interrupted run
-goes on where it stood, and a retouched keyframe costs the ones painted from it, and the net.
+goes on where it stood, and a retouched keyframe costs the ones stylized from it, and the net.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from vidstyle.temporal.propagation import KeyframePicker
 from vidstyle.temporal.tracking import Sight, Tracker
 
 VERSION = 1
-"""To be raised when the same options come to paint otherwise: nothing painted before is taken for current then."""
+"""To be raised when the same options come to paint otherwise: nothing stylized before is taken for current then."""
 NOT_SEEN = {"device", "memory"}
 """Options that make no difference to be seen."""
 PLAN, NET, CHECKPOINT = "keyframes.json", "net.onnx", "net.pt"
 PREVIEW_SECONDS, PREVIEW_HEIGHT, PREVIEW_MOST = 5.0, 120, 12
-"""The preview strip: how often it is written, the height of its pictures, and how many keyframes it shows, the latest."""
+"""The preview strip: how often it is written, the height of its images, and how many keyframes it shows, the latest."""
 
 
 class Report(Protocol):
@@ -54,7 +54,7 @@ class Plan:
     keyframes: list[int]
 
     def parent(self, number: int) -> int | None:
-        """The keyframe that keyframe `number` is painted from: the one before it in its shot."""
+        """The keyframe that keyframe `number` is stylized from: the one before it in its shot."""
         before = max((n for n in self.keyframes if n < number), default=None)
         cut = before is not None and any(before < shot <= number for shot in self.shots)
         return None if cut else before
@@ -65,7 +65,7 @@ def choose(
 ) -> Plan:
     """Find shots and keyframes and save each keyframe as it was filmed, unless `folder` has them.
 
-    `open_frames` opens the clip and yields its pictures (H, W, 3); it is called for every pass. `origin` tells the clip from
+    `open_frames` opens the clip and yields its images (H, W, 3); it is called for every pass. `origin` tells the clip from
     others. Raises `UsageError` for keyframes that the clip does not have, `InputError` for a clip without frames.
     """
     made_from = fingerprint(origin, options.every, options.keyframes)
@@ -95,14 +95,14 @@ def choose(
             wanted = picker.is_keyframe(frame, number in shots)
         if wanted:
             chosen.append(number)
-            folder.save_picture(frame_name(number), frame, fingerprint(origin, number))
+            folder.save_image(frame_name(number), frame, fingerprint(origin, number))
     plan = Plan(count, shots, chosen)
     folder.save_facts(PLAN, made_from, **asdict(plan))
     return plan
 
 
 class KeyframePainting:
-    """The keyframes of `plan` in `folder`, each painted from the one before it, moved along; the first of a shot from itself.
+    """The keyframes of `plan` in `folder`, each stylized from the one before it, moved along; the first of a shot from itself.
 
     `mask` float32 (H, W) in [0, 1]: where style is wanted.
     """
@@ -125,39 +125,39 @@ class KeyframePainting:
         self._seconds = list[float]()
 
     def run(self) -> list[int]:
-        """Paint what is not painted yet, or was painted from something else by now; returns the numbers of those.
+        """Paint what is not stylized yet, or was stylized from something else by now; returns the numbers of those.
 
         Retouched keyframes stay as they are. Raises `InputError` for one that has another size.
         """
         redone = []
         for place, number in enumerate(self._plan.keyframes):
-            name, parent = painted_name(number), self._plan.parent(number)
+            name, parent = stylized_name(number), self._plan.parent(number)
             made_from = fingerprint(
                 self._recipe,
                 self._folder.digest(frame_name(number)),
-                None if parent is None else self._folder.digest(painted_name(parent)),
+                None if parent is None else self._folder.digest(stylized_name(parent)),
             )
             if self._folder.was_retouched(name):
                 self.load(number)  # fails if it does not fit
             elif self._folder.made_from(name) != made_from:
-                self._folder.save_picture(name, self._paint(place, number, parent), made_from)
+                self._folder.save_image(name, self._paint(place, number, parent), made_from)
                 redone.append(number)
         self._strip.write()
         return redone
 
     def load(self, number: int) -> tuple[Pixels, Pixels]:
-        """A keyframe as it was filmed and as it was painted. Raises `InputError` if the latter has another size."""
-        frame = self._folder.load_picture(frame_name(number))
+        """A keyframe as it was filmed and as it was stylized. Raises `InputError` if the latter has another size."""
+        frame = self._folder.load_image(frame_name(number))
         h, w = frame.shape[:2]
-        return frame, self._folder.load_picture(painted_name(number), (h, w))
+        return frame, self._folder.load_image(stylized_name(number), (h, w))
 
     def digest(self) -> str:
-        """Of all keyframes as they are painted now."""
-        return fingerprint([self._folder.digest(painted_name(n)) for n in self._plan.keyframes])
+        """Of all keyframes as they are stylized now."""
+        return fingerprint([self._folder.digest(stylized_name(n)) for n in self._plan.keyframes])
 
     def _paint(self, place: int, number: int, parent: int | None) -> Pixels:
         painter = self._painter = self._painter or Painter(self._paintings, self._options)
-        frame = self._folder.load_picture(frame_name(number))
+        frame = self._folder.load_image(frame_name(number))
         began = shown = time.monotonic()
         step: Step | None = None
         for step in painter.paint(frame, self._mask, None if parent is None else self._moved(parent, frame)):
@@ -178,13 +178,13 @@ class KeyframePainting:
 
     def _moved(self, parent: int, frame: Pixels) -> Neighbour:
         """The painting of keyframe `parent`, moved to where its scene is in `frame`."""
-        then, painted = self.load(parent)
-        moved, trust = self._tracker.track(Sight(frame), Sight(then)).carry(painted)
+        then, stylized = self.load(parent)
+        moved, trust = self._tracker.track(Sight(frame), Sight(then)).carry(stylized)
         return Neighbour(np.asarray((moved + 0.5).clip(0, 255), np.uint8), trust)
 
 
 def fine_tuned_net(folder: WorkFolder, plan: Plan, keyframes: KeyframePainting, options: KeyframeOptions, report: Report) -> Path:
-    """The style file of a net that paints frames as `keyframes` are painted, trained unless `folder` has it."""
+    """The style file of a net that stylizes frames as `keyframes` are stylized, trained unless `folder` has it."""
     made_from = fingerprint(VERSION, keyframes.digest(), options.net_steps)
     path = folder.path / NET
     if folder.made_from(NET) == made_from:
@@ -206,37 +206,37 @@ def fine_tuned_net(folder: WorkFolder, plan: Plan, keyframes: KeyframePainting, 
 
 
 class _Strip:
-    """`preview.jpg`: keyframes as they were filmed above, as they are painted below."""
+    """`preview.jpg`: keyframes as they were filmed above, as they are stylized below."""
 
     def __init__(self, folder: WorkFolder, numbers: Sequence[int]) -> None:
         self._folder, self._numbers = folder, numbers
         self._columns = dict[int, Pixels]()
 
-    def write(self, latest: int | None = None, picture: Pixels | None = None) -> None:
-        """Write it with what is painted up to now; `picture` is keyframe `latest` in the making."""
+    def write(self, latest: int | None = None, image: Pixels | None = None) -> None:
+        """Write it with what is stylized up to now; `image` is keyframe `latest` in the making."""
         if latest is None:
             self._columns.clear()
-        there = [n for n in self._numbers if (self._folder.path / painted_name(n)).exists() and (latest is None or n < latest)]
+        there = [n for n in self._numbers if (self._folder.path / stylized_name(n)).exists() and (latest is None or n < latest)]
         columns = [self._column(n, None) for n in there[-PREVIEW_MOST:]]
         if latest is not None:
-            columns.append(self._column(latest, picture))
+            columns.append(self._column(latest, image))
         if columns:
             self._folder.save_preview(np.concatenate(columns[-PREVIEW_MOST:], axis=1))
 
-    def _column(self, number: int, picture: Pixels | None) -> Pixels:
-        if picture is None and number in self._columns:
+    def _column(self, number: int, image: Pixels | None) -> Pixels:
+        if image is None and number in self._columns:
             return self._columns[number]
-        painted = self._folder.load_picture(painted_name(number)) if picture is None else picture
-        column = np.concatenate([_thumbnail(p) for p in (self._folder.load_picture(frame_name(number)), painted)])
-        if picture is None:
+        stylized = self._folder.load_image(stylized_name(number)) if image is None else image
+        column = np.concatenate([_thumbnail(p) for p in (self._folder.load_image(frame_name(number)), stylized)])
+        if image is None:
             self._columns[number] = column
         return column
 
 
-def _thumbnail(picture: Pixels) -> Pixels:
-    h, w = picture.shape[:2]
+def _thumbnail(image: Pixels) -> Pixels:
+    h, w = image.shape[:2]
     size = max(1, round(w * PREVIEW_HEIGHT / h)), PREVIEW_HEIGHT
-    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def frame_name(number: int) -> str:
@@ -244,6 +244,6 @@ def frame_name(number: int) -> str:
     return f"frames/{number:06}.png"
 
 
-def painted_name(number: int) -> str:
-    """Where keyframe `number` lies as it was painted."""
-    return f"painted/{number:06}.png"
+def stylized_name(number: int) -> str:
+    """Where keyframe `number` lies as it was stylized."""
+    return f"stylized/{number:06}.png"

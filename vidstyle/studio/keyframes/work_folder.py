@@ -1,7 +1,7 @@
-"""The folder in which keyframes are painted: everything in it can be looked at, and paintings can be retouched.
+"""The folder in which keyframes are stylized: everything in it can be looked at, and paintings can be retouched.
 
 frames/000048.png    a keyframe as it was filmed
-painted/000048.png   and as it was painted; retouch it and run again, or delete it to have it painted again
+stylized/000048.png   and as it was stylized; retouch it and run again, or delete it to have it stylized again
 preview.jpg          all of them in a strip
 net.onnx, net.pt     the net fine-tuned on them, and its training's checkpoint
 keyframes.json       which frames are keyframes, and where shots begin
@@ -95,7 +95,7 @@ class WorkFolder:
         self._state["made"][name] = entry
         self._write(self.path / "state.json", (json.dumps(self._state, indent=1) + "\n").encode())
 
-    def save_picture(self, name: str, pixels: Pixels, made_from: str) -> None:
+    def save_image(self, name: str, pixels: Pixels, made_from: str) -> None:
         """Write a PNG and note what it was made from."""
         self._save(name, _encoded(pixels, ".png"), made_from)
 
@@ -111,16 +111,16 @@ class WorkFolder:
     def save_preview(self, pixels: Pixels) -> None:
         self._write(self.path / "preview.jpg", _encoded(pixels, ".jpg"))
 
-    def load_picture(self, name: str, size: tuple[int, int] | None = None) -> Pixels:
-        """RGB (H, W, 3). Raises `InputError` if it is no picture, or not of `size` (H, W)."""
+    def load_image(self, name: str, size: tuple[int, int] | None = None) -> Pixels:
+        """RGB (H, W, 3). Raises `InputError` if it is no image, or not of `size` (H, W)."""
         path = self.path / name
         image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR) if path.stat().st_size else None
         if image is None:
-            raise InputError(f"expected a picture, could not read {path}; delete it to have it made again")
+            raise InputError(f"expected an image, could not read {path}; delete it to have it made again")
         if size is not None and image.shape[:2] != size:
             raise InputError(
                 f"expected {path} to be {size[1]}x{size[0]} as the video, got {image.shape[1]}x{image.shape[0]}; "
-                "scale it, or delete it to have it painted again"
+                "scale it, or delete it to have it stylized again"
             )
         return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
 

@@ -1,4 +1,4 @@
-"""Gatys, Ecker and Bethge 2015, "A Neural Algorithm of Artistic Style": the pixels of a picture are optimised until it has
+"""Gatys, Ecker and Bethge 2015, "A Neural Algorithm of Artistic Style": the pixels of an image are optimised until it has
 the content of a photograph and the style of a painting.
 
     L(x) = alpha L_content(x) + beta L_style(x)          beta = 1, style over content is 1 / alpha
@@ -33,12 +33,12 @@ HISTORY, STRIDE = 20, 10
 
 @dataclass(frozen=True)
 class Step:
-    """A picture in the making: `picture` (1, 3, H, W), `losses` by term with their sum as `loss`."""
+    """An image in the making: `image` (1, 3, H, W), `losses` by term with their sum as `loss`."""
 
     step: int
     steps: int
     losses: dict[str, float]
-    picture: Tensor
+    image: Tensor
 
 
 def gatys(

@@ -1,4 +1,4 @@
-"""Pictures painted in one style, within the memory there is: pixels in, pixels out."""
+"""Images stylized in one style, within the memory there is: pixels in, pixels out."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ KEPT = 3.2
 
 @dataclass(frozen=True)
 class Neighbour:
-    """What a picture's painting should agree with: another one's, moved to where its scene is now.
+    """What an image's painting should agree with: another one's, moved to where its scene is now.
 
     `pixels` uint8 (H, W, 3); `trust` float32 (H, W) in [0, 1].
     """
@@ -47,7 +47,7 @@ class Neighbour:
 
 
 class Painter:
-    """Paints pictures in the style of `paintings`, whose weights sum to 1."""
+    """Stylizes images in the style of `paintings`, whose weights sum to 1."""
 
     def __init__(self, paintings: Sequence[Painting], options: PaintOptions) -> None:
         self._paintings, self._options = paintings, options
@@ -56,53 +56,53 @@ class Painter:
         self._styles: dict[tuple[int, int, float, float], Moments] = {}
         self._largest_tile: int | None = None
 
-    def paint(self, picture: Pixels, mask: np.ndarray | None = None, neighbour: Neighbour | None = None) -> Iterator[Step]:
-        """Paint `picture` (H, W, 3), from `neighbour` where there is one; yields every step, see `finished`.
+    def paint(self, image: Pixels, mask: np.ndarray | None = None, neighbour: Neighbour | None = None) -> Iterator[Step]:
+        """Paint `image` (H, W, 3), from `neighbour` where there is one; yields every step, see `finished`.
 
         `mask` float32 (H, W) in [0, 1]: where style is wanted. When memory runs out it begins again in smaller tiles. Raises
-        `MemoryLimitError` when even the smallest do not fit, `InputError` for a picture too small to see anything in.
+        `MemoryLimitError` when even the smallest do not fit, `InputError` for an image too small to see anything in.
         """
-        h, w = picture.shape[:2]
+        h, w = image.shape[:2]
         if min(h, w) < NARROWEST:
-            raise InputError(f"expected a picture of at least {NARROWEST} pixels a side to paint, got {w}x{h}")
+            raise InputError(f"expected an image of at least {NARROWEST} pixels a side to paint, got {w}x{h}")
         tile = self._tile(h, w)
         while True:
             try:
-                yield from self._paint(picture, mask, neighbour, tile)
+                yield from self._paint(image, mask, neighbour, tile)
                 return
             except (RuntimeError, MemoryError) as error:
                 if not _is_memory(error):
                     raise
-                side = min(tile or 1 << 30, max(picture.shape[:2])) // 2
+                side = min(tile or 1 << 30, max(image.shape[:2])) // 2
             if side < SMALLEST_TILE:
                 raise MemoryLimitError(
-                    f"not enough memory to paint a picture even in tiles of {2 * side} pixels; close other programs"
+                    f"not enough memory to paint an image even in tiles of {2 * side} pixels; close other programs"
                 )
             log.warning("memory ran out: painting again in tiles of %d pixels", side)
             tile = self._largest_tile = side
 
-    def finished(self, picture: Pixels, step: Step, mask: np.ndarray | None = None) -> Pixels:
-        """The painting of `picture` as it stands at `step`, uint8 (H, W, 3)."""
-        painted = to_pixels(resize(step.picture, picture.shape[:2]))
+    def finished(self, image: Pixels, step: Step, mask: np.ndarray | None = None) -> Pixels:
+        """The painting of `image` as it stands at `step`, uint8 (H, W, 3)."""
+        stylized = to_pixels(resize(step.image, image.shape[:2]))
         if self._options.preserve_color:
-            painted = with_colors_of(picture, painted)
-        return painted if mask is None else masked(picture, painted, mask)
+            stylized = with_colors_of(image, stylized)
+        return stylized if mask is None else masked(image, stylized, mask)
 
-    def gatys_loss(self, picture: Pixels, painted: Pixels) -> float:
-        """The loss of Gatys et al. 2015, as the recipe `gatys` has it, of a painting of `picture`; both (H, W, 3)."""
-        h, w = picture.shape[:2]
-        objective = Objective(self._encoder, self._tensor(picture), self._style(h, w, UNTONED, None), Weights(ALPHA))
-        return objective.evaluate(self._tensor(painted).requires_grad_())["loss"]
+    def gatys_loss(self, image: Pixels, stylized: Pixels) -> float:
+        """The loss of Gatys et al. 2015, as the recipe `gatys` has it, of a painting of `image`; both (H, W, 3)."""
+        h, w = image.shape[:2]
+        objective = Objective(self._encoder, self._tensor(image), self._style(h, w, UNTONED, None), Weights(ALPHA))
+        return objective.evaluate(self._tensor(stylized).requires_grad_())["loss"]
 
-    def _paint(self, picture: Pixels, mask: np.ndarray | None, neighbour: Neighbour | None, tile: int | None) -> Iterator[Step]:
+    def _paint(self, image: Pixels, mask: np.ndarray | None, neighbour: Neighbour | None, tile: int | None) -> Iterator[Step]:
         options = self._options
-        content = self._tensor(grey_picture(picture) if options.preserve_color else picture)
-        tones = _tones(picture) if options.preserve_color else UNTONED
+        content = self._tensor(grey_image(image) if options.preserve_color else image)
+        tones = _tones(image) if options.preserve_color else UNTONED
         start, held = content, None
         if neighbour is not None:
-            pixels = grey_picture(neighbour.pixels) if options.preserve_color else neighbour.pixels
+            pixels = grey_image(neighbour.pixels) if options.preserve_color else neighbour.pixels
             held = Held(self._tensor(pixels), self._plane(neighbour.trust))
-            start = content + held.trust * (held.picture - content)
+            start = content + held.trust * (held.image - content)
         elif options.start == "noise":
             start = torch.rand(content.shape, generator=torch.Generator().manual_seed(0)).to(self._device)
         weights = None if mask is None else self._plane(mask)
@@ -116,7 +116,7 @@ class Painter:
             )
 
     def _style(self, height: int, width: int, tones: tuple[float, float], tile: int | None) -> Moments:
-        """The paintings' moments for a picture of this size; `tones`: mean and deviation of its light, for grey ones."""
+        """The paintings' moments for an image of this size; `tones`: mean and deviation of its light, for grey ones."""
         key = height, width, *tones
         if key not in self._styles:
             if len(self._styles) > 8:
@@ -140,7 +140,7 @@ class Painter:
         return painting_moments(self._encoder, self._tensor(resized), opacity, STYLE_LAYERS, tile)
 
     def _tile(self, height: int, width: int) -> int | None:
-        """Side of the tiles that keep within the memory allowed, None where the whole picture does."""
+        """Side of the tiles that keep within the memory allowed, None where the whole image does."""
         channels = sum(conv.out_channels / 4 ** (int(name[0]) - 1) for name, conv in self._encoder.convs.items())
         fitting = int(math.sqrt(self._options.memory * 2**30 / (channels * 4 * KEPT)))
         if self._largest_tile is None and height * width <= fitting * fitting:
@@ -156,26 +156,26 @@ class Painter:
         return torch.from_numpy(np.ascontiguousarray(values, np.float32)).to(self._device)[None, None]
 
 
-def to_pixels(picture: Tensor) -> Pixels:
+def to_pixels(image: Tensor) -> Pixels:
     """(1, 3, H, W) in [0, 1] -> uint8 (H, W, 3)."""
-    return np.asarray((picture[0].clamp(0, 1) * 255 + 0.5).byte().permute(1, 2, 0).contiguous().cpu().numpy())
+    return np.asarray((image[0].clamp(0, 1) * 255 + 0.5).byte().permute(1, 2, 0).contiguous().cpu().numpy())
 
 
-def grey_picture(picture: Pixels) -> Pixels:
-    """`picture` without its colours, still (H, W, 3)."""
-    grey = cv2.cvtColor(np.ascontiguousarray(picture), cv2.COLOR_RGB2GRAY)
+def grey_image(image: Pixels) -> Pixels:
+    """`image` without its colours, still (H, W, 3)."""
+    grey = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY)
     return np.repeat(grey[..., None], 3, axis=2)
 
 
-def _tones(picture: Pixels) -> tuple[float, float]:
+def _tones(image: Pixels) -> tuple[float, float]:
     """Mean and deviation of light, 0..255."""
-    light = grey_picture(picture)[..., 0]
+    light = grey_image(image)[..., 0]
     return float(light.mean()), float(light.std())
 
 
 def _in_tones(painting: Pixels, tones: tuple[float, float]) -> Pixels:
     """The painting in greys of this mean and deviation (Gatys et al. 2016, "Preserving Color", section 4)."""
-    grey = grey_picture(painting).astype(np.float32)
+    grey = grey_image(painting).astype(np.float32)
     scaled = (grey - grey.mean()) * (tones[1] / max(float(grey.std()), 1.0)) + tones[0]
     return np.asarray((scaled + 0.5).clip(0, 255), np.uint8)
 

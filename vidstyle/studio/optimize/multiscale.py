@@ -2,7 +2,7 @@
 
 From small to large: broad shapes are settled where they are cheap, and every larger size adds finer strokes (Gatys et al.
 2017, "Controlling Perceptual Factors in Neural Style Transfer", section 6). Adam's moments go along from size to size, and
-the picture is the moving average of its states (both as in Katherine Crowson's style-transfer-pytorch). Style is Gatys'
+the image is the moving average of its states (both as in Katherine Crowson's style-transfer-pytorch). Style is Gatys'
 Gram matrices and, beside them, covariances, which see strokes where Gram matrices mostly see colours.
 """
 
@@ -32,7 +32,7 @@ SMALLEST = 128
 NARROWEST = 32
 """Short side that an encoder needs."""
 STEPS_SMALL, STEPS_FULL = 250, 1000
-"""At most so many at each smaller size, and at the picture's own."""
+"""At most so many at each smaller size, and at the image's own."""
 ANNEALING = 50
 """Last steps at a size, over which the learning rate goes to zero..."""
 WINDOW, SETTLED = 25, 0.008
@@ -41,7 +41,7 @@ AVERAGE = 0.95
 
 
 def sizes(height: int, width: int) -> list[tuple[int, int]]:
-    """Sizes to paint at, each twice the one before, the last the picture's own."""
+    """Sizes to paint at, each twice the one before, the last the image's own."""
     doublings = max(0, min(int(math.log2(max(height, width) / SMALLEST)), int(math.log2(min(height, width) / NARROWEST))))
     return [(max(1, round(height / 2**n)), max(1, round(width / 2**n))) for n in range(doublings, -1, -1)]
 
@@ -57,9 +57,9 @@ def multiscale(
     tile: int | None = None,
     last_sizes: int | None = None,
 ) -> Iterator[Step]:
-    """Paint `content` (1, 3, H, W) in [0, 1] from `start`; yields every step, its picture as large as painting is then.
+    """Paint `content` (1, 3, H, W) in [0, 1] from `start`; yields every step, its image as large as painting is then.
 
-    `style_at` gives the style for pictures of a size. `last_sizes`: at so many of the `sizes` only, the largest ones.
+    `style_at` gives the style for images of a size. `last_sizes`: at so many of the `sizes` only, the largest ones.
     """
     alpha = CONTENT_WEIGHT if options.content_weight is None else options.content_weight
     weights = Weights(alpha, alpha * DETAIL_SHARE, GRAM_WEIGHT, COVARIANCE_WEIGHT, VARIATION_WEIGHT, HELD_WEIGHT)
@@ -74,7 +74,7 @@ def multiscale(
             style_at(*size),
             weights,
             None if mask is None else resize(mask, size),
-            None if held is None else Held(resize(held.picture, size), resize(held.trust, size)),
+            None if held is None else Held(resize(held.image, size), resize(held.trust, size)),
             tile,
             fast,
         )

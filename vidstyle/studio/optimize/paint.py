@@ -1,4 +1,4 @@
-"""One picture painted by Gatys' algorithm: file in, file out."""
+"""One image stylized by Gatys' algorithm: file in, file out."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from vidstyle.conversion.convert import Result, check_not_itself
-from vidstyle.conversion.job import Job, Outcome, Reporter
+from vidstyle.conversion.job import Job, JobResult, Reporter
 from vidstyle.conversion.output_name import default_name
 from vidstyle.core.errors import MissingExtraError, UsageError
 from vidstyle.core.frames import Frame
@@ -21,7 +21,7 @@ from vidstyle.sources.mask import read_mask
 
 
 def paint_file(
-    spec: str,
+    input: str,
     style: str,
     output: Path | None,
     options: PaintOptions,
@@ -29,7 +29,7 @@ def paint_file(
     overwrite: bool,
     reporter: Reporter,
 ) -> Result:
-    """Paint the picture `spec` in `style` (see `studio.paintings.find_paintings`) into `output`, whole or not at all.
+    """Paint the image `input` in `style` (see `studio.paintings.find_paintings`) into `output`, whole or not at all.
 
     Without `output`, `photo.jpg` becomes `photo.STYLE.jpg` beside it. Raises the kinds of `vidstyle.core.errors`.
     """
@@ -37,24 +37,24 @@ def paint_file(
     with needing_studio("painting"):
         from vidstyle.studio.optimize.image_optimizer import Painter
         from vidstyle.studio.style_images import find_paintings, label
-    if not is_image(spec):
-        raise UsageError(f"expected a picture, got {spec}; for a video: vidstyle keyframes")
-    output = output or Path(spec).with_name(default_name(spec, label(style)))
-    check_not_itself(spec, output)
+    if not is_image(input):
+        raise UsageError(f"expected an image, got {input}; for a video: vidstyle keyframes")
+    output = output or Path(input).with_name(default_name(input, label(style)))
+    check_not_itself(input, output)
     check_free(output, overwrite)
-    picture = read_image(Path(spec))
-    where = None if mask is None else read_mask(mask, picture)
+    image = read_image(Path(input))
+    where = None if mask is None else read_mask(mask, image)
     painter = Painter(find_paintings(style), options)
     step = None
     with closing(open_image_sink(output, overwrite)) as sink:  # before painting: it may refuse
-        for step in painter.paint(picture, where):
+        for step in painter.paint(image, where):
             taken = time.monotonic() - began
             reporter.stage(f"painting {output.name}", step.step, step.steps, taken / step.step * (step.steps - step.step))
         assert step is not None
-        sink.write(Frame(painter.finished(picture, step, where), 0, Fraction(1)))
+        sink.write(Frame(painter.finished(image, step, where), 0, Fraction(1)))
         sink.publish()
     result = Result(output, 1, time.monotonic() - began)
-    reporter.done(Outcome(Job(spec, output), result))
+    reporter.done(JobResult(Job(input, output), result))
     return result
 
 

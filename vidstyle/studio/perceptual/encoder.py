@@ -67,7 +67,7 @@ class Encoder(nn.Module):
 
 
 def pyramid_features(encoder: Encoder, image: Tensor, layers: Iterable[str]) -> Features:
-    """Features at `layers`; `relu3_1/4` is relu3_1 of the picture at a quarter of its size (block means).
+    """Features at `layers`; `relu3_1/4` is relu3_1 of the image at a quarter of its size (block means).
 
     Grams of a small copy see large shapes, at a fraction of what deeper layers cost (Snelgrove 2017, "High-resolution
     multi-scale neural texture synthesis").
@@ -212,8 +212,8 @@ class _Gram(torch.autograd.Function):
     def forward(ctx: Any, features: Tensor) -> Tensor:  # type: ignore[override]
         ctx.save_for_backward(features)
         flat = features.permute(0, 2, 3, 1).flatten(1, 2)  # (N, h w, C): a view if the layout is channels last
-        # Picture by picture: the batched product of bfloat16 takes a CPU nine times as long.
-        gram = torch.stack([picture.T @ picture for picture in flat]).float()
+        # Image by image: the batched product of bfloat16 takes a CPU nine times as long.
+        gram = torch.stack([image.T @ image for image in flat]).float()
         return gram / flat.shape[1]
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""What training a style minimises, apart from steadiness: style, content, tone and smoothness."""
+"""What training a style minimises, apart from temporal consistency: style, content, tone and smoothness."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ def to_tensor(images: Sequence[np.ndarray]) -> Tensor:
 
 
 class StyleLosses:
-    """The losses of pictures that are to be painted as `paintings` are: Gram matrices of what is opaque of them, averaged."""
+    """The losses of images that are to be stylized as `paintings` are: Gram matrices of what is opaque of them, averaged."""
 
     def __init__(self, encoder: Encoder, paintings: Sequence[Painting], options: TrainOptions, device: torch.device) -> None:
         self._encoder, self._options, self._device = encoder, options, device
         self._style_weights = dict(options.style_layers)
         self._layers = {*self._style_weights, *options.content_layers}
-        pictures = [to_tensor([fit_short_side(p.pixels, options.style_size)]).to(device) for p in paintings]
+        images = [to_tensor([fit_short_side(p.pixels, options.style_size)]).to(device) for p in paintings]
         with autocast(device):
-            self.grams = style_grams(encoder, pictures, self._style_weights, [self._opacity(p) for p in paintings])
+            self.grams = style_grams(encoder, images, self._style_weights, [self._opacity(p) for p in paintings])
 
     def _opacity(self, painting: Painting) -> Tensor | None:
         if painting.opacity is None:

@@ -1,4 +1,4 @@
-"""Style statistics: the second and first moments of an encoder's features, of a whole picture or summed over its parts."""
+"""Style statistics: the second and first moments of an encoder's features, of a whole image or summed over its parts."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ FLAT = 1e-4
 
 
 def weighted_moments(features: Features, weights: Mapping[str, Tensor], totals: Mapping[str, float]) -> Moments:
-    """What these `features` add to the moments of a picture.
+    """What these `features` add to the moments of an image.
 
     `weights` (1, 1, h, w) in [0, 1] say how much each position counts; a layer without weights counts in full. `totals`
-    are the sums of the weights over the whole picture, by which the moments are divided.
+    are the sums of the weights over the whole image, by which the moments are divided.
     """
     found = {}
     for layer, f in features.items():
@@ -36,7 +36,7 @@ def weighted_moments(features: Features, weights: Mapping[str, Tensor], totals: 
 
 
 def sum_moments(parts: Sequence[Moments]) -> Moments:
-    """The moments of a picture from those of its parts."""
+    """The moments of an image from those of its parts."""
     return {k: (sum_tensors(p[k][0] for p in parts), sum_tensors(p[k][1] for p in parts)) for k in parts[0]}
 
 

@@ -1,8 +1,8 @@
-"""L(x) = alpha L_content(x) + beta L_style(x) and its gradient, for a picture of any size: whole, or tile by tile.
+"""L(x) = alpha L_content(x) + beta L_style(x) and its gradient, for an image of any size: whole, or tile by tile.
 
-Style statistics belong to the whole picture, and are sums over its parts. So is the gradient: the statistics are summed over
+Style statistics belong to the whole image, and are sums over its parts. So is the gradient: the statistics are summed over
 all tiles first, the loss is differentiated with respect to them, and each tile then passes its share of that on to its
-pixels. The result is that of the whole picture (up to rounding, and to what lies further off than a tile's context), in the
+pixels. The result is that of the whole image (up to rounding, and to what lies further off than a tile's context), in the
 memory of one tile, for one more forward pass.
 """
 
@@ -45,17 +45,17 @@ class Weights:
 
 @dataclass(frozen=True)
 class Held:
-    """What should stay as it was: `picture` (1, 3, H, W), as much as `trust` (1, 1, H, W) in [0, 1] says.
+    """What should stay as it was: `image` (1, 3, H, W), as much as `trust` (1, 1, H, W) in [0, 1] says.
 
     Ruder, Dosovitskiy and Brox 2016, "Artistic Style Transfer for Videos", eq. 7: the last painting, warped.
     """
 
-    picture: Tensor
+    image: Tensor
     trust: Tensor
 
 
 class Objective:
-    """The loss of pictures with one content and one style. `tile`: side of tiles in pixels, None for the whole picture.
+    """The loss of images with one content and one style. `tile`: side of tiles in pixels, None for the whole image.
 
     `content` (1, 3, H, W) in [0, 1]; `mask` (1, 1, H, W): where style is asked for. `fast`: bfloat16 where features are
     computed.
@@ -136,7 +136,7 @@ class Objective:
         if self._weights.variation:
             terms["variation"] = self._weights.variation * total_variation(x)
         if self._held is not None and self._weights.held:
-            terms["held"] = self._weights.held * (self._held.trust * (x - self._held.picture).square()).mean()
+            terms["held"] = self._weights.held * (self._held.trust * (x - self._held.image).square()).mean()
         return terms
 
 

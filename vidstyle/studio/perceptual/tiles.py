@@ -1,4 +1,4 @@
-"""Pictures cut into tiles whose features are those of the whole picture."""
+"""Images cut into tiles whose features are those of the whole image."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from torch import Tensor
 from vidstyle.studio.perceptual.encoder import Encoder, Features
 
 STRIDE = 16
-"""Of the deepest layer: tiles begin at its multiples, so that pooling sees the same squares as in the whole picture."""
+"""Of the deepest layer: tiles begin at its multiples, so that pooling sees the same squares as in the whole image."""
 CONTEXT = 64
 """Pixels around a tile that its features see and that belong to its neighbours."""
 
 
 @dataclass(frozen=True)
 class Tile:
-    """Rows and columns of a tile with its context, in the picture, and of its own part, within those."""
+    """Rows and columns of a tile with its context, in the image, and of its own part, within those."""
 
     outer: tuple[slice, slice]
     inner: tuple[slice, slice]
@@ -45,7 +45,7 @@ def stride(layer: str) -> int:
 
 
 def tiles_of(height: int, width: int, size: int | None) -> list[Tile]:
-    """Tiles of about `size` pixels a side, each without its context, that cover a picture; one if `size` is None."""
+    """Tiles of about `size` pixels a side, each without its context, that cover an image; one if `size` is None."""
     return [Tile((y[0], x[0]), (y[1], x[1])) for y in _spans(height, size) for x in _spans(width, size)]
 
 

@@ -1,4 +1,4 @@
-"""Folders of pictures and videos -> pictures to train on, none of them twice."""
+"""Folders of images and videos -> images to train on, none of them twice."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vidstyle.core.errors import TrainingError, VidstyleError
 from vidstyle.core.files import writing
 from vidstyle.core.frames import Pixels
 from vidstyle.core.options import Selection, Trim
-from vidstyle.media.orientation import upright
+from vidstyle.media.orientation import to_display_orientation
 from vidstyle.sources import is_image, open_source
 from vidstyle.sources.discovery import search
 from vidstyle.studio.training.duplicates import first_of_each, hashes
@@ -24,7 +24,7 @@ from vidstyle.studio.training.duplicates import first_of_each, hashes
 log = logging.getLogger(__name__)
 
 FEWEST = 20
-"""Pictures to train on; of fewer a net learns the pictures."""
+"""Images to train on; of fewer a net learns the images."""
 FRAMES = 40
 """Of a video at most..."""
 APART = 1.0
@@ -32,25 +32,25 @@ APART = 1.0
 
 
 def gather(folders: Sequence[Path], frames: Path, check: Callable[[], None] = lambda: None) -> list[Path]:
-    """The pictures in `folders` and their subfolders, and frames of the videos there, which are kept in the folder `frames`.
+    """The images in `folders` and their subfolders, and frames of the videos there, which are kept in the folder `frames`.
 
     Of near-duplicates the largest file is taken. What cannot be read is left out with a warning. `check` is called between files
-    and may raise. Raises `TrainingError` for a folder that is missing or holds nothing, and where fewer than `FEWEST` pictures
+    and may raise. Raises `TrainingError` for a folder that is missing or holds nothing, and where fewer than `FEWEST` images
     are left.
     """
-    pictures: list[Path] = []
+    images: list[Path] = []
     for folder in folders:
         for path in _media(folder):
             check()
-            pictures += [path] if is_image(str(path)) else _sampled(path, frames, check)
-    values = hashes(pictures, check)
-    readable = [(path, value) for path, value in zip(pictures, values, strict=True) if value is not None]
-    for path in sorted(set(pictures) - {path for path, _ in readable}):
-        log.warning("left out: expected a picture, could not read %s", path)
+            images += [path] if is_image(str(path)) else _sampled(path, frames, check)
+    values = hashes(images, check)
+    readable = [(path, value) for path, value in zip(images, values, strict=True) if value is not None]
+    for path in sorted(set(images) - {path for path, _ in readable}):
+        log.warning("left out: expected an image, could not read %s", path)
     readable.sort(key=lambda one: one[0].stat().st_size, reverse=True)
     kept = sorted(readable[i][0] for i in first_of_each([value for _, value in readable]))
     if len(kept) < len(readable):
-        log.info("left out %d near-duplicates of other pictures", len(readable) - len(kept))
+        log.info("left out %d near-duplicates of other images", len(readable) - len(kept))
     if len(kept) < FEWEST:
         raise TrainingError(
             f"expected at least {FEWEST} photographs to train on, found {len(kept)} that can be read and differ "
@@ -72,7 +72,7 @@ def _media(folder: Path) -> list[Path]:
         raise TrainingError(f"expected a folder of photographs or videos, could not read {folder} ({error.strerror})") from None
     if not found:
         raise TrainingError(f"expected photographs or videos in {folder}, found none")
-    return [Path(one.spec) for one in found]
+    return [Path(one.input) for one in found]
 
 
 def _sampled(video: Path, frames: Path, check: Callable[[], None]) -> list[Path]:
@@ -98,19 +98,19 @@ def _sampled(video: Path, frames: Path, check: Callable[[], None]) -> list[Path]
     return found
 
 
-def _frames_of(spec: str) -> Iterator[Pixels]:
+def _frames_of(input: str) -> Iterator[Pixels]:
     """By seeking to each; those that cannot be read are left out."""
     try:
-        with closing(open_source(spec)) as source:
+        with closing(open_source(input)) as source:
             seconds = source.info.duration_seconds or 0.0
     except VidstyleError:
         return
     count = max(1, min(FRAMES, int(seconds / APART)))
     for number in range(count):
         try:
-            with closing(open_source(spec, Trim(start=seconds * (number + 0.5) / count))) as source:
+            with closing(open_source(input, Trim(start=seconds * (number + 0.5) / count))) as source:
                 frame = next(iter(source.frames()), None)
                 if frame is not None:
-                    yield upright(frame, source.info.display_matrix).pixels
+                    yield to_display_orientation(frame, source.info.display_matrix).pixels
         except VidstyleError:
             continue

@@ -1,4 +1,4 @@
-"""Pictures that are nearly the same, such as bursts and frames of one scene, told apart by a difference hash.
+"""Images that are nearly the same, such as bursts and frames of one scene, told apart by a difference hash.
 
 The hash (dHash, Krawetz 2013, "Kind of Like That") has a bit for each of 8 x 8 places of a tiny grey copy: whether it gets
 lighter there from left to right.
@@ -16,7 +16,7 @@ import numpy as np
 from vidstyle.core.hardware import usable_cores
 
 NEAR = 6
-"""Pictures are nearly the same if at most so many of their 64 bits differ."""
+"""Images are nearly the same if at most so many of their 64 bits differ."""
 
 
 def difference_hash(path: Path) -> int | None:

@@ -1,7 +1,7 @@
-"""Pictures from which `vidstyle paint` and `keyframes` know a style without its painting.
+"""Images from which `vidstyle paint` and `keyframes` know a style without its painting.
 
-Each is a texture with the painting's statistics and nothing of its content, found from noise by the optimiser that paints
-pictures (Gatys et al. 2015, "Texture Synthesis Using Convolutional Neural Networks").
+Each is a texture with the painting's statistics and nothing of its content, found from noise by the optimiser that stylizes
+images (Gatys et al. 2015, "Texture Synthesis Using Convolutional Neural Networks").
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ STEPS = 100
 def paint_exemplar(
     paintings: Sequence[Painting], encoder: str = "compact", steps: int | None = None, check: Callable[[], None] = lambda: None
 ) -> Pixels:
-    """A picture uint8 (SIZE, SIZE, 3) with the statistics of `paintings`; `check` is called at every step and may raise."""
+    """An image uint8 (SIZE, SIZE, 3) with the statistics of `paintings`; `check` is called at every step and may raise."""
     options = PaintOptions(encoder=encoder, start="noise", content_weight=0.0, steps=steps or STEPS)
     painter = Painter([replace(p, weight=1 / len(paintings)) for p in paintings], options)
     blank, step = np.full((SIZE, SIZE, 3), 128, np.uint8), None
@@ -42,9 +42,9 @@ def paint_exemplar(
     return painter.finished(blank, step)
 
 
-def save_exemplar(picture: Pixels, path: Path) -> None:
+def save_exemplar(image: Pixels, path: Path) -> None:
     """Write the JPEG `path`, whole or not at all; raises `OSError`."""
-    done, data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+    done, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
     assert done
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

@@ -31,14 +31,14 @@ class ResidentCrops(PhotoCrops):
         super().__init__(files, options)
         self._device = device
         with ThreadPoolExecutor(usable_cores()) as pool:
-            self._pictures = list(pool.map(self._resident, range(len(self.files))))
+            self._images = list(pool.map(self._resident, range(len(self.files))))
 
     def _resident(self, index: int) -> Tensor | None:
         image = super()._load(index)
         return None if image is None else torch.from_numpy(image).to(self._device)
 
     def _load(self, index: int) -> Any:
-        return self._pictures[index]
+        return self._images[index]
 
     def _cut(self, part: Any, flip: bool) -> Tensor:
         x = part.permute(2, 0, 1)[None].float()

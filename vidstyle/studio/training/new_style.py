@@ -49,7 +49,7 @@ class Trained:
     """Some that it was not trained on, uint8 (S, S, 3)."""
 
     def paint(self, photo: Pixels) -> Pixels:
-        """`photo` as the net paints it, which the file should do alike."""
+        """`photo` as the net stylizes it, which the file should do alike."""
         return paint(self.net, photo)
 
 
@@ -71,7 +71,7 @@ class NewStyle:
             self._check_free()
         for path in paintings:
             if self._exemplar.exists() and path.exists() and self._exemplar.samefile(path):
-                raise OutputExistsError(f"the style's picture would replace the painting {path}; choose another --name or --into")
+                raise OutputExistsError(f"the style's image would replace the painting {path}; choose another --name or --into")
 
     def _check_free(self) -> None:
         found = all_styles()

@@ -30,7 +30,7 @@ def read_image(path: Path) -> Pixels:
     except (cv2.error, OSError):  # too large for OpenCV's limit; not to be read
         image = None
     if image is None:
-        raise TrainingError(f"expected a picture, could not read {path}")
+        raise TrainingError(f"expected an image, could not read {path}")
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
 
 
@@ -43,7 +43,7 @@ def fit_short_side(image: np.ndarray, size: int) -> np.ndarray:
 
 
 class PhotoCrops:
-    """Random square crops of the pictures `files`, decoded as they are needed.
+    """Random square crops of the images `files`, decoded as they are needed.
 
     A crop shows half of the short side of its photograph or more, as far as there are the pixels for it. A file that cannot be
     decoded is left out with a warning; when none is left, that is a `TrainingError`.

@@ -1,4 +1,4 @@
-"""What a training shows of itself: the painting, and photographs as the net paints them."""
+"""What a training shows of itself: the painting, and photographs as the net stylizes them."""
 
 from __future__ import annotations
 
@@ -34,28 +34,28 @@ def preview_photos(paths: Sequence[Path]) -> list[Pixels]:
     return found
 
 
-def paint(net: nn.Module, picture: Pixels) -> Pixels:
-    """`picture` (H, W, 3), H and W multiples of the net's, painted as at run time: in float32, with tracked statistics.
+def paint(net: nn.Module, image: Pixels) -> Pixels:
+    """`image` (H, W, 3), H and W multiples of the net's, stylized as at run time: in float32, with tracked statistics.
 
     `net` is to be in evaluation mode.
     """
     device = next(net.parameters()).device
-    x = torch.from_numpy(picture).to(device).permute(2, 0, 1)[None].float() / 255
+    x = torch.from_numpy(image).to(device).permute(2, 0, 1)[None].float() / 255
     with torch.no_grad():
         y = net(F.pad(x, (MARGIN,) * 4, mode="reflect"))[..., MARGIN:-MARGIN, MARGIN:-MARGIN]
     return np.asarray((y[0].clamp(0, 1) * 255 + 0.5).byte().permute(1, 2, 0).cpu().numpy())
 
 
-def strip(paintings: Sequence[Painting], photos: Sequence[Pixels], painted: Sequence[Pixels]) -> Pixels:
-    """The paintings on the left, as far as they fit into squares; beside them the photographs above, painted below."""
+def strip(paintings: Sequence[Painting], photos: Sequence[Pixels], stylized: Sequence[Pixels]) -> Pixels:
+    """The paintings on the left, as far as they fit into squares; beside them the photographs above, stylized below."""
     columns = [_framed(p.pixels, 2 * SIZE) for p in paintings]
-    columns += [np.concatenate(pair) for pair in zip(photos, painted, strict=True)]
+    columns += [np.concatenate(pair) for pair in zip(photos, stylized, strict=True)]
     return np.concatenate(columns, axis=1)
 
 
-def _framed(picture: Pixels, side: int) -> Pixels:
-    h, w = picture.shape[:2]
+def _framed(image: Pixels, side: int) -> Pixels:
+    h, w = image.shape[:2]
     scale = side / max(h, w)
     size = max(1, round(w * scale)), max(1, round(h * scale))
-    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
     return np.asarray(cv2.copyMakeBorder(small, 0, side - size[1], 0, 0, cv2.BORDER_CONSTANT, value=(255, 255, 255)), np.uint8)

@@ -1,4 +1,4 @@
-"""How far a training is, and what follows from that: the learning rate, how much steadiness counts, the end."""
+"""How far a training is, and what follows from that: the learning rate, how much temporal consistency counts, the end."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Schedule:
     def __init__(self, options: TrainOptions, from_scratch: bool, startup: float = 0.0) -> None:
         identity_steps = options.identity_steps if from_scratch else 0
         self._steps = identity_steps + options.steps
-        self._ramp = options.steadiness_ramp
+        self._ramp = options.consistency_ramp
         self.identity = identity_steps / self._steps
         self.steps = self._steps if options.minutes is None else None
         """None: as many as there is time for."""
@@ -47,7 +47,7 @@ class Schedule:
         cosine = 0.5 * (1 + math.cos(math.pi * done))
         return min(1.0, max(LOWEST_RATE, done / WARM_UP)) * (LOWEST_RATE + (1 - LOWEST_RATE) * cosine)
 
-    def steadiness(self, part: float) -> float:
+    def consistency(self, part: float) -> float:
         """As a factor, ramped in: from the first step on, it would keep strokes out of plain areas altogether."""
         done = (part - self.identity) / (1 - self.identity)
         return min(1.0, done / self._ramp) if self._ramp else 1.0

@@ -65,7 +65,7 @@ def disturb(image: Tensor, generator: torch.Generator) -> Tensor:
     return (image * gain.to(image.device) + noise(n, c, h, w) + 0.5 * coarse).clamp(0, 1)
 
 
-def steadiness_loss(painted: Tensor, moved_painted: Tensor, motion: Tensor, margin: int) -> Tensor:
+def temporal_loss(stylized: Tensor, moved_stylized: Tensor, motion: Tensor, margin: int) -> Tensor:
     """Mean of (W(S(x)) - S(W(x) + n))^2 inside `margin`: the warping error of Lai et al. 2018, as a loss."""
     inside = (..., slice(margin, -margin), slice(margin, -margin))
-    return (warp(painted, motion)[inside] - moved_painted[inside]).square().mean()
+    return (warp(stylized, motion)[inside] - moved_stylized[inside]).square().mean()

@@ -1,4 +1,4 @@
-"""A new style: paintings in; out comes a model that was checked, in a catalogue, with a picture to paint from."""
+"""A new style: paintings in; out comes a model that was checked, in a catalogue, with an image to paint from."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from vidstyle.stylizers.onnx import OnnxStylizer
 log = logging.getLogger(__name__)
 
 CHECKED = 2
-"""Photographs that are painted to check a model."""
+"""Photographs that are stylized to check a model."""
 MOST_DIFFERENT = 4
 """Grey levels by which a pixel may differ from the net's: its weights are rounded to half precision in the file."""
 
@@ -45,7 +45,7 @@ def train_style(
     """Train the style `name` on folders of photographs and videos and enter it in a catalogue; returns the model file.
 
     `start`: the style whose weights it begins with, `none`, or None for the default; `work`: where checkpoints, previews and
-    sampled frames are, by default `NAME.training`; `exemplar`: whether the style gets a picture from which `vidstyle paint` can
+    sampled frames are, by default `NAME.training`; `exemplar`: whether the style gets an image from which `vidstyle paint` can
     paint. `check` is called every now and then; when it raises KeyboardInterrupt, the same call goes on later.
     Raises the kinds of `vidstyle.core.errors`.
     """
@@ -65,20 +65,20 @@ def train_style(
         lambda: gather(photos, folder / "frames", check), encoder, options, start, folder, command, began, check
     )
     check_model(trained.model, trained.paint, trained.photos[:CHECKED])
-    log.info("the model paints in ONNX Runtime as it was trained")
-    picture = paint_exemplar(trained.paintings, check=check) if exemplar else None
-    return style.publish(trained, picture)
+    log.info("the model stylizes in ONNX Runtime as it was trained")
+    image = paint_exemplar(trained.paintings, check=check) if exemplar else None
+    return style.publish(trained, image)
 
 
 def check_model(model: Path, paint: Callable[[Pixels], Pixels], photos: Sequence[Pixels]) -> None:
-    """Raises `TrainingError` unless `model` paints `photos` in ONNX Runtime as `paint` does, and not all in one colour."""
+    """Raises `TrainingError` unless `model` stylizes `photos` in ONNX Runtime as `paint` does, and not all in one colour."""
     stylizer = OnnxStylizer(model, "cpu")
     for photo in photos:
-        painted = stylizer.stylize([photo])[0]
-        difference = int(np.abs(painted.astype(int) - paint(photo)).max())
+        stylized = stylizer.stylize([photo])[0]
+        difference = int(np.abs(stylized.astype(int) - paint(photo)).max())
         if difference > MOST_DIFFERENT:
             raise TrainingError(
                 f"expected {model} to paint as the trained net, it differs by {difference} grey levels; please report this"
             )
-        if painted.max() == painted.min():
+        if stylized.max() == stylized.min():
             raise TrainingError("expected paintings, the trained net gives one colour only; try a smaller learning rate")

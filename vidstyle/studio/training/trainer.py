@@ -1,7 +1,7 @@
 """Training of a style: photographs and a painting in, a style network out.
 
 A training lives in a folder: `checkpoint.pt` (everything needed to go on), `preview.png` (the painting; fixed photos above,
-painted below). Running the same training again goes on where the last checkpoint stood; step k sees the same crops either way.
+stylized below). Running the same training again goes on where the last checkpoint stood; step k sees the same crops either way.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from vidstyle.studio.style_images import Painting
 from vidstyle.studio.training.photos import CONTEXT, PhotoCrops
 from vidstyle.studio.training.preview import paint, preview_photos, strip
 from vidstyle.studio.training.schedule import Schedule
-from vidstyle.studio.training.temporal_loss import disturb, random_motion, steadiness_loss, warp
+from vidstyle.studio.training.temporal_loss import disturb, random_motion, temporal_loss, warp
 
 log = logging.getLogger(__name__)
 
@@ -160,7 +160,7 @@ class Trainer:
         for name, value in found.items():
             if not math.isfinite(value):
                 raise TrainingError(
-                    f"the {name} became {value} at step {self.step}; the last checkpoint in {self.folder} is sound, "
+                    f"the {name} became {value} at step {self.step}; the last checkpoint in {self.folder} is audio, "
                     "try a smaller learning rate"
                 )
         self.losses = {k: v for k, v in found.items() if k != "gradient"}
@@ -176,12 +176,12 @@ class Trainer:
             losses = {"identity": (raw - x).abs().mean()}
         else:
             motion, moved = self._move(context)
-            painted, moved_painted = self._net(torch.cat((context, moved))).chunk(2)
-            raw = _crop(painted, CONTEXT)
+            stylized, moved_stylized = self._net(torch.cat((context, moved))).chunk(2)
+            raw = _crop(stylized, CONTEXT)
             losses = self._style_losses(x, _shown(raw))
             losses["border"] = self.options.border_weight * self._border_loss(x[:1], raw[:1].detach())
-            unsteady = steadiness_loss(_shown(painted), _shown(moved_painted), motion, CONTEXT)
-            losses["unsteady"] = self.options.steadiness_weight * self.schedule.steadiness(self.part) * unsteady
+            unsteady = temporal_loss(_shown(stylized), _shown(moved_stylized), motion, CONTEXT)
+            losses["unsteady"] = self.options.consistency_weight * self.schedule.consistency(self.part) * unsteady
         losses["range"] = RANGE_WEIGHT * (raw - raw.clamp(0, 1)).square().mean()
         loss = torch.stack(list(losses.values())).sum()
         self.optimizer.zero_grad(set_to_none=True)
@@ -202,11 +202,11 @@ class Trainer:
         moved = disturb(warp(context, motion), generator)
         return motion, moved.contiguous(memory_format=torch.channels_last)
 
-    def _border_loss(self, x: Tensor, painted: Tensor) -> Tensor:
-        """Mean |difference| of a crop painted with a mirrored margin, all that there is at a frame's border, and in its scene."""
+    def _border_loss(self, x: Tensor, stylized: Tensor) -> Tensor:
+        """Mean |difference| of a crop stylized with a mirrored margin, all that there is at a frame's border, and in its scene."""
         with autocast(self.device):
             bordered = self._paint(x)
-        return (bordered.float() - painted).abs().mean()
+        return (bordered.float() - stylized).abs().mean()
 
     def _paint(self, x: Tensor) -> Tensor:
         """Pad, paint and crop, as at run time."""
@@ -283,13 +283,13 @@ class Trainer:
         log.info("going on after step %d, %.0f minutes into the training", self.step, self.seconds / 60)
 
     def _preview(self) -> None:
-        """Write `preview.png`: fixed photographs above, the averaged net's pictures of them below."""
+        """Write `preview.png`: fixed photographs above, the averaged net's images of them below."""
         state = {k: v.detach().clone() for k, v in self.net.state_dict().items()}
         self.net.load_state_dict(self.average)
         self.net.eval()
-        picture = strip(self.paintings, self._previewed, [paint(self.net, photo) for photo in self._previewed])
+        image = strip(self.paintings, self._previewed, [paint(self.net, photo) for photo in self._previewed])
         self.net.load_state_dict(state)
-        cv2.imwrite(str(self.folder / "preview.png"), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+        cv2.imwrite(str(self.folder / "preview.png"), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
 
 
 def _shown(raw: Tensor) -> Tensor:
