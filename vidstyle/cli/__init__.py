@@ -8,10 +8,12 @@ import vidstyle
 from vidstyle.cli.bench import bench
 from vidstyle.cli.convert import convert
 from vidstyle.cli.doctor import doctor
+from vidstyle.cli.keyframes import keyframes
 from vidstyle.cli.live import devices, live
+from vidstyle.cli.paint import paint
 from vidstyle.cli.signals import Signals, exit_code
-from vidstyle.cli.studio import keyframes, paint, train
 from vidstyle.cli.styles import styles
+from vidstyle.cli.train import train
 from vidstyle.core.errors import EXIT_USAGE, VidstyleError
 
 

@@ -6,6 +6,7 @@ import logging
 import math
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Protocol
 
 import click
@@ -76,6 +77,11 @@ def encoding_options(command: Callable[..., int]) -> Callable[..., int]:
     )):  # fmt: skip
         command = option(command)
     return command
+
+
+def options_from(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of the command line whose names are those of fields of the dataclass `kind`."""
+    return {f.name: values[f.name] for f in fields(kind) if f.name in values}  # type: ignore[arg-type]
 
 
 def report_line(result: Result) -> str:
