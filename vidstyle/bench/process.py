@@ -15,13 +15,14 @@ from typing import BinaryIO
 
 from vidstyle.bench.clips import Clip
 from vidstyle.bench.options import BenchOptions
+from vidstyle.core.child_process import python_command, python_environment
 from vidstyle.core.errors import OutputError
 
 # The command line as it is, but that it tells of the first frame, and of its memory at the end.
 _TELLING = """
 import sys
 from vidstyle.cli import run_command_line
-from vidstyle.progress import Quiet
+from vidstyle.cli.reporters import Quiet
 
 told = Quiet.frame
 
@@ -54,7 +55,7 @@ def run_as_user(clip: Clip, options: BenchOptions, folder: Path) -> UserRun:
     """Convert `clip` by the command line, into `folder`. Raises `OutputError` with what it said if that fails."""
     output, said = folder / f"process{clip.output_suffix}", folder / "process.log"
     style = options.style
-    command = [sys.executable, "-c", _TELLING, "--style", style.style, "--device", style.device, "--backend", style.backend]
+    command = [*python_command("-c", _TELLING), "--style", style.style, "--device", style.device, "--backend", style.backend]
     command += ["--batch-size", str(options.batch_size), "--duration", f"{clip.seconds:.6f}", "--progress", "json"]
     began = time.perf_counter()
     # To a file: a pipe that nobody empties would fill up.
@@ -75,7 +76,7 @@ def run_as_user(clip: Clip, options: BenchOptions, folder: Path) -> UserRun:
 @contextmanager
 def _started(command: list[str], log: BinaryIO) -> Iterator[subprocess.Popen[bytes]]:
     """A process that does not outlive the block, whatever ends that."""
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log) as process:
+    with subprocess.Popen(command, env=python_environment(), stdout=subprocess.PIPE, stderr=log) as process:
         try:
             yield process
         except BaseException:
@@ -86,7 +87,8 @@ def _started(command: list[str], log: BinaryIO) -> Iterator[subprocess.Popen[byt
 def seconds_to_help() -> float:
     """From the start of `vidstyle --help` to its end."""
     began = time.perf_counter()
-    subprocess.run([sys.executable, "-m", "vidstyle", "--help"], check=True, stdout=subprocess.DEVNULL)
+    command = python_command("-m", "vidstyle", "--help")
+    subprocess.run(command, env=python_environment(), check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - began
 
 

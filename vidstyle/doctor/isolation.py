@@ -11,8 +11,8 @@ import sys
 import tempfile
 import threading
 from pathlib import Path
-from typing import Any
 
+from vidstyle.core.child_process import start_module
 from vidstyle.core.files import writing
 from vidstyle.doctor.checks import Check, Inspection
 
@@ -56,31 +56,20 @@ class Apart:
 
     def _start(self, inspection: Inspection, answer: Path, log: Path) -> subprocess.Popen[bytes] | None:
         """None where all is over already."""
-        # A group of its own, so that what it starts ends with it.
-        apart: dict[str, Any] = {"process_group": 0}
-        if sys.platform == "win32":
-            apart = {"creationflags": subprocess.CREATE_NO_WINDOW}
-        path = os.pathsep.join(p or os.getcwd() for p in sys.path)
         own = {name: str(self._folder) for name in _OWN_FOLDERS}
         with self._lock:
             if self._closed:
                 return None
             with log.open("wb") as output:
-                process = subprocess.Popen(
-                    [
-                        sys.executable,
-                        "-P",
-                        "-m",
-                        "vidstyle.doctor.isolated_process",
-                        inspection.name,
-                        inspection.target,
-                        str(answer),
-                    ],
-                    env={**os.environ, **own, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"},
+                process = start_module(
+                    "vidstyle.doctor.isolated_process",
+                    inspection.name,
+                    inspection.target,
+                    str(answer),
+                    variables={**own, "PYTHONDONTWRITEBYTECODE": "1"},
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=output,
-                    **apart,
                 )
             self._running.add(process)
         return process

@@ -10,7 +10,6 @@ import contextlib
 import json
 import os
 import subprocess
-import sys
 import threading
 import time
 from collections import deque
@@ -22,6 +21,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from vidstyle.core.child_process import start_module
 from vidstyle.core.errors import DiskError, OutputExistsError, UsageError
 from vidstyle.core.files import reason, writing
 from vidstyle.core.frames import Frame, Pixels
@@ -238,19 +238,14 @@ def numbered_name(folder: Path, suffix: str, now: datetime) -> Path:
 
 
 def _start(request: str) -> subprocess.Popen[bytes]:
-    # A process group of its own, so that the terminal's Ctrl-C does not reach it: the end of its input is what ends it.
-    apart: dict[str, Any] = {"process_group": 0}
-    if sys.platform == "win32":
-        apart = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
-    return subprocess.Popen(
-        # -P, and this process's own path: the same modules are found, whatever lies in the current folder
-        [sys.executable, "-P", "-m", "vidstyle.live.recording.writer", request],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(p or os.getcwd() for p in sys.path)},
+    # The terminal's Ctrl-C does not reach it: the end of its input is what ends it.
+    return start_module(
+        "vidstyle.live.recording.writer",
+        request,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         pipesize=_PIPE_BYTES,
-        **apart,
     )
 
 
