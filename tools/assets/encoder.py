@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import logging
 import math
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,10 +26,12 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from vidstyle.core.concurrency import prefetch
+from vidstyle.core.files import replaced
 from vidstyle.core.options import StyleOptions
 from vidstyle.core.protocols import Stylizer
 from vidstyle.sources import IMAGE_SUFFIXES
-from vidstyle.studio.perceptual.encoder import Encoder, gram_matrix, load_encoder, untrained_compact_encoder
+from vidstyle.studio.perceptual.encoder import Encoder, load_encoder, untrained_compact_encoder
+from vidstyle.studio.perceptual.losses import gram_matrix
 from vidstyle.studio.training.photos import fit_short_side, read_image
 from vidstyle.stylizers import load_stylizer
 
@@ -146,11 +147,10 @@ def losses(student: Encoder, lifts: nn.ModuleDict, teacher: Encoder, x: Tensor, 
 
 def save(student: Encoder, path: Path) -> None:
     """Half precision, whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     state = {k: v.half().contiguous() for k, v in student.state_dict().items()}
-    save_file(state, temporary, metadata={"format": "vidstyle encoder", "teacher": "VGG-19 (Simonyan and Zisserman 2015)"})
-    temporary.chmod(0o644)  # safetensors makes it private
-    os.replace(temporary, path)
+    with replaced(path) as temporary:
+        save_file(state, temporary, metadata={"format": "vidstyle encoder", "teacher": "VGG-19 (Simonyan and Zisserman 2015)"})
+        temporary.chmod(0o644)  # safetensors makes it private
 
 
 def main() -> None:
@@ -226,8 +226,8 @@ def main() -> None:
                 "lifts": lifts.state_dict(),
                 "optimizer": optimizer.state_dict(),
             }
-            torch.save(state, checkpoint.with_suffix(".tmp"))
-            os.replace(checkpoint.with_suffix(".tmp"), checkpoint)
+            with replaced(checkpoint) as temporary:
+                torch.save(state, temporary)
     batches.close()
     save(student, args.out)
 

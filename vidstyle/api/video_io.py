@@ -136,7 +136,7 @@ def _model_of(input: str, options: ConvertOptions) -> _Model:
         raise UsageError(f"expected a video for the output to be like, got an image: {input}")
     with closing(open_source(input, options.trim, options.allow_network)) as source:
         first = next(iter(source.frames()))
-        companion = companion_of(input, getattr(source, "shift_seconds", Fraction(0)), options)
+        companion = companion_of(input, source.shift_seconds, options)
         return _Model(display_info(source.info), first.pts * first.time_base, companion)
 
 

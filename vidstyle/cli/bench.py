@@ -72,7 +72,7 @@ def bench(
     with signals.held():  # an interrupted import would be reported as a broken installation
         from vidstyle.bench.measure import measure
         from vidstyle.bench.table import table
-        from vidstyle.core.files import replace_file, writing
+        from vidstyle.core.files import replaced, writing
         from vidstyle.sinks import check_free
     target = Path(json_file) if json_file not in (None, "-") else None
     if target is not None:
@@ -87,6 +87,6 @@ def bench(
         click.echo(line)
     if target is not None:
         check_free(target, overwrite)  # it may have come meanwhile
-        with writing(target):
-            replace_file(target, lambda file: file.write(text.encode()))
+        with writing(target), replaced(target) as temporary:
+            temporary.write_bytes(text.encode())
     return EXIT_DONE

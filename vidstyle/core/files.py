@@ -5,10 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
 
 from vidstyle.core.errors import DiskError, InputError, OutputError, VidstyleError
 
@@ -55,19 +54,26 @@ def writing(path: Path) -> Iterator[None]:
         raise write_error(path, error) from error
 
 
-def replace_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Have `write` fill a new file that takes the place of `path`, whole or not at all, also when the power fails."""
-    temporary = path.with_name(f"{path.name}.new")
-    with temporary.open("wb") as file:
-        write(file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-    fsync(path.parent)
+@contextmanager
+def replaced(path: Path) -> Iterator[Path]:
+    """The name of a temporary file beside `path` to write to: it replaces `path` when the block ends, whole or not at all, also
+    after a power failure. An error leaves `path` as it was and no temporary file behind.
+
+    Raises `OSError` as it comes; put it inside `writing` to get the error as one sentence.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        with temporary.open("r+b") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        fsync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def fsync(path: Path) -> None:
-    """Have the disk hold a file or folder; raises `OSError`."""
+    """Flush a file or folder to the disk; raises `OSError`."""
     try:
         handle = os.open(path, os.O_RDONLY)
     except PermissionError:  # a folder that may be written but not read

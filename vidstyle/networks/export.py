@@ -10,7 +10,6 @@ time nothing but convolutions, sums and nearest upsampling is left, all in the f
 from __future__ import annotations
 
 import operator
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import fx, nn
 
 from vidstyle.core.errors import StyleError
+from vidstyle.core.files import replaced
 from vidstyle.networks.transformer_net import ARCHITECTURES, MARGIN, MULTIPLE
 
 OPSET = 17
@@ -35,12 +35,8 @@ def export_onnx(net: nn.Module, architecture: str, path: Path, facts: Mapping[st
     facts = {"format": FORMAT, "architecture": architecture, "margin": str(MARGIN), "multiple": str(MULTIPLE), **facts}
     helper.set_model_props(model, {f"vidstyle.{key}": value for key, value in facts.items()})
     onnx.checker.check_model(model)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with replaced(path) as temporary:
         temporary.write_bytes(model.SerializeToString())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def load_net(path: Path) -> tuple[nn.Module, dict[str, str]]:

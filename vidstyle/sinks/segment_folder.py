@@ -16,7 +16,7 @@ import filelock
 import numpy as np
 
 from vidstyle.core.errors import OutputExistsError
-from vidstyle.core.files import replace_file
+from vidstyle.core.files import replaced
 from vidstyle.media.container import open_media, writing
 
 log = logging.getLogger(__name__)
@@ -115,7 +115,8 @@ class WorkFolder:
             os.fsync(file.fileno())
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         if memory:
-            replace_file(self._memory_path(number), lambda file: np.savez(file, **memory))  # type: ignore[arg-type]
+            with replaced(self._memory_path(number)) as temporary, temporary.open("wb") as file:
+                np.savez(file, **memory)  # type: ignore[arg-type]
         self.segments[number] = {"file": path.name, "sha256": digest, "packets": packets}
         self.write()
         self._memory_path(number - 1).unlink(missing_ok=True)
@@ -129,7 +130,8 @@ class WorkFolder:
     def write(self) -> None:
         """Write the notes down."""
         manifest = {"version": _VERSION, "fingerprint": self._fingerprint, "plan": self.plan, "segments": self.segments}
-        replace_file(self.path / "manifest.json", lambda file: file.write(json.dumps(manifest).encode()))
+        with replaced(self.path / "manifest.json") as temporary:
+            temporary.write_bytes(json.dumps(manifest).encode())
 
     def remove(self) -> None:
         """All is done: the folder goes. It loses its name first, so that no other process finds it half gone."""

@@ -15,7 +15,7 @@ from av.container import OutputContainer
 from av.packet import Packet
 
 from vidstyle.core.errors import UsageError
-from vidstyle.core.files import replace_file
+from vidstyle.core.files import replaced
 from vidstyle.core.frames import Frame, VideoInfo
 from vidstyle.core.options import EncodeOptions
 from vidstyle.media.container import open_media, writing
@@ -62,7 +62,8 @@ class SegmentedFile:
         """Keep a segment that was encoded elsewhere."""
         with writing(self.path):
             path = self.folder.path / f"{number:06}.{segment_suffix(self.encoder)}"
-            replace_file(path, lambda file: file.write(segment.data))
+            with replaced(path) as temporary:
+                temporary.write_bytes(segment.data)
             self.folder.add(number, path, segment.packets)
 
     def publish(self, count: int) -> None:

@@ -39,6 +39,8 @@ def read_alpha(path: Path) -> Opacity | None:
 class ImageSource:
     """One image, decoded when opened."""
 
+    shift_seconds = Fraction(0)
+
     def __init__(self, path: Path) -> None:
         self._pixels, alpha = read_image(path), read_alpha(path)
         self._alpha = alpha if alpha is not None and alpha.shape == self._pixels.shape[:2] else None

@@ -71,7 +71,7 @@ class Masked:
     @property
     def shift_seconds(self) -> Fraction:
         """That of the source, see `sources.video.VideoSource`."""
-        return getattr(self._source, "shift_seconds", Fraction(0))
+        return self._source.shift_seconds
 
     def _of_image(self, image: Pixels) -> Mask:
         shown = display_info(self.info)

@@ -13,6 +13,7 @@ from typing import Any
 import platformdirs
 
 from vidstyle.core.errors import StyleError
+from vidstyle.core.files import replaced
 
 MODEL_SUFFIXES = {".onnx", ".pth", ".pt", ".model"}
 
@@ -134,12 +135,8 @@ def _files(facts: Mapping[str, Any]) -> set[str]:
 
 def _write_catalog(folder: Path, styles: Mapping[str, Any]) -> None:
     catalog = {"styles": styles}
-    temporary = folder / f".catalog.{os.getpid()}.tmp"
-    try:
+    with replaced(folder / "catalog.json") as temporary:
         temporary.write_text(json.dumps(catalog, indent=2, ensure_ascii=False) + "\n", "utf-8")
-        os.replace(temporary, folder / "catalog.json")
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def sha256(path: Path) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -24,6 +23,7 @@ import onnx
 import platformdirs
 
 from vidstyle.core.errors import DeviceError, MissingExtraError, VidstyleError
+from vidstyle.core.files import replaced
 from vidstyle.core.frames import Pixels
 from vidstyle.core.protocols import Stylizer
 
@@ -178,9 +178,8 @@ def remember(key: str, name: str) -> None:
         known = dict(json.loads(path.read_text("utf-8")))
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        temporary.write_text(json.dumps({**known, key: name}, indent=1) + "\n", "utf-8")
-        temporary.replace(path)
+        with replaced(path) as temporary:
+            temporary.write_text(json.dumps({**known, key: name}, indent=1) + "\n", "utf-8")
 
 
 def _memory() -> Path:

@@ -18,7 +18,7 @@ import numpy as np
 import onnx
 
 from vidstyle.core.errors import DiskError, InputError, OutputExistsError, StyleError, UsageError, VidstyleError
-from vidstyle.core.files import fsync, is_url, reason
+from vidstyle.core.files import is_url, reason, replaced
 from vidstyle.core.frames import Pixels
 from vidstyle.core.options import StyleOptions
 from vidstyle.styles import catalog
@@ -130,8 +130,8 @@ def _enter(name: str, model: Path, facts: Mapping[str, str], overwrite: bool) ->
     _check_free(name, target, overwrite)
     before = catalog.read_catalog(folder).get(name, {})
     entry = {"file": target.name, "sha256": catalog.sha256(model), **facts}
-    fsync(model)
-    os.replace(model, target)
+    with replaced(target) as temporary:
+        model.rename(temporary)
     catalog.add_style(folder, name, entry)
     catalog.remove_unnamed(folder, before)
 

@@ -8,7 +8,6 @@ of the stylized crops among the losses, and steadied by compound regularisation.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,10 +18,12 @@ import torch
 from torch import Tensor, nn
 
 from vidstyle.core.errors import TrainingError
+from vidstyle.core.files import replaced
 from vidstyle.core.frames import Pixels
 from vidstyle.networks.device import bfloat16_is_fast, find_device
 from vidstyle.networks.export import load_net
-from vidstyle.studio.perceptual.encoder import Encoder, content_loss, gram_matrix
+from vidstyle.studio.perceptual.encoder import Encoder
+from vidstyle.studio.perceptual.losses import content_loss, gram_matrix
 from vidstyle.studio.training.photos import CONTEXT
 from vidstyle.studio.training.temporal_loss import disturb, random_motion, temporal_loss, warp
 
@@ -160,9 +161,8 @@ class FineTuning:
     def _save(self) -> None:
         state = {"step": self._step, "net": self.net.state_dict(), "average": self._average}
         state |= {"optimizer": self._optimizer.state_dict(), "recipe": self._recipe}
-        temporary = self._checkpoint.with_name(f".{self._checkpoint.name}.{os.getpid()}.tmp")
-        torch.save(state, temporary)
-        os.replace(temporary, self._checkpoint)
+        with replaced(self._checkpoint) as temporary:
+            torch.save(state, temporary)
 
     def _resume(self) -> None:
         if not self._checkpoint.exists():

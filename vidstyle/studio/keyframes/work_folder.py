@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ import cv2
 import numpy as np
 
 from vidstyle.core.errors import DiskError, InputError
-from vidstyle.core.files import writing
+from vidstyle.core.files import replaced, writing
 from vidstyle.core.frames import Pixels
 
 FORMAT = 1
@@ -58,17 +57,12 @@ class WorkFolder:
         return dict(state)
 
     def _write(self, path: Path, data: bytes) -> None:
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise DiskError(f"could not make the working folder {path.parent} ({error.strerror})") from error
-        with writing(path):
-            try:
-                temporary.write_bytes(data)
-                os.replace(temporary, path)
-            finally:
-                temporary.unlink(missing_ok=True)
+        with writing(path), replaced(path) as temporary:
+            temporary.write_bytes(data)
 
     def made_from(self, name: str) -> str | None:
         """The fingerprint that the file `name` was made from; None if it is not there, or not as it was made."""

@@ -7,7 +7,6 @@ images (Gatys et al. 2015, "Texture Synthesis Using Convolutional Neural Network
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,10 +14,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from vidstyle.core.files import replaced
 from vidstyle.core.frames import Pixels
 from vidstyle.core.options import PaintOptions
-from vidstyle.studio.optimize.image_optimizer import Painter
-from vidstyle.studio.style_images import Painting
+from vidstyle.studio.optimize.image_optimizer import ImageOptimizer
+from vidstyle.studio.style_images import StyleImage
 
 log = logging.getLogger(__name__)
 
@@ -27,12 +27,12 @@ STEPS = 100
 """At most so many at full size."""
 
 
-def paint_exemplar(
-    paintings: Sequence[Painting], encoder: str = "compact", steps: int | None = None, check: Callable[[], None] = lambda: None
+def synthesize_exemplar(
+    paintings: Sequence[StyleImage], encoder: str = "compact", steps: int | None = None, check: Callable[[], None] = lambda: None
 ) -> Pixels:
     """An image uint8 (SIZE, SIZE, 3) with the statistics of `paintings`; `check` is called at every step and may raise."""
     options = PaintOptions(encoder=encoder, start="noise", content_weight=0.0, steps=steps or STEPS)
-    painter = Painter([replace(p, weight=1 / len(paintings)) for p in paintings], options)
+    painter = ImageOptimizer([replace(p, weight=1 / len(paintings)) for p in paintings], options)
     blank, step = np.full((SIZE, SIZE, 3), 128, np.uint8), None
     for step in painter.paint(blank):
         check()
@@ -46,9 +46,5 @@ def save_exemplar(image: Pixels, path: Path) -> None:
     """Write the JPEG `path`, whole or not at all; raises `OSError`."""
     done, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
     assert done
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with replaced(path) as temporary:
         temporary.write_bytes(data.tobytes())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -15,13 +14,14 @@ from typing import Any
 from torch import nn
 
 from vidstyle.core.errors import DiskError, InputError, OutputExistsError, TrainingError, UsageError
+from vidstyle.core.files import replaced
 from vidstyle.core.frames import Pixels
 from vidstyle.core.options import TrainOptions
 from vidstyle.networks.device import find_device
 from vidstyle.networks.export import export_onnx, load_net
 from vidstyle.networks.transformer_net import MULTIPLE
 from vidstyle.studio.perceptual.encoder import find_encoder
-from vidstyle.studio.style_images import Painting, read_painting
+from vidstyle.studio.style_images import StyleImage, read_style_image
 from vidstyle.studio.training.exemplar import save_exemplar
 from vidstyle.studio.training.gpu_photos import open_crops
 from vidstyle.studio.training.preview import paint, preview_photos
@@ -44,7 +44,7 @@ class Trained:
     model: Path
     net: nn.Module
     facts: dict[str, Any]
-    paintings: list[Painting]
+    paintings: list[StyleImage]
     photos: list[Pixels]
     """Some that it was not trained on, uint8 (S, S, 3)."""
 
@@ -126,12 +126,8 @@ class NewStyle:
         """Put the style into its folder and the catalogue there; returns the model file. Raises `DiskError`."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            temporary = self._model.with_name(f".{self._model.name}.{os.getpid()}.tmp")
-            try:
+            with replaced(self._model) as temporary:
                 shutil.copyfile(trained.model, temporary)
-                os.replace(temporary, self._model)
-            finally:
-                temporary.unlink(missing_ok=True)
             entry = {"file": self._model.name, "sha256": sha256(self._model), **trained.facts}
             if exemplar is not None:
                 save_exemplar(exemplar, self._exemplar)
@@ -145,9 +141,9 @@ class NewStyle:
         return DiskError(f"could not write the style into {folder} ({error.strerror}); run again to export it")
 
 
-def _read(path: Path, size: int) -> Painting:
+def _read(path: Path, size: int) -> StyleImage:
     """The painting at `path`, to be seen with a short side of `size`."""
-    painting = read_painting(path)
+    painting = read_style_image(path)
     h, w = painting.pixels.shape[:2]
     if min(h, w) < SMALLEST_PAINTING:
         raise InputError(f"expected a painting of at least {SMALLEST_PAINTING} pixels a side to learn from, got {w}x{h}: {path}")

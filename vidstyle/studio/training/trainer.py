@@ -23,16 +23,16 @@ from torch import Tensor, nn
 
 from vidstyle.core.concurrency import prefetch
 from vidstyle.core.errors import DiskError, TrainingError
-from vidstyle.core.files import replace_file, writing
+from vidstyle.core.files import replaced, writing
 from vidstyle.core.options import TrainOptions
 from vidstyle.networks.device import autocast, find_device
 from vidstyle.networks.transformer_net import ARCHITECTURES, MARGIN
 from vidstyle.studio.perceptual.encoder import Encoder
-from vidstyle.studio.perceptual.losses import MeanLosses, StyleLosses
-from vidstyle.studio.style_images import Painting
+from vidstyle.studio.style_images import StyleImage
 from vidstyle.studio.training.photos import CONTEXT, PhotoCrops
 from vidstyle.studio.training.preview import paint, preview_photos, strip
 from vidstyle.studio.training.schedule import Schedule
+from vidstyle.studio.training.style_losses import MeanLosses, StyleLosses
 from vidstyle.studio.training.temporal_loss import disturb, random_motion, temporal_loss, warp
 
 log = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ class Trainer:
     def __init__(
         self,
         encoder: Encoder,
-        paintings: Sequence[Painting],
+        paintings: Sequence[StyleImage],
         photos: PhotoCrops,
         folder: Path,
         options: TrainOptions,
@@ -260,8 +260,8 @@ class Trainer:
         }
         data, path = io.BytesIO(), self.folder / "checkpoint.pt"
         torch.save(state, data)
-        with writing(path):
-            replace_file(path, lambda file: file.write(data.getbuffer()))
+        with writing(path), replaced(path) as temporary:
+            temporary.write_bytes(data.getbuffer())
 
     def _resume(self) -> None:
         path = self.folder / "checkpoint.pt"
