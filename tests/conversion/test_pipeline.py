@@ -10,7 +10,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from vidstyle.conversion.pipeline import AHEAD, run
+from vidstyle.conversion.pipeline import AHEAD, PipelineOptions, run
 from vidstyle.core.concurrency import prefetch
 from vidstyle.core.frames import Frame, Pixels, VideoInfo
 from vidstyle.core.protocols import PostProcessor
@@ -28,6 +28,7 @@ class Numbers:
     its generator was closed."""
 
     info = VideoInfo(2, 2)
+    shift_seconds = Fraction(0)
 
     def __init__(self, count: int, fail_at: int | None = None, cuts: Sequence[int] = ()) -> None:
         self.count, self.fail_at, self.cuts, self.given, self.ended = count, fail_at, cuts, 0, False
@@ -108,7 +109,7 @@ class Halves:
     def __init__(self, fail_at: int | None = None) -> None:
         self.fail_at, self.seen = fail_at, list[tuple[int, int, bool]]()
 
-    def finish(self, source: Pixels, stylized: Pixels, begins_shot: bool) -> Pixels:
+    def process(self, source: Pixels, stylized: Pixels, begins_shot: bool) -> Pixels:
         if len(self.seen) == self.fail_at:
             raise TroubleError("post_processor")
         self.seen.append((int(source[0, 0, 0]), int(stylized[0, 0, 0]), begins_shot))
@@ -126,7 +127,7 @@ def no_thread_is_left() -> Iterator[None]:
 @pytest.mark.parametrize("size", [1, 3, 4, 12, 50])
 def test_all_frames_arrive_in_order(size: int) -> None:
     sink, stylizer, counts = Collector(), PlusOne(), list[int]()
-    assert run(Numbers(12), stylizer, sink, size, counts.append) == 12
+    assert run(Numbers(12), stylizer, sink, PipelineOptions(size), counts.append) == 12
     assert [frame.pts for frame in sink.frames] == list(range(12))
     assert [int(frame.pixels[0, 0, 0]) for frame in sink.frames] == list(range(1, 13))
     assert counts == list(range(1, 13))
@@ -139,7 +140,7 @@ def test_no_frames_are_no_error() -> None:
 
 def test_success_many_times_leaves_no_thread() -> None:
     for _ in AGAIN:
-        run(Numbers(5), PlusOne(), Collector(), 2)
+        run(Numbers(5), PlusOne(), Collector(), PipelineOptions(2))
 
 
 @pytest.mark.parametrize("at", [0, 1, 7])
@@ -153,7 +154,7 @@ def test_an_error_in_any_stage_comes_out_and_everything_ends(stage: str, finishe
         sink = Collector(at if stage == "sink" else None)
         post_processors: list[PostProcessor] = [Halves()] if finished else []
         with pytest.raises(TroubleError, match=stage):
-            run(source, stylizer, sink, size, post_processors=post_processors)
+            run(source, stylizer, sink, PipelineOptions(size, post_processors))
         assert source.ended, "the source's generator was left open"
         assert source.given <= at + 1 + size * ((3 if finished else 2) * AHEAD + 3)
         written = len(sink.frames)
@@ -166,7 +167,7 @@ def test_an_error_in_a_finisher_comes_out_and_everything_ends(size: int, at: int
     for _ in AGAIN:
         source, sink = Numbers(1000), Collector()
         with pytest.raises(TroubleError, match="post_processor"):
-            run(source, PlusOne(), sink, size, post_processors=[Halves(at)])
+            run(source, PlusOne(), sink, PipelineOptions(size, [Halves(at)]))
         assert source.ended
         assert source.given < 1000
         assert len(sink.frames) == at
@@ -182,14 +183,14 @@ def test_an_error_in_getting_ready_for_a_shot_comes_out_and_everything_ends() ->
     for _ in AGAIN:
         source, sink = Numbers(1000, cuts=[6]), Collector()
         with pytest.raises(TroubleError, match="shot"):
-            run(source, Unready(), sink, 3, post_processors=[Halves()])
+            run(source, Unready(), sink, PipelineOptions(3, [Halves()]))
         assert source.ended
         assert [frame.pts for frame in sink.frames] == list(range(6))
 
 
 def test_a_batch_spans_no_cut() -> None:
     sink, stylizer = Collector(), PlusOne()
-    run(Numbers(12, cuts=[4, 7]), stylizer, sink, 3)
+    run(Numbers(12, cuts=[4, 7]), stylizer, sink, PipelineOptions(3))
     assert stylizer.sizes == [3, 1, 3, 3, 2]
     assert [frame.pts for frame in sink.frames] == list(range(12))
 
@@ -214,7 +215,8 @@ def test_each_shot_is_stylized_by_a_stylizer_made_for_it_after_its_images(size: 
             return np.stack(images) + np.uint8(self.by)
 
     stylizer, sink = ShotByShot(), Collector()
-    run(Numbers(9, cuts=[4, 7]), stylizer, sink, size, shot_frames=lambda first: [first.pixels, first.pixels + np.uint8(1)])
+    options = PipelineOptions(size, sample_shot=lambda first: [first.pixels, first.pixels + np.uint8(1)])
+    run(Numbers(9, cuts=[4, 7]), stylizer, sink, options)
     assert stylizer.shots == [[0, 1], [104, 105], [207, 208]]
     assert stylizer.sizes == [], "the stylizer for no shot in particular stylized nothing"
     added = [int(frame.pixels[0, 0, 0]) for frame in sink.frames]
@@ -224,7 +226,7 @@ def test_each_shot_is_stylized_by_a_stylizer_made_for_it_after_its_images(size: 
 @pytest.mark.parametrize("size", [1, 3])
 def test_finishers_see_every_frame_in_order_and_have_the_last_word(size: int) -> None:
     first, second, sink, counts = Halves(), Halves(), Collector(), list[int]()
-    run(Numbers(6, cuts=[4]), PlusOne(), sink, size, counts.append, post_processors=[first, second])
+    run(Numbers(6, cuts=[4]), PlusOne(), sink, PipelineOptions(size, [first, second]), counts.append)
     levels, begins = [0, 1, 2, 3, 104, 105], [True, False, False, False, True, False]
     assert first.seen == [(n, n + 1, begin) for n, begin in zip(levels, begins, strict=True)]
     assert second.seen == [(n, (n + 1) // 2, begin) for n, begin in zip(levels, begins, strict=True)]
@@ -235,7 +237,7 @@ def test_finishers_see_every_frame_in_order_and_have_the_last_word(size: int) ->
 
 def test_a_stylizer_that_loses_a_image_is_an_error() -> None:
     with pytest.raises(ValueError, match="shorter"):
-        run(Numbers(4), PlusOne(wrong_count=True), Collector(), 2)
+        run(Numbers(4), PlusOne(wrong_count=True), Collector(), PipelineOptions(2))
 
 
 def test_an_interrupt_while_writing_ends_everything() -> None:
@@ -279,7 +281,7 @@ def test_a_slow_sink_holds_the_source_back(size: int, post_processors: list[Post
             super().write(frame)
             lead.append(source.given - len(self.frames))
 
-    run(source, PlusOne(), Slow(), size, post_processors=post_processors)
+    run(source, PlusOne(), Slow(), PipelineOptions(size, post_processors))
     assert len(lead) == 1000
     assert max(lead) <= size * ((3 if post_processors else 2) * AHEAD + 4)
 

@@ -39,10 +39,10 @@ from tools.bench.scenes import DAMAGES, broken_file, short_clip, slow_video
 from tools.bench.watched_run import Run, events
 from vidstyle.batch.planner import plan
 from vidstyle.batch.runner import run_jobs
-from vidstyle.cli.reporters import Quiet
-from vidstyle.conversion.convert import shot_frames
+from vidstyle.cli.reporters import QuietReporter
+from vidstyle.conversion.convert import shot_sampler
 from vidstyle.conversion.job import Job
-from vidstyle.conversion.pipeline import run
+from vidstyle.conversion.pipeline import PipelineOptions, run
 from vidstyle.core.frames import Frame, VideoInfo
 from vidstyle.core.hardware import usable_cores
 from vidstyle.core.options import ConvertOptions, EncodeOptions, StyleOptions
@@ -88,7 +88,7 @@ def bare(jobs: list[Job], stylizer: Stylizer) -> float:
     for job in jobs:
         job.output.parent.mkdir(exist_ok=True)
         with closing(open_source(job.input)) as source, closing(_BareSink(job.output, source.info)) as sink:
-            run(source, stylizer, sink, shot_frames=shot_frames(source))
+            run(source, stylizer, sink, PipelineOptions(sample_shot=shot_sampler(source)))
             sink.finish()
     return time.perf_counter() - began
 
@@ -96,7 +96,7 @@ def bare(jobs: list[Job], stylizer: Stylizer) -> float:
 def as_folder(clips: Path, out: Path, stylizer: Stylizer) -> float:
     """Seconds of the folder run in this process."""
     began = time.perf_counter()
-    job_results = run_jobs(plan([str(clips)], [STYLE], str(out)), {STYLE: stylizer}, OPTIONS, Quiet(), shared=True)
+    job_results = run_jobs(plan([str(clips)], [STYLE], str(out)), {STYLE: stylizer}, OPTIONS, QuietReporter(), shared=True)
     took = time.perf_counter() - began
     if any(job_result.result is None for job_result in job_results):
         raise SystemExit(f"expected all clips to be stylized: {job_results}")

@@ -17,8 +17,8 @@ from vidstyle.api.validation import Rate, as_frames, check_images, rate_of
 from vidstyle.api.video_io import log_troubles
 from vidstyle.batch.planner import plan
 from vidstyle.conversion import provenance
-from vidstyle.conversion.convert import SHOT_FRAMES, Conversion, Result, post_processors_of, shot_frames
-from vidstyle.conversion.pipeline import AHEAD, finished_frames
+from vidstyle.conversion.convert import SHOT_FRAMES, Conversion, Result, post_processors_of, shot_sampler
+from vidstyle.conversion.pipeline import AHEAD, PipelineOptions, stylized_frames
 from vidstyle.core.errors import UsageError
 from vidstyle.core.frames import Frame, Pixels
 from vidstyle.core.options import Backend, ColorOrder, ConvertOptions, Stabilize, StyleOptions, Trim
@@ -164,7 +164,7 @@ class Stylizer:
     def _frames_of_file(self, input: str, options: ConvertOptions) -> Generator[Frame, None, None]:
         with closing(open_source(input, options.trim, options.allow_network)) as source:
             start_time = source.info.start_time
-            with closing(self._stylized(source.frames(), shot_frames(source), options, start_time)) as stylized:
+            with closing(self._stylized(source.frames(), shot_sampler(source), options, start_time)) as stylized:
                 for frame in stylized:
                     yield to_display_orientation(frame, source.info.display_matrix)
             log_troubles(input, source)
@@ -186,7 +186,8 @@ class Stylizer:
         options: ConvertOptions,
         start_time: Fraction = Fraction(0),
     ) -> Generator[Frame, None, None]:
-        return finished_frames(frames, self._net, options.batch_size, images, post_processors_of(options), start_time=start_time)
+        pipeline = PipelineOptions(options.batch_size, post_processors_of(options), sample_shot=images)
+        return stylized_frames(frames, self._net, pipeline, start_time)
 
     def convert(
         self,

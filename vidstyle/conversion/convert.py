@@ -9,12 +9,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field, replace
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from vidstyle.conversion import provenance
-from vidstyle.conversion.pipeline import run
+from vidstyle.conversion.pipeline import PipelineOptions, run
 from vidstyle.core.compositing import OwnColors
 from vidstyle.core.errors import InputError, OutputExistsError, UsageError
 from vidstyle.core.files import is_url
@@ -81,7 +80,7 @@ class Conversion:
         self._stamp = provenance.stamp(fingerprint) if fingerprint is not None else None
         self._post_processors = [*post_processors, *post_processors_of(options)]
         self._stabilizer = next((f for f in self._post_processors if isinstance(f, Stabilizer)), None)
-        self._meter = WarpingError() if options.report else None
+        self._metric = WarpingError() if options.report else None
         self._count = self._done = 0
         self._resumable = False
         with ExitStack() as stack:
@@ -100,16 +99,16 @@ class Conversion:
         input, output, options, info = self._input, self._output, self._options, self.info
         if is_image(input):
             return open_image_sink(output, options.overwrite, self._stamp)
-        companion = companion_of(input, getattr(self._source, "shift_seconds", Fraction(0)), options)
+        companion = companion_of(input, self._source.shift_seconds, options)
         self._resumable = self._resumes()
         if not self._resumable:
             return open_video_sink(output, info, options.encode, companion, options.overwrite, self._stamp)
         fingerprint = {**work_fingerprint(input, options), "runs_on": self._stylizer.describe()}
-        remember = self._stabilizer.memory if self._stabilizer is not None else None
+        remember = self._stabilizer.state if self._stabilizer is not None else None
         sink = open_resumable_sink(output, info, options, fingerprint, companion, remember, self._stamp)
         self._done = sink.done
         if self._stabilizer is not None:
-            self._stabilizer.recall(sink.memory)
+            self._stabilizer.restore(sink.memory)
         return sink
 
     def _resumes(self) -> bool:
@@ -122,24 +121,19 @@ class Conversion:
     def run(self, on_frame: Callable[[int], None] = lambda count: None) -> None:
         """Paint all frames; `on_frame` gets the running count."""
         began = time.monotonic()
-        options = self._options
         if self._done:
             on_frame(self._done)
 
-        in_step = self._resumable and self._stabilizer is not None
+        pipeline = PipelineOptions(
+            batch_size=self._options.batch_size,
+            post_processors=self._post_processors,
+            metric=self._metric,
+            sample_shot=shot_sampler(self._source),
+            frames_done=self._done,
+            lockstep=self._resumable and self._stabilizer is not None,
+        )
         try:
-            self._count = run(
-                self._source,
-                self._stylizer,
-                self._sink,
-                options.batch_size,
-                on_frame,
-                shot_frames(self._source),
-                self._post_processors,
-                self._done,
-                in_step,
-                metric=self._meter,
-            )
+            self._count = run(self._source, self._stylizer, self._sink, pipeline, on_frame)
         except KeyboardInterrupt:
             if self._resumable:
                 log.warning("the finished part of %s is kept; the same command goes on from there", self._output)
@@ -152,7 +146,7 @@ class Conversion:
         """Finish, verify and name the output."""
         began = time.monotonic()
         self._sink.publish()
-        metric = self._meter
+        metric = self._metric
         report = {"warping error": metric.stylized, "warping error of the input": metric.source} if metric else {}
         warnings = self._source.warnings() + self._sink.warnings()
         damage = self._source.damage() + self._sink.damage()
@@ -169,17 +163,14 @@ def convert(
     output: Path,
     stylizer: Stylizer,
     options: ConvertOptions = ConvertOptions(),
-    on_start: Callable[[VideoInfo], None] = lambda info: None,
     on_frame: Callable[[int], None] = lambda count: None,
-    post_processors: Sequence[PostProcessor] = (),
     fingerprint: str | None = None,
 ) -> Result:
-    """Paint the video or image `input` with `stylizer` into `output`, which appears whole or not at all.
+    """Stylize the video or image `input` with `stylizer` and write it to `output`, which appears whole or not at all.
 
-    `on_start` gets the input's facts, `on_frame` the running count; the rest is as for `Conversion`.
+    `on_frame` gets the running count; the rest is as for `Conversion`.
     """
-    with closing(Conversion(input, output, stylizer, options, post_processors, fingerprint)) as conversion:
-        on_start(conversion.info)
+    with closing(Conversion(input, output, stylizer, options, fingerprint=fingerprint)) as conversion:
         conversion.run(on_frame)
         return conversion.publish()
 
@@ -206,7 +197,7 @@ def post_processors_of(options: ConvertOptions) -> list[PostProcessor]:
     return [*stabilizers, *([OwnColors()] if options.preserve_color else [])]
 
 
-def shot_frames(source: Source) -> Callable[[Frame], Iterator[Pixels]]:
+def shot_sampler(source: Source) -> Callable[[Frame], Iterator[Pixels]]:
     """Gives, for the first frame of a shot that `source` gave, the images that the shot's statistics are taken from."""
     count = SHOT_FRAMES if source.info.width * source.info.height <= LARGE_PIXELS else SHOT_FRAMES // 2
 

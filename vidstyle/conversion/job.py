@@ -33,7 +33,7 @@ class JobResult:
 
 
 class Reporter(Protocol):
-    """Is told how the work goes. Several jobs may be under way at once; `foresee` comes from a thread of its own."""
+    """Is told how the work goes. Several jobs may be under way at once; `estimate` comes from a thread of its own."""
 
     def stage(self, what: str, done: int, total: int | None, seconds_left: float | None) -> None:
         """How far work is that comes before the frames."""
@@ -41,7 +41,7 @@ class Reporter(Protocol):
     def expect(self, jobs: Sequence[Job]) -> None:
         """These jobs will be worked off; more may come later."""
 
-    def foresee(self, job: Job, frames: int, pixels: int) -> None:
+    def estimate(self, job: Job, frames: int, pixels: int) -> None:
         """By its header the job has so many frames, of so many pixels each; before `start`, or never."""
 
     def start(self, job: Job, info: VideoInfo) -> None:

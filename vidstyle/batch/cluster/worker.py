@@ -14,8 +14,8 @@ import numpy as np
 
 from vidstyle.batch.claims import claim_path
 from vidstyle.batch.cluster.chunks import OVERLAP, Chunk, Stretch, Survey
-from vidstyle.conversion.convert import Result, convert, post_processors_of, shot_frames, with_mask
-from vidstyle.conversion.pipeline import run
+from vidstyle.conversion.convert import Conversion, Result, post_processors_of, shot_sampler, with_mask
+from vidstyle.conversion.pipeline import PipelineOptions, run
 from vidstyle.core.errors import InputError, VidstyleError
 from vidstyle.core.files import is_url, writing
 from vidstyle.core.frames import Frame, Pixels, VideoInfo
@@ -182,7 +182,7 @@ class Worker:
             frame = next(iter(source.frames()), None)
             if frame is None or frame.pts != first:
                 raise DividedError(f"expected a frame at {first}, found none: {video.input}")
-            return dict(self._stylizer(video).for_shot(shot_frames(source)(frame)).statistics())
+            return dict(self._stylizer(video).for_shot(shot_sampler(source)(frame)).statistics())
 
     def paint(
         self,
@@ -198,17 +198,14 @@ class Worker:
         with ExitStack() as stack:
             source = stack.enter_context(closing(with_mask(_CheckedSource(video, survey.info, chunk), options)))
             sink = stack.enter_context(closing(open_segment_sink(Path(video.output), survey.info, options.encode, chunk.lead)))
-            frames = run(
-                source,
-                stylizer,
-                sink,
-                options.batch_size,
-                on_frame,
-                shot_frames(source),
-                post_processors_of(options),
+            pipeline = PipelineOptions(
+                batch_size=options.batch_size,
+                post_processors=post_processors_of(options),
+                sample_shot=shot_sampler(source),
                 begins_shot=lambda frame: frame.pts in shots,
-                under_way=None if statistics is None else stylizer.with_statistics(statistics),
+                first_stylizer=None if statistics is None else stylizer.with_statistics(statistics),
             )
+            frames = run(source, stylizer, sink, pipeline, on_frame)
             if frames != len(chunk.times):
                 raise DividedError(f"expected {len(chunk.times)} frames in a part of the video, got {frames}: {video.input}")
             return Painted(sink.encoded(), frames - chunk.lead, source.warnings(), source.damage())
@@ -224,13 +221,14 @@ class Worker:
                 options = replace(options, resume=False, overwrite=False)
             elif video.shared is not None or not self._is_installed(video):  # then work that is left could not be told from other
                 options = replace(options, resume=False)
-            infos = list[VideoInfo]()
             if is_image(input) and video.shared is not None:  # images are read whole
                 input = str(folder / f"input{Path(input).suffix}")
                 with video.shared.open() as file, writing(Path(input)):
                     Path(input).write_bytes(file.read())
-            result = convert(input, path, stylizer, options, infos.append, on_frame, fingerprint=video.fingerprint)
-            return Whole(result, None if is_place else path.read_bytes(), infos[0])
+            with closing(Conversion(input, path, stylizer, options, fingerprint=video.fingerprint)) as conversion:
+                conversion.run(on_frame)
+                result = conversion.publish()
+            return Whole(result, None if is_place else path.read_bytes(), conversion.info)
 
     def _is_installed(self, video: Film) -> bool:
         """Whether this machine has the style too."""
