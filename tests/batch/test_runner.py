@@ -48,7 +48,7 @@ from vidstyle.batch.claims import FINISHED, Claim, claim_path
 from vidstyle.batch.planner import plan
 from vidstyle.batch.runner import run_jobs
 from vidstyle.cli import run_command_line
-from vidstyle.cli.signals import Interruptible, Signals
+from vidstyle.cli.signals import InterruptibleReporter, Signals
 from vidstyle.conversion.convert import Conversion, Result
 from vidstyle.conversion.job import Job, Reporter
 from vidstyle.conversion.job import JobResult as JobOutcome
@@ -117,7 +117,7 @@ class Notes:
     def expect(self, jobs: Sequence[Job]) -> None:
         self._note("expect", str(len(jobs)))
 
-    def foresee(self, job: Job, frames: int, pixels: int) -> None:
+    def estimate(self, job: Job, frames: int, pixels: int) -> None:
         """Comes when it comes, from a thread of its own."""
 
     def start(self, job: Job, info: VideoInfo) -> None:
@@ -868,7 +868,7 @@ def test_a_signal_lets_the_frame_in_flight_be_finished(tmp_path: Path) -> None:
                 os.kill(os.getpid(), signal.SIGINT)
 
         with nothing_left(folder), pytest.raises(KeyboardInterrupt), signals.held():
-            work_off(folder, Interruptible(notes, signals), Inverting(kill))
+            work_off(folder, InterruptibleReporter(notes, signals), Inverting(kill))
         assert len(notes.told) > told[0]
         assert notes.told[-1].split()[0] in ("frame", "done")
         assert_whole(folder)

@@ -12,9 +12,9 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from tests.support.helpers import events
-from vidstyle.cli.eta import Overview
-from vidstyle.cli.progress_bar import Bar
-from vidstyle.cli.reporters import Json, Lines, Quiet
+from vidstyle.cli.eta import ProgressTracker
+from vidstyle.cli.progress_bar import BarReporter
+from vidstyle.cli.reporters import JsonReporter, LineReporter, QuietReporter
 from vidstyle.cli.summary import MOST_ROWS
 from vidstyle.conversion.convert import Result
 from vidstyle.conversion.job import Job, JobResult
@@ -57,146 +57,146 @@ def failed(job: Job, why: str = "expected a video stream, got only audio") -> Jo
     return JobResult(job, error=InputError(why))
 
 
-def paint(overview: Overview, clock: Clock, job: Job, frames: int, fps: float, first: int = 0) -> None:
+def paint(tracker: ProgressTracker, clock: Clock, job: Job, frames: int, fps: float, first: int = 0) -> None:
     """One frame after the other."""
     for count in range(first + 1, frames + 1):
         clock.now += 1 / fps
-        overview.frame(job, count)
+        tracker.frame(job, count)
 
 
 # Time left and totals
 
 
 def test_the_time_left_is_that_of_all_files_by_their_pixels(clock: Clock) -> None:
-    overview = Overview(clock)
-    overview.expect([A, B])
-    overview.foresee(B, 100, 400)
-    overview.start(A, 100, 100)
-    paint(overview, clock, A, 50, fps=10)
-    standing = overview.standing()
-    assert (standing.files, standing.over, standing.frames, standing.total) == (2, 0, 50, 200)
-    assert standing.fps == pytest.approx(10)
-    assert standing.fraction == pytest.approx(0.1)
-    assert standing.seconds_left == pytest.approx(5 + 40), "a frame of four times the pixels takes four times as long"
+    tracker = ProgressTracker(clock)
+    tracker.expect([A, B])
+    tracker.estimate(B, 100, 400)
+    tracker.start(A, 100, 100)
+    paint(tracker, clock, A, 50, fps=10)
+    total = tracker.total_progress()
+    assert (total.files, total.ended, total.frames, total.total) == (2, 0, 50, 200)
+    assert total.fps == pytest.approx(10)
+    assert total.fraction == pytest.approx(0.1)
+    assert total.seconds_left == pytest.approx(5 + 40), "a frame of four times the pixels takes four times as long"
 
 
 def test_files_of_unknown_length_count_as_the_mean_of_the_known(clock: Clock) -> None:
-    overview = Overview(clock)
-    overview.expect(JOBS)
-    assert overview.standing().total is None
-    assert overview.standing().seconds_left is None
-    overview.start(A, 100, 100)
-    overview.foresee(B, 300, 100)
-    paint(overview, clock, A, 50, fps=10)
-    assert overview.standing().total == 100 + 300 + 200 + 200
-    assert overview.standing().seconds_left == pytest.approx(75)
+    tracker = ProgressTracker(clock)
+    tracker.expect(JOBS)
+    assert tracker.total_progress().total is None
+    assert tracker.total_progress().seconds_left is None
+    tracker.start(A, 100, 100)
+    tracker.estimate(B, 300, 100)
+    paint(tracker, clock, A, 50, fps=10)
+    assert tracker.total_progress().total == 100 + 300 + 200 + 200
+    assert tracker.total_progress().seconds_left == pytest.approx(75)
 
 
 def test_without_any_known_length_the_share_is_that_of_the_files(clock: Clock) -> None:
-    overview = Overview(clock)
-    overview.expect(JOBS)
-    overview.start(A, None, 100)
-    paint(overview, clock, A, 50, fps=10)
-    assert (overview.standing().frames, overview.standing().total, overview.standing().fraction) == (50, None, 0)
-    overview.skip(A)
-    assert overview.standing().fraction == pytest.approx(0.25)
+    tracker = ProgressTracker(clock)
+    tracker.expect(JOBS)
+    tracker.start(A, None, 100)
+    paint(tracker, clock, A, 50, fps=10)
+    assert (tracker.total_progress().frames, tracker.total_progress().total, tracker.total_progress().fraction) == (50, None, 0)
+    tracker.skip(A)
+    assert tracker.total_progress().fraction == pytest.approx(0.25)
 
 
 def test_a_header_may_promise_too_little_or_too_much(clock: Clock) -> None:
-    overview = Overview(clock)
-    overview.expect([A, B])
-    overview.start(A, 10, 100)
-    paint(overview, clock, A, 30, fps=10)
-    assert overview.standing().total == 30 + 10
-    overview.finish(A, 30)
-    overview.start(B, 500, 100)
-    overview.finish(B, 20)
-    standing = overview.standing()
-    assert (standing.over, standing.frames, standing.total, standing.fraction, standing.seconds_left) == (2, 50, 50, 1, 0)
+    tracker = ProgressTracker(clock)
+    tracker.expect([A, B])
+    tracker.start(A, 10, 100)
+    paint(tracker, clock, A, 30, fps=10)
+    assert tracker.total_progress().total == 30 + 10
+    tracker.finish(A, 30)
+    tracker.start(B, 500, 100)
+    tracker.finish(B, 20)
+    total = tracker.total_progress()
+    assert (total.ended, total.frames, total.total, total.fraction, total.seconds_left) == (2, 50, 50, 1, 0)
 
 
 def test_skipped_files_are_no_work_and_do_not_speed_it_up(clock: Clock) -> None:
-    overview = Overview(clock)
-    overview.expect(JOBS)
+    tracker = ProgressTracker(clock)
+    tracker.expect(JOBS)
     for other in JOBS:
-        overview.foresee(other, 100, 100)
-    overview.skip(A)
-    overview.skip(B)
-    overview.foresee(B, 999, 100)  # the thread that reads headers may be late
-    overview.start(C, 100, 100)
-    paint(overview, clock, C, 50, fps=10)
-    standing = overview.standing()
-    assert (standing.over, standing.frames, standing.total) == (2, 50, 200)
-    assert standing.seconds_left == pytest.approx(15)
+        tracker.estimate(other, 100, 100)
+    tracker.skip(A)
+    tracker.skip(B)
+    tracker.estimate(B, 999, 100)  # the thread that reads headers may be late
+    tracker.start(C, 100, 100)
+    paint(tracker, clock, C, 50, fps=10)
+    total = tracker.total_progress()
+    assert (total.ended, total.frames, total.total) == (2, 50, 200)
+    assert total.seconds_left == pytest.approx(15)
 
 
 def test_a_failed_file_asks_for_no_more_time(clock: Clock) -> None:
-    overview = Overview(clock)
-    overview.expect([A, B])
+    tracker = ProgressTracker(clock)
+    tracker.expect([A, B])
     for other in (A, B):
-        overview.start(other, 100, 100)
-    paint(overview, clock, A, 50, fps=10)
-    overview.fail(A)
-    standing = overview.standing()
-    assert (standing.over, standing.frames, standing.total) == (1, 50, 150)
-    assert standing.seconds_left == pytest.approx(10)
+        tracker.start(other, 100, 100)
+    paint(tracker, clock, A, 50, fps=10)
+    tracker.fail(A)
+    total = tracker.total_progress()
+    assert (total.ended, total.frames, total.total) == (1, 50, 150)
+    assert total.seconds_left == pytest.approx(10)
 
 
 def test_what_an_interrupted_run_had_made_says_nothing_of_the_speed(clock: Clock) -> None:
-    overview = Overview(clock)
-    overview.start(A, 1000, 100)
-    overview.frame(A, 900)
-    paint(overview, clock, A, 950, fps=10, first=900)
-    assert overview.standing().fraction == pytest.approx(0.95)
-    assert overview.standing().seconds_left == pytest.approx(5)
-    assert overview.file(A).seconds_left == pytest.approx(5)
+    tracker = ProgressTracker(clock)
+    tracker.start(A, 1000, 100)
+    tracker.frame(A, 900)
+    paint(tracker, clock, A, 950, fps=10, first=900)
+    assert tracker.total_progress().fraction == pytest.approx(0.95)
+    assert tracker.total_progress().seconds_left == pytest.approx(5)
+    assert tracker.file_progress(A).seconds_left == pytest.approx(5)
 
 
 def test_frames_may_come_many_at_a_time(clock: Clock) -> None:
-    overview = Overview(clock)
-    overview.start(A, 100, 100)
+    tracker = ProgressTracker(clock)
+    tracker.start(A, 100, 100)
     clock.now += 5
-    overview.frame(A, 50)
-    assert overview.standing().seconds_left == pytest.approx(5)
+    tracker.frame(A, 50)
+    assert tracker.total_progress().seconds_left == pytest.approx(5)
 
 
 def test_the_time_left_follows_when_it_gets_slower(clock: Clock) -> None:
-    overview = Overview(clock)
-    overview.start(A, 100_000, 100)
-    paint(overview, clock, A, 50_000, fps=100)
-    assert overview.standing().seconds_left == pytest.approx(500)
-    paint(overview, clock, A, 56_000, fps=10, first=50_000)
-    left = overview.standing().seconds_left
+    tracker = ProgressTracker(clock)
+    tracker.start(A, 100_000, 100)
+    paint(tracker, clock, A, 50_000, fps=100)
+    assert tracker.total_progress().seconds_left == pytest.approx(500)
+    paint(tracker, clock, A, 56_000, fps=10, first=50_000)
+    left = tracker.total_progress().seconds_left
     assert left is not None
     assert 4000 < left < 4500, "ten minutes later only the new speed counts, though most was done at the old one"
 
 
 def test_files_that_overlap_are_added_up(clock: Clock) -> None:
-    overview = Overview(clock)
-    overview.expect([A, B])
-    overview.start(A, 100, 100)
-    overview.start(B, 100, 100)
+    tracker = ProgressTracker(clock)
+    tracker.expect([A, B])
+    tracker.start(A, 100, 100)
+    tracker.start(B, 100, 100)
     for count in range(1, 51):
         clock.now += 0.1
-        overview.frame(A, count)
-        overview.frame(B, count)
-    assert overview.under_way() == [A, B]
-    assert overview.standing().fps == pytest.approx(20)
-    assert overview.standing().seconds_left == pytest.approx(5)
-    overview.finish(B, 50)
-    assert overview.under_way() == [A]
+        tracker.frame(A, count)
+        tracker.frame(B, count)
+    assert tracker.active_jobs() == [A, B]
+    assert tracker.total_progress().fps == pytest.approx(20)
+    assert tracker.total_progress().seconds_left == pytest.approx(5)
+    tracker.finish(B, 50)
+    assert tracker.active_jobs() == [A]
 
 
 def test_a_file_may_be_stylized_once_more(clock: Clock) -> None:
-    overview = Overview(clock)
+    tracker = ProgressTracker(clock)
     for _ in range(2):
-        overview.expect([A])
-        overview.start(A, 100, 100)
-        assert not overview.all_over
-        paint(overview, clock, A, 100, fps=10)
-        overview.finish(A, 100)
-        assert overview.all_over
-    assert overview.standing().fps == pytest.approx(10)
+        tracker.expect([A])
+        tracker.start(A, 100, 100)
+        assert not tracker.all_ended
+        paint(tracker, clock, A, 100, fps=10)
+        tracker.finish(A, 100)
+        assert tracker.all_ended
+    assert tracker.total_progress().fps == pytest.approx(10)
 
 
 # Lines
@@ -207,7 +207,7 @@ def lines_of(capsys: pytest.CaptureFixture[str]) -> list[str]:
 
 
 def test_of_one_file_a_line_tells_frame_rate_and_time_left(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
-    lines = Lines(clock)
+    lines = LineReporter(clock)
     lines.expect([A])
     lines.start(A, info(600))
     for count in range(1, 101):
@@ -217,10 +217,10 @@ def test_of_one_file_a_line_tells_frame_rate_and_time_left(clock: Clock, capsys:
 
 
 def test_of_several_files_a_line_tells_which_and_the_time_left_of_all(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
-    lines = Lines(clock)
+    lines = LineReporter(clock)
     lines.expect(JOBS)
     for other in JOBS:
-        lines.foresee(other, 10_000, 100)
+        lines.estimate(other, 10_000, 100)
     lines.start(A, info(100))
     lines.done(failed(A))
     lines.start(B, info(10_000))
@@ -235,7 +235,7 @@ def test_of_several_files_a_line_tells_which_and_the_time_left_of_all(clock: Clo
 
 
 def test_many_short_files_do_not_put_off_the_lines(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
-    lines = Lines(clock)
+    lines = LineReporter(clock)
     lines.expect(JOBS)
     for other in JOBS:
         lines.start(other, info(2))
@@ -254,7 +254,7 @@ class Screen:
     def __init__(self, clock: Clock, width: int = 100) -> None:
         self._file = io.StringIO()
         console = Console(file=self._file, force_terminal=True, width=width, color_system=None, legacy_windows=False)
-        self.bar = Bar(clock, console)
+        self.bar = BarReporter(clock, console)
 
     @property
     def sent(self) -> str:
@@ -286,7 +286,7 @@ def test_of_several_files_there_is_a_bar_for_all_and_some_for_those_under_way(cl
     jobs = [job(f"video{n}") for n in range(10)]
     screen.bar.expect(jobs)
     for other in jobs:
-        screen.bar.foresee(other, 1000, 100)
+        screen.bar.estimate(other, 1000, 100)
     screen.bar.done(JobResult(jobs[0], skipped="is finished already"))
     for other in jobs[1:8]:
         screen.bar.start(other, info(1000))
@@ -356,10 +356,10 @@ def test_a_shortened_name_keeps_both_ends() -> None:
 
 
 def test_events_of_several_files_tell_which_and_the_time_left_of_all(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
-    json = Json(clock)
+    json = JsonReporter(clock)
     json.expect(JOBS)
     for other in JOBS:
-        json.foresee(other, 100, 100)
+        json.estimate(other, 100, 100)
     json.done(JobResult(A, skipped="is finished already"))
     json.start(B, info(100))
     json.start(C, info(100))
@@ -370,23 +370,23 @@ def test_events_of_several_files_tell_which_and_the_time_left_of_all(clock: Cloc
     assert found[0] == {"v": 1, "event": "expect", "files": 4}
     skipped = {"input": A.input, "output": str(A.output), "status": "skipped", "reason": "is finished already"}
     assert found[1] == {"v": 1, "event": "file_done", **skipped}
-    told = [event for event in found if event["event"] == "progress"]
-    assert [event["input"] for event in told] == [B.input, C.input], "each has its turn"
-    assert all((event["files_done"], event["files"]) == (1, 4) for event in told)
-    assert [event["seconds_left"] for event in told] == [11.5, 99.0]
-    assert [event["total_seconds_left"] for event in told] == [36.5, 36.4]
+    facts = [event for event in found if event["event"] == "progress"]
+    assert [event["input"] for event in facts] == [B.input, C.input], "each has its turn"
+    assert all((event["files_done"], event["files"]) == (1, 4) for event in facts)
+    assert [event["seconds_left"] for event in facts] == [11.5, 99.0]
+    assert [event["total_seconds_left"] for event in facts] == [36.5, 36.4]
 
 
 def test_events_of_one_file_tell_it_once(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
-    json = Json(clock)
+    json = JsonReporter(clock)
     json.expect([A])
     json.start(A, info(100))
     for count in range(1, 9):
         clock.now += 0.125
         json.frame(A, count)
-    told = [event for event in events(capsys.readouterr().err) if event["event"] == "progress"]
+    facts = [event for event in events(capsys.readouterr().err) if event["event"] == "progress"]
     facts = {"input": A.input, "output": str(A.output), "frames": 100, "fps": 8.0}
-    assert told == [
+    assert facts == [
         {"v": 1, "event": "progress", **facts, "frame": 4, "seconds_left": 12.0},
         {"v": 1, "event": "progress", **facts, "frame": 8, "seconds_left": 11.5},
     ]
@@ -405,7 +405,7 @@ MIXED = [
 
 
 def test_the_table_in_a_log(capsys: pytest.CaptureFixture[str]) -> None:
-    Lines().summary(MIXED)
+    LineReporter().summary(MIXED)
     assert lines_of(capsys) == [
         "5 files: 1 done, 1 damaged, 2 skipped, 1 failed",
         "400 frames in 0:04, 100.0 fps",
@@ -416,7 +416,7 @@ def test_the_table_in_a_log(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_it_took_as_long_as_a_clock_says_though_files_overlap(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
-    lines = Lines(clock)
+    lines = LineReporter(clock)
     lines.start(A, info(300))
     lines.start(B, info(300))
     clock.now += 10
@@ -435,30 +435,30 @@ def test_the_table_on_a_terminal(screen: Screen) -> None:
 
 
 def test_the_table_in_json(capsys: pytest.CaptureFixture[str]) -> None:
-    Json().summary(MIXED)
-    (told,) = events(capsys.readouterr().err)
-    assert {"event": "summary", "done": 1, "damaged": 1, "skipped": 2, "failed": 1, "frames": 400}.items() <= told.items()
-    assert [other["status"] for other in told["others"]] == ["damaged", "skipped", "skipped", "failed"]
-    assert told["others"][-1]["input"] == D.input
-    assert told["others"][-1]["reason"] == "expected a video stream, got only audio: videos/d.mp4"
+    JsonReporter().summary(MIXED)
+    (facts,) = events(capsys.readouterr().err)
+    assert {"event": "summary", "done": 1, "damaged": 1, "skipped": 2, "failed": 1, "frames": 400}.items() <= facts.items()
+    assert [other["status"] for other in facts["others"]] == ["damaged", "skipped", "skipped", "failed"]
+    assert facts["others"][-1]["input"] == D.input
+    assert facts["others"][-1]["reason"] == "expected a video stream, got only audio: videos/d.mp4"
 
 
 def test_the_table_tells_styles_apart(capsys: pytest.CaptureFixture[str]) -> None:
-    Lines().summary([failed(job("a", "mosaic")), failed(job("a", "candy"))])
+    LineReporter().summary([failed(job("a", "mosaic")), failed(job("a", "candy"))])
     found = capsys.readouterr().err
     assert "videos/a.mp4 (mosaic)" in found
     assert "videos/a.mp4 (candy)" in found
 
 
 def test_quiet_there_is_no_table(capsys: pytest.CaptureFixture[str]) -> None:
-    Quiet().summary(MIXED)
+    QuietReporter().summary(MIXED)
     assert capsys.readouterr().err == ""
-    Quiet(quiet=False).summary(MIXED)
+    QuietReporter(quiet=False).summary(MIXED)
     assert "1 failed" in capsys.readouterr().err
 
 
 def test_a_long_table_is_cut(capsys: pytest.CaptureFixture[str]) -> None:
-    Lines().summary([failed(job(f"video{n}")) for n in range(MOST_ROWS + 7)])
+    LineReporter().summary([failed(job(f"video{n}")) for n in range(MOST_ROWS + 7)])
     found = lines_of(capsys)
     assert found[0] == f"{MOST_ROWS + 7} files: {MOST_ROWS + 7} failed"
     assert len(found) == 1 + MOST_ROWS + 1
@@ -467,7 +467,7 @@ def test_a_long_table_is_cut(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize("name", ["x" * 300, "映画" * 100, "a b\n\x1b[2J"], ids=["long", "wide", "evil"])
 def test_long_names_and_reasons_keep_the_table_within_a_log(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    Lines().summary([failed(job(name), f"expected something else\n than {name} " * 20), failed(A)])
+    LineReporter().summary([failed(job(name), f"expected something else\n than {name} " * 20), failed(A)])
     found = lines_of(capsys)
     assert max(map(cell_len, found)) <= 100
     assert len(found) < 15

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.helpers import command, environment, listing, write_clip
-from vidstyle.cli.reporters import Quiet
-from vidstyle.cli.signals import Interruptible, Signals, Terminated
+from vidstyle.cli.reporters import QuietReporter
+from vidstyle.cli.signals import InterruptibleReporter, Signals, Terminated
 from vidstyle.conversion.job import Job, JobResult
 from vidstyle.core.frames import VideoInfo
 
@@ -73,11 +73,11 @@ JOB = Job("in.mp4", Path("out.mp4"))
 
 @pytest.mark.parametrize("number", STOPPED, ids=lambda number: number.name)
 def test_a_first_signal_waits_for_the_frame_in_flight_and_a_second_does_not(signals: Signals, number: signal.Signals) -> None:
-    reporter = Interruptible(Quiet(), signals)
+    reporter = InterruptibleReporter(QuietReporter(), signals)
     signals.hold()
     reporter.start(JOB, VideoInfo(64, 48))
     signal.raise_signal(number)
-    reporter.foresee(JOB, 10, 100)  # in a thread of its own, which is not to be ended
+    reporter.estimate(JOB, 10, 100)  # in a thread of its own, which is not to be ended
     with pytest.raises(KeyboardInterrupt) as stop:
         reporter.frame(JOB, 1)
     assert isinstance(stop.value, Terminated) == (number == signal.SIGTERM)
@@ -89,7 +89,7 @@ def test_a_signal_waits_until_the_end_of_a_file_is_told(signals: Signals, capsys
     signals.hold()
     signal.raise_signal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
-        Interruptible(Quiet(quiet=False), signals).done(JobResult(JOB, skipped="is finished already"))
+        InterruptibleReporter(QuietReporter(quiet=False), signals).done(JobResult(JOB, skipped="is finished already"))
     assert "is finished already" in capsys.readouterr().err
 
 

@@ -31,7 +31,7 @@ from vidstyle.batch.cluster.chunks import Chunk, Survey
 from vidstyle.batch.cluster.engine import Engine, Failed, Noted, Task, answer
 from vidstyle.batch.cluster.scheduler import open_engine, run_jobs
 from vidstyle.batch.cluster.worker import Film, Model, SharedFile, Worker, facts_of
-from vidstyle.cli.reporters import Quiet
+from vidstyle.cli.reporters import QuietReporter
 from vidstyle.conversion.job import Job
 from vidstyle.core.hardware import usable_cores
 from vidstyle.core.options import ClusterOptions, ConvertOptions, EncodeOptions, StyleOptions
@@ -167,7 +167,7 @@ def video_parts(video: Path, out: Path, chunk_seconds: float, hours: float) -> d
 
     began = time.perf_counter()
     with mock.patch.object(SegmentedFile, "add", remembered), _timed(driver):
-        (job_result,) = run_jobs([Job(str(video), out, STYLE)], engine, OPTIONS, Quiet(), chunk_seconds)
+        (job_result,) = run_jobs([Job(str(video), out, STYLE)], engine, OPTIONS, QuietReporter(), chunk_seconds)
     if job_result.result is None or "paint" not in engine.spent:
         raise SystemExit(f"expected {video.name} to be stylized in parts, got {job_result}")
     with closing(open_source(str(video))) as source:

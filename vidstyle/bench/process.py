@@ -22,16 +22,16 @@ from vidstyle.core.errors import OutputError
 _TELLING = """
 import sys
 from vidstyle.cli import run_command_line
-from vidstyle.cli.reporters import Quiet
+from vidstyle.cli.reporters import QuietReporter
 
-told = Quiet.frame
+told = QuietReporter.frame
 
 def frame(reporter, job, count):
     if count == 1:
         print("first", flush=True)
     told(reporter, job, count)
 
-Quiet.frame = frame
+QuietReporter.frame = frame
 if code := run_command_line(sys.argv[1:]):
     sys.exit(code)
 from vidstyle.bench.process import peak_memory_mib

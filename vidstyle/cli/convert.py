@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vidstyle.cli.shared import SECONDS, Finite, encoding_options, report_line, reported, trim_of
-from vidstyle.cli.signals import Interruptible, Signals
+from vidstyle.cli.shared import SECONDS, Finite, encoding_options, report_line, run_with_reporter, trim_from
+from vidstyle.cli.signals import InterruptibleReporter, Signals
 from vidstyle.core.errors import EXIT_DAMAGE, EXIT_DONE, EXIT_FAILED, UsageError, VidstyleError
 from vidstyle.core.options import STROKE_SCALES, ClusterOptions, ConvertOptions, EncodeOptions, Selection, StyleOptions
 from vidstyle.styles.spec import parse_style, parse_timeline, styles_in
 
 if TYPE_CHECKING:
-    from vidstyle.cli.reporters import Quiet
+    from vidstyle.cli.reporters import QuietReporter
 
 _OWN_OPTIONS = (
     *("batch_size", "stabilize", "preserve_color", "mask", "report"),
@@ -127,7 +127,7 @@ def convert(
     in.mp4 becomes in.STYLE.mp4 beside it: audio, timing and shape stay, nothing is overwritten.
     """
     level = logging.INFO if verbose else logging.ERROR if quiet else logging.WARNING
-    return reported(
+    return run_with_reporter(
         progress, quiet, level, lambda r: _convert(inputs, _styles(styles, timeline), output, dry_run, given, r, signals)
     )
 
@@ -150,7 +150,7 @@ def _convert(
     output: str | None,
     dry_run: bool,
     given: dict[str, Any],
-    reporter: Quiet,
+    reporter: QuietReporter,
     signals: Signals,
 ) -> int:
     from vidstyle.batch.planner import Planner
@@ -187,7 +187,12 @@ def _convert(
 
 @contextmanager
 def _painters(
-    styles: Sequence[str], options: ConvertOptions, cluster: ClusterOptions, shared: bool, reporter: Quiet, signals: Signals
+    styles: Sequence[str],
+    options: ConvertOptions,
+    cluster: ClusterOptions,
+    shared: bool,
+    reporter: QuietReporter,
+    signals: Signals,
 ) -> Iterator[Callable[[Sequence[Any]], list[Any]]]:
     """What works jobs off: this process, or the workers that were asked for. `shared`: other runs may be at the same jobs."""
     with ExitStack() as stack:
@@ -202,7 +207,7 @@ def _painters(
 
             def stylized(jobs: Sequence[Any]) -> list[Any]:
                 with signals.held():
-                    return run_jobs(jobs, stylizers, options, Interruptible(reporter, signals), shared)
+                    return run_jobs(jobs, stylizers, options, InterruptibleReporter(reporter, signals), shared)
         else:
             with signals.held():
                 from vidstyle.batch.cluster import scheduler as crew
@@ -219,7 +224,7 @@ def _painters(
 
 
 def _watch(
-    planner: Any, stylized: Callable[[Sequence[Any]], list[Any]], selection: Selection, reporter: Quiet, signals: Signals
+    planner: Any, stylized: Callable[[Sequence[Any]], list[Any]], selection: Selection, reporter: QuietReporter, signals: Signals
 ) -> None:
     """Paint what arrives in the folders, until somebody ends it."""
     from vidstyle.batch.watch import arriving
@@ -247,7 +252,7 @@ def _convert_options(style: str, given: dict[str, Any]) -> ConvertOptions:
     return ConvertOptions(
         style=StyleOptions(style=style, **of(StyleOptions)),
         encode=EncodeOptions(**of(EncodeOptions)),
-        trim=trim_of(given),
+        trim=trim_from(given),
         audio=not given["no_audio"],
         subtitles=not given["no_subtitles"],
         **{k: given[k] for k in _OWN_OPTIONS},
@@ -270,9 +275,7 @@ def _dry_run(jobs: Sequence[Any], options: ConvertOptions) -> int:
     from vidstyle.sinks import check_free, stream_map
     from vidstyle.sources import is_image, open_source
     from vidstyle.styles.catalog import find_style
-    from vidstyle.stylizers import check_style_options
 
-    check_style_options(options.style)
     for style in dict.fromkeys(name for job in jobs for name in styles_in(job.style)):
         find_style(style)
     errors = []

@@ -36,7 +36,7 @@ def doctor(as_json: bool) -> int:
         for check in rows:
             checks.append(check)
             if not as_json:
-                _tell(check)
+                _report(check)
     well = can_paint(checks)
     if as_json:
         click.echo(json.dumps({"v": JSON_VERSION, "ok": well, "checks": [asdict(check) for check in checks]}, indent=2))
@@ -45,7 +45,7 @@ def doctor(as_json: bool) -> int:
     return EXIT_DONE if well else EXIT_MODEL
 
 
-def _tell(check: Check) -> None:
+def _report(check: Check) -> None:
     """A line, coloured on a terminal only, and one of advice below it."""
     from vidstyle.core.text import printable
 

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from vidstyle.conversion.job import Job
 
-MEMORY_SECONDS = 120.0
+RATE_MEMORY_SECONDS = 120.0
 """What was done so long ago weighs 1/e of what is done now, so that the time left follows the files and the machine."""
 
 
-RESUMED_WITHIN_SECONDS = 0.25
+RESUME_REPORT_SECONDS = 0.25
 """A first report of several frames so soon after the start is of those that an interrupted run had made."""
 
 
 @dataclass(frozen=True)
-class FileStanding:
+class FileProgress:
     """How far one file is. `number` counts the files from 1; `total` is what its header says, None where that is unknown."""
 
     number: int
@@ -33,11 +33,11 @@ class FileStanding:
 
 
 @dataclass(frozen=True)
-class Standing:
-    """How far all files are. `over` counts finished, skipped and failed ones; `total` is estimated, None if nothing is known."""
+class TotalProgress:
+    """How far all files are. `ended` counts finished, skipped and failed ones; `total` is estimated, None if nothing is known."""
 
     files: int
-    over: int
+    ended: int
     frames: int
     total: int | None
     fraction: float
@@ -55,8 +55,8 @@ class _File:
     frames: int = 0
     found: int | None = None
     """Frames that an interrupted run had made, which say nothing of the speed of this one; None before the first report."""
-    began: float = 0.0
-    over: bool = False
+    started_at: float = 0.0
+    ended: bool = False
     typical: bool = True
     """Whether it tells of files not looked into yet; one that was skipped or failed does not."""
 
@@ -92,18 +92,18 @@ class _Sums:
             self.typical_work += pixels * total
 
 
-class Overview:
+class ProgressTracker:
     """Keeps count of all files. `clock` tells seconds; any thread may call."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
         self._files: dict[Job, _File] = {}
-        self._under_way: dict[Job, None] = {}  # a set in the order in which they began
+        self._active: dict[Job, None] = {}  # a set in the order in which they began
         self._sums = _Sums()
-        self._over = 0
-        self._began: float | None = None
-        self._ended = 0.0
+        self._ended = 0
+        self._started_at: float | None = None
+        self._end = 0.0
         self._work, self._frames = _Rate(), _Rate()
 
     def expect(self, jobs: Sequence[Job]) -> None:
@@ -112,11 +112,11 @@ class Overview:
             for job in jobs:
                 self._file(job)
 
-    def foresee(self, job: Job, frames: int, pixels: int) -> None:
+    def estimate(self, job: Job, frames: int, pixels: int) -> None:
         """A job's header says this. Nothing new once it was started."""
         with self._lock:
             file = self._file(job)
-            if job not in self._under_way and not file.over:
+            if job not in self._active and not file.ended:
                 with self._changing(file):
                     file.total, file.pixels = frames, pixels
 
@@ -124,19 +124,19 @@ class Overview:
         """A job begins, perhaps once more."""
         with self._lock:
             now = self._clock()
-            if self._began is None:
-                self._began = now
+            if self._started_at is None:
+                self._started_at = now
                 self._work.begin(now)
                 self._frames.begin(now)
             file = self._file(job)
             with self._changing(file):
-                if file.over:
-                    self._over -= 1
-                    file.frames, file.found, file.over, file.typical = 0, None, False, True
-                file.began, file.pixels = now, pixels
+                if file.ended:
+                    self._ended -= 1
+                    file.frames, file.found, file.ended, file.typical = 0, None, False, True
+                file.started_at, file.pixels = now, pixels
                 if frames is not None:
                     file.total = frames
-            self._under_way[job] = None
+            self._active[job] = None
 
     def frame(self, job: Job, count: int) -> None:
         """So many frames of a job are done."""
@@ -144,7 +144,7 @@ class Overview:
             file = self._file(job)
             self._sums.add(file, -1)
             if file.found is None:
-                resumed = count > 1 and self._clock() - file.began <= RESUMED_WITHIN_SECONDS
+                resumed = count > 1 and self._clock() - file.started_at <= RESUME_REPORT_SECONDS
                 file.frames = file.found = count if resumed else 0
             self._advance(file, count)
             self._sums.add(file)
@@ -166,37 +166,37 @@ class Overview:
         """Nothing more will be done for a job."""
         self._drop(job)
 
-    def under_way(self) -> list[Job]:
+    def active_jobs(self) -> list[Job]:
         """The jobs that have begun and are not over, in this order."""
         with self._lock:
-            return list(self._under_way)
+            return list(self._active)
 
-    def file(self, job: Job) -> FileStanding:
+    def file_progress(self, job: Job) -> FileProgress:
         """How far this job is."""
         with self._lock:
             file = self._file(job)
-            fps = (file.frames - (file.found or 0)) / max(self._clock() - file.began, 1e-9)
+            fps = (file.frames - (file.found or 0)) / max(self._clock() - file.started_at, 1e-9)
             left = max(0.0, (file.total - file.frames) / fps) if file.total and fps > 0 else None
-            return FileStanding(file.number, file.frames, file.total, fps, left)
+            return FileProgress(file.number, file.frames, file.total, fps, left)
 
-    def standing(self) -> Standing:
+    def total_progress(self) -> TotalProgress:
         """How far all of it is."""
         with self._lock:
             sums, now = self._sums, self._clock()
             known = sums.typical > 0
             mean_frames = sums.typical_frames / sums.typical if known else 0.0
             mean_work = sums.typical_work / sums.typical if known else 0.0
-            started = [f for f in map(self._files.__getitem__, self._under_way) if f.total is None]
+            started = [f for f in map(self._files.__getitem__, self._active) if f.total is None]
             waiting = sums.unknown - len(started)
             frames = sums.all_frames + waiting * mean_frames + sum(max(f.frames, mean_frames) for f in started)
             work = sums.all_work + waiting * mean_work + sum(max(f.frames * f.pixels, mean_work) for f in started)
             rate = self._work.per_second(now)
-            return Standing(
+            return TotalProgress(
                 files=len(self._files),
-                over=self._over,
+                ended=self._ended,
                 frames=sums.frames,
                 total=round(frames) if known else None,
-                fraction=sums.work / work if known and work else self._over / max(1, len(self._files)),
+                fraction=sums.work / work if known and work else self._ended / max(1, len(self._files)),
                 fps=self._frames.per_second(now),
                 seconds_left=(work - sums.work) / rate if known and rate > 0 else None,
             )
@@ -207,19 +207,19 @@ class Overview:
         return len(self._files)
 
     @property
-    def begun(self) -> bool:
+    def started(self) -> bool:
         """Whether a job has started."""
-        return self._began is not None
+        return self._started_at is not None
 
     @property
-    def all_over(self) -> bool:
+    def all_ended(self) -> bool:
         """Whether nothing is left to do."""
-        return self._over == len(self._files)
+        return self._ended == len(self._files)
 
     @property
     def seconds(self) -> float:
         """From when the first job began to when the last was over."""
-        return 0.0 if self._began is None else max(0.0, self._ended - self._began)
+        return 0.0 if self._started_at is None else max(0.0, self._end - self._started_at)
 
     def _file(self, job: Job) -> _File:
         file = self._files.get(job)
@@ -248,10 +248,10 @@ class Overview:
             self._close(job, file)
 
     def _close(self, job: Job, file: _File) -> None:
-        self._under_way.pop(job, None)
-        self._over += not file.over
-        file.over = True
-        self._ended = self._clock()
+        self._active.pop(job, None)
+        self._ended += not file.ended
+        file.ended = True
+        self._end = self._clock()
 
 
 class _Rate:
@@ -271,7 +271,7 @@ class _Rate:
         """The rate until now. What was added since the last call counts as done evenly since then."""
         passed = 0.0 if self._then is None else now - self._then
         if passed > 0:
-            keep, weight = exp(-passed / MEMORY_SECONDS), -MEMORY_SECONDS * expm1(-passed / MEMORY_SECONDS)
+            keep, weight = exp(-passed / RATE_MEMORY_SECONDS), -RATE_MEMORY_SECONDS * expm1(-passed / RATE_MEMORY_SECONDS)
             self._amount = self._amount * keep + self._new / passed * weight
             self._seconds = self._seconds * keep + weight
             self._new, self._then = 0.0, now

@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from vidstyle.cli.optimize_options import optimization_options, run_optimization
-from vidstyle.cli.shared import SECONDS, encoding_options, options_from, trim_of
-from vidstyle.cli.signals import Interruptible, Signals
+from vidstyle.cli.shared import SECONDS, encoding_options, options_from, trim_from
+from vidstyle.cli.signals import InterruptibleReporter, Signals
 from vidstyle.core.errors import UsageError
 from vidstyle.core.options import ConvertOptions, EncodeOptions, KeyframeOptions, PaintOptions
 
@@ -42,11 +42,11 @@ def keyframes(
     Interrupted, it goes on when it is run again. So it does, with --overwrite, after a keyframe in the working folder was
     retouched.
     """
-    from vidstyle.studio.keyframes.render import paint_video
+    from vidstyle.studio.keyframes.render import stylize_with_keyframes
 
     convert = ConvertOptions(
         encode=EncodeOptions(**options_from(EncodeOptions, given)),
-        trim=trim_of({**given, "start": given["begin"]}),
+        trim=trim_from({**given, "start": given["begin"]}),
         audio=not given["no_audio"],
         subtitles=not given["no_subtitles"],
         **{k: given[k] for k in ("stabilize", "report", "overwrite")},
@@ -61,8 +61,10 @@ def keyframes(
     options = PaintOptions(**options_from(PaintOptions, given))
 
     def work_on(reporter: Any) -> Any:
-        interruptible = Interruptible(reporter, signals)
-        return paint_video(video, style, output, options, chosen, convert, work, given["mask"], interruptible, signals.held)
+        interruptible = InterruptibleReporter(reporter, signals)
+        return stylize_with_keyframes(
+            video, style, output, options, chosen, convert, work, given["mask"], interruptible, signals.held
+        )
 
     return run_optimization(progress, quiet, work_on)
 

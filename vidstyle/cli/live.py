@@ -17,13 +17,13 @@ from vidstyle.cli.shared import Finite
 from vidstyle.cli.signals import Signals, exit_code
 from vidstyle.core.errors import EXIT_DONE, InputError, UsageError, VidstyleError
 from vidstyle.core.options import STROKE_SCALES, LiveOptions, StyleOptions, WebOptions
-from vidstyle.live.state import Controls
+from vidstyle.live.state import LiveState
 from vidstyle.styles.spec import parse_style, styles_in
 
 if TYPE_CHECKING:
-    from vidstyle.live.metrics import Figures
+    from vidstyle.live.metrics import Measurements
     from vidstyle.live.protocols import Camera, Screen
-    from vidstyle.live.session import Lap
+    from vidstyle.live.session import LiveProgress
 
 JSON_VERSION = 1
 
@@ -72,15 +72,15 @@ def live(signals: Signals, /, camera: str | None, web: bool, progress: str, quie
     --web it may be `browser`: the camera of whoever opens the page.
     """
     logging.basicConfig(level=logging.ERROR, format="%(levelname)s: %(message)s", force=True)
-    reporter = Json() if progress == "json" else Words(quiet or progress == "none")
+    reporter = LiveJsonReporter() if progress == "json" else LiveReporter(quiet or progress == "none")
     code = EXIT_DONE
     try:
-        options, controls = _options(given), _controls(given)
-        source, screen = _in_browser(camera, controls, given, reporter) if web else _in_window(camera, given)
+        options, state = _options(given), _state(given)
+        source, screen = _in_browser(camera, state, given, reporter) if web else _in_window(camera, given)
         from vidstyle.live.session import run
 
         signals.hold()  # looked after between two images, so that a recording is finished
-        run(source, screen, controls, options, reporter, signals.check)
+        run(source, screen, state, options, reporter, signals.check)
     except VidstyleError as error:
         code = error.exit_code
         reporter.error(str(error))
@@ -111,13 +111,13 @@ def _in_window(camera: str | None, given: dict[str, Any]) -> tuple[Camera, Scree
     return _camera(camera or "0", given), WindowScreen()
 
 
-def _in_browser(camera: str | None, controls: Controls, given: dict[str, Any], reporter: Words) -> tuple[Camera, Screen]:
+def _in_browser(camera: str | None, state: LiveState, given: dict[str, Any], reporter: LiveReporter) -> tuple[Camera, Screen]:
     from vidstyle.live.devices import list_cameras
     from vidstyle.web import WebScreen
 
     theirs = camera == "browser" or (camera is None and not list_cameras())
     own = None if theirs else _camera(camera or "0", given)
-    screen = WebScreen(controls.styles, given["host"], given["port"], given["token"])
+    screen = WebScreen(state.styles, given["host"], given["port"], given["token"])
     reporter.note(f"open {screen.url} in a browser; Ctrl-C ends it")
     if own is None:
         return screen.camera, screen
@@ -144,7 +144,6 @@ def _size(text: str | None) -> tuple[int, int] | None:
 def _options(given: dict[str, Any]) -> LiveOptions:
     from vidstyle.live.recording.recorder import check_new_recording
     from vidstyle.styles.catalog import find_style
-    from vidstyle.stylizers import check_style_options
 
     folder: Path = given["folder"]
     if not folder.is_dir():
@@ -152,7 +151,6 @@ def _options(given: dict[str, Any]) -> LiveOptions:
     style = StyleOptions(**{f.name: given[f.name] for f in fields(StyleOptions) if f.name in given and f.name != "strength"})
     own = {f.name: given[f.name] for f in fields(LiveOptions) if f.name not in ("style", "microphone")}
     # What is wrong is told before a camera lights up.
-    check_style_options(style)
     if len(parse_style(style.style)) > 1:
         raise UsageError(f"expected a style, live there is no timeline: keys change it; got {style.style}")
     for name in styles_in(style.style):
@@ -162,13 +160,13 @@ def _options(given: dict[str, Any]) -> LiveOptions:
     return LiveOptions(style=style, microphone=None if given["microphone"] == "none" else given["microphone"], **own)
 
 
-def _controls(given: dict[str, Any]) -> Controls:
+def _state(given: dict[str, Any]) -> LiveState:
     from vidstyle.styles.catalog import all_styles
 
     style, names = given["style"], sorted(all_styles())
     if style not in names:  # a model file
         names.insert(0, style)
-    return Controls(
+    return LiveState(
         tuple(names),
         float(names.index(style)),
         strength=given["strength"],
@@ -178,7 +176,7 @@ def _controls(given: dict[str, Any]) -> Controls:
     )
 
 
-class Words:
+class LiveReporter:
     """Tells how it goes in sentences on stderr."""
 
     def __init__(self, quiet: bool = False) -> None:
@@ -194,21 +192,21 @@ class Words:
     def first(self) -> None:
         """The image itself tells it."""
 
-    def lap(self, lap: Lap) -> None:
+    def progress(self, progress: LiveProgress) -> None:
         """So it does here."""
 
-    def total(self, figures: Figures) -> None:
-        if figures.shown:
+    def total(self, measurements: Measurements) -> None:
+        if measurements.shown:
             self.note(
-                f"{figures.shown} images in {figures.seconds:.0f} s, {figures.fps:.1f} fps; from capture to display "
-                f"{figures.latency_median * 1000:.0f} ms, 99 of 100 within {figures.latency_p99 * 1000:.0f} ms"
+                f"{measurements.shown} images in {measurements.seconds:.0f} s, {measurements.fps:.1f} fps; from capture to display "
+                f"{measurements.latency_median * 1000:.0f} ms, 99 of 100 within {measurements.latency_p99 * 1000:.0f} ms"
             )
 
     def close(self, code: int) -> None:
         """The end, with the exit code."""
 
 
-class Json(Words):
+class LiveJsonReporter(LiveReporter):
     """Events for programs on stderr, one object a line: note, first (image), progress, total, error, exit."""
 
     def note(self, text: str) -> None:
@@ -220,12 +218,12 @@ class Json(Words):
     def first(self) -> None:
         self._event("first")
 
-    def lap(self, lap: Lap) -> None:
-        facts = {"style": lap.style, "height": lap.height, "camera_fps": round(lap.rate, 2)}
-        self._event("progress", **facts, **_known(lap.figures))
+    def progress(self, progress: LiveProgress) -> None:
+        facts = {"style": progress.style, "height": progress.height, "camera_fps": round(progress.rate, 2)}
+        self._event("progress", **facts, **_known(progress.measurements))
 
-    def total(self, figures: Figures) -> None:
-        self._event("total", **_known(figures))
+    def total(self, measurements: Measurements) -> None:
+        self._event("total", **_known(measurements))
 
     def close(self, code: int) -> None:
         self._event("exit", code=code)
@@ -234,6 +232,8 @@ class Json(Words):
         print(json.dumps({"v": JSON_VERSION, "event": event, **facts}), file=sys.stderr, flush=True)
 
 
-def _known(figures: Figures) -> dict[str, float | None]:
-    """Figures for JSON, which knows no nan."""
-    return {"fps": round(figures.fps, 2)} | {k: None if math.isnan(v) else round(v, 4) for k, v in asdict(figures).items()}
+def _known(measurements: Measurements) -> dict[str, float | None]:
+    """`measurements` for JSON, which has no nan."""
+    return {"fps": round(measurements.fps, 2)} | {
+        k: None if math.isnan(v) else round(v, 4) for k, v in asdict(measurements).items()
+    }

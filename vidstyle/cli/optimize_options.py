@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from vidstyle.cli.shared import Finite, report_line, reported
+from vidstyle.cli.shared import Finite, report_line, run_with_reporter
 from vidstyle.core.errors import EXIT_DAMAGE, EXIT_DONE
 from vidstyle.core.options import PaintOptions
 
@@ -53,4 +53,4 @@ def run_optimization(progress: str, quiet: bool, work: Callable[[Any], Any]) -> 
             click.echo(report_line(result))
         return EXIT_DAMAGE if result.damage else EXIT_DONE
 
-    return reported(progress, quiet, logging.ERROR if quiet else logging.WARNING, coded)
+    return run_with_reporter(progress, quiet, logging.ERROR if quiet else logging.WARNING, coded)

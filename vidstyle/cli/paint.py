@@ -19,8 +19,8 @@ from vidstyle.core.options import PaintOptions
 @optimization_options
 def paint(image: str, style: str, output: Path | None, progress: str, quiet: bool, **given: Any) -> int:
     """Paint one image the slow, beautiful way (Gatys et al. 2015), in the style of any painting."""
-    from vidstyle.studio.optimize.paint import paint_file
+    from vidstyle.studio.optimize.paint import optimize_image_file
 
     options = PaintOptions(**options_from(PaintOptions, given))
-    return run_optimization(progress, quiet, lambda reporter: paint_file(
+    return run_optimization(progress, quiet, lambda reporter: optimize_image_file(
         image, style, output, options, given["mask"], given["overwrite"], reporter))  # fmt: skip

@@ -13,7 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Column, Table
 from rich.text import Text
 
-from vidstyle.cli.reporters import Quiet
+from vidstyle.cli.reporters import QuietReporter
 from vidstyle.cli.summary import headlines, table
 from vidstyle.core.text import as_clock, printable, printable_lines, shortened
 
@@ -36,7 +36,7 @@ class _Row(NamedTuple):
     left: str = ""
 
 
-class Bar(Quiet):
+class BarReporter(QuietReporter):
     """A progress bar with frames per second and time left; of several files one for all, and one for each under way."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic, console: Console | None = None) -> None:
@@ -57,22 +57,22 @@ class Bar(Quiet):
 
     def summary(self, job_results: Sequence[JobResult]) -> None:
         self._stop()
-        for line in headlines(job_results, self._overview.seconds):
-            self.say(line)
+        for line in headlines(job_results, self._tracker.seconds):
+            self.write_line(line)
         rows = table(job_results)
         if rows is not None:
             self._console.print(rows)
 
-    def say(self, text: str) -> None:
+    def write_line(self, text: str) -> None:
         self._console.print(Text(printable_lines(text)), soft_wrap=True)
 
     def close(self, code: int) -> None:
         self._stop()
 
-    def _tell(self, job_result: JobResult) -> None:
-        if self._overview.all_over:
+    def _report(self, job_result: JobResult) -> None:
+        if self._tracker.all_ended:
             self._stop()
-        super()._tell(job_result)
+        super()._report(job_result)
 
     def _begin(self) -> None:
         """From now on a thread shows how far it is. It looks that up when it draws, so that a frame costs next to nothing."""
@@ -105,25 +105,25 @@ class Bar(Quiet):
     def _rows(self) -> list[_Row]:
         if self._stage is not None:
             return [self._stage]
-        jobs = self._overview.under_way()
-        if self._overview.files == 1:
+        jobs = self._tracker.active_jobs()
+        if self._tracker.files == 1:
             return [self._row(job, alone=True) for job in jobs]
-        standing = self._overview.standing()
+        total = self._tracker.total_progress()
         rows = [
             _Row(
-                f"files {standing.over}/{standing.files}",
-                standing.fraction,
+                f"files {total.ended}/{total.files}",
+                total.fraction,
                 1.0,
-                _of(standing.frames, standing.total),
-                f"{standing.fps:.1f} fps",
-                _remaining(standing.seconds_left),
+                _of(total.frames, total.total),
+                f"{total.fps:.1f} fps",
+                _remaining(total.seconds_left),
             ),
             *(self._row(job) for job in jobs[:MOST_BARS]),
         ]
         return rows if len(jobs) <= MOST_BARS else [*rows, _Row(f"and {len(jobs) - MOST_BARS} more")]
 
     def _row(self, job: Job, alone: bool = False) -> _Row:
-        file = self._overview.file(job)
+        file = self._tracker.file_progress(job)
         row = _Row(job.output.name, file.frames, file.total, _of(file.frames, file.total))
         if not alone:
             return row

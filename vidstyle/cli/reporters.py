@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from vidstyle.cli.eta import Overview
+from vidstyle.cli.eta import ProgressTracker
 from vidstyle.cli.summary import NAME_WIDTH, counts, headlines, plain, reason_of, status_of, table, work_done
 from vidstyle.core.text import as_clock, printable, printable_lines, shortened
 
@@ -22,126 +22,128 @@ JSON_EVERY_SECONDS = 0.5
 JSON_VERSION = 1
 
 
-class Quiet:
+class QuietReporter:
     """Says nothing of progress; errors and warnings still go to stderr. `clock` tells seconds."""
 
     def __init__(self, quiet: bool = True, clock: Callable[[], float] = time.monotonic) -> None:
         self._quiet = quiet
         self._clock = clock
-        self._overview = Overview(clock)
+        self._tracker = ProgressTracker(clock)
 
     def stage(self, what: str, done: int, total: int | None, seconds_left: float | None) -> None:
         """How far work is that comes before the frames."""
 
     def expect(self, jobs: Sequence[Job]) -> None:
         """These jobs will be worked off; more may come later."""
-        self._overview.expect(jobs)
+        self._tracker.expect(jobs)
 
-    def foresee(self, job: Job, frames: int, pixels: int) -> None:
+    def estimate(self, job: Job, frames: int, pixels: int) -> None:
         """By its header the job has so many frames, of so many pixels each. Nothing is shown: any thread may tell this."""
-        self._overview.foresee(job, frames, pixels)
+        self._tracker.estimate(job, frames, pixels)
 
     def start(self, job: Job, info: VideoInfo) -> None:
         """The first frame of the job is about to be stylized."""
-        self._overview.start(job, info.frame_count_estimate, info.width * info.height)
+        self._tracker.start(job, info.frame_count_estimate, info.width * info.height)
 
     def frame(self, job: Job, count: int) -> None:
         """So many frames of the job are done."""
-        self._overview.frame(job, count)
+        self._tracker.frame(job, count)
 
     def done(self, job_result: JobResult) -> None:
         """The job is over, whether it was started or not."""
         if job_result.result is not None:
-            self._overview.finish(job_result.job, job_result.result.frames)
+            self._tracker.finish(job_result.job, job_result.result.frames)
         elif job_result.error is not None:
-            self._overview.fail(job_result.job)
+            self._tracker.fail(job_result.job)
         else:
-            self._overview.skip(job_result.job)
-        self._tell(job_result)
+            self._tracker.skip(job_result.job)
+        self._report(job_result)
 
     def summary(self, job_results: Sequence[JobResult]) -> None:
         """What became of all files, at the end of a run of several."""
         if not self._quiet:
             rows = table(job_results, lines=False)
-            for line in [*headlines(job_results, self._overview.seconds), *(plain(rows) if rows else [])]:
-                self.say(line)
+            for line in [*headlines(job_results, self._tracker.seconds), *(plain(rows) if rows else [])]:
+                self.write_line(line)
 
     def note(self, text: str) -> None:
         """Worth a line unless quiet was asked for."""
         if not self._quiet:
-            self.say(text)
+            self.write_line(text)
 
-    def say(self, text: str) -> None:
+    def write_line(self, text: str) -> None:
         """Put a line, or several, where lines go."""
         print(printable_lines(text), file=sys.stderr)
 
     def close(self, code: int) -> None:
         """The end of the work, with the exit code."""
 
-    def _tell(self, job_result: JobResult) -> None:
+    def _report(self, job_result: JobResult) -> None:
         input, output, result = printable(job_result.job.input), printable(str(job_result.job.output)), job_result.result
         if job_result.error is not None:
-            self.say(f"error: {job_result.error}")
+            self.write_line(f"error: {job_result.error}")
         elif result is None:
             self.note(f"{output}: {job_result.skipped or 'nothing to do'}, skipped")
         else:
             for text in result.warnings:
                 self.note(f"{input}: {text}")
             for text in result.damage:
-                self.say(f"warning: {input}: {text}")
+                self.write_line(f"warning: {input}: {text}")
             fps = result.frames / max(result.seconds, 1e-9)
             self.note(f"{printable(str(result.output))}: {result.frames} frames in {result.seconds:.1f} s, {fps:.1f} fps")
 
 
-class Lines(Quiet):
+class LineReporter(QuietReporter):
     """A line every ten seconds, for logs."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(quiet=False, clock=clock)
-        self._said = -math.inf
+        self._last_line = -math.inf
 
     def start(self, job: Job, info: VideoInfo) -> None:
-        if not self._overview.begun:  # not at every start: with short files, it would never be time for a line
-            self._said = self._clock()
+        if not self._tracker.started:  # not at every start: with short files, it would never be time for a line
+            self._last_line = self._clock()
         super().start(job, info)
 
     def frame(self, job: Job, count: int) -> None:
         super().frame(job, count)
         if self._due():
-            self.say(self._how_far(job))
+            self.write_line(self._how_far(job))
 
     def stage(self, what: str, done: int, total: int | None, seconds_left: float | None) -> None:
         if self._due():
             of = f" of {total}" if total else ""
-            self.say(f"{what}: {done}{of}" + (f", about {as_clock(seconds_left)} left" if seconds_left is not None else ""))
+            self.write_line(
+                f"{what}: {done}{of}" + (f", about {as_clock(seconds_left)} left" if seconds_left is not None else "")
+            )
 
     def _how_far(self, job: Job) -> str:
-        file = self._overview.file(job)
+        file = self._tracker.file_progress(job)
         frame = f"frame {file.frames}" + (f" of about {file.total}" if file.total else "")
-        if self._overview.files == 1:
+        if self._tracker.files == 1:
             left = "" if file.seconds_left is None else f", {file.seconds_left:.0f} s left"
             return f"{frame}, {file.fps:.1f} fps{left}"
         name = shortened(printable(job.output.name), NAME_WIDTH)
-        standing, others = self._overview.standing(), len(self._overview.under_way()) - 1
+        total, others = self._tracker.total_progress(), len(self._tracker.active_jobs()) - 1
         more = f" and {others} more" if others > 0 else ""
-        left = "" if standing.seconds_left is None else f", {as_clock(standing.seconds_left)} left"
-        which = f"file {file.number} of {standing.files} ({name}: {frame}){more}"
-        return f"{which}, {standing.fps:.1f} fps{left}"
+        left = "" if total.seconds_left is None else f", {as_clock(total.seconds_left)} left"
+        which = f"file {file.number} of {total.files} ({name}: {frame}){more}"
+        return f"{which}, {total.fps:.1f} fps{left}"
 
     def _due(self) -> bool:
         now = self._clock()
-        if now - self._said < LINE_EVERY_SECONDS:
+        if now - self._last_line < LINE_EVERY_SECONDS:
             return False
-        self._said = now
+        self._last_line = now
         return True
 
 
-class Json(Quiet):
+class JsonReporter(QuietReporter):
     """Events for programs on stderr, versioned: stage, expect, start, progress, warning, file_done, summary, exit."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(clock=clock)
-        self._said: dict[Job | None, float] = {}
+        self._last_line: dict[Job | None, float] = {}
 
     def stage(self, what: str, done: int, total: int | None, seconds_left: float | None) -> None:
         if self._due(None):
@@ -149,11 +151,11 @@ class Json(Quiet):
 
     def expect(self, jobs: Sequence[Job]) -> None:
         super().expect(jobs)
-        self._event("expect", files=self._overview.files)
+        self._event("expect", files=self._tracker.files)
 
     def start(self, job: Job, info: VideoInfo) -> None:
         super().start(job, info)
-        self._said[job] = self._clock()
+        self._last_line[job] = self._clock()
         facts = {
             "width": info.width,
             "height": info.height,
@@ -165,36 +167,36 @@ class Json(Quiet):
     def frame(self, job: Job, count: int) -> None:
         super().frame(job, count)
         if self._due(job):
-            file = self._overview.file(job)
+            file = self._tracker.file_progress(job)
             facts: dict[str, Any] = {"frame": file.frames, "frames": file.total, "fps": round(file.fps, 2)}
             facts["seconds_left"] = _rounded(file.seconds_left)
-            if self._overview.files > 1:
-                standing = self._overview.standing()
-                facts |= {"files_done": standing.over, "files": standing.files}
-                facts["total_seconds_left"] = _rounded(standing.seconds_left)
+            if self._tracker.files > 1:
+                total = self._tracker.total_progress()
+                facts |= {"files_done": total.ended, "files": total.files}
+                facts["total_seconds_left"] = _rounded(total.seconds_left)
             self._event("progress", **_names(job), **facts)
 
     def summary(self, job_results: Sequence[JobResult]) -> None:
-        frames, seconds, fps = work_done(job_results, self._overview.seconds)
+        frames, seconds, fps = work_done(job_results, self._tracker.seconds)
         others = [
             {**_names(job_result.job), "status": status, "reason": reason_of(job_result)}
             for job_result in job_results
             if (status := status_of(job_result)) != "done"
         ]
-        told: dict[str, Any] = {"frames": frames, "seconds": round(seconds, 3), "fps": round(fps, 2)}
-        self._event("summary", **counts(job_results), **told, others=others)
+        facts: dict[str, Any] = {"frames": frames, "seconds": round(seconds, 3), "fps": round(fps, 2)}
+        self._event("summary", **counts(job_results), **facts, others=others)
 
     def note(self, text: str) -> None:
         """Nothing: the events tell it."""
 
-    def say(self, text: str) -> None:
+    def write_line(self, text: str) -> None:
         self._event("warning", message=text)
 
     def close(self, code: int) -> None:
         self._event("exit", code=code)
 
-    def _tell(self, job_result: JobResult) -> None:
-        self._said.pop(job_result.job, None)
+    def _report(self, job_result: JobResult) -> None:
+        self._last_line.pop(job_result.job, None)
         result = job_result.result
         for text in [*result.warnings, *result.damage] if result else []:
             self._event("warning", input=job_result.job.input, message=text)
@@ -212,9 +214,9 @@ class Json(Quiet):
     def _due(self, job: Job | None) -> bool:
         """Whether it is time again to tell of a job; each has its own, so that none is passed over among many."""
         now = self._clock()
-        if now - self._said.get(job, -math.inf) < JSON_EVERY_SECONDS:
+        if now - self._last_line.get(job, -math.inf) < JSON_EVERY_SECONDS:
             return False
-        self._said[job] = now
+        self._last_line[job] = now
         return True
 
     def _event(self, event: str, **facts: object) -> None:

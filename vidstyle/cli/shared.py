@@ -17,7 +17,7 @@ from vidstyle.core.options import EncodeOptions, Trim
 from vidstyle.styles.spec import parse_seconds
 
 if TYPE_CHECKING:
-    from vidstyle.cli.reporters import Quiet
+    from vidstyle.cli.reporters import QuietReporter
     from vidstyle.conversion.convert import Result
 
 
@@ -46,7 +46,7 @@ class Finite(click.FloatRange):
         return number
 
 
-def trim_of(given: Mapping[str, Any]) -> Trim:
+def trim_from(given: Mapping[str, Any]) -> Trim:
     """The part that --start, --end, --duration and --sample ask for; raises `UsageError` where they do not go together."""
     start, end = given["start"] or 0.0, given["end"]
     lengths = [x for x in (given["duration"], given["sample"]) if x is not None]
@@ -54,8 +54,6 @@ def trim_of(given: Mapping[str, Any]) -> Trim:
         raise UsageError("expected one of --end, --duration and --sample, got several")
     if lengths:
         end = start + lengths[0]
-    if end is not None and end <= start:
-        raise UsageError(f"expected an end after the start, got {start:g} to {end:g} s")
     return Trim(start, end)
 
 
@@ -91,39 +89,39 @@ def report_line(result: Result) -> str:
     return f"{result.output}: {known or 'too few frames to measure a warping error'}"
 
 
-class Sayer(Protocol):
+class LineWriter(Protocol):
     """Puts a line where lines go."""
 
-    def say(self, text: str) -> None: ...
+    def write_line(self, text: str) -> None: ...
 
 
 class LogHandler(logging.Handler):
     """Log records go where progress goes, so that they do not cut through the bar."""
 
-    def __init__(self, reporter: Sayer) -> None:
+    def __init__(self, reporter: LineWriter) -> None:
         super().__init__()
         self._reporter = reporter
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._reporter.say(f"{record.levelname.lower()}: {record.getMessage()}")
+        self._reporter.write_line(f"{record.levelname.lower()}: {record.getMessage()}")
 
 
-def _reporter(kind: str, quiet: bool) -> Quiet:
+def _reporter(kind: str, quiet: bool) -> QuietReporter:
     """The reporter for `--progress` and `--quiet`."""
-    from vidstyle.cli.reporters import Json, Lines, Quiet
+    from vidstyle.cli.reporters import JsonReporter, LineReporter, QuietReporter
 
     if kind == "json":
-        return Json()
+        return JsonReporter()
     if quiet or kind == "none":
-        return Quiet(quiet=quiet)
+        return QuietReporter(quiet=quiet)
     if not sys.stderr.isatty():
-        return Lines()
-    from vidstyle.cli.progress_bar import Bar
+        return LineReporter()
+    from vidstyle.cli.progress_bar import BarReporter
 
-    return Bar()
+    return BarReporter()
 
 
-def reported(progress: str, quiet: bool, level: int, work: Callable[[Any], int]) -> int:
+def run_with_reporter(progress: str, quiet: bool, level: int, work: Callable[[Any], int]) -> int:
     """The exit code of `work`, which is given a reporter; every error is one sentence in it."""
     reporter = _reporter(progress, quiet)
     logging.basicConfig(level=level, handlers=[LogHandler(reporter)], force=True)
@@ -133,7 +131,7 @@ def reported(progress: str, quiet: bool, level: int, work: Callable[[Any], int])
         return code
     except VidstyleError as error:
         code = error.exit_code
-        reporter.say(f"error: {error}")
+        reporter.write_line(f"error: {error}")
         return code
     except KeyboardInterrupt as stop:
         code = exit_code(stop)

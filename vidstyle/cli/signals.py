@@ -62,7 +62,7 @@ class Signals:
             self.check()
 
 
-class Interruptible:
+class InterruptibleReporter:
     """A reporter between whose frames signals are looked after."""
 
     def __init__(self, reporter: Reporter, signals: Signals) -> None:
@@ -77,9 +77,9 @@ class Interruptible:
         """As told."""
         self._reporter.expect(jobs)
 
-    def foresee(self, job: Job, frames: int, pixels: int) -> None:
+    def estimate(self, job: Job, frames: int, pixels: int) -> None:
         """As told; signals are not for the thread that this comes from."""
-        self._reporter.foresee(job, frames, pixels)
+        self._reporter.estimate(job, frames, pixels)
 
     def start(self, job: Job, info: VideoInfo) -> None:
         """As told."""

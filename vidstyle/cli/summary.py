@@ -62,8 +62,8 @@ def work_done(job_results: Sequence[JobResult], seconds: float) -> tuple[int, fl
 
 def headlines(job_results: Sequence[JobResult], seconds: float) -> list[str]:
     """The counts, in lines."""
-    told = [f"{count} {status}" for status, count in counts(job_results).items() if count]
-    lines = [f"{len(job_results)} files: {', '.join(told)}"]
+    facts = [f"{count} {status}" for status, count in counts(job_results).items() if count]
+    lines = [f"{len(job_results)} files: {', '.join(facts)}"]
     frames, seconds, fps = work_done(job_results, seconds)
     if frames:
         lines.append(f"{frames} frames in {as_clock(seconds)}, {fps:.1f} fps")
