@@ -17,8 +17,8 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.sinks.test_streams import CHAPTERS, COVER, chapters_of, metadata_of, mux, streams_of
 from tests.support.helpers import moving_bar, rgb_of, run_cli, write_clip
+from tests.support.streams import CHAPTERS, COVER, chapters_of, metadata_of, mux, streams_of
 from vidstyle.conversion.provenance import fingerprint, read_fingerprint, stamp
 from vidstyle.core.errors import InputError, StyleError
 from vidstyle.core.frames import Frame
@@ -281,7 +281,11 @@ def other(options: Any, name: str) -> Any:
         return __file__
     if isinstance(options, bool):
         return not options
-    return options + 1 if isinstance(options, int | float) else "other"
+    if name in ("style.height", "encode.quality", "trim.end"):
+        return 50
+    if isinstance(options, int | float):
+        return options / 2 if name == "style.strength" else options + 1
+    return "other"
 
 
 @pytest.mark.parametrize("name", names(ConvertOptions()))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import av
@@ -10,8 +9,8 @@ import numpy as np
 import pytest
 
 from tests.support.helpers import frames_of
+from tests.support.stylizers import Identity
 from vidstyle.conversion.convert import convert
-from vidstyle.core.frames import Pixels
 from vidstyle.core.options import ConvertOptions, EncodeOptions
 
 BT709, BT601_PAL, BT601_NTSC, UNTAGGED = 1, 5, 6, 2
@@ -19,24 +18,6 @@ LIMITED, FULL = 1, 2
 LUMA = {BT709: (0.2126, 0.7152, 0.0722), BT601_PAL: (0.299, 0.587, 0.114), BT601_NTSC: (0.299, 0.587, 0.114)}
 LOSSLESS = ConvertOptions(encode=EncodeOptions(crf=1))
 COLORS = [(200, 40, 40), (30, 180, 60), (40, 60, 220), (128, 128, 128), (250, 250, 250), (4, 4, 4), (230, 200, 20)]
-
-
-class Identity:
-    """A net that leaves images as they are."""
-
-    concurrency = 1
-
-    def stylize(self, images: Sequence[Pixels]) -> Pixels:
-        return np.stack(images)
-
-    def at(self, seconds: float) -> Identity:
-        return self
-
-    def for_shot(self, images: Iterable[Pixels]) -> Identity:
-        return self
-
-    def describe(self) -> str:
-        return "identity"
 
 
 def to_yuv(rgb: tuple[int, int, int], matrix: int, range_: int) -> tuple[int, int, int]:

@@ -10,8 +10,8 @@ import av
 import numpy as np
 import pytest
 
-from tests.media.test_color import Identity
 from tests.support.helpers import audio_of, frames_of, listing, moving_bar, noise, rgb_of, run_cli, times_of, write_clip
+from tests.support.stylizers import Identity
 from vidstyle.conversion.convert import Result, convert
 from vidstyle.core.errors import InputError
 from vidstyle.core.frames import Pixels

@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.media.test_color import Identity
 from tests.support.helpers import frames_of, listing, moving_bar, rgb_of, times_of, write_clip
+from tests.support.stylizers import Identity
 from tools.bench.fidelity import orientations, remux
 from vidstyle.conversion.convert import Result, convert
 from vidstyle.core.errors import InputError, OutputError

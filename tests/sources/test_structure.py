@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.media.test_color import Identity
 from tests.support.helpers import frames_of, moving_bar, noise, write_clip
+from tests.support.stylizers import Identity
 from vidstyle.conversion.convert import Result, convert
 from vidstyle.core.options import ConvertOptions, Trim
 from vidstyle.sources.structure import missing_bytes

@@ -24,7 +24,6 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.sinks.test_streams import CHAPTERS, FONT, PLAIN, SRT, mux
 from tests.support.faults import (
     DAMAGE,
     DISK,
@@ -60,11 +59,12 @@ from tests.support.helpers import (
     write_clip,
 )
 from tests.support.helpers import write_audio as write_audio_only
+from tests.support.streams import CHAPTERS, FONT, PLAIN, SRT, mux
 from tests.temporal.test_flow import texture
 from vidstyle.batch.cluster.engine import Engine, Frames, Task
 from vidstyle.batch.cluster.scheduler import TRIES, open_engine, run_jobs
 from vidstyle.batch.cluster.worker import Stretch
-from vidstyle.cli.reporters import Quiet
+from vidstyle.cli.reporters import QuietReporter
 from vidstyle.conversion import provenance
 from vidstyle.conversion.convert import Result, convert
 from vidstyle.conversion.job import Job
@@ -260,7 +260,7 @@ def options_of(style: str = "tiny", codec: str | None = "ffv1", height: int | No
 
 
 def work_off(engine: Engine, input: object, output: Path, options: ConvertOptions, chunk: float = 1.0) -> JobOutcome:
-    [job_result] = run_jobs([Job(str(input), output, options.style.style)], engine, options, Quiet(), chunk)
+    [job_result] = run_jobs([Job(str(input), output, options.style.style)], engine, options, QuietReporter(), chunk)
     return job_result
 
 
@@ -756,7 +756,7 @@ def test_an_input_that_changes_under_the_work_costs_only_itself(
             change(clips[0])
 
     jobs = [Job(str(clip), clip.with_suffix(".mkv"), "tiny") for clip in clips]
-    one, two = run_jobs(jobs, Watched(crew, started), options_of(), Quiet(), 1.0)
+    one, two = run_jobs(jobs, Watched(crew, started), options_of(), QuietReporter(), 1.0)
     assert isinstance(one.error, InputError), one
     assert "one.mp4" in str(one.error)
     assert two.error is None

@@ -39,9 +39,9 @@ from tests.batch.cluster.test_cluster import (
     wait_for_the_end_of,
     work_off,
 )
-from tests.sinks.test_streams import mux
 from tests.support.faults import DONE, MODEL, assert_same, facts_of, finish, run_limited, start, wait_until
 from tests.support.helpers import ROOT, environment, listing, write_clip
+from tests.support.streams import mux
 from vidstyle.batch.cluster.engine import Engine, Task
 from vidstyle.batch.cluster.scheduler import open_engine
 from vidstyle.batch.cluster.worker import Painted, Whole
