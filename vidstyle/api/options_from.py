@@ -6,7 +6,6 @@ The names are those of the dataclasses' fields, whichever of the nested ones the
 from __future__ import annotations
 
 import difflib
-import math
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
@@ -16,7 +15,6 @@ from types import NoneType
 from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from vidstyle.core.errors import UsageError
-from vidstyle.core.options import ConvertOptions, Trim
 
 T = TypeVar("T")
 
@@ -48,9 +46,7 @@ def options_of(kind: type[T], given: Mapping[str, Any]) -> T:
     nested, own = _split(cast(type, kind))
     values: dict[str, Any] = {name: options_of(inner, given) for name, inner in nested.items()}
     values |= {name: _checked(name, given[name], hint) for name, hint in own.items() if name in given}
-    options = kind(**values)
-    _check_ranges(options)
-    return options
+    return kind(**values)
 
 
 @cache
@@ -81,14 +77,3 @@ def _checked(name: str, value: Any, hint: Any) -> Any:
             return float(value)
     words = [word for kind in kinds for word in ([_WORDS[kind]] if kind in _WORDS else map(repr, get_args(kind)))]
     raise UsageError(f"expected {' or '.join(words)} for {name}, got {value!r}")
-
-
-def _check_ranges(options: object) -> None:
-    """What nobody further on checks."""
-    if isinstance(options, Trim):
-        if not 0 <= options.start < math.inf:
-            raise UsageError(f"expected a start of 0 seconds or more, got {options.start:g}")
-        if options.end is not None and not options.end > options.start:
-            raise UsageError(f"expected an end after the start, got {options.start:g} to {options.end:g} s")
-    if isinstance(options, ConvertOptions) and options.batch_size < 1:
-        raise UsageError(f"expected a batch_size of at least 1, got {options.batch_size}")

@@ -212,7 +212,7 @@ def _painters(
             with signals.held():
                 from vidstyle.batch.cluster import scheduler as crew
 
-                engine = stack.enter_context(closing(crew.open_engine(list(dict.fromkeys(styles)), options, cluster)))
+                engine = stack.enter_context(closing(crew.open_worker_pool(list(dict.fromkeys(styles)), options, cluster)))
             place = f"the Ray cluster {cluster.address}" if cluster.address else "this machine"
             reporter.note(f"{engine.workers} {'worker' if engine.workers == 1 else 'workers'} on {place}")
 

@@ -184,8 +184,6 @@ def find_encoder(encode: EncodeOptions, suffix: str = ".mp4", alpha: bool = Fals
     """
     if encode.quality is not None and encode.crf is not None:
         raise UsageError("expected a quality or a crf, which is the encoder's own scale of it, got both")
-    if encode.quality is not None and not 0 <= encode.quality <= 100:
-        raise UsageError(f"expected a quality of 0 to 100, got {encode.quality}")
     rows = _rows_asked_for(encode)
     built = [row for row in rows if _formats_of(row.name)]
     if not built:

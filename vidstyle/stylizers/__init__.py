@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vidstyle.core.errors import StyleError, UsageError
-from vidstyle.core.options import STROKE_SCALES, StyleOptions
+from vidstyle.core.errors import StyleError
+from vidstyle.core.options import StyleOptions
 from vidstyle.core.protocols import Stylizer
 from vidstyle.styles.catalog import find_style
 from vidstyle.styles.spec import Blend, parse_style
 
 if TYPE_CHECKING:
     from vidstyle.stylizers.blend_networks import Net
-
-LEAST_HEIGHT = 16
 
 
 def load_stylizer(
@@ -31,7 +28,6 @@ def load_stylizer(
     Raises `StyleError` for an unknown style or a bad model, `DeviceError` for a device that is not to be had,
     `MissingExtraError` where torch is needed and not installed, `UsageError` for a choice out of range.
     """
-    check_style_options(options)
     changes = parse_style(options.style)
     stylizers = [_blend(change.blend, options, concurrency, cores, find) for change in changes]
     if len(changes) == 1:
@@ -39,19 +35,6 @@ def load_stylizer(
     from vidstyle.stylizers.timeline import Timed
 
     return Timed(stylizers, [change.seconds for change in changes], options.fade)
-
-
-def check_style_options(options: StyleOptions) -> None:
-    """Raise `UsageError` for a number out of range."""
-    if options.height is not None and options.height < LEAST_HEIGHT:
-        raise UsageError(f"expected an inference height of at least {LEAST_HEIGHT} pixels, got {options.height}")
-    if not 0 <= options.strength <= 1:
-        raise UsageError(f"expected a strength from 0 to 1, got {options.strength:g}")
-    least, most = STROKE_SCALES
-    if not least <= options.stroke_scale <= most:
-        raise UsageError(f"expected a stroke scale from {least:g} to {most:g}, got {options.stroke_scale:g}")
-    if not 0 <= options.fade < math.inf:
-        raise UsageError(f"expected a fade of 0 seconds or more, got {options.fade:g}")
 
 
 def _blend(

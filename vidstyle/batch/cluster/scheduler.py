@@ -16,21 +16,20 @@ from dataclasses import replace
 from typing import Any
 
 from vidstyle.batch.claims import Admitted, admit
-from vidstyle.batch.cluster.engine import Crashed, Engine, Failed, Frames, Lost, Noted
-from vidstyle.batch.cluster.production import Order, Production
-from vidstyle.batch.cluster.worker import Model, NotHereError, SharedFile, facts_of
+from vidstyle.batch.cluster.worker_pool import TaskCrashed, WorkerPool, TaskFailed, Frames, WorkerDied, WithLog
+from vidstyle.batch.cluster.job_tasks import PlannedTask, Production
+from vidstyle.batch.cluster.worker import Model, FileNotOnWorkerError, SharedFile, facts_of
 from vidstyle.batch.runner import WAIT_SECONDS, foreseeing
 from vidstyle.conversion.convert import Result
 from vidstyle.conversion.job import Job, JobResult, Reporter
 from vidstyle.core.concurrency import background
-from vidstyle.core.errors import DeviceError, InputError, UsageError, VidstyleError
+from vidstyle.core.errors import DeviceError, InputError, VidstyleError
 from vidstyle.core.frames import VideoInfo
 from vidstyle.core.hardware import usable_cores
 from vidstyle.core.options import ClusterOptions, ConvertOptions
 from vidstyle.media.container import reading
 from vidstyle.styles.catalog import find_style
 from vidstyle.styles.spec import styles_in
-from vidstyle.stylizers import check_style_options
 
 log = logging.getLogger(__name__)
 
@@ -38,29 +37,26 @@ TRIES = 3
 """A task whose worker died is given to another, so many times in all: it may be what kills them."""
 
 
-def open_engine(styles: Sequence[str], options: ConvertOptions, cluster: ClusterOptions) -> Engine:
+def open_worker_pool(styles: Sequence[str], options: ConvertOptions, cluster: ClusterOptions) -> WorkerPool:
     """The workers that `cluster` asks for; to be closed.
 
     Raises `StyleError` for a style that is not there, `DeviceError` for a cluster that cannot be reached, `MissingExtraError`.
     """
-    check_style_options(options.style)
     names = dict.fromkeys(name for style in styles for name in styles_in(style))
     models = {name: Model(path.name, path.read_bytes()) for name, path in ((n, find_style(n)) for n in names)}
-    if cluster.workers is not None and cluster.workers < 1:
-        raise UsageError(f"expected at least one worker, got {cluster.workers}")
     if cluster.address is not None:
-        from vidstyle.batch.cluster.on_ray import RayWorkers
+        from vidstyle.batch.cluster.ray_pool import RayPool
 
-        return RayWorkers(models, cluster.address, cluster.workers, gpu=options.style.device != "cpu")
-    from vidstyle.batch.cluster.processes import Processes
+        return RayPool(models, cluster.address, cluster.workers, gpu=options.style.device != "cpu")
+    from vidstyle.batch.cluster.process_pool import ProcessPool
 
     workers = cluster.workers or 1
-    return Processes(models, workers, max(1, usable_cores() // workers))
+    return ProcessPool(models, workers, max(1, usable_cores() // workers))
 
 
 def run_jobs(
     jobs: Sequence[Job],
-    engine: Engine,
+    engine: WorkerPool,
     options: ConvertOptions,
     reporter: Reporter,
     chunk_seconds: float,
@@ -92,7 +88,7 @@ class _Office:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: WorkerPool,
         options: ConvertOptions,
         reporter: Reporter,
         settle: Callable[[JobResult], None],
@@ -165,21 +161,21 @@ class _Office:
             return
         del self._out[number]
         desk.tell(number, 0)
-        if isinstance(said, Noted):
+        if isinstance(said, WithLog):
             for level, text in said.notes:
                 self._note(level, text)
             said = said.answer
-        if isinstance(said, Crashed):
+        if isinstance(said, TaskCrashed):
             raise RuntimeError(f"a worker crashed at {desk.job.input}:\n{said.trace}")
         if desk not in self._desks or ticket.round != desk.round:
             return  # of a job that failed meanwhile, or takes another way
-        if isinstance(said, Lost):
+        if isinstance(said, WorkerDied):
             said = desk.again(ticket)
             if said is None:
                 return
-        if isinstance(said, Failed):
+        if isinstance(said, TaskFailed):
             error = said.error
-            if isinstance(error, NotHereError) and ticket.order.task.video.shared is None:
+            if isinstance(error, FileNotOnWorkerError) and ticket.order.task.video.shared is None:
                 self._advance(desk, lambda: desk.send_file(ticket, self._engine))
                 return
             self._advance(desk, lambda: desk.fail(error))
@@ -224,7 +220,7 @@ class _Office:
 class _Ticket:
     """An order on its way: its place among the others of the same step, and how often it was tried."""
 
-    def __init__(self, order: Order, place: int, round: int) -> None:
+    def __init__(self, order: PlannedTask, place: int, round: int) -> None:
         self.order, self.place, self.round, self.tries = order, place, round, 0
 
 
@@ -259,7 +255,7 @@ class _Desk:
         """One order failed: raises, unless the job knows another way."""
         self._step(lambda: self._steps.throw(error))
 
-    def send_file(self, ticket: _Ticket, engine: Engine) -> None:
+    def send_file(self, ticket: _Ticket, engine: WorkerPool) -> None:
         """An order's worker does not have the file: it gets it with the order."""
         if self._shared is None:
             if facts_of(self.job.input) != ticket.order.task.video.facts:
@@ -271,18 +267,18 @@ class _Desk:
         ticket.order = replace(ticket.order, task=task)
         self.waiting.appendleft(ticket)
 
-    def again(self, ticket: _Ticket) -> Failed | None:
+    def again(self, ticket: _Ticket) -> TaskFailed | None:
         """An order's worker died: another one takes it."""
         ticket.tries += 1
         if ticket.tries == TRIES:
-            return Failed(DeviceError(f"{TRIES} workers died one after the other at {self.job.input}"))
+            return TaskFailed(DeviceError(f"{TRIES} workers died one after the other at {self.job.input}"))
         self.waiting.appendleft(ticket)
         return None
 
-    def _step(self, take: Callable[[], list[Order]]) -> None:
+    def _step(self, take: Callable[[], list[PlannedTask]]) -> None:
         self.round += 1
         self.waiting.clear()
-        orders: list[Order] = []
+        orders: list[PlannedTask] = []
         try:
             orders = take()
             while not orders:
