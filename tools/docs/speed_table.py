@@ -7,6 +7,22 @@ from typing import Any
 ROWS = ("onnxruntime", "onnxruntime_folded", "torch_eager", "opencv_dnn")
 
 
+def peers_table(bench: dict[str, Any]) -> str:
+    """Frames per second of whole conversions beside the peers, for the README."""
+    sizes = bench["sizes"]
+    head = [f"{size}, {what}" for size in sizes for what in ("frames per second", "vidstyle is faster by")]
+    lines = ["| | " + " | ".join(head) + " |", "| --- |" + " ---: |" * len(head)]
+    for label, of_sizes in (("", sizes), (", `--backend torch`", bench.get("in_torch", {}))):
+        cells = [cell for figures in of_sizes.values() for cell in (f"{figures['fps']:.1f}", "")]
+        if cells:
+            lines.append(f"| **vidstyle**, {bench['style']}{label} | " + " | ".join(cells) + " |")
+    for peer in (bench["peers"][name] for name in ROWS if name in bench.get("peers", {})):
+        cells = [cell for size in sizes for cell in _peer_cells(peer[size])[1:]]
+        lines.append(f"| {peer['label']} | " + " | ".join(cells) + " |")
+    machine = bench["machine"]
+    return "\n".join([*lines, "", f"Measured by `{bench['command']}` on {machine['cores']} cores of {machine['cpu']}."])
+
+
 def speed_table(bench: dict[str, Any]) -> str:
     """The table of `tools/bench/speed.py`'s results."""
     machine, sizes = bench["machine"], bench["sizes"]

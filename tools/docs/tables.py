@@ -1,6 +1,6 @@
-"""Writes the tables and the figure of README.md, those of docs/ and all of models/README.md from committed results.
+"""Write the generated tables and figures of README.md, docs/ and models/README.md from the committed results.
 
---check only tells if they are current.
+--check only reports whether they are up to date.
 
 python -m tools.docs.tables [--check]
 """
@@ -19,7 +19,7 @@ from tools.docs.cpu_table import cpu_tables
 from tools.docs.quality_figure import figure
 from tools.docs.quality_tables import optimum_table, quality_table
 from tools.docs.scale_tables import scale_tables, summary_table
-from tools.docs.speed_table import limits, speed_table
+from tools.docs.speed_table import limits, peers_table, speed_table
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -200,18 +200,22 @@ def exemplar_grid(styles: dict[str, dict[str, Any]], columns: int = 4) -> list[s
 
 def pages() -> dict[Path, str]:
     """Path -> text of everything that is generated."""
-    readme = ROOT / "README.md"
     results = ROOT / "tools" / "bench" / "results"
     found = {path.stem: json.loads(path.read_text("utf-8")) for path in results.glob("*.json")}
     quality = found["quality"]
-    text = _filled(readme.read_text("utf-8"), "speed", speed_table(found["bench"]))
-    text = _filled(text, "live", live_table(found["live"]))
-    text = _filled(text, "quality", quality_table(quality))
-    text = _filled(text, "optimum", optimum_table(quality))
-    text = _filled(text, "controls", controls_table(found["controls"]))
-    text = _filled(text, "paint", paint_table(found["paint"]))
-    text = _filled(text, "keyframes", keyframes_table(found["keyframes"]))
-    text = _filled(text, "folder", summary_table(found["folder"], found["cluster"]))
+    readme, benchmarks = ROOT / "README.md", ROOT / "docs" / "benchmarks.md"
+    text = benchmarks.read_text("utf-8")
+    for mark, table in (
+        ("speed", speed_table(found["bench"])),
+        ("controls", controls_table(found["controls"])),
+        ("folder", summary_table(found["folder"], found["cluster"])),
+        ("live", live_table(found["live"])),
+        ("paint", paint_table(found["paint"])),
+        ("keyframes", keyframes_table(found["keyframes"])),
+        ("quality", quality_table(quality)),
+        ("optimum", optimum_table(quality)),
+    ):
+        text = _filled(text, mark, table)
     catalog = json.loads((ROOT / "models" / "catalog.json").read_text("utf-8"))
     media = ROOT / "docs" / "media.md"
     page = _filled(media.read_text("utf-8"), "fidelity", fidelity_table(found["fidelity"]))
@@ -223,7 +227,8 @@ def pages() -> dict[Path, str]:
         scaled = _filled(scaled, mark, table)
     speed = ROOT / "docs" / "speed.md"
     return {
-        readme: text,
+        readme: _filled(readme.read_text("utf-8"), "speed", peers_table(found["bench"])),
+        benchmarks: text,
         media: page,
         scale: scaled,
         speed: _filled(_filled(speed.read_text("utf-8"), "cpu", cpu_tables(found["cpu"])), "limits", limits(found["bench"])),
