@@ -23,7 +23,7 @@ from vidstyle.conversion.provenance import fingerprint, read_fingerprint, stamp
 from vidstyle.core.errors import InputError, StyleError
 from vidstyle.core.frames import Frame
 from vidstyle.core.options import ConvertOptions, EncodeOptions, StyleOptions, Trim
-from vidstyle.sinks import companion_of, open_image_sink, open_video_sink
+from vidstyle.sinks import stream_copier_of, open_image_sink, open_video_sink
 from vidstyle.sinks.images import STAMPED_SUFFIXES
 from vidstyle.sinks.video import FORMATS
 from vidstyle.sources import open_source
@@ -52,11 +52,11 @@ def video(folder: Path, kind: str) -> Path:
 def copied(clip: Path, name: str, made_from: str | None) -> tuple[Path, list[str]]:
     """The clip in a new file, written as a stylized one is, and the warnings."""
     output = clip.with_name(name)
-    companion = companion_of(str(clip), Fraction(0), ConvertOptions())
+    stream_copier = stream_copier_of(str(clip), Fraction(0), ConvertOptions())
     text = stamp(made_from) if made_from is not None else None
     with (
         closing(open_source(str(clip))) as source,
-        closing(open_video_sink(output, source.info, EncodeOptions(), companion, stamp=text)) as sink,
+        closing(open_video_sink(output, source.info, EncodeOptions(), stream_copier, stamp=text)) as sink,
     ):
         for frame in source.frames():
             sink.write(frame)
@@ -409,5 +409,5 @@ def test_an_output_that_cannot_tell_is_left_and_is_no_failure(tmp_path: Path, su
     before = (tmp_path / f"in.tiny{suffix}").read_bytes()
     again = run_cli(tmp_path / f"in{suffix}", "--style", "tiny")
     assert again.returncode == 0
-    assert "no place to tell" in again.stderr
+    assert "cannot record" in again.stderr
     assert (tmp_path / f"in.tiny{suffix}").read_bytes() == before

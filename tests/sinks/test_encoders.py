@@ -20,7 +20,9 @@ from vidstyle.core.errors import DeviceError, UsageError
 from vidstyle.core.frames import Pixels
 from vidstyle.core.options import EncodeOptions
 from vidstyle.sinks import encoders
-from vidstyle.sinks.encoders import ENCODERS, Encoder, GifPalette, encoder_options, find_encoder, pixel_format, subsampling, works
+from vidstyle.sinks.encoder_table import ENCODERS, VideoEncoder
+from vidstyle.sinks.encoders import choose_encoder, encoder_options, pixel_format, subsampling, works
+from vidstyle.sinks.gif import GifPalette
 
 MUXERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm", ".gif": "gif"}
 SOFTWARE = [row for row in ENCODERS if not row.hardware]
@@ -28,7 +30,7 @@ HARDWARE = [row for row in ENCODERS if row.hardware]
 SIZE = (160, 96)
 
 
-def name_of(row: Encoder) -> str:
+def name_of(row: VideoEncoder) -> str:
     """For pytest: the encoder, and its first pixel format."""
     return f"{row.name} {row.formats[0]}"
 
@@ -54,15 +56,15 @@ def opacity(size: tuple[int, int] = SIZE) -> np.ndarray:
     return mask
 
 
-def encode_frames(row: Encoder, encode: EncodeOptions, muxer: str, count: int = 5, alpha: bool = False) -> io.BytesIO:
+def encode_frames(row: VideoEncoder, encode: EncodeOptions, muxer: str, count: int = 5, alpha: bool = False) -> io.BytesIO:
     """`count` stylized frames in a file."""
     pix_fmt, target, palette = pixel_format(row, encode, alpha), io.BytesIO(), GifPalette()
     with av.open(target, "w", format=muxer) as container:
         stream = container.add_stream(row.name, rate=25, options=encoder_options(row, encode))
         stream.width, stream.height, stream.pix_fmt = *SIZE, pix_fmt
         stream.time_base = stream.codec_context.time_base = Fraction(1, 25)
-        if row.tag and muxer in ("mp4", "mov"):
-            stream.codec_tag = row.tag
+        if row.codec_tag and muxer in ("mp4", "mov"):
+            stream.codec_tag = row.codec_tag
         for index in range(count):
             pixels = np.dstack([stylized(index), opacity()]) if alpha else stylized(index)
             frame = av.VideoFrame.from_ndarray(pixels, "rgba" if alpha else "rgb24")
@@ -76,7 +78,7 @@ def encode_frames(row: Encoder, encode: EncodeOptions, muxer: str, count: int = 
     return target
 
 
-def claims() -> Iterator[tuple[Encoder, str, str]]:
+def claims() -> Iterator[tuple[VideoEncoder, str, str]]:
     """Every software row, each suffix and each pixel format that it claims and this PyAV has."""
     for row in SOFTWARE:
         for suffix in row.suffixes:
@@ -89,12 +91,12 @@ def test_every_software_row_is_in_this_pyav() -> None:
 
 
 @pytest.mark.parametrize(("row", "suffix", "pix_fmt"), [pytest.param(*c, id=f"{c[0].name} {c[1]} {c[2]}") for c in claims()])
-def test_every_row_encodes_into_every_suffix_it_claims(row: Encoder, suffix: str, pix_fmt: str) -> None:
+def test_every_row_encodes_into_every_suffix_it_claims(row: VideoEncoder, suffix: str, pix_fmt: str) -> None:
     if pix_fmt not in encoders._formats_of(row.name):
         pytest.skip(f"{row.name} of this PyAV takes no {pix_fmt}")
     alpha = pix_fmt.startswith(("yuva", "bgra"))
     encode = EncodeOptions(codec=row.codec, pix_fmt=pix_fmt)
-    assert find_encoder(encode, suffix, alpha) is row
+    assert choose_encoder(encode, suffix, alpha) is row
     written = encode_frames(row, encode, MUXERS[suffix], alpha=alpha)
     with av.open(written) as container:
         stream = container.streams.video[0]
@@ -114,31 +116,36 @@ def test_every_row_encodes_into_every_suffix_it_claims(row: Encoder, suffix: str
 
 
 @pytest.mark.parametrize("row", ENCODERS, ids=name_of)
-def test_every_option_and_value_is_known_to_the_encoder(row: Encoder) -> None:
+def test_every_option_and_value_is_known_to_the_encoder(row: VideoEncoder) -> None:
     if not encoders._formats_of(row.name):
         pytest.skip(f"this PyAV has no {row.name}")
     known = CodecContext.create(row.name, "w").supported_options
     private = {option.name: option for option in known.private}
-    options = encoder_options(row, EncodeOptions()) | dict(row.prompt)
+    options = encoder_options(row, EncodeOptions()) | dict(row.low_latency)
     assert not options.keys() - private.keys() - {option.name for option in known.generic}
     named = [(name, value) for name, value in options.items() if not value.lstrip("+-").isdigit() and name in private]
     named += [(row.preset_option, preset) for preset in row.presets if not preset.isdigit()]
     for name, value in named:
         choices = {choice.name for choice in private[name].choices}
         assert not choices or value in choices, (name, value, choices)
-    for name in row.controls:
+    for name in row.quality_options:
         if name in private:
-            assert private[name].min <= min(v for _, v in row.scale) <= max(v for _, v in row.scale) <= private[name].max
+            assert (
+                private[name].min
+                <= min(v for _, v in row.quality_scale)
+                <= max(v for _, v in row.quality_scale)
+                <= private[name].max
+            )
 
 
 @pytest.mark.parametrize("row", ENCODERS, ids=name_of)
-def test_every_scale_is_monotone_and_within_the_range_of_crf(row: Encoder) -> None:
-    values = [value for _, value in row.scale]
+def test_every_scale_is_monotone_and_within_the_range_of_crf(row: VideoEncoder) -> None:
+    values = [value for _, value in row.quality_scale]
     assert values in (sorted(values), sorted(values, reverse=True))
-    if row.scale:
-        assert (row.scale[0][0], row.scale[-1][0]) == (0, 100)
-    if row.crf:
-        assert row.crf[0] <= min(values) <= max(values) <= row.crf[1]
+    if row.quality_scale:
+        assert (row.quality_scale[0][0], row.quality_scale[-1][0]) == (0, 100)
+    if row.crf_range:
+        assert row.crf_range[0] <= min(values) <= max(values) <= row.crf_range[1]
 
 
 @pytest.mark.parametrize(
@@ -148,20 +155,20 @@ def test_every_scale_is_monotone_and_within_the_range_of_crf(row: Encoder) -> No
 )  # fmt: skip
 def test_the_defaults_are_those_of_version_0_1(codec: str, expected: dict[str, str]) -> None:
     encode = EncodeOptions(codec=codec)
-    options = encoder_options(find_encoder(encode), encode)
+    options = encoder_options(choose_encoder(encode), encode)
     assert options.items() >= expected.items()
-    assert options == encoder_options(find_encoder(encode), replace(encode, quality=encoders.DEFAULT_QUALITY))
+    assert options == encoder_options(choose_encoder(encode), replace(encode, quality=encoders.DEFAULT_QUALITY))
 
 
 def test_crf_and_preset_are_handed_on() -> None:
     encode = EncodeOptions(codec="vp9", crf=17, preset="2")
-    assert encoder_options(find_encoder(encode), encode).items() >= {"crf": "17", "cpu-used": "2"}.items()
+    assert encoder_options(choose_encoder(encode), encode).items() >= {"crf": "17", "cpu-used": "2"}.items()
 
 
-@pytest.mark.parametrize("row", [row for row in SOFTWARE if row.controls], ids=name_of)
-def test_a_higher_quality_makes_a_larger_file(row: Encoder) -> None:
+@pytest.mark.parametrize("row", [row for row in SOFTWARE if row.quality_options], ids=name_of)
+def test_a_higher_quality_makes_a_larger_file(row: VideoEncoder) -> None:
     alpha = row.formats[0].startswith("yuva")
-    qualities = [quality for quality, _ in row.scale] if row.codec == "prores" else [0, 40, 60, 75, 90, 100]
+    qualities = [quality for quality, _ in row.quality_scale] if row.codec == "prores" else [0, 40, 60, 75, 90, 100]
     sizes = []
     for quality in qualities:
         encode = EncodeOptions(codec=row.codec, quality=quality)
@@ -177,7 +184,7 @@ def test_the_same_quality_looks_alike_whatever_the_codec(quality: int) -> None:
     found = {}
     for codec in ("h264", "hevc", "av1", "vp9"):
         target, encode = io.BytesIO(), EncodeOptions(codec=codec, quality=quality)
-        row = find_encoder(encode)
+        row = choose_encoder(encode)
         with av.open(target, "w", format="matroska") as output:
             stream = output.add_stream(row.name, rate=25, options=encoder_options(row, encode))
             stream.width, stream.height, stream.pix_fmt = frames[0].width, frames[0].height, "yuv420p"
@@ -217,20 +224,20 @@ def luma(frame: av.VideoFrame) -> np.ndarray:
     ],
 )
 def test_without_a_codec_one_that_fits_is_chosen(encode: EncodeOptions, suffix: str, alpha: bool, name: str) -> None:
-    row = find_encoder(encode, suffix, alpha)
+    row = choose_encoder(encode, suffix, alpha)
     assert row.name == name
     pix_fmt = pixel_format(row, encode, alpha)
-    assert encoders._has_alpha(pix_fmt) == alpha or name == "gif"
+    assert encoders.has_alpha(pix_fmt) == alpha or name == "gif"
     assert not encode.keep_hdr or pix_fmt.endswith("10le")
 
 
 def test_prores_takes_a_profile_that_holds_the_pixel_format() -> None:
     for pix_fmt, profile in (("yuv422p10le", "3"), ("yuv444p10le", "4"), ("yuva444p10le", "4")):
         encode = EncodeOptions(codec="prores", pix_fmt=pix_fmt)
-        assert encoder_options(find_encoder(encode, ".mov"), encode)["profile"] == profile
+        assert encoder_options(choose_encoder(encode, ".mov"), encode)["profile"] == profile
     for quality, alpha, tag in ((0, False, "apco"), (75, False, "apch"), (75, True, "ap4h"), (100, True, "ap4x")):
         encode = EncodeOptions(codec="prores", quality=quality)
-        with av.open(encode_frames(find_encoder(encode, ".mov", alpha), encode, "mov", alpha=alpha)) as container:
+        with av.open(encode_frames(choose_encoder(encode, ".mov", alpha), encode, "mov", alpha=alpha)) as container:
             assert container.streams.video[0].codec_context.codec_tag == tag
 
 
@@ -272,7 +279,7 @@ def test_prores_takes_a_profile_that_holds_the_pixel_format() -> None:
 )
 def test_what_does_not_go_together_is_refused(encode: EncodeOptions, suffix: str, alpha: bool, parts: list[str]) -> None:
     with pytest.raises(UsageError) as caught:
-        find_encoder(encode, suffix, alpha)
+        choose_encoder(encode, suffix, alpha)
     message = str(caught.value)
     assert "\n" not in message
     assert [part for part in parts if part not in message] == [], message
@@ -285,8 +292,8 @@ def _fresh() -> Iterator[None]:
     works.cache_clear()
 
 
-BROKEN = Encoder("h264", "libx264", (".mp4",), ("yuv420p",), extra=(("crf", "not a number"),), hardware=True)
-WORKING = Encoder(
+BROKEN = VideoEncoder("h264", "libx264", (".mp4",), ("yuv420p",), extra=(("crf", "not a number"),), hardware=True)
+WORKING = VideoEncoder(
     "h264", "libx264", (".mp4",), ("yuv420p",), ("crf",), ((0, 50), (100, 10)), (0, 51), preset="fast", presets=("fast", "slow"),
     hardware=True,
 )  # fmt: skip
@@ -296,10 +303,10 @@ WORKING = Encoder(
 def test_the_first_hardware_encoder_that_works_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     missing = replace(WORKING, name="h264_of_tomorrow")
     monkeypatch.setattr(encoders, "ENCODERS", (*SOFTWARE, missing, BROKEN, WORKING))
-    assert find_encoder(EncodeOptions(hardware=True)) is WORKING
-    assert find_encoder(EncodeOptions(codec="h264", hardware=True, preset="slow")) is WORKING
+    assert choose_encoder(EncodeOptions(hardware=True)) is WORKING
+    assert choose_encoder(EncodeOptions(codec="h264", hardware=True, preset="slow")) is WORKING
     with pytest.raises(UsageError, match="fast, slow"):
-        find_encoder(EncodeOptions(hardware=True, preset="p4"))
+        choose_encoder(EncodeOptions(hardware=True, preset="p4"))
 
 
 @pytest.mark.usefixtures("_fresh")
@@ -312,16 +319,16 @@ def test_an_encoder_that_opens_and_gives_nothing_does_not_work(monkeypatch: pyte
 def test_a_probe_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(encoders, "ENCODERS", (*SOFTWARE, BROKEN, WORKING))
     for _ in range(3):
-        find_encoder(EncodeOptions(hardware=True))
+        choose_encoder(EncodeOptions(hardware=True))
     assert works.cache_info().misses == 2
 
 
 @pytest.mark.usefixtures("_fresh")
 @pytest.mark.parametrize("rows", [(BROKEN,), (replace(BROKEN, name="h264_of_tomorrow"),)])
-def test_no_working_hardware_is_a_device_error(monkeypatch: pytest.MonkeyPatch, rows: tuple[Encoder, ...]) -> None:
+def test_no_working_hardware_is_a_device_error(monkeypatch: pytest.MonkeyPatch, rows: tuple[VideoEncoder, ...]) -> None:
     monkeypatch.setattr(encoders, "ENCODERS", (*SOFTWARE, *rows))
     with pytest.raises(DeviceError, match=rows[0].name):
-        find_encoder(EncodeOptions(hardware=True))
+        choose_encoder(EncodeOptions(hardware=True))
 
 
 def test_probing_is_silent() -> None:
@@ -331,10 +338,10 @@ def test_probing_is_silent() -> None:
 
 
 @pytest.mark.parametrize("row", HARDWARE, ids=name_of)
-def test_hardware_encodes(row: Encoder) -> None:
+def test_hardware_encodes(row: VideoEncoder) -> None:
     encode = EncodeOptions(codec=row.name)
     try:
-        found = find_encoder(encode, row.suffixes[0])
+        found = choose_encoder(encode, row.suffixes[0])
     except DeviceError as error:
         pytest.skip(f"no such hardware: {error}")
     with av.open(encode_frames(found, encode, "matroska")) as container:
@@ -387,14 +394,14 @@ def test_a_palette_keeps_transparency(alpha: int, shown: int) -> None:
 
 
 def test_a_transparent_gif_is_read_back_transparent() -> None:
-    row = find_encoder(EncodeOptions(), ".gif", alpha=True)
+    row = choose_encoder(EncodeOptions(), ".gif", alpha=True)
     with av.open(encode_frames(row, EncodeOptions(), "gif", alpha=True)) as container:
         for frame in container.decode(video=0):
             assert (frame.to_ndarray(format="rgba")[..., 3] == opacity()).all()
 
 
 def test_hevc_has_the_tag_that_apples_players_want() -> None:
-    row = find_encoder(EncodeOptions(codec="hevc"))
+    row = choose_encoder(EncodeOptions(codec="hevc"))
     for suffix in (".mp4", ".mov"):
         with av.open(encode_frames(row, EncodeOptions(codec="hevc"), MUXERS[suffix])) as container:
             assert container.streams.video[0].codec_context.codec_tag == "hvc1"

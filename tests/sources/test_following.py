@@ -17,7 +17,7 @@ import pytest
 from tests.support.helpers import append, moving_bar, write_clip
 from vidstyle.core.frames import Frame, Pixels
 from vidstyle.core.options import Trim
-from vidstyle.sources.video import VideoSource, Window
+from vidstyle.sources.video import FrameWindow, VideoSource
 
 
 def lighter(index: int, width: int, height: int) -> Pixels:
@@ -32,9 +32,9 @@ def long_clip(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
 
 
 @contextmanager
-def opened(path: Path, trim: Trim = Trim(), window: Window = Window()) -> Iterator[tuple[VideoSource, list[Frame]]]:
+def opened(path: Path, trim: Trim = Trim(), window: FrameWindow = FrameWindow()) -> Iterator[tuple[VideoSource, list[Frame]]]:
     """A source, and all its frames."""
-    with closing(VideoSource(str(path), trim, may_seek=window != Window(), window=window)) as source:
+    with closing(VideoSource(str(path), trim, may_seek=window != FrameWindow(), window=window)) as source:
         yield source, list(source.frames())
 
 
@@ -163,7 +163,7 @@ def test_a_video_read_in_parts_that_begin_at_keyframes_is_the_same_video(
     edges = [None, *found[1:], None]
     read = list[Frame]()
     for first, end in pairwise(edges):
-        with opened(path, trim, Window(first, end)) as (part, frames):
+        with opened(path, trim, FrameWindow(first, end)) as (part, frames):
             assert part.is_plain
             assert part.damage() == []
             assert part.shift_seconds == whole.shift_seconds
@@ -179,7 +179,7 @@ def test_a_part_may_begin_and_end_anywhere(divisible: Callable[[str], Path], nam
     with opened(path) as (_, whole):
         pass
     for first, end in ((1, 2), (11, 13), (30, 71), (5, 60), (71, None)):
-        window = Window(whole[first].pts, None if end is None else whole[end].pts)
+        window = FrameWindow(whole[first].pts, None if end is None else whole[end].pts)
         with opened(path, window=window) as (_, part):
             assert [f.pts for f in part] == [f.pts for f in whole[first:end]]
             assert all((a.pixels == b.pixels).all() for a, b in zip(part, whole[first:end], strict=True))
@@ -189,7 +189,7 @@ def test_a_part_may_begin_and_end_anywhere(divisible: Callable[[str], Path], nam
 def test_the_facts_of_a_part_are_those_of_the_whole_if_they_are_given(divisible: Callable[[str], Path], name: str) -> None:
     with closing(VideoSource(str(divisible(name)))) as whole:
         found, _ = whole.keyframes()
-        with closing(VideoSource(str(divisible(name)), may_seek=True, window=Window(found[2]), info=whole.info)) as part:
+        with closing(VideoSource(str(divisible(name)), may_seek=True, window=FrameWindow(found[2]), info=whole.info)) as part:
             assert part.info == whole.info
 
 

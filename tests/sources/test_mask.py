@@ -349,7 +349,7 @@ def test_a_finished_video_is_known_by_its_mask(video: Path, capfd: pytest.Captur
     capfd.readouterr()
     for words in (["--mask", mask], []):
         assert run_command_line(command(video, *words)) == EXIT_FAILED
-        assert "in another way" in capfd.readouterr().err
+        assert "with other options" in capfd.readouterr().err
     assert video.with_name("out.mkv").stat().st_mtime_ns == made
 
 

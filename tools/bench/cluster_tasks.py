@@ -28,18 +28,18 @@ from tools.bench.measurement import STYLE, say
 from tools.bench.scenes import lengthened
 from vidstyle.batch.cluster import production
 from vidstyle.batch.cluster.chunks import Chunk, Survey
-from vidstyle.batch.cluster.engine import Engine, Failed, Noted, Task, answer
-from vidstyle.batch.cluster.scheduler import open_engine, run_jobs
+from vidstyle.batch.cluster.worker_pool import WorkerPool, TaskFailed, WithLog, Task, answer
+from vidstyle.batch.cluster.scheduler import open_worker_pool, run_jobs
 from vidstyle.batch.cluster.worker import Film, Model, SharedFile, Worker, facts_of
 from vidstyle.cli.reporters import QuietReporter
 from vidstyle.conversion.job import Job
 from vidstyle.core.hardware import usable_cores
 from vidstyle.core.options import ClusterOptions, ConvertOptions, EncodeOptions, StyleOptions
-from vidstyle.sinks import companion_of, open_segment_sink, open_segmented_file
-from vidstyle.sinks.segment_folder import WorkFolder
+from vidstyle.sinks import stream_copier_of, open_segment_sink, open_segmented_file
+from vidstyle.sinks.segment_folder import SegmentFolder
 from vidstyle.sinks.segments import EncodedSegment, SegmentedFile
 from vidstyle.sources import open_source
-from vidstyle.sources.video import Window
+from vidstyle.sources.video import FrameWindow
 from vidstyle.styles.catalog import find_style
 from vidstyle.stylizers import load_stylizer
 from vidstyle.temporal.shots import thumbnail
@@ -73,7 +73,7 @@ class Spent:
 
 @dataclass
 class InProcess:
-    """One worker in this process, see `vidstyle.batch.cluster.engine.Engine`: a task is done when its answer is asked for."""
+    """One worker in this process, see `vidstyle.batch.cluster.worker_pool.WorkerPool`: a task is done when its answer is asked for."""
 
     worker: Worker
     workers: int = 1
@@ -111,12 +111,12 @@ class InProcess:
 
 def _plain(said: Any) -> Any:
     """An answer without what was logged on the way to it."""
-    return said.answer if isinstance(said, Noted) else said
+    return said.answer if isinstance(said, WithLog) else said
 
 
 def _frames_of(task: Task, said: Any) -> int:
     """Frames that were decoded for it, or stylized."""
-    if task.method == "look_through":
+    if task.method == "scan":
         return len(said.times)
     if task.method == "paint":
         return len(task.arguments[1].times)
@@ -124,8 +124,8 @@ def _frames_of(task: Task, said: Any) -> int:
 
 
 _DRIVER: tuple[tuple[Any, str], ...] = (
-    (vidstyle.batch.cluster.scheduler, "admit"),
-    (production, "fit_together"),
+    (vidstyle.batch.cluster.scheduler, "claim_job"),
+    (production, "scans_agree"),
     (production, "divide"),
     (Chunk, "stored"),
     (SegmentedFile, "add"),
@@ -202,8 +202,8 @@ def _repeated(video: Path, out: Path, segments: list[EncodedSegment], hours: flo
     began = time.perf_counter()
     survey = worker.survey(given, 0.0)
     surveyed = time.perf_counter() - began
-    companion = companion_of(str(path), survey.shift_seconds, OPTIONS)
-    with closing(open_segmented_file(out, survey.info, OPTIONS, {}, companion)) as file:
+    stream_copier = stream_copier_of(str(path), survey.shift_seconds, OPTIONS)
+    with closing(open_segmented_file(out, survey.info, OPTIONS, {}, stream_copier)) as file:
         times = max(1, -int(-Fraction(3600 * hours).limit_denominator(1000) // length))
         ticks = length / survey.info.time_base
         began = time.perf_counter()
@@ -276,8 +276,8 @@ def keeping(hours: float, rate: float, chunk_seconds: float) -> dict[str, Any]:
     chunks, packets = round(hours * 3600 / chunk_seconds), round(chunk_seconds * rate)
     found = []
     with tempfile.TemporaryDirectory() as name:
-        folder = WorkFolder(Path(name) / "video.mp4", {})
-        plan = Chunk(0, Window(), 0, list(range(packets)), [2**31 + i for i in range(packets)], [], None)
+        folder = SegmentFolder(Path(name) / "video.mp4", {})
+        plan = Chunk(0, FrameWindow(), 0, list(range(packets)), [2**31 + i for i in range(packets)], [], None)
         folder.plan = [plan.stored() for _ in range(chunks)]
         listed = [(512 * i, 512) for i in range(packets)]
         path = folder.path / "000000.nut"
@@ -301,7 +301,7 @@ def keeping(hours: float, rate: float, chunk_seconds: float) -> dict[str, Any]:
 
 def hand_over(cluster: ClusterOptions) -> float:
     """Median seconds from giving out a task that is nothing to having its answer."""
-    with closing(open_engine([STYLE], OPTIONS, cluster)) as engine:
+    with closing(open_worker_pool([STYLE], OPTIONS, cluster)) as engine:
         nothing = Task("survey", Film("/nothing/here.mp4", "out.mp4", OPTIONS, None, (1, 1)), (1.0,))
         _said(engine, nothing)  # the worker starts meanwhile
         took = []
@@ -312,13 +312,13 @@ def hand_over(cluster: ClusterOptions) -> float:
     return round(statistics.median(took), 5)
 
 
-def _said(engine: Engine, task: Task) -> None:
+def _said(engine: WorkerPool, task: Task) -> None:
     while (number := engine.start(task)) is None:  # no worker has come yet
         time.sleep(0.01)
     while True:
         for answered, said in engine.answers():
             if answered == number:
-                assert isinstance(_plain(said), Failed), said
+                assert isinstance(_plain(said), TaskFailed), said
                 return
 
 

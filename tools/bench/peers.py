@@ -25,7 +25,7 @@ from torch import nn
 
 from vidstyle.core.options import EncodeOptions
 from vidstyle.networks.transformer_net import Residual, TransformerNet
-from vidstyle.sinks.encoders import encoder_options, find_encoder
+from vidstyle.sinks.encoders import choose_encoder, encoder_options
 
 Painter = Callable[[np.ndarray], np.ndarray]
 """An image (H, W, 3) uint8 BGR, as OpenCV decodes it, stylized."""
@@ -87,7 +87,7 @@ def decoded(clip: Path) -> tuple[list[np.ndarray], Fraction]:
 
 def encode(frames: list[np.ndarray], output: Path, rate: Fraction) -> None:
     """BGR frames into a video, with the encoder and the settings that are vidstyle's defaults."""
-    encoder = find_encoder(EncodeOptions(), ".mp4")
+    encoder = choose_encoder(EncodeOptions(), ".mp4")
     with av.open(str(output), "w") as container:
         stream = container.add_stream(encoder.name, rate=rate, options=encoder_options(encoder, EncodeOptions()))
         stream.height, stream.width = frames[0].shape[:2]

@@ -59,8 +59,8 @@ def _told(owner: Any, name: str, before: Callable[..., None] | None = None, afte
 def _watch(log: _Log, with_cluster: bool) -> None:
     import vidstyle.batch.runner
     from vidstyle.conversion.convert import Conversion
-    from vidstyle.sinks.publish import Unpublished
-    from vidstyle.sinks.segment_folder import WorkFolder
+    from vidstyle.sinks.publish import UnpublishedFile
+    from vidstyle.sinks.segment_folder import SegmentFolder
     from vidstyle.sinks.segments import SegmentWriter
 
     def of_folder(path: Path) -> str:
@@ -73,21 +73,21 @@ def _watch(log: _Log, with_cluster: bool) -> None:
     _told(vidstyle.batch.runner, "run_jobs", before=lambda *args, **named: log("loaded"))
     _told(Conversion, "run", before=lambda self, *args: log("painting", output=self._output.name, done=self._done))
     _told(SegmentWriter, "__init__", before=began)
-    _told(WorkFolder, "add", after=lambda self, number, *args: log("kept", output=of_folder(self.path), piece=number))
-    _told(Unpublished, "publish", after=lambda self: log("published", output=self.target.name))
+    _told(SegmentFolder, "add", after=lambda self, number, *args: log("kept", output=of_folder(self.path), piece=number))
+    _told(UnpublishedFile, "publish", after=lambda self: log("published", output=self.target.name))
     if with_cluster:
         import vidstyle.batch.cluster.scheduler
 
-        real = vidstyle.batch.cluster.scheduler.open_engine
+        real = vidstyle.batch.cluster.scheduler.open_worker_pool
 
-        def open_engine(*args: Any) -> Any:
+        def open_worker_pool(*args: Any) -> Any:
             log("opening")
             engine = real(*args)
             log("opened", workers=engine.workers)
             _watch_engine(engine, log)
             return engine
 
-        vidstyle.batch.cluster.scheduler.open_engine = open_engine
+        vidstyle.batch.cluster.scheduler.open_worker_pool = open_worker_pool
 
 
 def _watch_engine(engine: Any, log: _Log) -> None:

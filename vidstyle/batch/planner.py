@@ -1,4 +1,4 @@
-"""Inputs -> jobs: what is stylized, in which style, and where it goes; all of it decided before the work begins."""
+"""Plans the jobs of a run before it starts: which inputs are stylized, in which styles, and where the outputs go."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 
-from vidstyle.batch.output_paths import Naming
+from vidstyle.batch.output_paths import OutputPaths
 from vidstyle.conversion.job import Job
 from vidstyle.core.errors import InputError, OutputExistsError, UsageError, VidstyleError
 from vidstyle.core.files import is_url, reason
 from vidstyle.core.options import Selection
-from vidstyle.sources.discovery import Findings, Found, search
+from vidstyle.sources.discovery import FoundInput, SearchResult, find_inputs
 from vidstyle.styles.catalog import all_styles
 from vidstyle.styles.spec import label_of
 
 log = logging.getLogger(__name__)
 
-_NAMED = 3
-"""So many missing inputs are named in an error, the others counted."""
+_MAX_LISTED = 3
+"""How many missing inputs an error names; the others are only counted."""
 
 
 def plan(
@@ -34,10 +34,10 @@ def plan(
 class Planner:
     """Plans jobs for `inputs`, each a file, a folder or a URL, stylized in every one of `styles`.
 
-    For `output` see `naming.Naming`: a file will do where there is but one job. Of folders `selection` says what is taken. An
-    input reached twice is taken once.
+    For `output` see `OutputPaths`: it may be a file if there is only one job. `selection` filters the files in folders. An input
+    that is found twice is planned once.
 
-    Raises `InputError` for missing inputs, `UsageError` for none at all or an `output` that will not do.
+    Raises `InputError` for missing inputs, `UsageError` for no inputs or an unsuitable `output`.
     """
 
     def __init__(
@@ -45,21 +45,21 @@ class Planner:
     ) -> None:
         if not inputs:
             raise UsageError("expected a video, an image or a folder, got no input")
-        _check_there(inputs)
+        _check_exist(inputs)
         self._inputs, self._styles, self._selection = inputs, list(dict.fromkeys(styles)), selection
         self.folders = [name for name in inputs if _is_folder(name)]
-        self.given = [name for name in inputs if not _is_folder(name)]
-        """Files and URLs among the inputs."""
-        several = bool(self.folders) or len({_key(name) for name in self.given}) * len(self._styles) > 1
-        self._naming = Naming(output, several)
+        self.direct_inputs = [name for name in inputs if not _is_folder(name)]
+        """The files and URLs among the inputs."""
+        several = bool(self.folders) or len({_key(name) for name in self.direct_inputs}) * len(self._styles) > 1
+        self._output_paths = OutputPaths(output, several)
         self._unreadable: set[str] = set()
         self._planned: set[str] = set()
 
     def plan(self) -> list[Job]:
-        """All jobs as things stand, in the order of the inputs, and for each in that of the styles.
+        """All jobs at present, in the order of the inputs, then of the styles.
 
-        Raises `InputError` for a folder in which nothing is to be stylized, `UsageError` or `OutputExistsError` if an output is
-        also an input or another's output.
+        Raises `InputError` for a folder without inputs, `UsageError` or `OutputExistsError` if an output is also an input or the
+        output of another job.
         """
         found = self._found(strict=True)
         jobs = self._jobs(found)
@@ -67,98 +67,98 @@ class Planner:
             raise error
         return jobs
 
-    def find(self) -> list[str]:
-        """The files in the folders that `plan` would take now; folders that are not to be read have none."""
+    def files_in_folders(self) -> list[str]:
+        """The files in the folders that `plan` would include now; a folder that cannot be read has none."""
         return [found.input for found in self._found(strict=False) if not found.given]
 
     def plan_for(self, inputs: Collection[str]) -> list[Job]:
-        """Those jobs of `plan` whose inputs are `inputs`: files that `find` listed, or some of `given`.
+        """The jobs of `plan` for some of its inputs: files from `files_in_folders`, or some of `direct_inputs`.
 
-        Those whose output is another's are left out, with a warning: what happens to arrive must not stop the others.
+        A job whose output collides with another one is skipped with a warning: a new file must not stop the other jobs.
         """
-        inputs, found = set(inputs), self._found(strict=False)
+        selected, found = set(inputs), self._found(strict=False)
         jobs = self._jobs(found)
-        # Who was there before keeps the name; who may still be arriving takes it from no one.
-        by_age = sorted(jobs, key=lambda job: 0 if job.input in self._planned else 1 if job.input in inputs else 2)
-        spoiled = dict(_collisions(by_age, _folders(found)))
-        wanted = [job for job in jobs if job.input in inputs]
+        # Inputs planned earlier keep their output's name; files that may still be incomplete take it from no other.
+        by_age = sorted(jobs, key=lambda job: 0 if job.input in self._planned else 1 if job.input in selected else 2)
+        collisions = dict(_collisions(by_age, _folders(found)))
+        wanted = [job for job in jobs if job.input in selected]
         for job in wanted:
-            if job in spoiled:
-                log.warning("%s; %s is left out", spoiled[job], job.input)
-        planned = [job for job in wanted if job not in spoiled]
+            if job in collisions:
+                log.warning("%s; skipping %s", collisions[job], job.input)
+        planned = [job for job in wanted if job not in collisions]
         self._planned |= {job.input for job in planned}
         return planned
 
-    def _found(self, strict: bool) -> list[Found]:
-        """Every input once. `strict`: raise `InputError` for a folder without any."""
-        taken: dict[str, Found] = {}
+    def _found(self, strict: bool) -> list[FoundInput]:
+        """Every input once. `strict`: raise `InputError` for a folder without inputs."""
+        taken: dict[str, FoundInput] = {}
         labels = {label_of(style) for style in (*self._styles, *all_styles())}
         for name in self._inputs:
-            found = self._search(name, labels, strict) if name in self.folders else [Found(name, given=True)]
+            found = self._search(name, labels, strict) if name in self.folders else [FoundInput(name, given=True)]
             for one in found:
                 taken.setdefault(_key(one.input), one)
-        # Outputs of an earlier run that a template named: they are where this run's outputs of others will be. What is its own
-        # output stays, to be refused.
+        # Leave out outputs of an earlier run that a template named: they have the path of another input's output. An input with
+        # the path of its own output stays, to be refused.
         makers: dict[str, set[str]] = {}
         for job in self._jobs(taken.values()):
             makers.setdefault(_key(str(job.output)), set()).add(job.input)
         return [one for key, one in taken.items() if one.given or key not in makers or one.input in makers[key]]
 
-    def _search(self, folder: str, labels: Collection[str], strict: bool) -> list[Found]:
+    def _search(self, folder: str, labels: Collection[str], strict: bool) -> list[FoundInput]:
         try:
-            findings = search(folder, self._selection, labels, self._naming.folder, self._tell_unreadable)
+            search = find_inputs(folder, self._selection, labels, self._output_paths.folder, self._warn_unreadable)
         except OSError as error:
             if strict:
-                raise InputError(f"expected a folder that can be read, got {folder} ({reason(error)})") from None
-            self._tell_unreadable(folder, error)
+                raise InputError(f"expected a readable folder, got {folder} ({reason(error)})") from None
+            self._warn_unreadable(folder, error)
             return []
-        if strict and not findings.files:
-            raise InputError(_nothing(folder, findings))
-        return findings.files
+        if strict and not search.files:
+            raise InputError(_no_inputs(folder, search))
+        return search.files
 
-    def _tell_unreadable(self, folder: str, error: OSError) -> None:
-        """Once each: folders may be searched many times."""
+    def _warn_unreadable(self, folder: str, error: OSError) -> None:
+        """Once per folder: a folder may be searched many times."""
         if folder not in self._unreadable:
             self._unreadable.add(folder)
-            log.warning("could not read the folder %s (%s); what is in it is left out", folder, reason(error))
+            log.warning("could not read the folder %s (%s); skipping its files", folder, reason(error))
 
-    def _jobs(self, found: Collection[Found]) -> list[Job]:
-        path = self._naming.path
+    def _jobs(self, found: Collection[FoundInput]) -> list[Job]:
+        path = self._output_paths.path
         return [Job(one.input, path(one.input, one.folder, label_of(style)), style) for one in found for style in self._styles]
 
 
 def read_list(name: str) -> list[str]:
-    """The inputs in a text file, `-` for stdin: one a line, but for blank lines and those that begin with `#`.
+    """The inputs listed in a text file, `-` for stdin: one per line; blank lines and lines that begin with `#` are ignored.
 
-    The text is UTF-8; bytes that are not stay as they are, for names of files may have them. Raises `InputError`.
+    The text is UTF-8; other bytes are kept as they are, because file names may contain them. Raises `InputError`.
     """
     try:
-        stdin = sys.stdin.buffer if sys.stdin else BytesIO()  # None where it was closed
+        stdin = sys.stdin.buffer if sys.stdin else BytesIO()  # None if it is closed
         data = stdin.read() if name == "-" else Path(name).read_bytes()
     except (OSError, ValueError) as error:
-        raise InputError(f"expected a list of inputs that can be read, got {name} ({reason(error)})") from None
+        raise InputError(f"expected a readable list of inputs, got {name} ({reason(error)})") from None
     lines = [line.removesuffix("\r") for line in data.decode("utf-8-sig", "surrogateescape").split("\n")]
     return [line for line in lines if line.strip() and not line.startswith("#")]
 
 
-def _check_there(inputs: Sequence[str]) -> None:
+def _check_exist(inputs: Sequence[str]) -> None:
     missing = [name for name in dict.fromkeys(inputs) if not is_url(name) and not os.path.lexists(name)]
     if missing:
-        named, more = ", ".join(missing[:_NAMED]), len(missing) - _NAMED
+        named, more = ", ".join(missing[:_MAX_LISTED]), len(missing) - _MAX_LISTED
         and_more = f" and {more} more" if more > 0 else ""
         raise InputError(f"expected a video, image or folder, found nothing: {named}{and_more}")
 
 
-def _nothing(folder: str, findings: Findings) -> str:
-    """Says that there is nothing to paint in a folder, and why."""
+def _no_inputs(folder: str, search: SearchResult) -> str:
+    """The message that a folder contains no inputs, and why."""
     besides = []
-    if findings.unwanted:
-        besides.append(f"{findings.unwanted} that --include or --exclude leave out")
-    if findings.outputs:
-        besides.append(f"{findings.outputs} stylized by an earlier run")
+    if search.unwanted:
+        besides.append(f"{search.unwanted} excluded by --include or --exclude")
+    if search.outputs:
+        besides.append(f"{search.outputs} stylized by an earlier run")
     text = f"expected a folder with videos or images, found none in {folder}"
     text += f" besides {' and '.join(besides)}" if besides else ""
-    return text + ("; --recursive looks into its subfolders" if findings.subfolders else "")
+    return text + ("; use --recursive to search its subfolders" if search.subfolders else "")
 
 
 def _is_folder(name: str) -> bool:
@@ -166,16 +166,16 @@ def _is_folder(name: str) -> bool:
 
 
 def _key(name: str) -> str:
-    """The same for two paths if they lead to the same file."""
+    """A key that is equal for two paths to the same file."""
     return name if is_url(name) else os.path.normcase(os.path.realpath(name))
 
 
-def _folders(found: Collection[Found]) -> dict[str, str]:
+def _folders(found: Collection[FoundInput]) -> dict[str, str]:
     return {one.input: one.folder for one in found}
 
 
 def _collisions(jobs: Sequence[Job], folders: Mapping[str, str]) -> Iterator[tuple[Job, VidstyleError]]:
-    """The jobs that would write where an input is, or where a job before them writes, and the error for each.
+    """The jobs whose output path is that of an input or of an earlier job's output, with the error for each.
 
     `folders`: the subfolder in which each input was found.
     """
@@ -190,8 +190,8 @@ def _collisions(jobs: Sequence[Job], folders: Mapping[str, str]) -> Iterator[tup
         if of_input == job.input:
             yield job, OutputExistsError(f"the output is the input itself: {job.output}; choose another name with -o")
         elif of_input is not None:
-            way = "choose another name with -o, such as {stem}.{style}{ext}"
-            yield job, UsageError(f"the painting of {job.input} would replace {job.output}, which is an input too; {way}")
+            remedy = "choose another name with -o, such as {stem}.{style}{ext}"
+            yield job, UsageError(f"the output of {job.input} would replace {job.output}, which is also an input; {remedy}")
         elif key in taken:
             yield job, _same_output(taken[key], job, folders)
         else:
@@ -199,27 +199,27 @@ def _collisions(jobs: Sequence[Job], folders: Mapping[str, str]) -> Iterator[tup
 
 
 def _identities(name: str) -> list[object]:
-    """By which a file is known: its resolved path, and where there is one its number on the disk, which hard links share."""
+    """Values that identify a file: its resolved path and, where available, its inode, which hard links share."""
     if is_url(name):
         return [name]
     try:
         status = os.stat(name)
     except (OSError, ValueError):
         return [_key(name)]
-    return [_key(name), (status.st_dev, status.st_ino)] if status.st_ino else [_key(name)]  # 0: a disk without numbers
+    return [_key(name), (status.st_dev, status.st_ino)] if status.st_ino else [_key(name)]  # 0: a file system without inodes
 
 
 def _same_output(first: Job, second: Job, folders: Mapping[str, str]) -> UsageError:
-    """Names a field that is not the same for the two, if there is one."""
-    who = f"{first.input} and {second.input}"
-    way = "paint them one after the other, each with an -o of its own"
-    told_apart = "put {} into -o to tell them apart".format
+    """The error for two jobs with one output; suggests a template field in which they differ, if there is one."""
+    both = f"{first.input} and {second.input}"
+    remedy = "run vidstyle once for each, with different -o"
+    with_field = "add {} to -o to distinguish them".format
     if first.input == second.input:
-        who = f"{first.input} in the styles {first.style} and {second.style}"
+        both = f"{first.input} in the styles {first.style} and {second.style}"
         if label_of(first.style) != label_of(second.style):
-            way = told_apart("{style}")
+            remedy = with_field("{style}")
     elif Path(first.input).name != Path(second.input).name:
-        way = told_apart("{name}")
+        remedy = with_field("{name}")
     elif folders[first.input] != folders[second.input]:
-        way = told_apart("{folder}/")
-    return UsageError(f"{who} would both be written to {second.output}; {way}")
+        remedy = with_field("{folder}/")
+    return UsageError(f"{both} would both be written to {second.output}; {remedy}")

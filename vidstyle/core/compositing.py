@@ -24,15 +24,15 @@ def masked(original: Pixels, stylized: Pixels, mask: np.ndarray) -> Pixels:
 class OwnColors:
     """A `vidstyle.core.protocols.PostProcessor`: every frame keeps its own colours."""
 
-    def finish(self, source: Pixels, stylized: Pixels, begins_shot: bool) -> Pixels:
+    def process(self, source: Pixels, stylized: Pixels, begins_shot: bool) -> Pixels:
         return with_colors_of(np.ascontiguousarray(source), np.ascontiguousarray(stylized))
 
 
-class Masked:
+class MaskPostProcessor:
     """A `vidstyle.core.protocols.PostProcessor`: every frame is stylized where `mask` (H, W) in [0, 1] says."""
 
     def __init__(self, mask: np.ndarray) -> None:
         self._mask = mask
 
-    def finish(self, source: Pixels, stylized: Pixels, begins_shot: bool) -> Pixels:
+    def process(self, source: Pixels, stylized: Pixels, begins_shot: bool) -> Pixels:
         return masked(source, stylized, self._mask)

@@ -54,7 +54,7 @@ class Selection:
 
 @dataclass(frozen=True)
 class EncodeOptions:
-    """How video is encoded (see `sinks.encoders`)."""
+    """How video is encoded (see `sinks.encoder_table`)."""
 
     codec: str | None = None
     """`h264`, or an encoder's name in FFmpeg such as `libx264`; None: the codec that suits the container best."""

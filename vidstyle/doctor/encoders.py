@@ -1,4 +1,4 @@
-"""The encoders of `vidstyle.sinks.encoders`, tried: a few frames are written with each, and read back."""
+"""The encoders of `vidstyle.sinks.encoder_table`, tried: a few frames are written with each, and read back."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vidstyle.api.video_io import write_video
 from vidstyle.core.errors import VidstyleError
 from vidstyle.core.hardware import has_nvidia
 from vidstyle.doctor.checks import Check
-from vidstyle.sinks.encoders import ENCODERS, Encoder
+from vidstyle.sinks.encoder_table import ENCODERS, VideoEncoder
 
 _SIZE, _FRAMES = 256, 4  # hardware refuses much smaller images
 _FAMILIES = {"nvenc": "NVENC", "videotoolbox": "VideoToolbox", "qsv": "QuickSync", "amf": "AMF"}
@@ -52,7 +52,7 @@ def _list(working: list[str], others: list[str]) -> str:
     return ", ".join(working) + (f"; not {', '.join(others)}" if others else "")
 
 
-def _refusal(encoder: Encoder, pix_fmt: str) -> str | None:
+def _refusal(encoder: VideoEncoder, pix_fmt: str) -> str | None:
     """Why a video cannot be written with it here; None where it can."""
     frames = [np.full((_SIZE, _SIZE, 3), 255 * index // _FRAMES, np.uint8) for index in range(_FRAMES)]
     with tempfile.TemporaryDirectory(prefix="vidstyle-") as folder:

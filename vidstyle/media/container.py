@@ -21,22 +21,22 @@ _NETWORK_TIMEOUT_SECONDS = 20.0
 _ELSEWHERE_BUFFER = 1 << 20
 
 
-_elsewhere: dict[str, Callable[[], BinaryIO]] = {}
+_remote_files: dict[str, Callable[[], BinaryIO]] = {}
 
 
 @contextmanager
 def read_through(input: str, open_file: Callable[[], BinaryIO]) -> Iterator[None]:
     """While inside, the bytes of the file `input`, which lies on another machine, are those of what `open_file` gives."""
-    _elsewhere[input] = open_file
+    _remote_files[input] = open_file
     try:
         yield
     finally:
-        del _elsewhere[input]
+        del _remote_files[input]
 
 
-def elsewhere(input: str) -> BinaryIO | None:
+def remote_file(input: str) -> BinaryIO | None:
     """The file `input` if it is read through something else, see `read_through`: it is no path here."""
-    return _elsewhere[input]() if input in _elsewhere else None
+    return _remote_files[input]() if input in _remote_files else None
 
 
 def open_media(input: str, allow_network: bool = False, options: Mapping[str, str] | None = None) -> InputContainer:
@@ -51,7 +51,7 @@ def open_media(input: str, allow_network: bool = False, options: Mapping[str, st
         with reading(input):
             return av.open(input, mode="r", options={**(options or {}), **safe}, timeout=_NETWORK_TIMEOUT_SECONDS)
     local = {"protocol_whitelist": "file", "format_whitelist": FORMATS}
-    if (file := elsewhere(input)) is not None:
+    if (file := remote_file(input)) is not None:
         with reading(input):
             return av.open(
                 file,

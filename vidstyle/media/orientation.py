@@ -23,7 +23,11 @@ def to_display_orientation(frame: Frame, matrix: tuple[int, ...] | None) -> Fram
     """`frame` turned as `matrix` asks for; as it is where that is no right angle."""
     if matrix is None or not is_right_angled(matrix):
         return frame
-    return replace(frame, pixels=turned(frame.pixels, matrix), alpha=None if frame.alpha is None else turned(frame.alpha, matrix))
+    return replace(
+        frame,
+        pixels=apply_display_matrix(frame.pixels, matrix),
+        alpha=None if frame.alpha is None else apply_display_matrix(frame.alpha, matrix),
+    )
 
 
 def display_info(info: VideoInfo) -> VideoInfo:
@@ -38,15 +42,15 @@ def display_info(info: VideoInfo) -> VideoInfo:
     return replace(info, width=info.height, height=info.width, sample_aspect_ratio=Fraction(1) / aspect if aspect else None)
 
 
-def back_turned(image: Image, matrix: tuple[int, ...] | None) -> Image:
+def to_stored_orientation(image: Image, matrix: tuple[int, ...] | None) -> Image:
     """`image`, which is upright, as a video with this matrix stores it."""
     if matrix is None or not is_right_angled(matrix):
         return image
     a, b, u, c, d, *rest = matrix
-    return turned(image, (a, c, u, b, d, *rest))
+    return apply_display_matrix(image, (a, c, u, b, d, *rest))
 
 
-def turned(image: Image, matrix: tuple[int, ...]) -> Image:
+def apply_display_matrix(image: Image, matrix: tuple[int, ...]) -> Image:
     """`image` as a player shows it, for a right-angled matrix: a point (x, y) goes to (a x + c y, b x + d y) (ISO/IEC 14496-12,
     6.2.2)."""
     a, b, c, d = matrix[0], matrix[1], matrix[3], matrix[4]

@@ -18,7 +18,7 @@ FORWARD_SECONDS = 10.0
 """So has one that leaps ahead of everything by more (as FFmpeg's -dts_delta_threshold)."""
 
 
-class Timeline:
+class StreamClock:
     """Times of packets without the jumps of joined transport streams.
 
     Where a stream's decoding times jump, the part behind the jump is moved so that it goes on where the part before ended.
@@ -71,7 +71,7 @@ def may_jump(container: InputContainer) -> bool:
     return bool(container.format.flags & Flags.ts_discont.value)  # type: ignore[operator]  # an int, whatever the stub says
 
 
-def read_packets(container: InputContainer, timeline: Timeline) -> Iterator[tuple[Packet[Stream], bool]]:
+def read_packets(container: InputContainer, timeline: StreamClock) -> Iterator[tuple[Packet[Stream], bool]]:
     """Every packet that holds something, of all streams in the order of the file, and whether a joined part begins with it.
 
     A file that cannot be read any further just ends: whoever needs to know compares lengths.

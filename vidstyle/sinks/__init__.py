@@ -16,17 +16,17 @@ from vidstyle.sinks.publish import check_free
 
 if TYPE_CHECKING:
     from vidstyle.sinks.segments import ResumableSink, SegmentedFile, SegmentSink
-    from vidstyle.sinks.stream_copy import Companion
+    from vidstyle.sinks.stream_copy import StreamCopier
 
 __all__ = [
     "check_encoding",
     "check_free",
-    "companion_of",
     "open_image_sink",
     "open_resumable_sink",
     "open_segment_sink",
     "open_segmented_file",
     "open_video_sink",
+    "stream_copier_of",
     "stream_map",
 ]
 
@@ -42,7 +42,7 @@ def open_video_sink(
     path: Path,
     info: VideoInfo,
     encode: EncodeOptions = EncodeOptions(),
-    open_companion: Callable[[], Companion] | None = None,
+    open_stream_copier: Callable[[], StreamCopier] | None = None,
     overwrite: bool = False,
     stamp: str | None = None,
 ) -> Sink:
@@ -53,12 +53,12 @@ def open_video_sink(
     """
     from vidstyle.sinks.video import VideoFile, VideoSink
 
-    companion = open_companion() if open_companion is not None else None
+    stream_copier = open_stream_copier() if open_stream_copier is not None else None
     try:
-        return VideoSink(path, VideoFile(path, info, encode, companion, overwrite, stamp))
+        return VideoSink(path, VideoFile(path, info, encode, stream_copier, overwrite, stamp))
     except BaseException:
-        if companion is not None:
-            companion.close()
+        if stream_copier is not None:
+            stream_copier.close()
         raise
 
 
@@ -67,14 +67,14 @@ def open_resumable_sink(
     info: VideoInfo,
     options: ConvertOptions,
     fingerprint: Mapping[str, Any],
-    open_companion: Callable[[], Companion],
+    open_stream_copier: Callable[[], StreamCopier],
     remember: Callable[[], Mapping[str, np.ndarray]] | None = None,
     stamp: str | None = None,
 ) -> ResumableSink:
     """A sink that keeps finished segments; see `sinks.segments`. Raises `UsageError` too, for what has no segments."""
     from vidstyle.sinks.segments import ResumableSink
 
-    file = open_segmented_file(path, info, options, fingerprint, open_companion, stamp)
+    file = open_segmented_file(path, info, options, fingerprint, open_stream_copier, stamp)
     return ResumableSink(file, info, options.encode, remember)
 
 
@@ -83,13 +83,13 @@ def open_segmented_file(
     info: VideoInfo,
     options: ConvertOptions,
     fingerprint: Mapping[str, Any],
-    open_companion: Callable[[], Companion],
+    open_stream_copier: Callable[[], StreamCopier],
     stamp: str | None = None,
 ) -> SegmentedFile:
     """An output that is joined from segments which are encoded elsewhere. Raises as `open_resumable_sink`."""
     from vidstyle.sinks.segments import SegmentedFile
 
-    return SegmentedFile(path, info, options.encode, fingerprint, open_companion, options.overwrite, stamp)
+    return SegmentedFile(path, info, options.encode, fingerprint, open_stream_copier, options.overwrite, stamp)
 
 
 def open_segment_sink(output: Path, info: VideoInfo, encode: EncodeOptions, skip: int = 0) -> SegmentSink:
@@ -100,24 +100,24 @@ def open_segment_sink(output: Path, info: VideoInfo, encode: EncodeOptions, skip
     return SegmentSink(output, encoder_for(output, info, encode), info, encode, skip)
 
 
-def companion_of(input: str, shift_seconds: Fraction, options: ConvertOptions) -> Callable[[], Companion]:
+def stream_copier_of(input: str, shift_seconds: Fraction, options: ConvertOptions) -> Callable[[], StreamCopier]:
     """Opens the media `input` (the input) for its other streams, the part that is wanted, moved back by `shift_seconds`."""
 
-    def open_companion() -> Companion:
-        from vidstyle.sinks.stream_copy import Companion
+    def open_stream_copier() -> StreamCopier:
+        from vidstyle.sinks.stream_copy import StreamCopier
 
-        return Companion(input, options.trim, shift_seconds, options.audio, options.subtitles, options.allow_network)
+        return StreamCopier(input, options.trim, shift_seconds, options.audio, options.subtitles, options.allow_network)
 
-    return open_companion
+    return open_stream_copier
 
 
 def check_encoding(output: Path, encode: EncodeOptions) -> None:
     """Raise `UsageError` or `DeviceError` where no video `output` can be written, or not encoded as asked."""
-    from vidstyle.sinks.encoders import find_encoder
+    from vidstyle.sinks.encoders import choose_encoder
     from vidstyle.sinks.video import check_container
 
     check_container(output)
-    find_encoder(encode, output.suffix.lower())
+    choose_encoder(encode, output.suffix.lower())
 
 
 def stream_map(input: str, output: Path, info: VideoInfo, options: ConvertOptions) -> list[str]:

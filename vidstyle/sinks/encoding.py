@@ -18,8 +18,10 @@ from vidstyle.core.frames import ColorTags, Frame, VideoInfo
 from vidstyle.core.options import EncodeOptions
 from vidstyle.media.color import is_hdr, output_tags, swscale_matrix
 from vidstyle.media.hdr import ToneMap
-from vidstyle.media.orientation import is_right_angled, turned
-from vidstyle.sinks.encoders import Encoder, GifPalette, encoder_options, find_encoder, pixel_format, subsampling
+from vidstyle.media.orientation import apply_display_matrix, is_right_angled
+from vidstyle.sinks.encoder_table import VideoEncoder
+from vidstyle.sinks.encoders import choose_encoder, encoder_options, pixel_format, subsampling
+from vidstyle.sinks.gif import GifPalette
 
 KEYFRAME_SECONDS = 4
 """At most so far apart: players jump there, and an output is checked from one to the next."""
@@ -30,16 +32,16 @@ MIN_TICKS = 10_000
 GIF_TICK = Fraction(1, 100)
 
 
-def encoder_for(path: Path, info: VideoInfo, encode: EncodeOptions) -> Encoder:
+def encoder_for(path: Path, info: VideoInfo, encode: EncodeOptions) -> VideoEncoder:
     """The encoder for the output `path` of a video as `info` describes it.
 
-    Raises what `find_encoder` does, but an `InputError` where it is the video's transparency that has no place.
+    Raises what `choose_encoder` does, but an `InputError` where it is the video's transparency that has no place.
     """
     suffix = path.suffix.lower()
     if info.alpha:
-        find_encoder(encode, suffix)
+        choose_encoder(encode, suffix)
     try:
-        return find_encoder(encode, suffix, info.alpha)
+        return choose_encoder(encode, suffix, info.alpha)
     except UsageError as error:
         raise (InputError(str(error)) if info.alpha else error) from None
 
@@ -52,7 +54,7 @@ class FrameEncoder:
     Raises `UsageError` for HDR with transparency.
     """
 
-    def __init__(self, output: OutputContainer, encoder: Encoder, info: VideoInfo, encode: EncodeOptions) -> None:
+    def __init__(self, output: OutputContainer, encoder: VideoEncoder, info: VideoInfo, encode: EncodeOptions) -> None:
         self._encoder, self._info = encoder, info
         self._pix_fmt = pixel_format(encoder, encode, info.alpha)
         self._is_gif = encoder.codec == "gif"
@@ -91,8 +93,8 @@ class FrameEncoder:
         context.gop_size = max(1, round(KEYFRAME_SECONDS * (info.frame_rate or 25)))
         context.colorspace, context.color_range = color.matrix, color.range
         context.color_primaries, context.color_trc = color.primaries, color.transfer
-        if self._encoder.tag and output.format.name in ("mp4", "mov"):
-            stream.codec_tag = self._encoder.tag
+        if self._encoder.codec_tag and output.format.name in ("mp4", "mov"):
+            stream.codec_tag = self._encoder.codec_tag
         if info.display_matrix:
             stream.set_display_matrix(info.display_matrix)
         return stream
@@ -118,7 +120,7 @@ class FrameEncoder:
         if self._turn:
             if not is_right_angled(self._turn):
                 raise OutputError("expected a rotation by quarter turns, which GIF can be turned by; -o NAME.mp4 keeps any other")
-            pixels = turned(pixels, self._turn)
+            pixels = apply_display_matrix(pixels, self._turn)
         if any(self._pad):
             pixels = np.pad(pixels, ((0, self._pad[1]), (0, self._pad[0]), (0, 0)), mode="edge")
         converted = self._convert(_in_rows(pixels))
@@ -173,7 +175,7 @@ def _tag(frame: VideoFrame, color: ColorTags) -> None:
     frame.color_primaries, frame.color_trc = color.primaries, color.transfer
 
 
-def _padding(encoder: Encoder, pix_fmt: str, info: VideoInfo) -> tuple[int, int]:
+def _padding(encoder: VideoEncoder, pix_fmt: str, info: VideoInfo) -> tuple[int, int]:
     """Columns and rows to add: what most encoders need of subsampled colour; VP9 and AV1 take any size."""
     if encoder.codec in ("vp9", "av1", "ffv1", "gif") and not encoder.hardware:
         return 0, 0

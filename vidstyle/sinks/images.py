@@ -11,7 +11,7 @@ import numpy as np
 from vidstyle.core.errors import OutputError
 from vidstyle.core.files import writing
 from vidstyle.core.frames import Frame
-from vidstyle.sinks.publish import Unpublished
+from vidstyle.sinks.publish import UnpublishedFile
 
 _TRANSPARENT_SUFFIXES = {".png", ".webp", ".tif", ".tiff"}
 
@@ -28,7 +28,7 @@ class ImageSink:
         if not cv2.haveImageWriter(f"x{path.suffix}"):  # it crashes over a name that is no UTF-8
             raise OutputError(f"expected an image's suffix such as .jpg or .png for the output, got {path.name}")
         self._exif = _exif(stamp) if stamp is not None and path.suffix.lower() in STAMPED_SUFFIXES else None
-        self._file = Unpublished(path, overwrite)
+        self._file = UnpublishedFile(path, overwrite)
 
     def write(self, frame: Frame) -> None:
         image = cv2.cvtColor(frame.pixels, cv2.COLOR_RGB2BGR)

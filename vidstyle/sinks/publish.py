@@ -36,7 +36,7 @@ def check_free(target: Path, overwrite: bool) -> None:
         raise DiskError(f"no permission to write into {target.parent}")
 
 
-class Unpublished:
+class UnpublishedFile:
     """A hidden, uniquely named file beside `target`; `publish` gives it the name, `discard` removes it.
 
     It is locked while this process lives: what a killed one left behind is told by that, and removed.

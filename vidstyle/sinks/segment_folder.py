@@ -27,8 +27,8 @@ _BROKEN = (av.error.FFmpegError, OSError, ValueError, KeyError, TypeError, Index
 Memory = Mapping[str, np.ndarray]
 
 
-def holds_plan(output: Path) -> bool:
-    """Whether the unfinished work on `output` was divided by a plan, see `WorkFolder.plan`."""
+def has_plan(output: Path) -> bool:
+    """Whether the unfinished work on `output` was divided by a plan, see `SegmentFolder.plan`."""
     try:
         return json.loads((_work_path(output) / "manifest.json").read_text("utf-8"))["plan"] is not None
     except _BROKEN:
@@ -39,7 +39,7 @@ def _work_path(output: Path) -> Path:
     return output.with_name(f".{output.name}.resume")
 
 
-class WorkFolder:
+class SegmentFolder:
     """The hidden folder beside an output that holds its finished segments, locked for one process.
 
     `manifest.json` tells what they were made from (`fingerprint`) and lists them; it is written whole or not at all, after the

@@ -19,11 +19,11 @@ from vidstyle.core.files import replaced
 from vidstyle.core.frames import Frame, VideoInfo
 from vidstyle.core.options import EncodeOptions
 from vidstyle.media.container import open_media, writing
-from vidstyle.sinks.encoders import Encoder
+from vidstyle.sinks.encoder_table import VideoEncoder
 from vidstyle.sinks.encoding import FrameEncoder, encoder_for
 from vidstyle.sinks.publish import check_free
-from vidstyle.sinks.segment_folder import Memory, WorkFolder
-from vidstyle.sinks.stream_copy import Companion
+from vidstyle.sinks.segment_folder import Memory, SegmentFolder
+from vidstyle.sinks.stream_copy import StreamCopier
 from vidstyle.sinks.video import VideoFile, check_container
 
 SEGMENT_SECONDS = 10
@@ -44,7 +44,7 @@ class SegmentedFile:
         info: VideoInfo,
         encode: EncodeOptions,
         fingerprint: Mapping[str, Any],
-        open_companion: Callable[[], Companion],
+        open_stream_copier: Callable[[], StreamCopier],
         overwrite: bool = False,
         stamp: str | None = None,
     ) -> None:
@@ -54,8 +54,8 @@ class SegmentedFile:
             raise UsageError("expected a video that can be joined from segments, GIF cannot")
         check_free(path, overwrite)
         self.path, self._info, self._encode = path, info, encode
-        self._open_companion, self._overwrite, self._stamp = open_companion, overwrite, stamp
-        self.folder = WorkFolder(path, fingerprint)
+        self._open_stream_copier, self._overwrite, self._stamp = open_stream_copier, overwrite, stamp
+        self.folder = SegmentFolder(path, fingerprint)
         self._output: VideoFile | None = None
 
     def add(self, number: int, segment: EncodedSegment) -> None:
@@ -68,11 +68,11 @@ class SegmentedFile:
 
     def publish(self, count: int) -> None:
         """Join the first `count` segments into the output, and give it its name."""
-        companion = self._open_companion()
+        stream_copier = self._open_stream_copier()
         try:
-            self._output = VideoFile(self.path, self._info, self._encode, companion, self._overwrite, self._stamp)
+            self._output = VideoFile(self.path, self._info, self._encode, stream_copier, self._overwrite, self._stamp)
         except BaseException:
-            companion.close()
+            stream_copier.close()
             raise
         for packet in self._joined([self.folder.segments[number] for number in range(count)]):
             self._output.mux([packet])
@@ -189,7 +189,7 @@ class SegmentSink:
     """Encodes frames into one segment in memory, of which `encoded` gives the bytes; the first `skip` frames are left out.
     See `vidstyle.core.protocols.Sink`; it is for others to publish."""
 
-    def __init__(self, output: Path, encoder: Encoder, info: VideoInfo, encode: EncodeOptions, skip: int = 0) -> None:
+    def __init__(self, output: Path, encoder: VideoEncoder, info: VideoInfo, encode: EncodeOptions, skip: int = 0) -> None:
         self._output, self._skip, self._data = output, skip, io.BytesIO()
         self._writer = SegmentWriter(self._data, segment_suffix(encoder), encoder, info, encode)
 
@@ -219,7 +219,7 @@ class SegmentSink:
         self._writer.discard()
 
 
-def segment_suffix(encoder: Encoder) -> str:
+def segment_suffix(encoder: VideoEncoder) -> str:
     """Of a segment's file, without the dot."""
     return _CONTAINERS.get(encoder.codec, "mkv")
 
@@ -227,7 +227,7 @@ def segment_suffix(encoder: Encoder) -> str:
 class SegmentWriter:
     """Encodes some frames into a file; their exact times, which its container would round, are kept aside."""
 
-    def __init__(self, file: Path | BinaryIO, suffix: str, encoder: Encoder, info: VideoInfo, encode: EncodeOptions) -> None:
+    def __init__(self, file: Path | BinaryIO, suffix: str, encoder: VideoEncoder, info: VideoInfo, encode: EncodeOptions) -> None:
         self.frames = 0
         self._packets: list[tuple[int, int]] = []
         name: Any = str(file) if isinstance(file, Path) else file

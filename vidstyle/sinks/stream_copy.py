@@ -19,7 +19,7 @@ from av.video.stream import VideoStream
 
 from vidstyle.core.options import Trim
 from vidstyle.media.container import open_media
-from vidstyle.media.stream_clock import Timeline, may_jump, read_packets
+from vidstyle.media.stream_clock import StreamClock, may_jump, read_packets
 from vidstyle.sinks.streams import StreamPlan, add_copy, audio_encoder, codec_of, left_out, plan_streams
 
 STAMP_TAG = "VIDSTYLE"
@@ -130,7 +130,7 @@ class _Part:
             packet.dts = None if packet.dts is None else packet.dts - ticks
 
 
-class Companion:
+class StreamCopier:
     """The input, opened a second time, for all that is not the main video.
 
     Its packets are read just as far as the video has come, so that nothing piles up in memory however long the video is.
@@ -272,7 +272,7 @@ class Companion:
 
     def _read(self) -> Iterator[Packet[Any]]:
         """All packets of the output's other streams, in the order of the input."""
-        timeline = Timeline(self._container)
+        timeline = StreamClock(self._container)
         if self._part.begin is not None and self._tracks and not may_jump(self._container):
             self._container.seek(int(self._part.begin * av.time_base))
         for packet, _ in read_packets(self._container, timeline) if self._tracks else ():

@@ -19,8 +19,8 @@ from vidstyle.core.frames import Frame, VideoInfo
 from vidstyle.core.options import EncodeOptions
 from vidstyle.media.container import writing
 from vidstyle.sinks.encoding import FrameEncoder, encoder_for
-from vidstyle.sinks.publish import Unpublished
-from vidstyle.sinks.stream_copy import STAMP_TAG, Companion
+from vidstyle.sinks.publish import UnpublishedFile
+from vidstyle.sinks.stream_copy import STAMP_TAG, StreamCopier
 from vidstyle.sinks.verify import Expected, ranks, verify
 
 FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm", ".gif": "gif"}
@@ -47,20 +47,20 @@ def check_container(path: Path) -> str:
     return name
 
 
-def _unplaced(muxer: str, companion: Companion | None) -> list[str]:
+def _unplaced(muxer: str, stream_copier: StreamCopier | None) -> list[str]:
     """Metadata for which only QuickTime's list has a place, where iTunes' list is needed for cover art."""
-    if muxer != "mp4" or companion is None or not companion.has_cover:
+    if muxer != "mp4" or stream_copier is None or not stream_copier.has_cover:
         return []
-    return sorted(key for key in companion.metadata if key.lower() not in _ITUNES_TAGS)
+    return sorted(key for key in stream_copier.metadata if key.lower() not in _ITUNES_TAGS)
 
 
-def _needs_quicktime_tags(muxer: str, companion: Companion | None) -> bool:
+def _needs_quicktime_tags(muxer: str, stream_copier: StreamCopier | None) -> bool:
     """Whether metadata goes to QuickTime's list of tags, which can have any name."""
-    if muxer not in ("mp4", "mov") or companion is None:
+    if muxer not in ("mp4", "mov") or stream_copier is None:
         return False
-    if muxer == "mp4" and companion.has_cover:  # which only iTunes' list can hold, and MOV does not at all
+    if muxer == "mp4" and stream_copier.has_cover:  # which only iTunes' list can hold, and MOV does not at all
         return False
-    return bool({key.lower() for key in companion.metadata} - _ITUNES_TAGS)
+    return bool({key.lower() for key in stream_copier.metadata} - _ITUNES_TAGS)
 
 
 def _stamp_tags(muxer: str, quicktime_tags: bool, stamp: str | None) -> dict[str, str]:
@@ -75,15 +75,15 @@ def _stamp_tags(muxer: str, quicktime_tags: bool, stamp: str | None) -> dict[str
     return {"xmp": _XMP.format(stamp)}  # FFmpeg writes its own name where MOV has the encoder's
 
 
-def _muxer_options(muxer: str, time_base: Fraction, companion: Companion | None) -> dict[str, str]:
+def _muxer_options(muxer: str, time_base: Fraction, stream_copier: StreamCopier | None) -> dict[str, str]:
     if muxer == "matroska":
         return {"default_mode": "passthrough"}  # which track is the default one is copied, not guessed
     if muxer not in ("mp4", "mov"):
         return {}
     # A late beginning is an edit in the movie's own clock: too coarse a clock would round its time.
-    beginnings = companion.beginnings if companion is not None else [time_base]
+    beginnings = stream_copier.beginnings if stream_copier is not None else [time_base]
     exact = math.lcm(1000, *(seconds.denominator for seconds in beginnings))
-    flags = "+faststart" + ("+use_metadata_tags" if _needs_quicktime_tags(muxer, companion) else "")
+    flags = "+faststart" + ("+use_metadata_tags" if _needs_quicktime_tags(muxer, stream_copier) else "")
     timescale = exact if exact <= _MAX_TIMESCALE else min(max(time_base.denominator, 1000), 1_000_000)
     return {"movflags": flags, "movie_timescale": str(timescale)}
 
@@ -98,31 +98,31 @@ class VideoFile:
         path: Path,
         info: VideoInfo,
         encode: EncodeOptions,
-        companion: Companion | None = None,
+        stream_copier: StreamCopier | None = None,
         overwrite: bool = False,
         stamp: str | None = None,
     ) -> None:
         muxer = check_container(path)
-        self._companion = companion
-        self._unplaced = _unplaced(muxer, companion)
+        self._stream_copier = stream_copier
+        self._unplaced = _unplaced(muxer, stream_copier)
         self._times = array("q")
         encoder = encoder_for(path, info, encode)
-        self._file = Unpublished(path, overwrite)
+        self._file = UnpublishedFile(path, overwrite)
         self._container: OutputContainer | None = None
         try:
             with writing(path):
-                options = _muxer_options(muxer, info.time_base, companion)
+                options = _muxer_options(muxer, info.time_base, stream_copier)
                 self._container = container = av.open(str(self._file.path), "w", format=muxer, container_options=options)
 
                 def add_video() -> Any:
                     self.encoder = FrameEncoder(container, encoder, info, encode)
                     return self.encoder.stream
 
-                if companion is None:
+                if stream_copier is None:
                     add_video()
                 else:
-                    companion.attach(container, add_video)
-                container.metadata.update(_stamp_tags(muxer, _needs_quicktime_tags(muxer, companion), stamp))
+                    stream_copier.attach(container, add_video)
+                container.metadata.update(_stamp_tags(muxer, _needs_quicktime_tags(muxer, stream_copier), stamp))
                 container.start_encoding()
         except BaseException:
             self.close()
@@ -135,8 +135,8 @@ class VideoFile:
             for packet in packets:
                 ticks = packet.dts if packet.dts is not None else packet.pts
                 self._times.append(round(packet.pts * packet.time_base * Expected.PER_SECOND))  # type: ignore[operator]
-                if self._companion is not None and ticks is not None:
-                    self._companion.mux_until(self._container, float(ticks * packet.time_base))
+                if self._stream_copier is not None and ticks is not None:
+                    self._stream_copier.mux_until(self._container, float(ticks * packet.time_base))
                 packet.stream = self.encoder.stream
                 self._container.mux_one(packet)
 
@@ -145,20 +145,20 @@ class VideoFile:
         with writing(self._file.target):
             assert self._container is not None
             index = self.encoder.stream.index
-            if self._companion is not None:
-                self._companion.mux_until(self._container)
+            if self._stream_copier is not None:
+                self._stream_copier.mux_until(self._container)
             rank = ranks(self._container.streams)
             container, self._container = self._container, None
             container.close()  # may be where a full disk shows
-        others = dict(self._companion.written) if self._companion is not None else {}
-        loose = self._companion.subtitle_indices if self._companion is not None else set()
+        others = dict(self._stream_copier.written) if self._stream_copier is not None else {}
+        loose = self._stream_copier.subtitle_indices if self._stream_copier is not None else set()
         packets = {rank[i]: count for i, count in others.items()}
         verify(self._file.path, self._file.target, Expected(rank[index], self._times, packets, {rank[i] for i in loose}))
         self._file.publish()
 
     def warnings(self) -> list[str]:
         """What the output lacks of the input, a sentence each."""
-        found = self._companion.warnings() if self._companion is not None else []
+        found = self._stream_copier.warnings() if self._stream_copier is not None else []
         if self._unplaced:
             names = ", ".join(self._unplaced)
             found.append(f"not carried over: metadata {names}, for which .mp4 has no place beside cover art; .mkv has (-o)")
@@ -166,7 +166,7 @@ class VideoFile:
 
     def damage(self) -> list[str]:
         """What of the input's other streams was lost because it is damaged, a sentence each."""
-        return self._companion.damage() if self._companion is not None else []
+        return self._stream_copier.damage() if self._stream_copier is not None else []
 
     def close(self) -> None:
         """Let go of everything; what was not published is removed."""
@@ -175,8 +175,8 @@ class VideoFile:
             with contextlib.suppress(av.error.FFmpegError, OSError, ValueError):  # it is about to be removed
                 container.close()
         self._file.discard()
-        if self._companion is not None:
-            self._companion.close()
+        if self._stream_copier is not None:
+            self._stream_copier.close()
 
 
 class VideoSink:

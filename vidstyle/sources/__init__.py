@@ -54,7 +54,7 @@ def open_source(input: str, trim: Trim = Trim(), allow_network: bool = False, gp
     return source if gpu is None or is_url(input) else source.on_gpu(gpu)
 
 
-def glance(input: str) -> tuple[int, int] | None:
+def estimate_size(input: str) -> tuple[int, int] | None:
     """How many frames a file has, and of how many pixels, by its header alone; None where it does not tell, or for a URL."""
     if is_url(input):
         return None

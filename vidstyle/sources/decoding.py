@@ -31,7 +31,7 @@ MAX_GROUP = 600
 
 
 @dataclass(frozen=True)
-class Decoded:
+class DecodedFrame:
     """A frame and when it is shown, in ticks of the stream; `pts` None where the file does not tell. `held`: it stands in
     for a damaged one that could not be decoded."""
 
@@ -41,7 +41,7 @@ class Decoded:
     held: bool = False
 
 
-class Decoding:
+class StreamDecoder:
     """The frames of a video stream, in the order they are shown.
 
     Where packets were damaged and gave no frame, the frame before is held, so that the image stays as long as it was.
@@ -58,7 +58,7 @@ class Decoding:
         self._by_decoding_time = stream.container.format.name == "avi"
         self._waiting: list[int] = []  # pts of packets whose frame has not come yet
         self._hurt_until: int | None = None
-        self._last: Decoded | None = None
+        self._last: DecodedFrame | None = None
         self._stream = stream
         self._group: list[Packet[VideoStream]] = []
         self._group_before: list[Packet[VideoStream]] = []
@@ -79,7 +79,7 @@ class Decoding:
         self._waiting, self._hurt_until, self._last, self._came = [], None, None, None
         self._group, self._group_before = [], []
 
-    def frames(self, packet: Packet[VideoStream] | None) -> Iterator[Decoded]:
+    def frames(self, packet: Packet[VideoStream] | None) -> Iterator[DecodedFrame]:
         """The frames that `packet` completes; with None those left at the end."""
         if packet is not None and packet.pts is not None and not packet.is_discard:
             heapq.heappush(self._waiting, packet.pts)
@@ -124,7 +124,7 @@ class Decoding:
     def _pts(self, frame: VideoFrame) -> int | None:
         return frame.dts if self._by_decoding_time else frame.pts
 
-    def _given_up(self) -> Iterator[Decoded]:
+    def _given_up(self) -> Iterator[DecodedFrame]:
         """The last frames, once more with a single thread: several give up at the end, without a word, if one fails."""
         again = av.CodecContext.create(self._decoder.codec.name, "r")
         assert isinstance(again, VideoCodecContext)
@@ -150,14 +150,14 @@ class Decoding:
         if packet is not None and latest is not None:
             self._hurt_until = max(latest, self._hurt_until or latest)
 
-    def _in_order(self, frame: VideoFrame) -> Iterator[Decoded]:
+    def _in_order(self, frame: VideoFrame) -> Iterator[DecodedFrame]:
         pts = self._pts(frame)
         if pts is not None:
             yield from self._held_before(pts)
-        self._last = Decoded(frame, pts, frame.duration or 0)
+        self._last = DecodedFrame(frame, pts, frame.duration or 0)
         yield self._last
 
-    def _held_before(self, pts: int | None) -> Iterator[Decoded]:
+    def _held_before(self, pts: int | None) -> Iterator[DecodedFrame]:
         """Stand-ins for the frames that should have come before `pts`, or at all."""
         # Many at once are on their way still: then it is this frame whose time is wrong.
         few = pts is None or sum(waiting < pts for waiting in self._waiting) <= SILENTLY_LOST
@@ -165,7 +165,7 @@ class Decoding:
             lost = heapq.heappop(self._waiting)
             hurt = (self._hurt_until is not None and lost <= self._hurt_until) or (few and self._leaves_gap(lost, pts))
             if hurt and lost != pts and self._last is not None and (self._last.pts is None or lost > self._last.pts):
-                self._last = Decoded(self._last.frame, lost, self._last.duration, held=True)
+                self._last = DecodedFrame(self._last.frame, lost, self._last.duration, held=True)
                 self.held += 1
                 yield self._last
 
@@ -203,10 +203,10 @@ class Deinterlacer:
         self._like: tuple[int, int, str] | None = None
         self._sink: Any = None
         self._source: Any = None
-        self._waiting: list[Decoded] = []
+        self._waiting: list[DecodedFrame] = []
         self.used = False
 
-    def frames(self, decoded: Iterator[Decoded]) -> Iterator[Decoded]:
+    def frames(self, decoded: Iterator[DecodedFrame]) -> Iterator[DecodedFrame]:
         for item in decoded:
             frame = item.frame
             like = (frame.width, frame.height, frame.format.name)
@@ -235,12 +235,12 @@ class Deinterlacer:
         self._sink = self._graph.add("buffersink")
         self._graph.link_nodes(self._source, bwdif, self._sink).configure()
 
-    def _flush(self) -> Iterator[Decoded]:
+    def _flush(self) -> Iterator[DecodedFrame]:
         self._source.push(None)
         yield from self._ready()
         self._graph = None
 
-    def _ready(self) -> Iterator[Decoded]:
+    def _ready(self) -> Iterator[DecodedFrame]:
         """What the filter, a frame behind, has done; each with the times of what went in."""
         while True:
             try:
@@ -248,7 +248,7 @@ class Deinterlacer:
             except (av.error.BlockingIOError, av.error.EOFError):
                 return
             item = self._waiting.pop(0)
-            yield Decoded(whole, item.pts, item.duration)
+            yield DecodedFrame(whole, item.pts, item.duration)
             while self._waiting and self._waiting[0].held:
                 held = self._waiting.pop(0)
-                yield Decoded(whole, held.pts, held.duration, held=True)
+                yield DecodedFrame(whole, held.pts, held.duration, held=True)

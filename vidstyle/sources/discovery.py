@@ -18,7 +18,7 @@ _WORK_SUFFIXES = {".keyframes", ".training"}
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundInput:
     """An input: path or URL; the subfolder of a folder in which it was found ("" for none); whether it was given by itself."""
 
     input: str
@@ -27,23 +27,23 @@ class Found:
 
 
 @dataclass
-class Findings:
+class SearchResult:
     """What is to be stylized of a folder, and how much is not: `unwanted` by patterns, `outputs` of earlier runs."""
 
-    files: list[Found] = field(default_factory=list)
+    files: list[FoundInput] = field(default_factory=list)
     unwanted: int = 0
     outputs: int = 0
     subfolders: int = 0
     """Those that were not looked into, for want of `Selection.recursive`."""
 
 
-def search(
+def find_inputs(
     folder: str,
     selection: Selection,
     labels: Collection[str],
     output_folder: Path | None,
     on_unreadable: Callable[[str, OSError], None],
-) -> Findings:
+) -> SearchResult:
     """The videos and images in `folder`, in the order of their paths, numbers in names by their value.
 
     Regular files only, and none that is hidden, lies in a working folder of ours or in `output_folder`, or was made by an earlier
@@ -51,7 +51,7 @@ def search(
     the like. Linked folders are not looked into. Raises `OSError` if `folder` cannot be read; of a subfolder `on_unreadable` is
     told.
     """
-    findings, media = Findings(), []
+    findings, media = SearchResult(), []
     closed = {os.path.normcase(os.path.realpath(output_folder))} if output_folder is not None else set()
     top = os.path.realpath(folder)
     stack = _listed(folder, "")
@@ -80,7 +80,7 @@ def search(
             findings.unwanted += 1
         else:
             parent = "" if path.parent == PurePosixPath() else str(path.parent)
-            findings.files.append(Found(str(Path(folder, path)), parent))
+            findings.files.append(FoundInput(str(Path(folder, path)), parent))
     return findings
 
 

@@ -15,7 +15,7 @@ from vidstyle.core.errors import InputError
 from vidstyle.core.frames import Frame, Mask, Pixels, VideoInfo
 from vidstyle.core.options import Trim
 from vidstyle.core.protocols import Source
-from vidstyle.media.orientation import back_turned, display_info, to_display_orientation
+from vidstyle.media.orientation import display_info, to_display_orientation, to_stored_orientation
 from vidstyle.sources import is_image, open_source
 from vidstyle.sources.images import read_image
 
@@ -50,7 +50,7 @@ def fitted(image: Pixels, width: int, height: int, name: str, pixel_aspect: floa
     return np.asarray(cv2.resize(grey, (width, height), interpolation=how) / np.float32(255), np.float32)
 
 
-class Masked:
+class MaskedSource:
     """A `Source` whose frames carry their masks, from the image or video `mask`.
 
     A video's mask for a frame is the one that is shown at its time. Masks are for upright images, as players show them.
@@ -76,7 +76,7 @@ class Masked:
     def _of_image(self, image: Pixels) -> Mask:
         shown = display_info(self.info)
         mask = fitted(image, shown.width, shown.height, self._mask, float(shown.sample_aspect_ratio or 1))
-        return back_turned(mask, self.info.display_matrix)
+        return to_stored_orientation(mask, self.info.display_matrix)
 
     def _of_video(self, video: Source) -> Iterator[tuple[Fraction, Mask]]:
         """Each mask with the time from which on it is shown."""

@@ -24,10 +24,10 @@ from vidstyle.core.files import is_url
 from vidstyle.core.frames import Frame, Pixels, VideoInfo
 from vidstyle.core.options import Trim
 from vidstyle.media.color import is_hdr, tags_of
-from vidstyle.media.container import elsewhere, main_video, open_media, reading
+from vidstyle.media.container import main_video, open_media, reading, remote_file
 from vidstyle.media.hdr import peak_nits
-from vidstyle.media.stream_clock import Timeline, may_jump, read_packets
-from vidstyle.sources.decoding import BROKEN, Decoded, Decoding, Deinterlacer
+from vidstyle.media.stream_clock import StreamClock, may_jump, read_packets
+from vidstyle.sources.decoding import BROKEN, DecodedFrame, Deinterlacer, StreamDecoder
 from vidstyle.sources.structure import missing_bytes
 from vidstyle.sources.to_rgb import FrameConverter, is_transparent
 
@@ -48,7 +48,7 @@ SEEK_BACK = (0.0, 2.0, 10.0, 60.0)
 
 
 @dataclass(frozen=True)
-class Window:
+class FrameWindow:
     """The frames of a video from the one at `first` to before the one at `end`, in ticks of the source's own timestamps; None:
     from its beginning, to its end."""
 
@@ -72,7 +72,7 @@ class VideoSource:
         trim: Trim = Trim(),
         allow_network: bool = False,
         may_seek: bool = False,
-        window: Window = Window(),
+        window: FrameWindow = FrameWindow(),
         info: VideoInfo | None = None,
         gpu: str | None = None,
     ) -> None:
@@ -80,16 +80,16 @@ class VideoSource:
         self._container = open_media(input, allow_network)
         try:
             self._may_seek = may_seek or not may_jump(self._container)
-            self._missing_bytes = 0 if is_url(input) else missing_bytes(elsewhere(input) or Path(input))
+            self._missing_bytes = 0 if is_url(input) else missing_bytes(remote_file(input) or Path(input))
             self._stream = self._video_stream()
             self._time_base = self._stream.time_base or Fraction(1, 1000)
             self._start = (self._container.start_time or 0) / av.time_base
             ticks = int(trim.start / self._time_base)
             self._shift = ticks + round(self._start / self._time_base) if ticks else 0
             self.shift_seconds = self._shift * self._time_base
-            self._window = Window(*(None if x is None else x + self._shift for x in (window.first, window.end)))
-            self._decoding = Decoding(self._stream, MAX_PIXELS, self._gpu)
-            self._timeline = Timeline(self._container)
+            self._window = FrameWindow(*(None if x is None else x + self._shift for x in (window.first, window.end)))
+            self._decoding = StreamDecoder(self._stream, MAX_PIXELS, self._gpu)
+            self._timeline = StreamClock(self._container)
             self._deinterlacer = Deinterlacer()
             self._dropped = self._bumped = self._untimed = self._mistimed = 0
             self._end_seconds = 0.0
@@ -228,7 +228,7 @@ class VideoSource:
     def _reopened(self, trim: Trim) -> VideoSource:
         return VideoSource(self._input, trim, self._allow_network, True, gpu=self._gpu)
 
-    def _timestamp(self, decoded: Decoded, coming: Decoded | None, last: int | None) -> int | None:
+    def _timestamp(self, decoded: DecodedFrame, coming: DecodedFrame | None, last: int | None) -> int | None:
         """The frame's pts; made up where it has none, None (leave the frame out) where it comes well before the last."""
         rate = self._stream.average_rate or Fraction(25)
         step = max(1, decoded.duration or round(1 / rate / self._time_base))
@@ -247,7 +247,7 @@ class VideoSource:
         self._dropped += 1
         return None
 
-    def _wanted(self) -> Iterator[Decoded]:
+    def _wanted(self) -> Iterator[DecodedFrame]:
         """Decoded frames between the trim points, within the window."""
         begin, end, window = self._start + self._trim.start, self._trim.end, self._window
         if window.first is not None:
@@ -268,7 +268,7 @@ class VideoSource:
                 return
             yield item
 
-    def _decode_from(self, begin: float, ticks: int | None = None) -> Iterator[Decoded]:
+    def _decode_from(self, begin: float, ticks: int | None = None) -> Iterator[DecodedFrame]:
         """Frames from one at or before `begin` (exactly: `ticks`) on: where seeking lands behind it, from further back."""
         for back in SEEK_BACK if self._may_seek else ():
             target = begin - back
@@ -281,7 +281,7 @@ class VideoSource:
                     self._container.seek(int(target * av.time_base))
             except BROKEN:
                 break
-            self._timeline = Timeline(self._container)
+            self._timeline = StreamClock(self._container)
             self._decoding.sought()
             decoded = self._decode()
             first = next(decoded, None)
@@ -297,10 +297,10 @@ class VideoSource:
         self._container.close()
         self._container = open_media(self._input, self._allow_network)
         self._stream = self._video_stream()
-        self._decoding = Decoding(self._stream, MAX_PIXELS, self._gpu)
-        self._timeline = Timeline(self._container)
+        self._decoding = StreamDecoder(self._stream, MAX_PIXELS, self._gpu)
+        self._timeline = StreamClock(self._container)
 
-    def _decode(self) -> Iterator[Decoded]:
+    def _decode(self) -> Iterator[DecodedFrame]:
         """Frames from where the file stands."""
         self._corrupt_packets = 0
         suspects = deque([False] * JOIN_PACKETS, JOIN_PACKETS)

@@ -26,7 +26,8 @@ from vidstyle.core.options import EncodeOptions
 from vidstyle.live.recording.microphone import RATE, Microphone, Samples
 from vidstyle.media.color import output_tags, swscale_matrix
 from vidstyle.media.container import main_video, open_media, writing
-from vidstyle.sinks.encoders import Encoder, encoder_options, find_encoder, pixel_format, subsampling
+from vidstyle.sinks.encoder_table import VideoEncoder
+from vidstyle.sinks.encoders import choose_encoder, encoder_options, pixel_format, subsampling
 
 _TICK = Fraction(1, 1000)  # Matroska's own
 _KEYFRAME_EVERY = 60
@@ -57,13 +58,13 @@ class _NewFile(io.FileIO):
         return size
 
 
-class Film:
+class VideoTrack:
     """A Matroska file that grows with each image; audio is cut to begin and end with them."""
 
     def __init__(self, path: Path, encode: EncodeOptions, microphone: Microphone | None) -> None:
-        self._encoder, self._microphone = find_encoder(encode, ".mkv"), microphone
+        self._encoder, self._microphone = choose_encoder(encode, ".mkv"), microphone
         # Encoders hold images back to look ahead; a kill would lose them.
-        self._options = encoder_options(self._encoder, encode) | dict(self._encoder.prompt)
+        self._options = encoder_options(self._encoder, encode) | dict(self._encoder.low_latency)
         self._pix_fmt = pixel_format(self._encoder, encode)
         self._path = path
         with writing(path):
@@ -112,7 +113,7 @@ class Film:
                 "aac", rate=RATE, layout="mono" if self._microphone.channels == 1 else "stereo"
             )
 
-    def _add_video(self, encoder: Encoder, width: int, height: int) -> VideoStream:
+    def _add_video(self, encoder: VideoEncoder, width: int, height: int) -> VideoStream:
         assert self._container is not None
         self._color = color = output_tags(None, width, height)
         columns, rows = subsampling(self._pix_fmt)
