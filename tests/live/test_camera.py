@@ -1,4 +1,4 @@
-"""Cameras: files, streams that stall and are cut, devices that are busy, forbidden, silent, unplugged."""
+"""Cameras: files, streams that stall or are cut, devices that are busy, inaccessible, silent or unplugged."""
 
 from __future__ import annotations
 
@@ -59,9 +59,9 @@ class Watched:
             yield frame
 
     def more(self, count: int = 3) -> Frame:
-        """Wait for some frames more; the last of them."""
-        wanted = self.count + count
-        until(lambda: self.count >= wanted)
+        """Wait for `count` more frames, and return the newest."""
+        target = self.count + count
+        until(lambda: self.count >= target)
         frame = self._frames.take(5)
         assert frame is not None
         return frame
@@ -71,7 +71,7 @@ class Watched:
         assert self._frames.close(10)
 
 
-def test_frames_of_a_stream_come_with_the_time_of_their_capture(server: MjpegCamera) -> None:
+def test_frames_of_a_stream_have_the_time_of_their_capture(server: MjpegCamera) -> None:
     with closing(Watched(OpenCvCamera(resolve_camera(server.url, allow_network=True)))) as watched:
         before = time.monotonic()
         first, second = watched.more(), watched.more()
@@ -80,12 +80,12 @@ def test_frames_of_a_stream_come_with_the_time_of_their_capture(server: MjpegCam
         assert before <= first.pts * first.time_base < second.pts * second.time_base <= time.monotonic()
 
 
-def test_a_url_needs_leave() -> None:
+def test_a_url_needs_allow_network() -> None:
     with pytest.raises(UsageError, match="--allow-network"):
         resolve_camera("http://127.0.0.1:1/")
 
 
-def test_a_cut_stream_is_opened_again(server: MjpegCamera) -> None:
+def test_a_cut_stream_is_reopened(server: MjpegCamera) -> None:
     with closing(Watched(OpenCvCamera(resolve_camera(server.url, allow_network=True)))) as watched:
         watched.more()
         server.cut()
@@ -94,7 +94,7 @@ def test_a_cut_stream_is_opened_again(server: MjpegCamera) -> None:
         assert watched.camera.trouble is None
 
 
-def test_a_stream_that_stalls_is_told_and_taken_up_again(server: MjpegCamera) -> None:
+def test_a_stalled_stream_is_reported_and_reopened(server: MjpegCamera) -> None:
     with closing(Watched(OpenCvCamera(resolve_camera(server.url, allow_network=True)))) as watched:
         watched.more()
         server.stalled.set()
@@ -105,12 +105,12 @@ def test_a_stream_that_stalls_is_told_and_taken_up_again(server: MjpegCamera) ->
         watched.more()
 
 
-def test_a_stream_that_was_never_there_is_an_error() -> None:
+def test_a_missing_stream_is_an_error() -> None:
     with pytest.raises(InputError, match=r"could not open http://127\.0\.0\.1:9/"):
         next(OpenCvCamera(resolve_camera("http://127.0.0.1:9/", allow_network=True)).frames())
 
 
-def test_an_rtsp_push_is_shown_and_after_a_cut_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_rtsp_stream_is_read_and_the_next_one_after_a_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(camera_module, "SILENT_SECONDS", 3.0)
     monkeypatch.setenv("OPENCV_FFMPEG_CAPTURE_OPTIONS", "rtsp_flags;listen|listen_timeout;20")
     with socket.create_server(("127.0.0.1", 0)) as free:
@@ -134,7 +134,7 @@ def test_an_rtsp_push_is_shown_and_after_a_cut_the_next_one(monkeypatch: pytest.
         pusher.wait()
 
 
-def test_a_file_is_played_at_its_own_speed_and_again(tmp_path: Path) -> None:
+def test_a_file_is_played_at_its_own_speed_in_a_loop(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "clip.mp4", times=range(6))  # a quarter of a second
     with closing(OpenCvCamera(resolve_camera(str(clip)))) as camera:
         frames = camera.frames()
@@ -144,7 +144,7 @@ def test_a_file_is_played_at_its_own_speed_and_again(tmp_path: Path) -> None:
     assert camera.trouble is None
 
 
-def test_a_playlist_dressed_as_a_video_opens_nothing(tmp_path: Path) -> None:
+def test_a_playlist_named_like_a_video_is_not_followed(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "private.mp4")
     bait = tmp_path / "bait.mp4"
     bait.write_text(f"ffconcat version 1.0\nfile {clip.name}\n")
@@ -153,7 +153,7 @@ def test_a_playlist_dressed_as_a_video_opens_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["text.mp4", "empty.mp4", "missing/clip.mp4"])
-def test_files_that_are_no_video(tmp_path: Path, name: str) -> None:
+def test_files_without_video_are_errors(tmp_path: Path, name: str) -> None:
     (tmp_path / "text.mp4").write_text("this is no video")
     (tmp_path / "empty.mp4").touch()
     with pytest.raises(InputError, match="expected a"):
@@ -161,22 +161,22 @@ def test_files_that_are_no_video(tmp_path: Path, name: str) -> None:
 
 
 class FakeCapture:
-    """A device as OpenCV shows it: gives `script` items in turn, True for an image; then blocks or goes on failing."""
+    """A fake of `cv2.VideoCapture`: gives the items of `script` in turn, True for an image; then it goes on failing."""
 
     opened = True
     script: ClassVar[list[bool]]
-    wishes: ClassVar[list[tuple[int, float]]]
-    places: ClassVar[list[object]]
+    settings: ClassVar[list[tuple[int, float]]]
+    opened_paths: ClassVar[list[object]]
 
-    def __init__(self, where: object, backend: int = 0, wishes: list[int] | None = None) -> None:
-        type(self).wishes = []
-        type(self).places.append(where)
+    def __init__(self, where: object, backend: int = 0, settings: list[int] | None = None) -> None:
+        type(self).settings = []
+        type(self).opened_paths.append(where)
 
     def isOpened(self) -> bool:  # noqa: N802
         return type(self).opened
 
-    def set(self, what: int, value: float) -> bool:
-        type(self).wishes.append((what, value))
+    def set(self, prop: int, value: float) -> bool:
+        type(self).settings.append((prop, value))
         return True
 
     def grab(self) -> bool:
@@ -187,31 +187,31 @@ class FakeCapture:
         return True, np.zeros((48, 64, 3), np.uint8)
 
     def release(self) -> None:
-        """Nothing to let go of."""
+        """There is nothing to release."""
 
 
 @pytest.fixture
 def device(monkeypatch: pytest.MonkeyPatch) -> type[FakeCapture]:
     class Capture(FakeCapture):
         script: ClassVar[list[bool]] = []
-        wishes: ClassVar[list[tuple[int, float]]] = []
-        places: ClassVar[list[object]] = []
+        settings: ClassVar[list[tuple[int, float]]] = []
+        opened_paths: ClassVar[list[object]] = []
 
     monkeypatch.setattr(camera_module.cv2, "VideoCapture", Capture)
     return Capture
 
 
-def test_mjpg_is_asked_for_before_the_size(device: type[FakeCapture]) -> None:
+def test_mjpg_is_set_before_the_size(device: type[FakeCapture]) -> None:
     device.script = [True] * 3
     with closing(OpenCvCamera(resolve_camera("0"), (1280, 720), 60.0)) as camera:
         next(camera.frames())
     cv2 = camera_module.cv2
     order = [cv2.CAP_PROP_FOURCC, cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FPS]
-    assert [what for what, _ in device.wishes][:4] == order
-    assert device.wishes[0][1] == cv2.VideoWriter.fourcc(*"MJPG")
+    assert [prop for prop, _ in device.settings][:4] == order
+    assert device.settings[0][1] == cv2.VideoWriter.fourcc(*"MJPG")
 
 
-def test_a_camera_that_swallows_a_frame_goes_on(device: type[FakeCapture]) -> None:
+def test_a_camera_that_skips_a_frame_goes_on(device: type[FakeCapture]) -> None:
     device.script = [True, False, True, False, False, True]
     with closing(OpenCvCamera(resolve_camera("0"))) as camera:
         assert len(list(zip(range(3), camera.frames(), strict=False))) == 3
@@ -222,7 +222,7 @@ def test_a_silent_camera_is_an_error(device: type[FakeCapture]) -> None:
         next(OpenCvCamera(resolve_camera("0")).frames())
 
 
-def test_an_unplugged_camera_is_told_and_taken_up_when_it_is_back(device: type[FakeCapture]) -> None:
+def test_an_unplugged_camera_is_reported_and_reopened_when_it_is_back(device: type[FakeCapture]) -> None:
     device.script = [True] * 5
     with closing(Watched(OpenCvCamera(resolve_camera("0")))) as watched:
         until(lambda: watched.camera.trouble)
@@ -233,11 +233,13 @@ def test_an_unplugged_camera_is_told_and_taken_up_when_it_is_back(device: type[F
         assert watched.camera.trouble is None
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="what V4L2 says")
+@pytest.mark.skipif(sys.platform != "linux", reason="V4L2")
 @pytest.mark.parametrize(
     ("number", "words"), [(errno.EACCES, "group video"), (errno.EBUSY, "close the other program"), (errno.ENOENT, "found none")]
 )
-def test_why_a_device_does_not_open(device: type[FakeCapture], monkeypatch: pytest.MonkeyPatch, number: int, words: str) -> None:
+def test_the_error_says_why_a_device_does_not_open(
+    device: type[FakeCapture], monkeypatch: pytest.MonkeyPatch, number: int, words: str
+) -> None:
     def refuse(path: str, flags: int) -> int:
         assert path == "/dev/video3"
         raise OSError(number, os.strerror(number))
@@ -248,14 +250,14 @@ def test_why_a_device_does_not_open(device: type[FakeCapture], monkeypatch: pyte
         next(OpenCvCamera(CameraSpec("device", 3, "camera 3")).frames())
 
 
-def test_a_reader_that_hangs_ends_once_another_has_begun(device: type[FakeCapture]) -> None:
-    """As where a driver blocks: the first reader must not go on beside the second when the driver lets go."""
-    let_go = threading.Event()
+def test_a_reader_that_hangs_ends_after_another_has_started(device: type[FakeCapture]) -> None:
+    """When a blocked driver returns, the first reader must not go on beside the second."""
+    driver_returns = threading.Event()
     hangs = [True]
 
     def grab(self: FakeCapture) -> bool:
         if hangs.pop() if hangs else False:
-            let_go.wait(20)
+            driver_returns.wait(20)
         return True
 
     device.grab = grab  # type: ignore[method-assign]
@@ -264,7 +266,7 @@ def test_a_reader_that_hangs_ends_once_another_has_begun(device: type[FakeCaptur
         until(lambda: not hangs)
         second = Newest(camera.frames(), "second")
         assert second.take(10) is not None
-        let_go.set()
+        driver_returns.set()
         until(lambda: first.ended)
         assert second.take(10) is not None
         camera.close()
@@ -284,14 +286,14 @@ def test_a_password_in_a_url_is_never_shown() -> None:
     assert input.label == "rtsp://127.0.0.1:9/live"
 
 
-def test_a_by_id_path_is_followed_anew_at_every_opening(device: type[FakeCapture], tmp_path: Path) -> None:
-    """Plugged in again, a camera may be another number."""
+def test_a_by_id_path_is_resolved_at_every_opening(device: type[FakeCapture], tmp_path: Path) -> None:
+    """A camera that is plugged in again may have another number."""
     link = tmp_path / "usb-Camera-index0"
     link.symlink_to("/dev/video3")
     device.script = [True] * 3
     with closing(Watched(OpenCvCamera(CameraSpec("device", str(link), "camera")))) as watched:
-        until(lambda: device.places and watched.camera.trouble)
+        until(lambda: device.opened_paths and watched.camera.trouble)
         link.unlink()
         link.symlink_to("/dev/video5")
-        until(lambda: device.places[-1] == 5)
-    assert device.places[0] == 3
+        until(lambda: device.opened_paths[-1] == 5)
+    assert device.opened_paths[0] == 3

@@ -1,4 +1,4 @@
-"""The list of cameras. What the kernel would tell is given as linuxpy gives it."""
+"""The list of cameras, with fakes for linuxpy's devices."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ class Node:
                 (device.PixelFormat.MJPEG, 1920, 1080, 15),
             )
         ]
-        does = device.Capability.VIDEO_CAPTURE if capture else device.Capability.META_CAPTURE
-        self.info = SimpleNamespace(gpu=name, device_capabilities=does, frame_types=kinds)
+        capability = device.Capability.VIDEO_CAPTURE if capture else device.Capability.META_CAPTURE
+        self.info = SimpleNamespace(card=name, device_capabilities=capability, frame_types=kinds)
 
     def __enter__(self) -> Node:
         if self._error:
@@ -58,7 +58,7 @@ def with_nodes(monkeypatch: pytest.MonkeyPatch, *nodes: Any) -> None:
     monkeypatch.setattr(device, "iter_devices", lambda: iter(nodes))
 
 
-def test_cameras_are_told_with_sizes_and_their_best_rates(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cameras_are_listed_with_sizes_and_their_highest_rates(monkeypatch: pytest.MonkeyPatch) -> None:
     with_nodes(monkeypatch, Node(2, "Second"), Node(1, "HD Webcam", capture=False), Node(0, "HD Webcam"))
     first, second = list_cameras()
     assert (first.index, second.index) == (0, 2)
@@ -70,12 +70,14 @@ def test_cameras_are_told_with_sizes_and_their_best_rates(monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize(("number", "words"), [(errno.EACCES, "group video"), (errno.EBUSY, "another program")])
-def test_a_forbidden_or_busy_camera_is_listed_with_the_reason(monkeypatch: pytest.MonkeyPatch, number: int, words: str) -> None:
+def test_an_inaccessible_or_busy_camera_is_listed_with_the_reason(
+    monkeypatch: pytest.MonkeyPatch, number: int, words: str
+) -> None:
     with_nodes(monkeypatch, Node(0, error=number))
     assert words in describe(list_cameras()[0])
 
 
-def test_a_camera_is_found_by_a_part_of_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_camera_is_found_by_part_of_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
     assert find_camera("micro", [WEBCAM, OTHER, TWIN]) is OTHER
     with_nodes(monkeypatch, Node(0, "HD Webcam"), Node(2, "USB Microscope"))
     assert resolve_camera("microscope").where == "/dev/video2"
@@ -89,13 +91,13 @@ def test_a_camera_is_found_by_a_part_of_its_name(monkeypatch: pytest.MonkeyPatch
         ("nikon", [], "no camera and no file named nikon"),
     ],
 )
-def test_what_is_said_of_a_name_that_fits_none_or_several(part: str, devices: list[CameraDevice], words: str) -> None:
+def test_a_name_that_fits_no_camera_or_several_is_an_error(part: str, devices: list[CameraDevice], words: str) -> None:
     with pytest.raises(InputError, match=words):
         find_camera(part, devices)
 
 
 @pytest.mark.skipif(os.path.exists("/dev/video0"), reason="this machine has a camera")
-def test_without_a_camera_the_command_says_so() -> None:
+def test_devices_reports_that_there_is_no_camera() -> None:
     done = run_cli("devices")
     assert (done.returncode, done.stdout) == (0, "")
     assert done.stderr == "no camera was found\n"

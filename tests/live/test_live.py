@@ -16,27 +16,29 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.live.test_virtual_camera import FakeCamera, driver
 from tests.support.mjpeg_camera import MjpegCamera, encoded, pattern
+from tests.support.virtual_camera import FakeCamera, driver
 from vidstyle.core.concurrency import Newest, background
 from vidstyle.core.errors import DiskError, InputError, MissingExtraError, StyleError
 from vidstyle.core.frames import Frame, Pixels
 from vidstyle.core.options import LiveOptions, StyleOptions
 from vidstyle.live import camera as camera_module
+from vidstyle.live import capture, metrics
+from vidstyle.live import scene_stylizer as scene_stylizer_module
 from vidstyle.live import session as live
 from vidstyle.live.camera import OpenCvCamera, resolve_camera
-from vidstyle.live.metrics import Figures, Meter
-from vidstyle.live.scene_stylizer import Painter
-from vidstyle.live.session import Lap, run
-from vidstyle.live.state import Controls, Event, KeyPress, Setting, Status
+from vidstyle.live.metrics import LiveMetrics, Measurements
+from vidstyle.live.scene_stylizer import SceneStylizer
+from vidstyle.live.session import LiveProgress, run
+from vidstyle.live.state import Event, KeyPress, LiveState, Setting, Status
 
 __all__ = ["driver"]  # a fixture
 
 SIZE = (128, 96)
-STYLES = Controls(("slow", "tiny"), position=1.0)
+STYLES = LiveState(("slow", "tiny"), position=1.0)
 OPTIONS = LiveOptions(StyleOptions("tiny", "cpu"), microphone=None)
 Step = Callable[["Screen"], bool]
-"""Looks at a screen, does something, says whether it is finished."""
+"""Looks at a screen, does something, and returns whether it is finished."""
 
 
 class Screen:
@@ -46,7 +48,7 @@ class Screen:
         self._steps = list(steps)
         self.images: list[Pixels] = []
         self.statuses: list[Status] = []
-        self.controls = STYLES
+        self.state = STYLES
         self.closed = False
         self._deadline = time.monotonic() + 60
         self._events: list[Event] = []
@@ -54,10 +56,10 @@ class Screen:
     def press(self, *keys: str) -> None:
         self._events += [KeyPress(key) for key in keys]
 
-    def show(self, image: Pixels, status: Status, controls: Controls) -> None:
+    def show(self, image: Pixels, status: Status, state: LiveState) -> None:
         self.images.append(image)
         self.statuses.append(status)
-        self.controls = controls
+        self.state = state
 
     def events(self) -> list[Event]:
         assert time.monotonic() < self._deadline, "the script did not come to its end"
@@ -72,14 +74,14 @@ class Screen:
         self.closed = True
 
 
-class Notes:
-    """Remembers what it is told."""
+class RecordingReporter:
+    """Keeps what is reported to it."""
 
     def __init__(self) -> None:
         self.notes: list[str] = []
         self.firsts = 0
-        self.laps: list[Lap] = []
-        self.figures: Figures | None = None
+        self.reports: list[LiveProgress] = []
+        self.measurements: Measurements | None = None
 
     def note(self, text: str) -> None:
         self.notes.append(text)
@@ -87,11 +89,11 @@ class Notes:
     def first(self) -> None:
         self.firsts += 1
 
-    def lap(self, lap: Lap) -> None:
-        self.laps.append(lap)
+    def progress(self, progress: LiveProgress) -> None:
+        self.reports.append(progress)
 
-    def total(self, figures: Figures) -> None:
-        self.figures = figures
+    def total(self, measurements: Measurements) -> None:
+        self.measurements = measurements
 
 
 def images(count: int) -> Step:
@@ -123,10 +125,12 @@ def server() -> Iterator[MjpegCamera]:
         yield camera
 
 
-def play(server: MjpegCamera, *steps: Step, options: LiveOptions = OPTIONS, controls: Controls = STYLES) -> tuple[Screen, Notes]:
-    screen, notes = Screen(*steps), Notes()
+def play(
+    server: MjpegCamera, *steps: Step, options: LiveOptions = OPTIONS, state: LiveState = STYLES
+) -> tuple[Screen, RecordingReporter]:
+    screen, notes = Screen(*steps), RecordingReporter()
     before = threading.active_count()
-    run(OpenCvCamera(resolve_camera(server.url, allow_network=True)), screen, controls, options, notes)
+    run(OpenCvCamera(resolve_camera(server.url, allow_network=True)), screen, state, options, notes)
     assert screen.closed
     deadline = time.monotonic() + 10
     while threading.active_count() > before:
@@ -139,7 +143,7 @@ def difference(a: Pixels, b: Pixels) -> float:
     return float(np.abs(a.astype(float) - b).mean())
 
 
-def test_it_paints_tells_how_it_goes_and_quits(server: MjpegCamera) -> None:
+def test_it_stylizes_reports_progress_and_quits(server: MjpegCamera) -> None:
     screen, notes = play(server, until(lambda s: s.statuses[-1].fps > 5), images(60))
     assert screen.images[-1].shape == (SIZE[1], SIZE[0], 3)
     assert difference(screen.images[-1], pattern(0, *SIZE)) > 20, "not stylized"
@@ -149,11 +153,11 @@ def test_it_paints_tells_how_it_goes_and_quits(server: MjpegCamera) -> None:
     assert 0 < status.latency < 5
     assert notes.firsts == 1
     assert notes.notes[0] == "style tiny: ONNX Runtime on CPU"
-    assert notes.figures is not None
-    assert notes.figures.shown >= 60
+    assert notes.measurements is not None
+    assert notes.measurements.shown >= 60
 
 
-def test_strength_nothing_is_the_original_and_mirror_turns_it(server: MjpegCamera) -> None:
+def test_strength_zero_is_the_original_and_mirror_flips_it(server: MjpegCamera) -> None:
     screen, _ = play(server, keys(*["down"] * 10), images(4), keys("m"), images(4))
     plain, mirrored = screen.images[-5], screen.images[-1]
     assert difference(plain[:20, :20], pattern(0, *SIZE)[:20, :20]) < 4
@@ -168,22 +172,22 @@ def test_split_shows_the_original_left_of_the_line(server: MjpegCamera) -> None:
     assert difference(screen.images[-1][corner], pattern(0, *SIZE)[corner]) > 20
 
 
-def test_own_colours_are_kept(server: MjpegCamera) -> None:
+def test_colours_of_the_original_are_kept(server: MjpegCamera) -> None:
     def chroma(image: Pixels) -> Pixels:
         return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2YCrCb)[:20, 30:50, 1:], np.uint8)
 
     screen, _ = play(server, images(2), keys("c"), images(4))
-    own = chroma(pattern(0, *SIZE))
+    original = chroma(pattern(0, *SIZE))
     # What is too bright or too dark to have that colour loses some of it.
-    assert difference(chroma(screen.images[-1]), own) < 0.5 * difference(chroma(screen.images[0]), own)
+    assert difference(chroma(screen.images[-1]), original) < 0.5 * difference(chroma(screen.images[0]), original)
 
 
-def test_frozen_it_stands_still_follows_the_keys_and_goes_on(server: MjpegCamera) -> None:
+def test_a_frozen_image_stands_still_follows_keys_and_goes_on(server: MjpegCamera) -> None:
     shown: list[Pixels] = []
     keep: Step = lambda s: shown.append(s.images[-1]) or True  # noqa: E731
     play(
         server,
-        keys("space"), until(lambda s: s.controls.frozen), images(3), keep, images(3), keep,
+        keys("space"), until(lambda s: s.state.frozen), images(3), keep, images(3), keep,
         keys("c"), until(lambda s: difference(s.images[-1], shown[0]) > 1), images(3), keep, images(3), keep,
         keys("space"), until(lambda s: difference(s.images[-1], shown[3]) > 0.1),
     )  # fmt: skip
@@ -191,10 +195,10 @@ def test_frozen_it_stands_still_follows_the_keys_and_goes_on(server: MjpegCamera
     assert np.array_equal(shown[2], shown[3])
 
 
-def test_the_next_style_is_another_image_and_so_is_the_mix(server: MjpegCamera) -> None:
+def test_the_next_style_and_a_cross_fade_change_the_image(server: MjpegCamera) -> None:
     shown: list[Pixels] = []
     keep: Step = lambda s: shown.append(s.images[-1]) or True  # noqa: E731
-    frozen = until(lambda s: s.controls.frozen)
+    frozen = until(lambda s: s.state.frozen)
     play(
         server,
         keys("space"), frozen, images(2), keep,
@@ -207,28 +211,30 @@ def test_the_next_style_is_another_image_and_so_is_the_mix(server: MjpegCamera) 
     assert difference(mix, slow) > 1.5
 
 
-def test_a_style_that_cannot_be_had_is_told_and_the_last_one_stays(server: MjpegCamera) -> None:
-    controls = Controls(("tiny", "gone"))
-    screen, _ = play(server, keys("n"), until(lambda s: "gone" in s.statuses[-1].message), images(5), controls=controls)
+def test_an_unknown_next_style_is_reported_and_the_current_one_stays(server: MjpegCamera) -> None:
+    state = LiveState(("tiny", "gone"))
+    screen, _ = play(server, keys("n"), until(lambda s: "gone" in s.statuses[-1].message), images(5), state=state)
     assert "cannot be used" in screen.statuses[-1].message
     assert difference(screen.images[-1], screen.images[-4]) > 0.1, "stands still"
 
 
-def test_a_first_style_that_cannot_be_had_is_an_error(server: MjpegCamera) -> None:
+def test_an_unknown_first_style_is_an_error(server: MjpegCamera) -> None:
     with pytest.raises(StyleError, match="unknown style"):
-        play(server, images(1), controls=Controls(("gone",)))
+        play(server, images(1), state=LiveState(("gone",)))
 
 
-def test_settings_of_sliders_act(server: MjpegCamera) -> None:
+def test_sliders_change_settings(server: MjpegCamera) -> None:
     def slide(screen: Screen) -> bool:
         screen._events.append(Setting("strength", 0.25))
         return True
 
-    screen, _ = play(server, slide, until(lambda s: s.controls.strength == 0.25))
-    assert screen.controls.describe() == "tiny, strength 25%"
+    screen, _ = play(server, slide, until(lambda s: s.state.strength == 0.25))
+    assert screen.state.describe() == "tiny, strength 25%"
 
 
-def test_a_lost_camera_is_told_over_the_last_image_and_comes_back(server: MjpegCamera, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lost_camera_is_reported_over_the_last_image_and_reconnected(
+    server: MjpegCamera, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(camera_module, "SILENT_SECONDS", 0.5)
 
     def stall(screen: Screen) -> bool:
@@ -239,21 +245,21 @@ def test_a_lost_camera_is_told_over_the_last_image_and_comes_back(server: MjpegC
         server.stalled.clear()
         return True
 
-    monkeypatch.setattr(live, "LAP_SECONDS", 0.1)
+    monkeypatch.setattr(live, "PROGRESS_SECONDS", 0.1)
     screen, notes = play(
         server, images(3), stall, until(lambda s: "trying again" in s.statuses[-1].message), images(2), go_on,
         until(lambda s: not s.statuses[-1].message), images(30),
     )  # fmt: skip
     assert difference(screen.images[-1], screen.images[-4]) > 0.1
-    told = [note for note in notes.notes if "trying again" in note or "gives images" in note]
-    assert told[-1] == "the camera gives images"
-    assert "trying again" in told[0]
+    reported = [note for note in notes.notes if "trying again" in note or "works again" in note]
+    assert reported[-1] == "the camera works again"
+    assert "trying again" in reported[0]
 
 
-def test_a_camera_that_never_was_is_an_error_and_closes_the_screen() -> None:
+def test_a_missing_camera_is_an_error_and_closes_the_screen() -> None:
     screen = Screen(images(1))
     with pytest.raises(InputError):
-        run(OpenCvCamera(resolve_camera("http://127.0.0.1:9/", allow_network=True)), screen, STYLES, OPTIONS, Notes())
+        run(OpenCvCamera(resolve_camera("http://127.0.0.1:9/", allow_network=True)), screen, STYLES, OPTIONS, RecordingReporter())
     assert screen.closed
 
 
@@ -278,26 +284,26 @@ class HangingCamera:
         self._closed.set()
 
 
-def test_a_driver_that_hangs_is_told_and_tried_again_beside(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live.feed, "SILENT_SECONDS", 0.3)
-    monkeypatch.setattr(live.feed, "HUNG_SECONDS", 1.0)
+def test_a_driver_that_hangs_is_reported_and_read_in_a_new_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(capture, "SILENT_SECONDS", 0.3)
+    monkeypatch.setattr(capture, "HUNG_SECONDS", 1.0)
     camera = HangingCamera()
     screen = Screen(
         until(lambda s: "no image" in s.statuses[-1].message), images(20), until(lambda s: not s.statuses[-1].message)
     )
-    run(camera, screen, STYLES, OPTIONS, Notes())
+    run(camera, screen, STYLES, OPTIONS, RecordingReporter())
     assert camera.readers == 2
 
 
-def test_the_wished_rate_is_held(server: MjpegCamera) -> None:
+def test_the_requested_rate_is_held(server: MjpegCamera) -> None:
     _, notes = play(server, until(lambda s: len(s.images) > 40), options=replace(OPTIONS, fps=10.0))
-    assert notes.figures is not None
+    assert notes.measurements is not None
     # 40 a second come; a slow machine may show fewer than 10.
-    assert notes.figures.shown < 0.5 * notes.figures.captured
+    assert notes.measurements.shown < 0.5 * notes.measurements.captured
 
 
 def test_ctrl_c_ends_it(server: MjpegCamera) -> None:
-    screen, notes = Screen(lambda s: False), Notes()
+    screen, notes = Screen(lambda s: False), RecordingReporter()
 
     def check() -> None:
         if len(screen.images) > 5:
@@ -306,10 +312,10 @@ def test_ctrl_c_ends_it(server: MjpegCamera) -> None:
     with pytest.raises(KeyboardInterrupt):
         run(OpenCvCamera(resolve_camera(server.url, allow_network=True)), screen, STYLES, OPTIONS, notes, check)
     assert screen.closed
-    assert notes.figures is not None
+    assert notes.measurements is not None
 
 
-def test_snapshots_are_png_of_the_image_and_never_the_same_file(server: MjpegCamera, tmp_path: Path) -> None:
+def test_snapshots_are_png_files_with_unique_names(server: MjpegCamera, tmp_path: Path) -> None:
     options = replace(OPTIONS, folder=tmp_path)
     found = until(lambda s: len(list(tmp_path.glob("vidstyle-*.png"))) == 2)
     screen, notes = play(server, keys("s", "s"), found, options=options)  # within the same second
@@ -319,7 +325,7 @@ def test_snapshots_are_png_of_the_image_and_never_the_same_file(server: MjpegCam
     assert sum(note.startswith("saved ") for note in notes.notes) == 2
 
 
-def test_a_snapshot_that_cannot_be_written_is_told(server: MjpegCamera, tmp_path: Path) -> None:
+def test_a_failed_snapshot_is_reported(server: MjpegCamera, tmp_path: Path) -> None:
     options = replace(OPTIONS, folder=tmp_path / "gone")
     screen, _ = play(server, keys("s"), until(lambda s: "no snapshot" in s.statuses[-1].message), images(3), options=options)
     assert "found none" in next(s.message for s in screen.statuses if s.message)
@@ -360,7 +366,7 @@ class Tap:
         self._closed.set()
 
 
-def test_the_camera_of_the_page_takes_over_and_gives_back() -> None:
+def test_the_browsers_camera_takes_over_while_it_is_active() -> None:
     from vidstyle.web.switch import SwitchedCamera
 
     theirs, own = Tap(200, active=False), Tap(100, active=True)
@@ -382,8 +388,8 @@ def test_the_camera_of_the_page_takes_over_and_gives_back() -> None:
     assert newest.close(10)
 
 
-class LightSwitch:
-    """A scene whose light falls to half at a moment."""
+class DimmableScene:
+    """A scene whose light can be changed."""
 
     def __init__(self) -> None:
         self.scene = cv2.GaussianBlur(np.random.default_rng(1).integers(0, 256, (96, 128, 3), np.uint8), (0, 0), 3)
@@ -394,32 +400,32 @@ class LightSwitch:
 
 
 def test_statistics_neither_pulse_nor_drift(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a scene that stands still the painting does too; when the light changes it follows in steps that nobody sees."""
+    """A still scene gives a still image; when the light changes, the image follows in imperceptible steps."""
     clock = [0.0]
-    monkeypatch.setattr(live.painter.time, "monotonic", lambda: clock[0])
-    scene = LightSwitch()
-    with background() as aside:
-        painter = Painter("mosaic", OPTIONS.style, aside)
+    monkeypatch.setattr(scene_stylizer_module.time, "monotonic", lambda: clock[0])
+    scene = DimmableScene()
+    with background() as executor:
+        scene_stylizer = SceneStylizer("mosaic", OPTIONS.style, executor)
 
-        def paint_for(seconds: float) -> list[Pixels]:
+        def stylize_for(seconds: float) -> list[Pixels]:
             shown = []
             for _ in range(round(seconds * 4)):
                 clock[0] += 0.25
-                shown.append(painter.paint(scene.image(), [("mosaic", 1.0)], 96)[0])
-                aside.submit(lambda: None).result()  # whatever is made ready aside is ready now
+                shown.append(scene_stylizer.stylize(scene.image(), [("mosaic", 1.0)], 96)[0])
+                executor.submit(lambda: None).result()  # everything prepared in the background is ready now
             return shown
 
-        still = paint_for(40)
+        still = stylize_for(40)
         assert difference(still[8], still[-1]) < 0.5, "it drifts"
         scene.light = 0.5
-        followed = paint_for(120)
+        followed = stylize_for(120)
     steps = [difference(a, b) for a, b in itertools.pairwise(followed)]
     assert max(steps) < 1.5, "it pulses"
-    settled = painter._load("mosaic").for_shot([scene.image()]).stylize([scene.image()])[0]
+    settled = scene_stylizer._load("mosaic").for_shot([scene.image()]).stylize([scene.image()])[0]
     assert difference(followed[-1], settled) < 0.5 * difference(followed[0], settled), "it does not follow"
 
 
-def test_only_the_newest_is_kept() -> None:
+def test_only_the_newest_item_is_kept() -> None:
     go, at_the_gate = threading.Semaphore(0), threading.Event()
 
     def items() -> Generator[int, None, None]:
@@ -437,7 +443,7 @@ def test_only_the_newest_is_kept() -> None:
     assert newest.close()
 
 
-def test_an_error_of_the_stage_is_raised_where_it_is_taken() -> None:
+def test_an_error_is_raised_in_the_consumer() -> None:
     def items() -> Generator[int, None, None]:
         yield 1
         raise DiskError("full")
@@ -452,16 +458,16 @@ def test_an_error_of_the_stage_is_raised_where_it_is_taken() -> None:
     assert newest.take(0.01) is None
 
 
-def test_figures_of_a_stretch(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_measurements_over_a_period(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [100.0]
-    monkeypatch.setattr(live.metric.time, "monotonic", lambda: clock[0])
-    metric = Meter()
+    monkeypatch.setattr(metrics.time, "monotonic", lambda: clock[0])
+    live_metrics = LiveMetrics()
     for i in range(100):
         clock[0] += 0.04 if i != 50 else 0.2
-        metric.shown(clock[0] - (0.05 if i % 50 else 0.3), number=i + 1 if i < 90 else i + 4)
-    figures = metric.lap(110)
-    assert (figures.captured, figures.shown, figures.missed) == (110, 100, 3)
-    assert figures.fps == pytest.approx(100 / 4.16)
-    assert (figures.latency_median, figures.latency_p99) == pytest.approx((0.05, 0.3))
-    assert figures.longest_gap == pytest.approx(0.2)
-    assert metric.lap(110).shown == 0
+        live_metrics.shown(clock[0] - (0.05 if i % 50 else 0.3), number=i + 1 if i < 90 else i + 4)
+    measurements = live_metrics.collect(110)
+    assert (measurements.captured, measurements.shown, measurements.missed) == (110, 100, 3)
+    assert measurements.fps == pytest.approx(100 / 4.16)
+    assert (measurements.latency_median, measurements.latency_p99) == pytest.approx((0.05, 0.3))
+    assert measurements.longest_gap == pytest.approx(0.2)
+    assert live_metrics.collect(110).shown == 0

@@ -32,7 +32,7 @@ TOOLS = ("Xvfb", "openbox", "xdotool", "import")
 MISSING = [tool for tool in TOOLS if shutil.which(tool) is None]
 needs_screen = pytest.mark.skipif(bool(MISSING), reason=f"needs {', '.join(MISSING)} (Debian: xvfb openbox xdotool imagemagick)")
 SIZE = (320, 180)
-QUIETLY = ("--allow-network", "--style", "tiny", "--microphone", "none")
+OPTIONS = ("--allow-network", "--style", "tiny", "--microphone", "none")
 
 
 @pytest.fixture(scope="module")
@@ -57,16 +57,16 @@ class Window:
     def __init__(self, display: str, folder: Path, *args: object, program: Sequence[str] = ()) -> None:
         self._env = environment(DISPLAY=display)
         self._folder = folder
-        asked = ["live", *map(str, args), "--progress", "json", "--folder", str(folder), "--device", "cpu"]
+        args_ = ["live", *map(str, args), "--progress", "json", "--folder", str(folder), "--device", "cpu"]
         self.process = subprocess.Popen(
-            [*program, *asked] if program else command(*asked),
+            [*program, *args_] if program else command(*args_),
             env=self._env,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # whoever runs the tests may ignore it
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # the process that runs the tests may ignore it
         )
-        self.told: list[dict[str, Any]] = []
+        self.events: list[dict[str, Any]] = []
         self._lines: list[str] = []
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -84,9 +84,9 @@ class Window:
             self._lines.append(line)
 
     def listen(self) -> None:
-        """Read what it has told by now; every line must be an event."""
+        """Parse the lines read so far; every line must be an event."""
         while self._lines:
-            self.told.append(json.loads(self._lines.pop(0)))
+            self.events.append(json.loads(self._lines.pop(0)))
 
     def until(self, condition: Callable[[], object], what: str, seconds: float = 30.0) -> None:
         deadline = time.monotonic() + seconds
@@ -95,20 +95,20 @@ class Window:
             self.listen()
             if condition():
                 return
-            assert not ended, f"ended before {what}: {self.told}"
-            assert time.monotonic() < deadline, f"{what} did not happen: {self.told[-3:]}"
+            assert not ended, f"ended before {what}: {self.events}"
+            assert time.monotonic() < deadline, f"{what} did not happen: {self.events[-3:]}"
             time.sleep(0.02)
 
     def wait_for(self, event: str, **facts: object) -> None:
-        """The next event of this kind with these facts, as regular expressions of text."""
-        begin = len(self.told)
-        seen = lambda: [t for t in self.told[begin:] if t["event"] == event and facts.items() <= t.items()]  # noqa: E731
+        """Wait for the next event of this kind with these fields."""
+        begin = len(self.events)
+        seen = lambda: [t for t in self.events[begin:] if t["event"] == event and facts.items() <= t.items()]  # noqa: E731
         self.until(seen, f"{event} {facts}")
 
-    def note(self, words: str) -> str:
-        """The text of a note with these words, told at any time."""
-        notes = lambda: [t["message"] for t in self.told if t["event"] == "note" and words in t["message"]]  # noqa: E731
-        self.until(notes, words)
+    def note(self, text: str) -> str:
+        """The text of a note that contains `text`, reported at any time."""
+        notes = lambda: [t["message"] for t in self.events if t["event"] == "note" and text in t["message"]]  # noqa: E731
+        self.until(notes, text)
         return str(notes()[-1])
 
     def keys(self, *names: str) -> None:
@@ -118,7 +118,7 @@ class Window:
         self._xdotool(*args)
 
     def image(self, window: str | None = None) -> Pixels:
-        """What the window (or "root") shows."""
+        """A screenshot of the window (or "root")."""
         path = self._folder / "screenshot.png"
         subprocess.run(["import", "-silent", "-window", window or self.id, str(path)], env=self._env, check=True, timeout=20)
         return np.asarray(cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB), np.uint8)
@@ -141,7 +141,7 @@ class Window:
 
 @pytest.fixture
 def window(display: str, server: MjpegCamera, tmp_path: Path) -> Iterator[Window]:
-    with closing(Window(display, tmp_path, server.url, *QUIETLY)) as shown:
+    with closing(Window(display, tmp_path, server.url, *OPTIONS)) as shown:
         yield shown
 
 
@@ -150,23 +150,23 @@ def difference(a: Pixels, b: Pixels) -> float:
 
 
 CORNER = np.s_[60:120, :40]
-"""No words here, and the disc comes only to the middle."""
+"""There is no text here, and the disc stays in the middle."""
 OTHER_CORNER = np.s_[110:150, -40:-10]
 ORIGINAL = pattern(0, *SIZE)
 
 
 @needs_screen
-def test_the_window_shows_a_moving_painting_of_the_cameras_size(window: Window) -> None:
+def test_the_window_shows_a_moving_stylized_image_of_the_cameras_size(window: Window) -> None:
     first = window.image()
     assert first.shape == (SIZE[1], SIZE[0], 3)
     assert difference(first[CORNER], ORIGINAL[CORNER]) > 15
     window.until(lambda: difference(window.image(), first) > 1, "movement")
     assert window.quit() == 0
-    assert [t["event"] for t in window.told[-2:]] == ["total", "exit"]
+    assert [t["event"] for t in window.events[-2:]] == ["total", "exit"]
 
 
 @needs_screen
-def test_keys_act_in_the_window(window: Window) -> None:
+def test_keys_work_in_the_window(window: Window) -> None:
     stylized = window.image()
     window.keys("h")
     window.until(lambda: difference(window.image()[20:160, 60:260], stylized[20:160, 60:260]) > 25, "the help")
@@ -175,7 +175,7 @@ def test_keys_act_in_the_window(window: Window) -> None:
     window.keys("m")
     window.until(lambda: difference(window.image()[CORNER], ORIGINAL[:, ::-1][CORNER]) < 5, "the mirror")
     window.keys("m", *["Up"] * 10)
-    window.until(lambda: difference(window.image()[CORNER], stylized[CORNER]) < 8, "the painting again")
+    window.until(lambda: difference(window.image()[CORNER], stylized[CORNER]) < 8, "the stylized image again")
     window.keys("Home", "Insert", "Prior", "Menu", "F1", "Shift_L")
     window.wait_for("progress", style="tiny")
     first, second = sorted(all_styles())[:2]
@@ -193,8 +193,8 @@ def test_keys_act_in_the_window(window: Window) -> None:
 
 
 @needs_screen
-def test_it_begins_as_the_command_line_says(display: str, server: MjpegCamera, tmp_path: Path) -> None:
-    begun = (
+def test_it_starts_with_the_settings_of_the_command_line(display: str, server: MjpegCamera, tmp_path: Path) -> None:
+    options = (
         "--allow-network",
         "--microphone",
         "none",
@@ -206,13 +206,13 @@ def test_it_begins_as_the_command_line_says(display: str, server: MjpegCamera, t
         2,
         "--preserve-color",
     )
-    with closing(Window(display, tmp_path, server.url, *begun)) as window:
+    with closing(Window(display, tmp_path, server.url, *options)) as window:
         window.until(lambda: difference(window.image()[CORNER], ORIGINAL[CORNER]) < 5, "the original at strength 0")
         window.wait_for("progress", style="tiny:0.5,udnie:0.5, strength 0%, own colours")
         assert window.quit() == 0
 
 
-def test_live_has_no_timeline(capfd: pytest.CaptureFixture[str]) -> None:
+def test_live_rejects_a_timeline(capfd: pytest.CaptureFixture[str]) -> None:
     assert run_command_line(["live", "nowhere.mjpeg", "--style", "0:tiny,5:udnie"]) == 2
     assert "live there is no timeline" in capfd.readouterr().err
 
@@ -250,9 +250,9 @@ def test_a_snapshot_is_saved(window: Window, tmp_path: Path) -> None:
 
 @needs_screen
 @pytest.mark.parametrize("ending", ["r", "q", "SIGINT", "SIGTERM", "closed"])
-def test_a_recording_ends_properly(window: Window, ending: str) -> None:
+def test_a_recording_is_finished(window: Window, ending: str) -> None:
     window.keys("r")
-    path = Path(window.note("recording into ").removeprefix("recording into "))
+    path = Path(window.note("recording to ").removeprefix("recording to "))
     window.until(lambda: path.exists() and path.stat().st_size > 0, "the file")
     for _ in range(3):
         window.wait_for("progress")
@@ -279,7 +279,7 @@ def test_a_recording_ends_properly(window: Window, ending: str) -> None:
 
 @needs_screen
 def test_the_window_process_never_imports_av(display: str, server: MjpegCamera, tmp_path: Path) -> None:
-    """It hangs `cv2.imshow` where it comes first, and nothing says that it will not."""
+    """PyAV imported before OpenCV's window may hang `cv2.imshow`."""
     code = """
 import sys
 from vidstyle.cli import run_command_line
@@ -287,7 +287,7 @@ code = run_command_line(sys.argv[1:])
 print(code, "av" in sys.modules, "cv2" in sys.modules)
 """
     with closing(
-        Window(display, tmp_path, server.url, *QUIETLY, "--record", tmp_path / "a.mkv", program=[sys.executable, "-c", code])
+        Window(display, tmp_path, server.url, *OPTIONS, "--record", tmp_path / "a.mkv", program=[sys.executable, "-c", code])
     ) as window:
         window.keys("s")
         window.note("saved ")
@@ -297,17 +297,17 @@ print(code, "av" in sys.modules, "cv2" in sys.modules)
 
 
 @needs_screen
-def test_a_window_without_leave_to_draw_is_one_sentence(server: MjpegCamera) -> None:
-    for name, words in (("", "DISPLAY is not set"), (":4711", "could not connect to DISPLAY=:4711")):
+def test_a_missing_display_is_one_sentence(server: MjpegCamera) -> None:
+    for name, text in (("", "DISPLAY is not set"), (":4711", "could not connect to DISPLAY=:4711")):
         done = run_cli("live", server.url, "--allow-network", "--style", "tiny", env={"DISPLAY": name, "WAYLAND_DISPLAY": ""})
         assert done.returncode == 4
-        assert words in done.stderr
+        assert text in done.stderr
         assert "--web" in done.stderr
         assert len(done.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize(
-    ("args", "code", "words"),
+    ("args", "code", "text"),
     [
         (["http://127.0.0.1:9/"], 2, "--allow-network"),
         (["0", "--style", "mosiac"], 4, "did you mean mosaic"),
@@ -317,15 +317,15 @@ def test_a_window_without_leave_to_draw_is_one_sentence(server: MjpegCamera) -> 
         (["Nikon"], 1, "Nikon"),
     ],
 )
-def test_what_makes_no_sense_is_one_sentence(args: list[str], code: int, words: str) -> None:
+def test_invalid_arguments_are_one_sentence(args: list[str], code: int, text: str) -> None:
     done = run_cli("live", *args)
     assert done.returncode == code
-    assert words in done.stderr
+    assert text in done.stderr
     assert "Traceback" not in done.stderr
 
 
 @needs_screen
-def test_a_camera_that_is_not_there_is_one_sentence(display: str) -> None:
+def test_a_missing_camera_is_one_sentence(display: str) -> None:
     if os.path.exists("/dev/video97"):
         pytest.skip("this machine has many cameras")
     done = run_cli("live", "97", "--style", "tiny", env={"DISPLAY": display})
@@ -335,13 +335,13 @@ def test_a_camera_that_is_not_there_is_one_sentence(display: str) -> None:
 
 
 def test_opencv_without_windows_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As `opencv-python-headless` tells of itself."""
+    """With the build information of `opencv-python-headless`."""
     monkeypatch.setattr(cv2, "getBuildInformation", lambda: "  GUI:                           NONE\n    VTK support:  NO\n")
     with pytest.raises(DeviceError, match=r"headless.*--web"):
         check_display()
 
 
-def test_with_json_what_is_wrong_at_the_start_is_an_event_too() -> None:
+def test_with_json_an_error_at_the_start_is_an_event() -> None:
     done = run_cli("live", "0", "--style", "mosiac", "--progress", "json")
     assert [event["event"] for event in events(done.stderr)] == ["error", "exit"]
     assert done.returncode == 4

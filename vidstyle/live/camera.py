@@ -1,4 +1,4 @@
-"""Images as they happen, with OpenCV: a camera, a network stream, or a file played in a loop.
+"""Live video with OpenCV: a camera, a network stream, or a file played in a loop.
 
 PyAV is not used here: the process that shows a window must not import it.
 """
@@ -29,21 +29,21 @@ CLOCK = Fraction(1, 1_000_000)
 """Time base of live frames: microseconds of `time.monotonic`."""
 OPEN_SECONDS = 8.0
 SILENT_SECONDS = 3.0
-"""A camera that gives nothing for this long has failed."""
+"""A camera that gives no image for this long has failed."""
 RETRY_SECONDS = (0.25, 8.0)
-"""Wait before the first attempt to connect again, doubled from time to time, and at most."""
+"""First and longest pause before an attempt to reconnect; the pause doubles each time."""
 _SETTLED_SECONDS = 5.0
-"""A connection that held this long was a good one: the next failure is tried again at once."""
+"""After a connection that lasted this long, the pause starts again from the shortest."""
 
 _LIVE = "rtsp_transport;tcp|fflags;nobuffer|flags;low_delay|analyzeduration;500000"
-"""Over TCP, since what UDP loses smears for seconds; half a second to look at a stream."""
+"""TCP, because packets lost by UDP smear the image for seconds; half a second to analyse the stream."""
 
 Kind = Literal["device", "url", "file"]
 
 
 @dataclass(frozen=True, slots=True)
 class CameraSpec:
-    """Which camera: an index or device path, a URL, or a file; `label` is what a person calls it."""
+    """A camera by index or device path, a URL, or a file; `label` is its name for the user."""
 
     kind: Kind
     where: int | str
@@ -51,10 +51,10 @@ class CameraSpec:
 
 
 def resolve_camera(input: str, allow_network: bool = False) -> CameraSpec:
-    """What `input` names: an index, a device or its by-id path, a URL, a file to loop, or a part of a camera's name.
+    """The camera that `input` names: an index, a device or its by-id path, a URL, a file to loop, or a part of a camera's name.
 
-    Raises `UsageError` for a URL without `allow_network`, `InputError` for a file that cannot be read or a name that no camera
-    has, or several.
+    Raises `UsageError` for a URL without `allow_network`, and `InputError` for a file that cannot be read and for a name that
+    fits no camera or several.
     """
     if input.isdecimal():
         return CameraSpec("device", int(input), f"camera {input}")
@@ -75,15 +75,16 @@ def resolve_camera(input: str, allow_network: bool = False) -> CameraSpec:
 
 
 def _without_password(url: str) -> str:
-    """For the screen, and whoever looks at it."""
+    """The URL as it may be displayed."""
     parts = urlsplit(url)
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 class OpenCvCamera:
-    """A `Camera` (see `vidstyle.core.protocols`). What was lost is opened again, with growing pauses, for as long as it takes.
+    """A `Camera` (see `vidstyle.live.protocols`). A lost camera is reopened, with growing pauses, for as long as it takes.
 
-    Only the very first attempt raises: a camera that never gave an image is the person's to mend. `size` and `fps` are wishes.
+    Only the first attempt raises an error, if the camera never gave an image. `size` and `fps` are requests, which the camera
+    may not honour.
     """
 
     def __init__(self, input: CameraSpec, size: tuple[int, int] | None = None, fps: float | None = None) -> None:
@@ -94,49 +95,49 @@ class OpenCvCamera:
         self._reader = 0
 
     def frames(self) -> Generator[Frame, None, None]:
-        """See `vidstyle.core.protocols.Camera`. Calling it again ends the generator before, even one that hangs in its driver."""
+        """See `Camera`. A new call ends the previous generator, even if that hangs in the driver."""
         self._reader += 1
         reader, pause, worked = self._reader, RETRY_SECONDS[0], False
-        _quiet()
+        _silence_opencv()
 
-        def wanted() -> bool:
+        def is_current() -> bool:
             return not self._closed.is_set() and self._reader == reader
 
-        while wanted():
+        while is_current():
             opened = time.monotonic()
             try:
-                with contextlib.closing(_opened(self.input, self._size, self._fps)) as capture:
-                    for frame in self._read(capture, wanted):
+                with contextlib.closing(_open(self.input, self._size, self._fps)) as capture:
+                    for frame in self._read(capture, is_current):
                         self.trouble, worked = None, True
                         yield frame
-                if not wanted():
+                if not is_current():
                     return
                 if not worked:
                     raise InputError(_no_image(self.input))
-                lost = f"{self.input.label} gives no image any more"
+                lost = f"{self.input.label} stopped giving images"
             except InputError as error:
                 if not worked:
                     raise
                 lost = str(error)
             if self.input.kind == "file" and time.monotonic() - opened > 0.1:
-                continue  # played to its end
+                continue  # the file was played to its end
             if time.monotonic() - opened > _SETTLED_SECONDS:
                 pause = RETRY_SECONDS[0]
             self.trouble = f"{lost}; trying again"
             self._closed.wait(pause)
             pause = min(2 * pause, RETRY_SECONDS[1])
 
-    def _read(self, capture: _Capture, wanted: Callable[[], bool]) -> Iterator[Frame]:
+    def _read(self, capture: _OpenCvCapture, is_current: Callable[[], bool]) -> Iterator[Frame]:
         first: tuple[float, float] | None = None
         due = interval = 0.0
         silent_since = time.monotonic()
-        while wanted():
+        while is_current():
             grabbed = capture.grab()
             now = time.monotonic()
             pixels = capture.retrieve() if grabbed else None
             if pixels is None:
                 if self.input.kind == "device" and now - silent_since < SILENT_SECONDS:
-                    self._closed.wait(0.05)  # some cameras need a moment, or swallow a frame
+                    self._closed.wait(0.05)  # some cameras need a moment, or skip a frame
                     continue
                 break
             silent_since = now
@@ -152,7 +153,7 @@ class OpenCvCamera:
         else:
             return
         if first is not None:
-            self._closed.wait(interval)  # a file's last frame is shown as long as the others
+            self._closed.wait(interval)  # the last frame of a file is shown as long as the others
         elif self.input.kind == "file" or now - silent_since > SILENT_SECONDS:
             raise InputError(_no_image(self.input))
 
@@ -160,8 +161,8 @@ class OpenCvCamera:
         self._closed.set()
 
 
-class _Capture:
-    """OpenCV's capture, in RGB."""
+class _OpenCvCapture:
+    """`cv2.VideoCapture` that gives RGB."""
 
     def __init__(self, capture: cv2.VideoCapture) -> None:
         self._capture = capture
@@ -178,7 +179,7 @@ class _Capture:
             if not done or bgr is None or bgr.ndim != 3 or bgr.size == 0:
                 return None
             return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
-        except cv2.error:  # a broken image
+        except cv2.error:  # a corrupt image
             return None
 
     def seconds(self) -> float:
@@ -188,46 +189,46 @@ class _Capture:
         self._capture.release()
 
 
-def _opened(input: CameraSpec, size: tuple[int, int] | None, fps: float | None) -> _Capture:
+def _open(input: CameraSpec, size: tuple[int, int] | None, fps: float | None) -> _OpenCvCapture:
     if input.kind == "device":
         capture = _open_device(input, size, fps)
     else:
-        # What is read to find out about a stream is thrown away (nobuffer), or everything after it would come late by as much.
+        # Packets that are read to analyse a stream are discarded (nobuffer); otherwise all images would be late by that much.
         network = f"protocol_whitelist;{NETWORK_PROTOCOLS}|format_whitelist;{NETWORK_FORMATS}|{_LIVE}"
         local = f"protocol_whitelist;file|format_whitelist;{FORMATS}"
         with _ffmpeg_options(network if input.kind == "url" else local):
-            wishes = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, round(OPEN_SECONDS * 1000)]
-            wishes += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, round(SILENT_SECONDS * 1000)]
-            wishes += [cv2.CAP_PROP_N_THREADS, 1]  # each more holds one frame back
-            capture = cv2.VideoCapture(str(input.where), cv2.CAP_FFMPEG, wishes)
+            settings = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, round(OPEN_SECONDS * 1000)]
+            settings += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, round(SILENT_SECONDS * 1000)]
+            settings += [cv2.CAP_PROP_N_THREADS, 1]  # each further thread delays the images by one frame
+            capture = cv2.VideoCapture(str(input.where), cv2.CAP_FFMPEG, settings)
     if not capture.isOpened():
         capture.release()
-        raise InputError(_not_opened(input))
-    return _Capture(capture)
+        raise InputError(_not_open(input))
+    return _OpenCvCapture(capture)
 
 
 def _open_device(input: CameraSpec, size: tuple[int, int] | None, fps: float | None) -> cv2.VideoCapture:
     backend = {"linux": cv2.CAP_V4L2, "darwin": cv2.CAP_AVFOUNDATION, "win32": cv2.CAP_DSHOW}.get(sys.platform, cv2.CAP_ANY)
-    # Resolved at every opening: a camera plugged in again may be another number behind the same by-id path.
+    # Resolved at every opening: a camera that is plugged in again may have another number behind the same by-id path.
     where = os.path.realpath(input.where) if isinstance(input.where, str) else input.where
     if isinstance(where, str) and (number := where.removeprefix("/dev/video")).isdecimal():
         where = int(number)
-    # Raw images of a USB camera's larger sizes come at 5 to 10 a second; MJPG must be asked for before the size is.
-    wishes = [cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG")]
+    # USB cameras give large raw images at only 5 to 10 fps; MJPG must be set before the size.
+    settings = [cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG")]
     if size is not None:
-        wishes += [cv2.CAP_PROP_FRAME_WIDTH, size[0], cv2.CAP_PROP_FRAME_HEIGHT, size[1]]
+        settings += [cv2.CAP_PROP_FRAME_WIDTH, size[0], cv2.CAP_PROP_FRAME_HEIGHT, size[1]]
     if fps is not None:
-        wishes += [cv2.CAP_PROP_FPS, round(fps)]
+        settings += [cv2.CAP_PROP_FPS, round(fps)]
     capture = cv2.VideoCapture(where, backend)
-    for wish, value in zip(wishes[::2], wishes[1::2], strict=True):
-        capture.set(wish, value)
+    for prop, value in zip(settings[::2], settings[1::2], strict=True):
+        capture.set(prop, value)
     capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
     return capture
 
 
-def _not_opened(input: CameraSpec) -> str:
+def _not_open(input: CameraSpec) -> str:
     if input.kind == "url":
-        return f"expected a video stream, could not open {input.label}: it must be running, and the address right"
+        return f"expected a video stream, could not open {input.label}: it must be running, and the address must be correct"
     if input.kind == "file":
         return f"expected a video, could not read {input.label}"
     if sys.platform == "linux":
@@ -239,8 +240,8 @@ def _not_opened(input: CameraSpec) -> str:
                 return f"no permission to open {input.label}: add yourself to the group video, then log in again ({path})"
             if error.errno == errno.EBUSY:
                 return f"{input.label} is busy: close the other program that uses it ({path})"
-            return f"expected a camera, found none: {path} ({error.strerror}); `vidstyle devices` lists what there is"
-    return f"{input.label} could not be opened: another program may use it; `vidstyle devices` lists what there is"
+            return f"expected a camera, found none: {path} ({error.strerror}); `vidstyle devices` lists the cameras"
+    return f"{input.label} could not be opened: another program may use it; `vidstyle devices` lists the cameras"
 
 
 def _no_image(input: CameraSpec) -> str:
@@ -251,17 +252,17 @@ def _no_image(input: CameraSpec) -> str:
     return f"{input.label} was opened but gives no image: another program may use it, or its lens is switched off"
 
 
-def _quiet() -> None:
-    """What goes wrong is told in our own words."""
+def _silence_opencv() -> None:
+    """Suppress OpenCV's and FFmpeg's own error output; errors are raised or reported by `trouble` instead."""
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    # V4L2's own limit is 10 s.
+    # The default timeout of V4L2 is 10 s.
     os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", str(round(SILENT_SECONDS)))
 
 
 @contextlib.contextmanager
 def _ffmpeg_options(options: str) -> Iterator[None]:
-    """OpenCV hands FFmpeg what this variable holds; the user's own come last and win."""
+    """OpenCV passes the options in this variable to FFmpeg; the user's own come last and take precedence."""
     name = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
     own = os.environ.get(name)
     os.environ[name] = options + (f"|{own}" if own else "")

@@ -1,4 +1,4 @@
-"""The newest frame of a camera, its real rate, and what to do about one that hangs."""
+"""Capture: the newest frame of a camera, its measured rate, and a restart where the camera hangs."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from vidstyle.core.frames import Frame
 from vidstyle.live.protocols import Camera
 
 SILENT_SECONDS = 1.5
-"""Without a frame for this long, the person is told."""
+"""Without a frame for this long, the screen shows a message."""
 HUNG_SECONDS = 10.0
-"""A camera that neither gives frames nor says why for this long hangs in its driver: a new attempt is made beside it."""
+"""A camera that gives neither frames nor a reason for this long hangs in its driver: it is read again in a new thread."""
 ASSUMED_RATE = 30.0
-RATE_OVER = 30
-"""Frames that the rate is measured over."""
+RATE_FRAMES = 30
+"""The rate is measured over this many frames."""
 
 
-class Feed:
-    """Runs a camera in a thread of its own, and again in a new one where that hangs."""
+class Capture:
+    """Reads a camera in a background thread, and in a new one if that thread hangs."""
 
     def __init__(self, camera: Camera) -> None:
         self._camera = camera
-        self._times: deque[float] = deque(maxlen=RATE_OVER)
+        self._times: deque[float] = deque(maxlen=RATE_FRAMES)
         self._alive = time.monotonic()
         self.count = 0
-        """How many frames the camera has given, taken or not."""
+        """Number of frames read from the camera, whether they were taken or not."""
         self._frames = Newest(self._counted(), "camera")
 
     def _counted(self) -> Generator[tuple[int, Frame], None, None]:
@@ -37,7 +37,7 @@ class Feed:
             yield self.count, frame
 
     def take(self, timeout: float) -> tuple[int, Frame] | None:
-        """The newest frame that was not taken yet, and its number from 1 on; None if none came within `timeout` seconds.
+        """The newest frame that was not taken yet, and its number, from 1; None if no frame came within `timeout` seconds.
 
         Raises `InputError`.
         """
@@ -53,20 +53,20 @@ class Feed:
 
     @property
     def rate(self) -> float:
-        """Frames a second as measured, whatever the camera claims; `ASSUMED_RATE` until that is known."""
+        """Measured frames per second, whatever the camera claims; `ASSUMED_RATE` until it is known."""
         return self.measured_rate or ASSUMED_RATE
 
     @property
     def measured_rate(self) -> float | None:
-        """Frames a second, over the last ones; None until there are enough."""
+        """Frames per second over the last `RATE_FRAMES` frames; None until there are enough."""
         times = [*self._times]
-        if len(times) < RATE_OVER or times[-1] <= times[0]:
+        if len(times) < RATE_FRAMES or times[-1] <= times[0]:
             return None
         return (len(times) - 1) / (times[-1] - times[0])
 
     @property
     def trouble(self) -> str | None:
-        """Why there is no image, a sentence; None while all is well."""
+        """Why there is no image, as a sentence; None while frames come."""
         if self._camera.trouble is not None:
             return self._camera.trouble
         silence = time.monotonic() - (self._times[-1] if self._times else self._alive)
@@ -75,6 +75,6 @@ class Feed:
         return f"no image from the camera for {silence:.0f} s" if self._times else "waiting for the camera"
 
     def close(self) -> None:
-        """Let go of the camera; one that hangs is left behind."""
+        """Release the camera; a thread that hangs in its driver is abandoned."""
         self._camera.close()
         self._frames.close(patience=1.0)

@@ -1,4 +1,4 @@
-"""What is made of a painting before it is shown: strength, own colours, the original beside it."""
+"""Blending of the stylized image with the original: strength, colours of the original, split view."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import numpy as np
 
 from vidstyle.core.compositing import with_colors_of
 from vidstyle.core.frames import Pixels
-from vidstyle.live.state import Controls
+from vidstyle.live.state import LiveState
 
 
-def compose(original: Pixels, stylized: Pixels, controls: Controls) -> Pixels:
-    """The image to show; all RGB uint8 (H, W, 3)."""
-    if controls.keep_colors:
+def compose(original: Pixels, stylized: Pixels, state: LiveState) -> Pixels:
+    """The image to show; all images are RGB uint8 (H, W, 3)."""
+    if state.keep_colors:
         stylized = with_colors_of(original, stylized)
-    if controls.strength < 1:
-        stylized = np.asarray(cv2.addWeighted(stylized, controls.strength, original, 1 - controls.strength, 0), np.uint8)
-    if controls.split is not None:
+    if state.strength < 1:
+        stylized = np.asarray(cv2.addWeighted(stylized, state.strength, original, 1 - state.strength, 0), np.uint8)
+    if state.split is not None:
         stylized = stylized.copy()
-        left = round(controls.split * stylized.shape[1])
+        left = round(state.split * stylized.shape[1])
         stylized[:, :left] = original[:, :left]
     return stylized

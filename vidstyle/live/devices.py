@@ -1,4 +1,4 @@
-"""Which cameras there are, and what each can do. PyAV is not used here: the process of the live window must not import it."""
+"""The cameras of this machine and their modes. PyAV is not used here: the process of the live window must not import it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _NOTES = {
 
 @dataclass(frozen=True, slots=True)
 class Mode:
-    """A size in pixels, the highest rate it comes at (0 if not told), and the format, such as MJPG or YUYV."""
+    """A size in pixels, the highest frame rate at that size (0 if unknown), and the format, such as MJPG or YUYV."""
 
     width: int
     height: int
@@ -36,29 +36,29 @@ class Mode:
 
 @dataclass(frozen=True, slots=True)
 class CameraDevice:
-    """A camera. `modes` is empty where the system tells none, or where `note` says why."""
+    """A camera. `modes` is empty where the system reports none; `note` may say why."""
 
     index: int
-    """OpenCV's number for it."""
+    """Its index in OpenCV."""
     path: str | None
     name: str
     modes: tuple[Mode, ...] = ()
     note: str | None = None
     stable_path: str | None = None
-    """Another path, which stays when other cameras come and go."""
+    """Another path, which stays the same when other cameras are plugged in."""
 
 
 def list_cameras() -> list[CameraDevice]:
-    """All cameras, by index. Modes are known on Linux only, where linuxpy is installed."""
+    """All cameras, by index. Modes are known only on Linux with linuxpy installed."""
     found = _linux_cameras() if sys.platform == "linux" else _named_cameras()
     return sorted(found, key=lambda device: device.index)
 
 
 def find_camera(input: str, devices: Sequence[CameraDevice]) -> CameraDevice:
-    """The one camera whose name has `input` in it, in whatever case; raises `InputError` where none or several have."""
+    """The camera whose name contains `input`, ignoring case; raises `InputError` if there is none or several."""
     wanted = input.casefold()
     found = [device for device in devices if wanted in device.name.casefold()]
-    if len(found) > 1:  # a name may be part of another
+    if len(found) > 1:  # one name may be contained in another
         found = [device for device in found if wanted == device.name.casefold()] or found
     if len(found) == 1:
         return found[0]
@@ -74,7 +74,7 @@ def _listing(devices: Iterable[CameraDevice]) -> str:
 
 
 def describe(device: CameraDevice) -> str:
-    """A line with index, name and path; below it, indented, the sizes of each format, or why they are not known."""
+    """A line with index, name and path; below it, indented, the sizes of each format, or why they are unknown."""
     lines = [f"{device.index}  {device.name}" + (f"  {device.path}" if device.path else "")]
     formats: dict[str, list[str]] = {}
     for mode in device.modes:
@@ -90,17 +90,17 @@ def _linux_cameras() -> list[CameraDevice]:
         from linuxpy.video import device  # type: ignore[import-untyped]
     except ImportError:
         return _named_cameras()
-    asked = {Path(node.filename): _ask(node) for node in device.iter_devices()}
-    found = [camera for camera in asked.values() if camera is not None]
-    # linuxpy passes over what it may not open.
+    nodes = {Path(node.filename): _query(node) for node in device.iter_devices()}
+    found = [camera for camera in nodes.values() if camera is not None]
+    # linuxpy skips devices that it may not open.
     for path in _NODES.glob("video*"):
-        if path not in asked and _index(path) is not None and not os.access(path, os.R_OK | os.W_OK):
-            found.append(_silent(path, errno.EACCES, ""))
+        if path not in nodes and _index(path) is not None and not os.access(path, os.R_OK | os.W_OK):
+            found.append(_inaccessible(path, errno.EACCES, ""))
     return found
 
 
-def _ask(node: Any) -> CameraDevice | None:
-    """What linuxpy's `node` says of itself; None if it gives no images, such as a camera's second node for metadata."""
+def _query(node: Any) -> CameraDevice | None:
+    """The camera of linuxpy's `node`; None if the node gives no images, such as a camera's second node for metadata."""
     from linuxpy.video.device import Capability  # type: ignore[import-untyped]
 
     path = Path(node.filename)
@@ -110,16 +110,16 @@ def _ask(node: Any) -> CameraDevice | None:
         with node:
             if not node.info.device_capabilities & (Capability.VIDEO_CAPTURE | Capability.VIDEO_CAPTURE_MPLANE):
                 return None
-            return CameraDevice(index, str(path), node.info.gpu, _modes(node.info.frame_types), None, _stable_path(path))
+            return CameraDevice(index, str(path), node.info.card, _modes(node.info.frame_types), None, _stable_path(path))
     except OSError as error:
-        if error.errno in _NOT_A_CAMERA:  # or one that was unplugged meanwhile
+        if error.errno in _NOT_A_CAMERA:  # or it was unplugged meanwhile
             return None
-        return _silent(path, error.errno, reason(error))
+        return _inaccessible(path, error.errno, reason(error))
 
 
-def _silent(path: Path, number: int | None, why: str) -> CameraDevice:
-    """A camera that could not be asked."""
-    note = _NOTES.get(number or 0, f"could not be asked ({why})")
+def _inaccessible(path: Path, number: int | None, why: str) -> CameraDevice:
+    """A camera that could not be queried."""
+    note = _NOTES.get(number or 0, f"could not be queried ({why})")
     try:
         name = (_NAMES / path.name / "name").read_text(errors="replace").strip()
     except OSError:
@@ -128,10 +128,10 @@ def _silent(path: Path, number: int | None, why: str) -> CameraDevice:
 
 
 def _modes(frame_types: Iterable[Any]) -> tuple[Mode, ...]:
-    """Each size once for each format, at its highest rate; the largest first. `frame_types` are linuxpy's."""
+    """Each size once for each format, at its highest rate, the largest first. `frame_types` come from linuxpy."""
     best: dict[str, dict[tuple[int, int], Fraction | float]] = {}
     for kind in frame_types:
-        sizes = best.setdefault(_letters(int(kind.pixel_format)), {})
+        sizes = best.setdefault(_fourcc(int(kind.pixel_format)), {})
         size = kind.width, kind.height
         sizes[size] = max(kind.max_fps, sizes.get(size, 0))
     return tuple(
@@ -141,8 +141,8 @@ def _modes(frame_types: Iterable[Any]) -> tuple[Mode, ...]:
     )
 
 
-def _letters(pixel_format: int) -> str:
-    """The name of a pixel format, which are its bytes."""
+def _fourcc(pixel_format: int) -> str:
+    """The name of a V4L2 pixel format: its four bytes as characters."""
     return "".join(chr(pixel_format >> shift & 0x7F) for shift in (0, 8, 16, 24)).strip()
 
 
@@ -159,7 +159,7 @@ def _stable_path(path: Path) -> str | None:
 
 
 def _named_cameras() -> list[CameraDevice]:
-    """What can be had without linuxpy: names."""
+    """Cameras without modes, for systems without linuxpy."""
     import cv2
     from cv2_enumerate_cameras import enumerate_cameras
 

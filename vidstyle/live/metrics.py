@@ -1,4 +1,4 @@
-"""What the live image reaches: rate, latency, gaps; in constant memory, however long it runs."""
+"""Metrics of the live view: rate, latency, gaps; in constant memory, however long it runs."""
 
 from __future__ import annotations
 
@@ -9,31 +9,34 @@ from dataclasses import dataclass
 import numpy as np
 
 RECENT = 60
-"""Images that the shown figures are taken over."""
+"""Number of images that the displayed rate and latency are computed over."""
 _MAX_MILLISECONDS = 5000
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
-    """Of a stretch of time: images that the camera gave, that were shown and that were passed over for a newer one; seconds;
-    latency from capture to display."""
+class Measurements:
+    """Measurements over a period of time."""
 
     captured: int
+    """Images read from the camera."""
     shown: int
     missed: int
+    """Images skipped for a newer one."""
     seconds: float
+    """Length of the period."""
     latency_median: float
+    """Seconds from capture to display, as is `latency_p99`; nan if nothing was shown."""
     latency_p99: float
     longest_gap: float
-    """Between two images on the screen, seconds."""
+    """Longest time between two images on the screen, seconds."""
 
     @property
     def fps(self) -> float:
         return self.shown / self.seconds if self.seconds > 0 else 0.0
 
 
-class Meter:
-    """Counts images on the screen."""
+class LiveMetrics:
+    """Measures rate and latency of the images on the screen."""
 
     def __init__(self) -> None:
         self._recent: deque[tuple[float, float]] = deque(maxlen=RECENT)
@@ -44,7 +47,7 @@ class Meter:
         self._captured = self._number = self._missed = 0
 
     def shown(self, captured_at: float, number: int) -> None:
-        """The camera's image of this number, captured at this time of `time.monotonic`, is on the screen."""
+        """Record that image `number` of the camera, captured at `captured_at` (`time.monotonic`), is on the screen."""
         self._missed += max(0, number - self._number - 1) if self._number else 0
         self._number = number
         now = time.monotonic()
@@ -56,19 +59,19 @@ class Meter:
         self._before = now
 
     def fps(self) -> float:
-        """Images a second, over the last ones; 0 when they have stopped."""
+        """Images per second over the last `RECENT` images; 0 when they have stopped."""
         if len(self._recent) < 2:
             return 0.0
         return (len(self._recent) - 1) / max(time.monotonic() - self._recent[0][0], 1e-6)
 
     def latency(self) -> float:
-        """Median of the last images, seconds; nan before the first."""
+        """Median latency of the last `RECENT` images, seconds; nan before the first."""
         return float(np.median([latency for _, latency in self._recent])) if self._recent else float("nan")
 
-    def lap(self, captured: int) -> Figures:
-        """Figures since the last lap; `captured` is how many images the camera gave in all."""
+    def collect(self, captured: int) -> Measurements:
+        """Measurements since the last call; `captured` is the number of images read from the camera in total."""
         now, counts = time.monotonic(), self._histogram
-        figures = Figures(
+        measurements = Measurements(
             captured - self._captured,
             int(counts.sum()),
             self._missed,
@@ -79,9 +82,9 @@ class Meter:
         )
         self._histogram, self._gap, self._missed = np.zeros_like(counts), 0.0, 0
         self._began, self._captured = now, captured
-        return figures
+        return measurements
 
 
-def _percentile(milliseconds: np.ndarray, part: float) -> float:
+def _percentile(milliseconds: np.ndarray, fraction: float) -> float:
     total = milliseconds.cumsum()
-    return float(np.searchsorted(total, part * total[-1])) / 1000 if total[-1] else float("nan")
+    return float(np.searchsorted(total, fraction * total[-1])) / 1000 if total[-1] else float("nan")

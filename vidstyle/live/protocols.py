@@ -1,4 +1,4 @@
-"""What the live loop needs: a `Camera` that gives frames and a `Screen` that shows them."""
+"""Protocols of the live view: a `Camera` gives frames and a `Screen` shows them."""
 
 from __future__ import annotations
 
@@ -6,31 +6,31 @@ from collections.abc import Generator
 from typing import Protocol
 
 from vidstyle.core.frames import Frame, Pixels
-from vidstyle.live.state import Controls, Event, Status
+from vidstyle.live.state import Event, LiveState, Status
 
 
 class Camera(Protocol):
-    """Gives frames as they happen, for as long as they are wanted; `pts * time_base` is when on `time.monotonic`'s clock."""
+    """Gives frames as they are captured, until it is closed; `pts * time_base` is the time of capture by `time.monotonic`."""
 
     @property
     def trouble(self) -> str | None:
-        """What is the matter while no frames come, a sentence; None while all is well. Any thread may read it."""
+        """Why no frames come, as a sentence; None while they do. Any thread may read it."""
 
     def frames(self) -> Generator[Frame, None, None]:
-        """Frames, newest last; ends after `close`. Mends what can be mended, for ever. Raises `InputError` for the rest."""
+        """Frames in order of capture, until `close`. Reconnects for as long as it takes. Raises `InputError`."""
 
     def close(self) -> None:
         """End `frames` soon, whichever thread runs it."""
 
 
 class Screen(Protocol):
-    """Shows images as they come, and tells what the person does meanwhile."""
+    """Shows images as they come, and collects the user's input."""
 
-    def show(self, image: Pixels, status: Status, controls: Controls) -> None:
-        """Show `image`, RGB uint8 (H, W, 3), and what is worth telling beside it. Does not wait for anybody."""
+    def show(self, image: Pixels, status: Status, state: LiveState) -> None:
+        """Show `image`, RGB uint8 (H, W, 3), with `status`. Never blocks."""
 
     def events(self) -> list[Event]:
-        """What the person did since the last call, in order; does not wait. Called about a hundred times a second."""
+        """The user's input since the last call, in order. Never blocks; called about a hundred times a second."""
 
     def close(self) -> None:
-        """Let go of window or port."""
+        """Close the window or the port."""

@@ -1,7 +1,7 @@
-"""Camera -> painting -> screen, newest frame wins.
+"""The live session: camera -> stylizer -> screen, the newest frame wins.
 
-Three things go on side by side: the camera is read (`feed`), the newest frame is stylized (`easel`), the newest painting is
-shown (`run`, in the thread that calls it: windows want the main one).
+Three threads run concurrently: one reads the camera (`capture`), one stylizes the newest frame (`loop`), and the caller's
+shows the newest stylized image (`run`; windows need the main thread).
 """
 
 from __future__ import annotations
@@ -18,76 +18,77 @@ import numpy as np
 from vidstyle.core.concurrency import Newest, background
 from vidstyle.core.frames import Pixels
 from vidstyle.core.options import LiveOptions
-from vidstyle.live.capture import Feed
-from vidstyle.live.loop import Easel, Painted
-from vidstyle.live.metrics import Figures, Meter
+from vidstyle.live.capture import Capture
+from vidstyle.live.loop import LiveImage, StylizeLoop
+from vidstyle.live.metrics import LiveMetrics, Measurements
 from vidstyle.live.outputs import Outputs
 from vidstyle.live.protocols import Camera, Screen
-from vidstyle.live.scene_stylizer import Painter
-from vidstyle.live.state import ACTIONS, Action, Controls, KeyPress, Status, adjust, press
+from vidstyle.live.scene_stylizer import SceneStylizer
+from vidstyle.live.state import ACTIONS, Action, KeyPress, LiveState, Status, adjust, press
 
-LOOK_SECONDS = 0.008
-"""Keys are looked at this often where no image comes."""
+POLL_SECONDS = 0.008
+"""Interval between two looks at the user's input while no image comes."""
 MESSAGE_SECONDS = 4.0
 UNCHANGED_SECONDS = 0.25
-"""Without a new image the last one is shown again this often: what is told beside it may have changed."""
+"""Without a new image the last one is shown again after this time, because the status may have changed."""
 WAITING_SECONDS = 1.5
-"""Without a first image for this long an empty one is shown, so that the person is told why."""
-LAP_SECONDS = 1.0
+"""Without a first image for this long, an empty one is shown with a message that says why."""
+PROGRESS_SECONDS = 1.0
 _EMPTY = (360, 640, 3)
 
 
 @dataclass(frozen=True, slots=True)
-class Lap:
-    """How a second went."""
+class LiveProgress:
+    """Progress over the last second."""
 
-    figures: Figures
+    measurements: Measurements
     style: str
     height: int
+    """Inference height."""
     rate: float
-    """Frames a second that the camera gives, measured."""
+    """Measured frame rate of the camera."""
 
 
 class Reporter(Protocol):
-    """Is told how it goes."""
+    """Receives events of a live session."""
 
     def note(self, text: str) -> None:
-        """Something worth a line."""
+        """A message for the user."""
 
     def first(self) -> None:
         """The first image is on the screen."""
 
-    def lap(self, lap: Lap) -> None:
-        """Once a second."""
+    def progress(self, progress: LiveProgress) -> None:
+        """Called once a second."""
 
-    def total(self, figures: Figures) -> None:
-        """At the end: figures of the whole."""
+    def total(self, measurements: Measurements) -> None:
+        """Called at the end, with measurements over the whole session."""
 
 
 def run(
     camera: Camera,
     screen: Screen,
-    controls: Controls,
+    state: LiveState,
     options: LiveOptions,
     reporter: Reporter,
     check: Callable[[], None] = lambda: None,
 ) -> None:
-    """Paint `camera` onto `screen` until the person quits.
+    """Stylize `camera` and show it on `screen` until the user quits.
 
-    `check` is called about a hundred times a second and may raise to end it. However it ends, a recording is finished and
-    camera and screen are let go. Raises `InputError` for a camera that never gave an image, `StyleError` or `DeviceError` for
-    a style or device that cannot be had.
+    `check` is called about a hundred times a second and may raise an exception to end the session. However the session ends,
+    a recording is finished and camera and screen are closed. Raises `InputError` if the camera never gave an image, and
+    `StyleError` or `DeviceError` if the style or the device is not available.
     """
     with ExitStack() as stack:
         stack.callback(screen.close)
         stack.callback(camera.close)
-        session = _Session(stack, camera, screen, controls, options, reporter)
+        session = _Session(stack, camera, screen, state, options, reporter)
         try:
             while session.step():
                 check()
         finally:
             screen.close()  # at once, though a recording may take a moment to finish
-            reporter.total(session.total.lap(session.feed.count))
+            reporter.total(session.total_metrics.collect(session.capture.count))
 
 
 class _Session:
@@ -96,76 +97,77 @@ class _Session:
         stack: ExitStack,
         camera: Camera,
         screen: Screen,
-        controls: Controls,
+        state: LiveState,
         options: LiveOptions,
         reporter: Reporter,
     ) -> None:
-        aside = stack.enter_context(background())
-        self.feed = stack.enter_context(closing(Feed(camera)))  # the camera warms up while the style is loaded
-        painter = Painter(controls.mix()[0][0], options.style, aside)
-        reporter.note(f"style {controls.describe()}: {painter.description}")
-        self._easel = Easel(self.feed, painter, controls, options.fps)
-        self._stylized = stack.enter_context(closing(Newest(self._easel.images(), "easel")))
-        stack.callback(self._easel.close)
+        executor = stack.enter_context(background())
+        self.capture = stack.enter_context(closing(Capture(camera)))  # the camera warms up while the style is loaded
+        scene_stylizer = SceneStylizer(state.mix()[0][0], options.style, executor)
+        reporter.note(f"style {state.describe()}: {scene_stylizer.description}")
+        self._loop = StylizeLoop(self.capture, scene_stylizer, state, options.fps)
+        self._images = stack.enter_context(closing(Newest(self._loop.images(), "loop")))
+        stack.callback(self._loop.close)
         self._notes: SimpleQueue[str] = SimpleQueue()
-        stack.callback(self._tell)  # at the very end: what became of recordings
+        stack.callback(self._show_notes)  # at the very end: results of recordings
         # Finishing a long recording takes a while; the next style must not wait for it.
         self._outputs = Outputs(options, stack.enter_context(background()), self._notes.put)
         stack.enter_context(closing(self._outputs))
-        self._screen, self._painter, self._reporter, self._fps = screen, painter, reporter, options.fps
-        self._meter, self.total = Meter(), Meter()
-        self._lap_began = self._shown_at = time.monotonic()
+        self._screen, self._scene_stylizer, self._reporter, self._fps = screen, scene_stylizer, reporter, options.fps
+        self._recent_metrics, self.total_metrics = LiveMetrics(), LiveMetrics()
+        self._progress_reported_at = self._shown_at = time.monotonic()
         self._message, self._message_until = "", 0.0
         self._image: Pixels | None = None
         self._height = 0
-        self._begun = self._rate_told = False
+        self._first_reported = self._rate_reported = False
         self._camera, self._camera_trouble = camera, camera.trouble
 
     def step(self) -> bool:
-        """One look at images and keys; False once the person has quit."""
-        stylized = self._stylized.take(LOOK_SECONDS)
-        if stylized is not None:
-            self._show_new(stylized)
+        """Show the newest image, if there is one, and handle the user's input; False once the user has quit."""
+        image = self._images.take(POLL_SECONDS)
+        if image is not None:
+            self._show_new(image)
         elif time.monotonic() - self._shown_at > (UNCHANGED_SECONDS if self._image is not None else WAITING_SECONDS):
             self._show(self._image if self._image is not None else np.full(_EMPTY, 24, np.uint8))
-        on = self._obey()  # a window draws what it was given when it is asked for keys: only then is it shown
-        if stylized is not None and not stylized.still:
-            if not self._begun:
-                self._begun = True
+        running = self._handle_events()  # a window draws the image when it is polled for keys: only then is it visible
+        if image is not None and not image.frozen:
+            if not self._first_reported:
+                self._first_reported = True
                 self._reporter.first()
-            for metric in (self._meter, self.total):
-                metric.shown(float(stylized.frame.pts * stylized.frame.time_base), stylized.number)
-        self._lap()
-        return on
+            for metrics in (self._recent_metrics, self.total_metrics):
+                metrics.shown(float(image.frame.pts * image.frame.time_base), image.number)
+        self._report_progress()
+        return running
 
-    def _show_new(self, stylized: Painted) -> None:
-        self._image = stylized.frame.pixels
-        if stylized.height != self._height:
+    def _show_new(self, image: LiveImage) -> None:
+        self._image = image.frame.pixels
+        if image.height != self._height:
             if self._height:
-                self._say(f"inference height {stylized.height}")
-            self._height = stylized.height
+                self._show_message(f"inference height {image.height}")
+            self._height = image.height
         self._show(self._image)
-        self._outputs.give(stylized.frame, self._fps or self.feed.rate)
+        self._outputs.write(image.frame, self._fps or self.capture.rate)
 
     def _show(self, image: Pixels) -> None:
-        self._tell()
-        now, controls = time.monotonic(), self._easel.controls
-        trouble = self._painter.trouble(controls.mix()) or (None if controls.frozen else self.feed.trouble)
+        self._show_notes()
+        now, state = time.monotonic(), self._loop.state
+        trouble = self._scene_stylizer.trouble(state.mix()) or (None if state.frozen else self.capture.trouble)
         message = self._message if now < self._message_until else trouble or ""
-        status = Status(self._meter.fps(), self._meter.latency(), self._height, self._outputs.recording, message)
-        self._screen.show(image, status, controls)
+        fps, latency = self._recent_metrics.fps(), self._recent_metrics.latency()
+        status = Status(fps, latency, self._height, self._outputs.recording, message)
+        self._screen.show(image, status, state)
         self._shown_at = now
 
-    def _obey(self) -> bool:
+    def _handle_events(self) -> bool:
         for event in self._screen.events():
             if isinstance(event, KeyPress):
                 action = ACTIONS.get(event.key)
                 if action is None:
-                    self._easel.controls = press(self._easel.controls, event.key, self._easel.height)
+                    self._loop.state = press(self._loop.state, event.key, self._loop.height)
                 elif not self._act(action):
                     return False
             else:
-                self._easel.controls = adjust(self._easel.controls, event)
+                self._loop.state = adjust(self._loop.state, event)
         return True
 
     def _act(self, action: Action) -> bool:
@@ -178,30 +180,30 @@ class _Session:
                 self._outputs.toggle_recording()
         return True
 
-    def _tell(self) -> None:
+    def _show_notes(self) -> None:
         while True:
             try:
-                self._say(self._notes.get_nowait())
+                self._show_message(self._notes.get_nowait())
             except Empty:
                 return
 
-    def _say(self, text: str) -> None:
+    def _show_message(self, text: str) -> None:
         self._message, self._message_until = text, time.monotonic() + MESSAGE_SECONDS
         self._reporter.note(text)
 
-    def _lap(self) -> None:
-        if time.monotonic() - self._lap_began >= LAP_SECONDS:
-            self._lap_began = time.monotonic()
-            self._tell_of_camera()
-            figures = self._meter.lap(self.feed.count)
-            self._reporter.lap(Lap(figures, self._easel.controls.describe(), self._height, self.feed.rate))
+    def _report_progress(self) -> None:
+        if time.monotonic() - self._progress_reported_at >= PROGRESS_SECONDS:
+            self._progress_reported_at = time.monotonic()
+            self._report_camera()
+            measurements = self._recent_metrics.collect(self.capture.count)
+            self._reporter.progress(LiveProgress(measurements, self._loop.state.describe(), self._height, self.capture.rate))
 
-    def _tell_of_camera(self) -> None:
-        if not self._rate_told and self._image is not None and (rate := self.feed.measured_rate):
-            self._rate_told = True
+    def _report_camera(self) -> None:
+        if not self._rate_reported and self._image is not None and (rate := self.capture.measured_rate):
+            self._rate_reported = True
             h, w = self._image.shape[:2]
-            self._reporter.note(f"camera: {w}x{h}, {rate:.1f} images a second as measured")
+            self._reporter.note(f"camera: {w}x{h}, {rate:.1f} fps measured")
         trouble = self._camera.trouble
         if trouble != self._camera_trouble:
             self._camera_trouble = trouble
-            self._reporter.note(trouble or "the camera gives images")
+            self._reporter.note(trouble or "the camera works again")

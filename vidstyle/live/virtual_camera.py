@@ -1,4 +1,4 @@
-"""A camera that other programs can pick: the stylized image in a video call."""
+"""The live image as a virtual camera, for example for a video call."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from vidstyle.core.frames import Pixels
 
 _DRIVERS = {
     "linux": "install v4l2loopback (Debian, Ubuntu: apt install v4l2loopback-dkms), then "
-    "`sudo modprobe v4l2loopback exclusive_caps=1 gpu_label=vidstyle`",
+    "`sudo modprobe v4l2loopback exclusive_caps=1 card_label=vidstyle`",
     "darwin": "install OBS Studio 30 or newer, start its virtual camera once and stop it again",
     "win32": "install OBS Studio, which brings a virtual camera",
 }
 
 
 class VirtualCamera:
-    """A virtual camera of this size, through pyvirtualcam.
+    """A virtual camera of this size, with pyvirtualcam.
 
-    Raises `MissingExtraError` without pyvirtualcam, `DeviceError` without a driver, saying how to get one.
+    Raises `MissingExtraError` without pyvirtualcam, and `DeviceError` without a driver, with instructions to install one.
     """
 
     def __init__(self, width: int, height: int, fps: float) -> None:
@@ -40,7 +40,7 @@ class VirtualCamera:
         self.name = str(self._camera.device)
 
     def send(self, image: Pixels) -> None:
-        """The next image, RGB uint8 (H, W, 3); one of another size is scaled. Raises `DeviceError` if it is gone."""
+        """Send the next image, RGB uint8 (H, W, 3); one of another size is scaled. Raises `DeviceError` if the device is gone."""
         if image.shape[1::-1] != self._size:
             image = np.asarray(cv2.resize(image, self._size, interpolation=cv2.INTER_AREA), np.uint8)
         try:
@@ -49,5 +49,5 @@ class VirtualCamera:
             raise DeviceError(f"the virtual camera {self.name} takes no more images ({reason(error)})") from error
 
     def close(self) -> None:
-        """Let go of the camera; harmless twice."""
+        """Close the camera; closing twice is harmless."""
         self._camera.close()

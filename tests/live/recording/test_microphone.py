@@ -26,7 +26,7 @@ from vidstyle.core.options import EncodeOptions
 from vidstyle.live.recording import microphone as microphone_module
 from vidstyle.live.recording.microphone import RATE, AudioClock, Microphone, Samples
 from vidstyle.live.recording.recorder import Recorder
-from vidstyle.live.recording.video_track import Film
+from vidstyle.live.recording.video_track import VideoTrack
 
 CLOCK = Fraction(1, 1_000_000)
 PERIOD = 0.8
@@ -237,7 +237,7 @@ def test_a_microphone_that_dies_ends_the_audio_only(tmp_path: Path, monkeypatch:
     wait_for(lambda: microphone.trouble, "trouble")
     assert "studio failed (No such device)" in (microphone.trouble or "")
     path = tmp_path / "out.mkv"
-    video = Film(path, EncodeOptions(), microphone)
+    video = VideoTrack(path, EncodeOptions(), microphone)
     for index in range(90):
         video.write(100_000_000 + index * 33_333, np.full((48, 64, 3), index, np.uint8))
     video.close()
@@ -250,7 +250,7 @@ def test_a_microphone_that_dies_ends_the_audio_only(tmp_path: Path, monkeypatch:
 
 def audio_beside(microphone: Microphone, path: Path, count: int) -> tuple[float, np.ndarray]:
     """When it begins and the samples, recorded with `count` images from second 100 on."""
-    video = Film(path, EncodeOptions(), microphone)
+    video = VideoTrack(path, EncodeOptions(), microphone)
     for index in range(count):
         video.write(100_000_000 + index * 33_333, np.full((48, 64, 3), index, np.uint8))
     video.close()

@@ -198,14 +198,14 @@ class Recorder:
         with self._process.stdout as lines:
             for line in lines:
                 self._alive = time.monotonic()
-                news = _news(line)
-                if news is None:
+                events = _parse_event(line)
+                if events is None:
                     last_words = line.decode(errors="replace").strip() or last_words
                     continue
-                self._audio = news.get("audio", self._audio)
-                self._report |= {key: news[key] for key in ("frames", "dropped", "seconds") if key in news}
-                self._finished = self._finished or news["event"] == "finished"
-                self._trouble = news.get("trouble") or self._trouble
+                self._audio = events.get("audio", self._audio)
+                self._report |= {key: events[key] for key in ("frames", "dropped", "seconds") if key in events}
+                self._finished = self._finished or events["event"] == "finished"
+                self._trouble = events.get("trouble") or self._trouble
         code = self._process.wait()
         if self._cut_off:
             self._trouble = f"the recording hung for {_CLOSE_SECONDS:g} s and was cut off: {self._path}"
@@ -263,10 +263,10 @@ def _fit(pixels: Pixels, width: int, height: int) -> Pixels:
     return fitted
 
 
-def _news(line: bytes) -> dict[str, Any] | None:
+def _parse_event(line: bytes) -> dict[str, Any] | None:
     """A line of news; None for a line of anything else, such as a library's complaint."""
     try:
-        news = json.loads(line)
+        events = json.loads(line)
     except ValueError:
         return None
-    return news if isinstance(news, dict) and "event" in news else None
+    return events if isinstance(events, dict) and "event" in events else None

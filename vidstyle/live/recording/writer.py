@@ -25,7 +25,7 @@ from vidstyle.core.errors import VidstyleError
 from vidstyle.core.frames import Pixels
 from vidstyle.core.options import EncodeOptions
 from vidstyle.live.recording.microphone import Microphone
-from vidstyle.live.recording.video_track import Film
+from vidstyle.live.recording.video_track import VideoTrack
 from vidstyle.live.recording.wire import HEADER
 
 _READ_AHEAD = 2
@@ -33,7 +33,7 @@ _MICROPHONE_SECONDS = 2.0
 _PROGRESS_SECONDS = 1.0
 
 
-class Images:
+class ImageReader:
     """What comes through the pipe, read ahead a little, until it ends or `end` is called."""
 
     def __init__(self, stream: BinaryIO) -> None:
@@ -73,7 +73,7 @@ class Images:
         self.end()
 
 
-class News:
+class EventWriter:
     """Tells the other side, if it is still there."""
 
     def __init__(self) -> None:
@@ -84,7 +84,7 @@ class News:
             sys.stdout.write(json.dumps({"event": event, **facts}) + "\n")
             sys.stdout.flush()
 
-    def progress(self, video: Film, microphone: Microphone | None) -> None:
+    def progress(self, video: VideoTrack, microphone: Microphone | None) -> None:
         """About once a second."""
         if time.monotonic() >= self._due:
             self._due = time.monotonic() + _PROGRESS_SECONDS
@@ -92,32 +92,32 @@ class News:
             self.tell("progress", trouble=trouble, **facts_of(video))
 
 
-def facts_of(video: Film) -> dict[str, Any]:
+def facts_of(video: VideoTrack) -> dict[str, Any]:
     """How far it is."""
     return {"frames": video.frames, "dropped": video.dropped, "seconds": video.seconds}
 
 
-def record(request: dict[str, Any], images: Images, news: News) -> None:
+def record(request: dict[str, Any], images: ImageReader, events: EventWriter) -> None:
     """Record until `images` end; whatever goes wrong is told, and what was written is kept."""
     microphone = Microphone(request["microphone"]) if request["microphone"] is not None else None
     video = None
     trouble = None
     try:
         audio = microphone is not None and microphone.wait(_MICROPHONE_SECONDS)
-        news.tell("started", audio=audio, trouble=microphone.trouble if microphone is not None else None)
-        video = Film(Path(request["path"]), EncodeOptions(**request["encode"]), microphone if audio else None)
+        events.tell("started", audio=audio, trouble=microphone.trouble if microphone is not None else None)
+        video = VideoTrack(Path(request["path"]), EncodeOptions(**request["encode"]), microphone if audio else None)
         for item in images:
             if item is not None:
                 video.write(*item)
-            news.progress(video, microphone)
-        video.close(lambda: news.progress(video, microphone))
+            events.progress(video, microphone)
+        video.close(lambda: events.progress(video, microphone))
     except VidstyleError as error:
         trouble = str(error)
         if video is not None:
             video.salvage()
             trouble = f"{error}; the first {video.seconds:.0f} s are kept" if video.frames else trouble
     facts = facts_of(video) if video is not None else {}
-    news.tell("finished", trouble=trouble or (microphone.trouble if microphone is not None else None), **facts)
+    events.tell("finished", trouble=trouble or (microphone.trouble if microphone is not None else None), **facts)
     if microphone is not None:
         microphone.close()
 
@@ -127,9 +127,9 @@ def main() -> None:
     code = 1
     try:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        images = Images(sys.stdin.buffer)
+        images = ImageReader(sys.stdin.buffer)
         signal.signal(signal.SIGTERM, lambda *_: images.end())
-        record(json.loads(sys.argv[1]), images, News())
+        record(json.loads(sys.argv[1]), images, EventWriter())
         code = 0
     except Exception:
         traceback.print_exc()
