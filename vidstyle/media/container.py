@@ -16,6 +16,7 @@ from av.video.stream import VideoStream
 from vidstyle.core import files
 from vidstyle.core.errors import InputError, UsageError, VidstyleError
 from vidstyle.core.files import FORMATS, NETWORK_FORMATS, NETWORK_PROTOCOLS, check_regular_file, is_url, reason, write_error
+from vidstyle.media.av_errors import DAMAGE_ERRORS
 
 _NETWORK_TIMEOUT_SECONDS = 20.0
 _ELSEWHERE_BUFFER = 1 << 20
@@ -86,7 +87,7 @@ def reading(input: str) -> Iterator[None]:
         yield
     except VidstyleError:
         raise
-    except (av.error.FFmpegError, OSError, ValueError, IndexError) as error:
+    except DAMAGE_ERRORS as error:
         raise InputError(f"expected a video or image, could not read {input} ({reason(error)})") from error
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fractions import Fraction
 
-import av.error
 from av.container import InputContainer
 from av.format import Flags
 from av.packet import Packet
 from av.stream import Stream
+
+from vidstyle.media.av_errors import DAMAGE_ERRORS
 
 BACKWARD_SECONDS = 0.1
 """A stream whose decoding times go back by more has been joined to another."""
@@ -80,5 +81,5 @@ def read_packets(container: InputContainer, timeline: StreamClock) -> Iterator[t
         for packet in container.demux():
             if packet.size:
                 yield packet, timeline.place(packet)
-    except (av.error.FFmpegError, OSError, ValueError, IndexError):
+    except DAMAGE_ERRORS:
         return

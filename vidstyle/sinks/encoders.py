@@ -8,7 +8,6 @@ from fractions import Fraction
 from functools import cache
 from typing import Any
 
-import av.error
 import numpy as np
 from av.codec import Codec, CodecContext
 from av.codec.codec import UnknownCodecError
@@ -18,6 +17,7 @@ from av.video.frame import VideoFrame
 
 from vidstyle.core.errors import DeviceError, UsageError
 from vidstyle.core.options import EncodeOptions
+from vidstyle.media.av_errors import AV_ERRORS
 from vidstyle.sinks.encoder_table import DEFAULT_QUALITY, ENCODERS, VideoEncoder
 
 # The AV1 encoder's own log, which no option quiets: errors only.
@@ -194,6 +194,6 @@ def works(encoder: VideoEncoder, pix_fmt: str) -> bool:
             frame.pts, frame.time_base = pts, context.time_base
             packets += context.encode(frame)
         packets += context.encode(None)
-    except (av.error.FFmpegError, OSError, ValueError):
+    except AV_ERRORS:
         return False
     return bool(packets)

@@ -11,18 +11,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import av.error
 import filelock
 import numpy as np
 
 from vidstyle.core.errors import OutputExistsError
 from vidstyle.core.files import replaced
+from vidstyle.media.av_errors import DAMAGE_ERRORS
 from vidstyle.media.container import open_media, writing
 
 log = logging.getLogger(__name__)
 
 _VERSION = 2
-_BROKEN = (av.error.FFmpegError, OSError, ValueError, KeyError, TypeError, IndexError, AttributeError)
+_BROKEN = (*DAMAGE_ERRORS, KeyError, TypeError, AttributeError)
 
 Memory = Mapping[str, np.ndarray]
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import av
-import av.error
 from av.container import OutputContainer
 from av.packet import Packet
 
@@ -18,6 +17,7 @@ from vidstyle.core.errors import UsageError
 from vidstyle.core.files import replaced
 from vidstyle.core.frames import Frame, VideoInfo
 from vidstyle.core.options import EncodeOptions
+from vidstyle.media.av_errors import AV_ERRORS
 from vidstyle.media.container import open_media, writing
 from vidstyle.sinks.encoder_table import VideoEncoder
 from vidstyle.sinks.encoding import FrameEncoder, encoder_for
@@ -255,7 +255,7 @@ class SegmentWriter:
     def discard(self) -> None:
         if self._container is not None:
             container, self._container = self._container, None
-            with contextlib.suppress(av.error.FFmpegError, OSError, ValueError):
+            with contextlib.suppress(*AV_ERRORS):
                 container.close()
 
 

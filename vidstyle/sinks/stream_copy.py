@@ -5,12 +5,10 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any, Protocol
+from typing import Any
 
 import av
-import av.error
 from av.audio.stream import AudioStream
 from av.container import OutputContainer
 from av.packet import Packet
@@ -18,9 +16,11 @@ from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
 from vidstyle.core.options import Trim
+from vidstyle.media.av_errors import DAMAGED_PACKET_ERRORS
 from vidstyle.media.container import open_media
 from vidstyle.media.stream_clock import StreamClock, may_jump, read_packets
-from vidstyle.sinks.streams import StreamPlan, add_copy, audio_encoder, codec_of, left_out, plan_streams
+from vidstyle.sinks.streams import StreamPlan, add_copy, codec_of, left_out, plan_streams
+from vidstyle.sinks.tracks import CopiedTrack, Section, Track, TranscodedTrack, add_transcoded_audio
 
 STAMP_TAG = "VIDSTYLE"
 """Tells what a file was made from, where tags can have any name; see `vidstyle.conversion.provenance`."""
@@ -31,103 +31,7 @@ _OWN_METADATA = {
 }  # fmt: skip
 _OWN_PREFIXES = ("_statistics", "bps", "number_of_", "duration")
 
-INTERLEAVED_SECONDS = 10
-"""Streams of a file are not further apart than this, as FFmpeg's muxers see to it."""
-
 _MATROSKA = ("matroska", "webm")
-_BROKEN = (av.error.FFmpegError, OSError, ValueError, IndexError)
-_DAMAGED_PACKET = (av.error.InvalidDataError, av.error.ArgumentError)
-
-
-class _Track(Protocol):
-    """Takes the packets of one stream of the input, gives those of the output."""
-
-    def packets(self, packet: Packet[Any]) -> list[Packet[Any]]: ...
-
-    def flush(self) -> list[Packet[Any]]: ...
-
-
-@dataclass
-class _Copied:
-    """Packets as they are; only times that are missing or go back are mended, which muxers refuse."""
-
-    output: Stream
-    ends: int | None = None
-    """Where the stream ends in ticks, if the container tells: the decoder's idea of the last packet's length may be another."""
-    never_before_zero: bool = False
-    strictly_rising: bool = True
-    next_dts: int | None = None
-
-    def packets(self, packet: Packet[Any]) -> list[Packet[Any]]:
-        reordered = packet.stream.type == "video"
-        if packet.pts is None:
-            packet.pts = packet.dts if packet.dts is not None else self.next_dts or 0
-        if packet.dts is None and not reordered:
-            packet.dts = packet.pts
-        if packet.dts is not None:
-            if self.next_dts is not None and packet.dts < self.next_dts:
-                packet.dts = self.next_dts
-                packet.pts = max(packet.pts, packet.dts)
-            self.next_dts = packet.dts + self.strictly_rising
-        if self.never_before_zero and packet.pts < 0:
-            # The decoder's run-up, which nobody hears. A muxer that cannot tell times below zero would move everything else.
-            if packet.pts + (packet.duration or 0) <= 0:
-                return []
-            packet.pts = packet.dts = 0
-        if self.ends is not None and packet.duration and packet.pts < self.ends < packet.pts + packet.duration:
-            packet.duration = self.ends - packet.pts
-        packet.stream = self.output
-        return [packet]
-
-    def flush(self) -> list[Packet[Any]]:
-        return []
-
-
-class _Converted:
-    """Audio decoded and encoded anew, for a container that cannot hold it as it is."""
-
-    def __init__(self, source: AudioStream, output: AudioStream) -> None:
-        self._decoder, self._output = source.codec_context, output
-
-    def packets(self, packet: Packet[Any] | None) -> list[Packet[Any]]:
-        try:
-            frames = self._decoder.decode(packet)
-        except _BROKEN:  # a gap: the next frames carry their own times
-            return []
-        return [p for frame in frames for p in self._output.encode(frame)]
-
-    def flush(self) -> list[Packet[Any]]:
-        return [*self.packets(None), *self._output.encode(None)]
-
-
-@dataclass
-class _Part:
-    """The part of the input that is taken, in seconds of its clock, and how far its times move."""
-
-    begin: Fraction | None
-    end: Fraction | None
-    shift: Fraction
-    done: set[int] = field(default_factory=set)
-    """Streams that have come to the end."""
-    over: bool = False
-    """Whether all have, those too of which nothing comes any more."""
-
-    def takes(self, packet: Packet[Any]) -> bool:
-        ticks = packet.pts if packet.pts is not None else packet.dts
-        if ticks is None:
-            return self.begin is None
-        seconds = ticks * packet.time_base
-        if self.end is not None and seconds >= self.end:
-            self.done.add(packet.stream.index)
-            self.over = self.over or seconds >= self.end + INTERLEAVED_SECONDS
-            return False
-        return self.begin is None or seconds >= self.begin
-
-    def move(self, packet: Packet[Any]) -> None:
-        ticks = round(self.shift / packet.time_base)
-        if ticks:
-            packet.pts = None if packet.pts is None else packet.pts - ticks
-            packet.dts = None if packet.dts is None else packet.dts - ticks
 
 
 class StreamCopier:
@@ -149,13 +53,13 @@ class StreamCopier:
         self._input, self._allow_network, self._trim = input, allow_network, trim
         self._audio, self._subtitles = audio, subtitles
         start = Fraction(self._container.start_time or 0, av.time_base)
-        self._part = _Part(
+        self._section = Section(
             start + Fraction(trim.start) if trim.start else None,
             None if trim.end is None else start + Fraction(trim.end),
             shift_seconds,
         )
         self._plans: list[StreamPlan] = []
-        self._tracks: dict[int, _Track] = {}
+        self._tracks: dict[int, Track] = {}
         self._outputs: dict[int, Stream] = {}
         self._packets: Iterator[Packet[Any]] = iter(())
         self._pending: list[Packet[Any]] = []
@@ -173,7 +77,7 @@ class StreamCopier:
     def beginnings(self) -> list[Fraction]:
         """When each stream begins in the output, in seconds, as exactly as it is known before."""
         ticks = [(s.start_time or 0, s.time_base) for s in self._container.streams if s.time_base]
-        if self._part.begin is not None:  # then any tick may be the first
+        if self._section.begin is not None:  # then any tick may be the first
             return [time_base for _, time_base in ticks]
         return [start * time_base for start, time_base in ticks]
 
@@ -214,7 +118,7 @@ class StreamCopier:
         into_matroska, from_matroska = output.format.name in _MATROSKA, self._container.format.name.startswith("matroska")
         if plan.action == "copy":
             copy = add_copy(output, stream)
-            self._tracks[stream.index] = _Copied(
+            self._tracks[stream.index] = CopiedTrack(
                 copy,
                 self._end_of(stream),
                 # It knows the run-up of Opus, and of what comes from its like.
@@ -223,8 +127,8 @@ class StreamCopier:
             )
         elif plan.action == "transcode":
             assert isinstance(stream, AudioStream)
-            copy = _add_audio(output, stream)
-            self._tracks[stream.index] = _Converted(stream, copy)
+            copy = add_transcoded_audio(output, stream)
+            self._tracks[stream.index] = TranscodedTrack(stream, copy)
         else:
             return
         copy.metadata.update(kept_metadata(stream.metadata))
@@ -234,7 +138,7 @@ class StreamCopier:
     def _end_of(self, stream: Stream) -> int | None:
         if stream.type != "audio" or not stream.duration or not self._container.format.name.startswith("mov"):
             return None
-        return (stream.start_time or 0) + stream.duration - round(self._part.shift / (stream.time_base or 1))
+        return (stream.start_time or 0) + stream.duration - round(self._section.shift / (stream.time_base or 1))
 
     def _attachment(self, stream: Stream) -> tuple[str, str, bytes]:
         """Name, type and bytes of an attached file; of cover art, whose bytes are its only packet."""
@@ -257,7 +161,7 @@ class StreamCopier:
             if self._trim.start:
                 begin = max(begin, start + Fraction(self._trim.start))
             if begin < end:
-                moved = {"start": round((begin - self._part.shift) / base), "end": round((end - self._part.shift) / base)}
+                moved = {"start": round((begin - self._section.shift) / base), "end": round((end - self._section.shift) / base)}
                 chapters.append({**chapter, **moved})
         if chapters:
             output.set_chapters(chapters)  # type: ignore[arg-type]  # dicts as they came
@@ -273,15 +177,15 @@ class StreamCopier:
     def _read(self) -> Iterator[Packet[Any]]:
         """All packets of the output's other streams, in the order of the input."""
         timeline = StreamClock(self._container)
-        if self._part.begin is not None and self._tracks and not may_jump(self._container):
-            self._container.seek(int(self._part.begin * av.time_base))
+        if self._section.begin is not None and self._tracks and not may_jump(self._container):
+            self._container.seek(int(self._section.begin * av.time_base))
         for packet, _ in read_packets(self._container, timeline) if self._tracks else ():
-            takes, track = self._part.takes(packet), self._tracks.get(packet.stream.index)
-            if self._part.over or (self._part.done and self._part.done >= self._tracks.keys()):
+            takes, track = self._section.takes(packet), self._tracks.get(packet.stream.index)
+            if self._section.over or (self._section.done and self._section.done >= self._tracks.keys()):
                 break
             if track is None or not takes:
                 continue
-            self._part.move(packet)
+            self._section.move(packet)
             yield from track.packets(packet)
         for track in self._tracks.values():
             yield from track.flush()
@@ -299,7 +203,7 @@ class StreamCopier:
             index = packet.stream.index
             try:
                 output.mux_one(packet)
-            except _DAMAGED_PACKET:
+            except DAMAGED_PACKET_ERRORS:
                 self.refused += 1
             else:
                 self.written[index] += 1
@@ -311,12 +215,6 @@ class StreamCopier:
 
     def close(self) -> None:
         self._container.close()
-
-
-def _add_audio(output: OutputContainer, source: AudioStream) -> AudioStream:
-    encoder = audio_encoder(output.format.name)
-    rate = 48000 if encoder == "libopus" else source.codec_context.sample_rate
-    return output.add_stream(encoder, rate=rate, layout=source.codec_context.layout)  # type: ignore[return-value, arg-type]
 
 
 def kept_metadata(metadata: dict[str, str]) -> dict[str, str]:

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import av
-import av.error
 from av.container import InputContainer
 from av.stream import AttachmentStream, Disposition, Stream
 
+from vidstyle.media.av_errors import AV_ERRORS
 from vidstyle.media.container import main_video
 
 Action = Literal["paint", "copy", "transcode", "attach", "rewrite", "leave"]
@@ -21,7 +21,6 @@ Action = Literal["paint", "copy", "transcode", "attach", "rewrite", "leave"]
 _AUDIO_ENCODERS = {"mp4": "aac", "mov": "aac"}
 """By muxer, what audio that it cannot hold becomes; elsewhere Opus, whose delay Matroska knows how to take off."""
 
-_ERRORS = (av.error.FFmpegError, OSError, ValueError)
 _SUFFIXES = {"matroska": ".mkv", "mp4": ".mp4", "mov": ".mov"}
 """Containers to turn to for what another cannot hold, the most capable first."""
 
@@ -118,15 +117,15 @@ def accepts(muxer: str, stream: Stream) -> bool:
     """Whether `muxer` takes `stream`'s packets: it is asked, by writing a header into memory."""
     try:
         trial = av.open(io.BytesIO(), "w", format=muxer)
-    except _ERRORS:
+    except AV_ERRORS:
         return False
     try:
         add_copy(trial, stream)
         trial.start_encoding()
-    except _ERRORS:
+    except AV_ERRORS:
         return False
     finally:
-        with contextlib.suppress(*_ERRORS):
+        with contextlib.suppress(*AV_ERRORS):
             trial.close()
     return True
 

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-import av.error
 from av.packet import Packet
 from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
 from vidstyle.core.errors import OutputError
 from vidstyle.core.files import reason
+from vidstyle.media.av_errors import DAMAGE_ERRORS
 from vidstyle.media.container import open_media
 
 _TOLERANCE_SECONDS = 0.0101
@@ -43,7 +43,7 @@ def verify(path: Path, target: Path, expected: Expected) -> None:
     group of images decodable. Raises `OutputError`."""
     try:
         counts, times = _read(path, expected.video)
-    except (av.error.FFmpegError, OSError, ValueError, IndexError) as error:
+    except DAMAGE_ERRORS as error:
         raise OutputError(f"the output could not be read back, nothing was published: {target} ({reason(error)})") from error
     if len(times) != len(expected.times):
         raise OutputError(

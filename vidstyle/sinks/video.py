@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import av
-import av.error
 from av.container import OutputContainer
 from av.packet import Packet
 
 from vidstyle.core.errors import UsageError
 from vidstyle.core.frames import Frame, VideoInfo
 from vidstyle.core.options import EncodeOptions
+from vidstyle.media.av_errors import AV_ERRORS
 from vidstyle.media.container import writing
 from vidstyle.sinks.encoding import FrameEncoder, encoder_for
 from vidstyle.sinks.publish import UnpublishedFile
@@ -172,7 +172,7 @@ class VideoFile:
         """Let go of everything; what was not published is removed."""
         if self._container is not None:
             container, self._container = self._container, None
-            with contextlib.suppress(av.error.FFmpegError, OSError, ValueError):  # it is about to be removed
+            with contextlib.suppress(*AV_ERRORS):  # it is about to be removed
                 container.close()
         self._file.discard()
         if self._stream_copier is not None:

@@ -5,23 +5,17 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any
 
 import av
-import av.error
-from av.filter import Graph
 from av.packet import Packet
 from av.stream import Stream
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from vidstyle.media.av_errors import DAMAGE_ERRORS
 from vidstyle.sources.nvdec import gpu_decoder
-
-BROKEN = (av.error.FFmpegError, OSError, ValueError, IndexError)
-"""What PyAV raises over damaged data."""
-
 
 SILENTLY_LOST = 2
 """So many frames in a row at most are taken as lost where no decoder complained."""
@@ -115,7 +109,7 @@ class StreamDecoder:
     def _in_software(self, packet: Packet[VideoStream] | None) -> list[VideoFrame]:
         try:
             frames = self._decoder.decode(packet)
-        except BROKEN:
+        except DAMAGE_ERRORS:
             self.failed += 1
             self._hurt(packet)
             return []
@@ -134,7 +128,7 @@ class StreamDecoder:
         for packet in [*self._group, None]:
             try:
                 frames = again.decode(packet)
-            except BROKEN:
+            except DAMAGE_ERRORS:
                 self.failed += 1
                 self._hurt(self._group[-1])
                 continue
@@ -193,62 +187,3 @@ def _decoder_of(stream: VideoStream, max_pixels: int) -> VideoCodecContext:
 def has_vp9_alpha(stream: Stream) -> bool:
     """Whether `stream` is VP9 with a second, hidden image for its transparency (WebM container guidelines, AlphaMode)."""
     return stream.type == "video" and stream.codec_context.name == "vp9" and stream.metadata.get("alpha_mode") == "1"
-
-
-class Deinterlacer:
-    """Frames of two fields become whole ones (BBC's and Weston's filter, FFmpeg's bwdif); others pass as they are."""
-
-    def __init__(self) -> None:
-        self._graph: Graph | None = None
-        self._like: tuple[int, int, str] | None = None
-        self._sink: Any = None
-        self._source: Any = None
-        self._waiting: list[DecodedFrame] = []
-        self.used = False
-
-    def frames(self, decoded: Iterator[DecodedFrame]) -> Iterator[DecodedFrame]:
-        for item in decoded:
-            frame = item.frame
-            like = (frame.width, frame.height, frame.format.name)
-            if self._graph is not None and like != self._like:
-                yield from self._flush()
-            if self._graph is None:
-                if not frame.interlaced_frame:
-                    yield item
-                    continue
-                self._build(frame, like)
-            self._waiting.append(item)
-            if item.held:  # the same image again: the filter would not take it twice
-                continue
-            self._source.push(frame)
-            yield from self._ready()
-        if self._graph is not None:
-            yield from self._flush()
-
-    def _build(self, frame: VideoFrame, like: tuple[int, int, str]) -> None:
-        self.used = True
-        self._like, self._graph = like, Graph()
-        self._source = self._graph.add_buffer(
-            width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base or Fraction(1, 1000)
-        )
-        bwdif = self._graph.add("bwdif", "mode=send_frame:parity=auto:deint=interlaced")
-        self._sink = self._graph.add("buffersink")
-        self._graph.link_nodes(self._source, bwdif, self._sink).configure()
-
-    def _flush(self) -> Iterator[DecodedFrame]:
-        self._source.push(None)
-        yield from self._ready()
-        self._graph = None
-
-    def _ready(self) -> Iterator[DecodedFrame]:
-        """What the filter, a frame behind, has done; each with the times of what went in."""
-        while True:
-            try:
-                whole = self._sink.pull()
-            except (av.error.BlockingIOError, av.error.EOFError):
-                return
-            item = self._waiting.pop(0)
-            yield DecodedFrame(whole, item.pts, item.duration)
-            while self._waiting and self._waiting[0].held:
-                held = self._waiting.pop(0)
-                yield DecodedFrame(whole, held.pts, held.duration, held=True)

@@ -10,7 +10,6 @@ import logging
 from typing import Any
 
 import av
-import av.error
 from av.codec.hwaccel import HWAccel
 from av.packet import Packet
 from av.video.codeccontext import VideoCodecContext
@@ -18,11 +17,12 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
+from vidstyle.media.av_errors import HARDWARE_ERRORS
+
 log = logging.getLogger(__name__)
 
 CODECS = {"h264", "hevc", "vp9", "av1"}
 FORMATS = {"yuv420p", "yuvj420p"}
-_REFUSED = (av.error.FFmpegError, OSError, ValueError, RuntimeError, NotImplementedError)
 
 
 class GpuDecoder:
@@ -36,7 +36,7 @@ class GpuDecoder:
         """The frames that `packet` completes, with None those left at the end."""
         try:
             return [self._planar(frame) for frame in self._decoder.decode(packet)]
-        except _REFUSED as error:
+        except HARDWARE_ERRORS as error:
             log.debug("the GPU does not decode this (%s); the processor does", error)
             return None
 
@@ -61,7 +61,7 @@ def gpu_decoder(stream: VideoStream, max_pixels: int, gpu: str) -> GpuDecoder | 
             return None
         decoder.extradata = context.extradata
         decoder.options = {"max_pixels": str(max_pixels)}
-    except _REFUSED as error:
+    except HARDWARE_ERRORS as error:
         log.debug("the GPU decodes nothing here: %s", error)
         return None
     return GpuDecoder(decoder)

@@ -23,11 +23,13 @@ from vidstyle.core.errors import InputError, VidstyleError
 from vidstyle.core.files import is_url
 from vidstyle.core.frames import Frame, Pixels, VideoInfo
 from vidstyle.core.options import Trim
+from vidstyle.media.av_errors import DAMAGE_ERRORS
 from vidstyle.media.color import is_hdr, tags_of
 from vidstyle.media.container import main_video, open_media, reading, remote_file
 from vidstyle.media.hdr import peak_nits
 from vidstyle.media.stream_clock import StreamClock, may_jump, read_packets
-from vidstyle.sources.decoding import BROKEN, DecodedFrame, Deinterlacer, StreamDecoder
+from vidstyle.sources.decoding import DecodedFrame, StreamDecoder
+from vidstyle.sources.deinterlace import Deinterlacer
 from vidstyle.sources.structure import missing_bytes
 from vidstyle.sources.to_rgb import FrameConverter, is_transparent
 
@@ -279,7 +281,7 @@ class VideoSource:
                     self._container.seek(ticks, stream=self._stream)
                 else:
                     self._container.seek(int(target * av.time_base))
-            except BROKEN:
+            except DAMAGE_ERRORS:
                 break
             self._timeline = StreamClock(self._container)
             self._decoding.sought()

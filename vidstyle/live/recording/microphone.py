@@ -12,7 +12,6 @@ from pathlib import Path
 
 import av
 import av.device
-import av.error
 import numpy as np
 from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 
 from vidstyle.core.errors import InputError
 from vidstyle.core.files import reason
+from vidstyle.media.av_errors import AV_ERRORS
 
 Samples = NDArray[np.int16]
 """Shape (N, channels)."""
@@ -161,7 +161,7 @@ class Microphone:
         except InputError as error:
             if self._name != "auto":
                 self.trouble = str(error)
-        except (av.error.FFmpegError, OSError, ValueError) as error:
+        except AV_ERRORS as error:
             self.trouble = f"{self._title} failed ({reason(error)}), and with it the audio of the recording"
         finally:
             self._keep(clock.flush())
@@ -180,7 +180,7 @@ def _open(name: str) -> tuple[InputContainer, int]:
     for device, format_name, options in _candidates(name):
         try:
             container = av.open(device, format=format_name, options=options)
-        except (av.error.FFmpegError, OSError, ValueError) as error:
+        except AV_ERRORS as error:
             errors.append(error)
             continue
         if container.streams.audio:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import av
-import av.error
 import numpy as np
 from av.audio.stream import AudioStream
 from av.container import OutputContainer
@@ -24,6 +23,7 @@ from vidstyle.core.files import reason
 from vidstyle.core.frames import Pixels
 from vidstyle.core.options import EncodeOptions
 from vidstyle.live.recording.microphone import RATE, Microphone, Samples
+from vidstyle.media.av_errors import AV_ERRORS
 from vidstyle.media.color import output_tags, swscale_matrix
 from vidstyle.media.container import main_video, open_media, writing
 from vidstyle.sinks.encoder_table import VideoEncoder
@@ -215,6 +215,6 @@ def _read_back(path: Path, on_packet: Callable[[], None] = lambda: None) -> tupl
                 decoded = decoded or bool(packet.decode())
         if decoded or not count:
             return count, last
-    except (av.error.FFmpegError, OSError, ValueError) as error:
+    except AV_ERRORS as error:
         raise OutputError(f"the recording could not be read back ({reason(error)}): {path}") from error
     raise OutputError(f"expected images in the recording, none could be decoded: {path}")
