@@ -206,9 +206,9 @@ def test_paintings_in_an_output_folder_inside_are_no_inputs(here: Path, output: 
 
 
 def test_nothing_in_an_output_folder_inside_is_an_input(here: Path) -> None:
-    touch("in/a.mp4", "in/stylized/whatever.mp4", "in/notpainted/b.mp4")
+    touch("in/a.mp4", "in/stylized/whatever.mp4", "in/other/b.mp4")
     Path("way").symlink_to("in")
-    assert inputs_of("in", selection=RECURSIVE, output="way/stylized/") == ["in/a.mp4", "in/notpainted/b.mp4"]
+    assert inputs_of("in", selection=RECURSIVE, output="way/stylized/") == ["in/a.mp4", "in/other/b.mp4"]
 
 
 def test_an_output_folder_around_the_input_hides_nothing(here: Path) -> None:
@@ -217,11 +217,11 @@ def test_an_output_folder_around_the_input_hides_nothing(here: Path) -> None:
         assert inputs_of("in", selection=RECURSIVE, output=output) == ["in/a.mp4", "in/day1/b.mp4"]
 
 
-@pytest.mark.parametrize("template", ["{stem}_painted{ext}", "in/{folder}/{stem}_painted{ext}"])
+@pytest.mark.parametrize("template", ["{stem}_stylized{ext}", "in/{folder}/{stem}_stylized{ext}"])
 def test_paintings_named_by_a_template_are_no_inputs_the_next_time(here: Path, template: str) -> None:
     touch("in/a.mp4", "in/day1/b.jpg")
     jobs = plan(["in"], ["tiny"], template, RECURSIVE)
-    assert [str(job.output) for job in jobs] == ["in/a_painted.mp4", "in/day1/b_painted.jpg"]
+    assert [str(job.output) for job in jobs] == ["in/a_stylized.mp4", "in/day1/b_stylized.jpg"]
     touch(*(str(job.output) for job in jobs))
     assert plan(["in"], ["tiny"], template, RECURSIVE) == jobs
 
@@ -261,13 +261,13 @@ def test_no_input_is_a_usage_error(here: Path) -> None:
     [
         ((), Selection(), r"found none in in$"),
         (("notes.txt",), Selection(), r"found none in in$"),
-        (("a.mp4", "b.mp4"), Selection(include=("*.mov",)), r"besides 2 that --include or --exclude leave out$"),
-        (("day1/a.mp4",), Selection(), r"found none in in; --recursive looks into its subfolders$"),
+        (("a.mp4", "b.mp4"), Selection(include=("*.mov",)), r"besides 2 excluded by --include or --exclude$"),
+        (("day1/a.mp4",), Selection(), r"found none in in; use --recursive to search its subfolders$"),
         (("day1/a.mp4",), Selection(recursive=True, exclude=("day1",)), r"found none in in$"),
         (
             ("a.jpg", "a.tiny.jpg"),
             Selection(exclude=("a.jpg",)),
-            r"besides 1 that .* leave out and 1 stylized by an earlier run$",
+            r"besides 1 excluded by .* and 1 stylized by an earlier run$",
         ),
     ],
 )
@@ -315,7 +315,7 @@ def test_the_output_of_one_file_is_a_file_unless_there_is_a_folder(here: Path) -
 @pytest.mark.parametrize(("given", "styles"), [(["a.mp4", "b.mp4"], ["tiny"]), (["in"], ["tiny"]), (["a.mp4"], ["tiny", "slow"])])
 def test_several_outputs_do_not_go_into_one_file(here: Path, given: list[str], styles: list[str], output: str) -> None:
     touch("a.mp4", "b.mp4", "in/c.mp4", "there.txt")
-    with pytest.raises(UsageError, match=f"expected a folder .* got a file's name: {output}"):
+    with pytest.raises(UsageError, match=f"expected a folder .* got the name of a file: {output}"):
         plan(given, styles, output)
 
 
@@ -374,23 +374,23 @@ def test_fields_are_taken_as_they_are(here: Path) -> None:
 @pytest.mark.parametrize(
     ("template", "said"),
     [
-        ("{stm}{ext}", r"{stem}, {ext}, {name}, {style}, {folder} in braces in -o, got {stm}{ext}; {{ and }}"),
-        ("{stem}-{n}{ext}", "nothing but"),
-        ("out/{}/{stem}{ext}", "nothing but"),
-        ("{0}{ext}", "nothing but"),
-        ("{stem.__class__}{ext}", "nothing but"),
-        ("{stem[0]}{ext}", "nothing but"),
-        ("{stem!r}{ext}", "nothing but"),
-        ("{stem:>90}{ext}", "nothing but"),
-        ("{stem", "braces in pairs"),
-        ("{stem}}{ext}", "braces in pairs"),
-        ("{stem}/{oops/a{ext}", "braces in pairs"),
+        ("{stm}{ext}", r"{stem}, {ext}, {name}, {style}, {folder} in braces in -o, got {stm}{ext}; write {{ and }}"),
+        ("{stem}-{n}{ext}", "expected only"),
+        ("out/{}/{stem}{ext}", "expected only"),
+        ("{0}{ext}", "expected only"),
+        ("{stem.__class__}{ext}", "expected only"),
+        ("{stem[0]}{ext}", "expected only"),
+        ("{stem!r}{ext}", "expected only"),
+        ("{stem:>90}{ext}", "expected only"),
+        ("{stem", "matching braces"),
+        ("{stem}}{ext}", "matching braces"),
+        ("{stem}/{oops/a{ext}", "matching braces"),
         ("out/{style}/", "end in a file name"),
         ("out/{style}/{ext}", "end in a file name"),
-        ("{folder}", "folder of its own"),
-        ("out/{folder}", "folder of its own"),
-        ("{folder}-{stem}{ext}", "folder of its own"),
-        ("a{folder}/{stem}{ext}", "folder of its own"),
+        ("{folder}", "separate folder"),
+        ("out/{folder}", "separate folder"),
+        ("{folder}-{stem}{ext}", "separate folder"),
+        ("a{folder}/{stem}{ext}", "separate folder"),
     ],
 )
 def test_what_is_no_template(here: Path, template: str, said: str) -> None:
@@ -402,7 +402,7 @@ def test_what_is_no_template(here: Path, template: str, said: str) -> None:
 @pytest.mark.parametrize("template", ["out/{stem}/x.mp4", "{stem}/../{name}", "out/{stem}"])
 def test_no_field_leads_out_of_the_folder(here: Path, template: str) -> None:
     touch("in/...mp4")
-    with pytest.raises(UsageError, match=r"expected a name from {stem} in -o, got '..' for in/...mp4"):
+    with pytest.raises(UsageError, match=r"expected a file name from {stem} in -o, got '..' for in/...mp4"):
         plan(["in/...mp4"], ["tiny"], template)
 
 
@@ -469,13 +469,13 @@ def test_the_first_way_to_a_file_names_its_output(here: Path) -> None:
             ["in/a.avi", "in/a.webm"],
             None,
             ["tiny"],
-            r"in/a.avi and in/a.webm would both be written to in/a.tiny.mkv; put {name} into",
+            r"in/a.avi and in/a.webm would both be written to in/a.tiny.mkv; add {name} to -o",
         ),
-        (["in"], "out/{name}", ["tiny"], r"in/b.mp4 and in/day1/b.mp4 would both be written to out/b.mp4; put {folder}/ into"),
-        (["in/b.mp4"], "{stem}-x{ext}", ["tiny", "slow"], r"b.mp4 in the styles tiny and slow would both .*; put {style} into"),
-        (["in/b.mp4"], None, ["x/m.onnx", "y/m.onnx"], r"styles x/m.onnx and y/m.onnx .*; paint them one after the other"),
-        (["in/day1", "in/day2"], "out", ["tiny"], r"in/day1/b.mp4 and in/day2/b.mp4 would .*; paint them one after the other"),
-        (["in/day1", "in/day2"], "way/../out/{name}", ["tiny"], r"both be written to way/../out/b.mp4; paint"),
+        (["in"], "out/{name}", ["tiny"], r"in/b.mp4 and in/day1/b.mp4 would both be written to out/b.mp4; add {folder}/ to -o"),
+        (["in/b.mp4"], "{stem}-x{ext}", ["tiny", "slow"], r"b.mp4 in the styles tiny and slow would both .*; add {style} to -o"),
+        (["in/b.mp4"], None, ["x/m.onnx", "y/m.onnx"], r"styles x/m.onnx and y/m.onnx .*; run vidstyle once for each"),
+        (["in/day1", "in/day2"], "out", ["tiny"], r"in/day1/b.mp4 and in/day2/b.mp4 would .*; run vidstyle once for each"),
+        (["in/day1", "in/day2"], "way/../out/{name}", ["tiny"], r"both be written to way/../out/b.mp4; run vidstyle once"),
     ],
 )
 def test_two_outputs_of_one_name(here: Path, given: list[str], output: str | None, styles: list[str], said: str) -> None:
@@ -496,7 +496,7 @@ def test_an_output_that_is_an_input_too(here: Path, how: str) -> None:
         Path("way").symlink_to("in")
         output = "in/b.mp4" if how == "name" else "way/b.mp4"
     template = output.replace("b", "{style}").replace("out", "{style}")
-    with pytest.raises(UsageError, match=f"the painting of a.mp4 would replace {output}, which is an input too"):
+    with pytest.raises(UsageError, match=f"the output of a.mp4 would replace {output}, which is also an input"):
         plan(["a.mp4", "in/b.mp4"], ["models/b.onnx" if "b" in output else "models/out.onnx"], f"./{template}")
 
 
@@ -559,7 +559,7 @@ def test_a_closed_stdin_is_an_empty_list(monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.parametrize("name", ["none.txt", "folder", "nul\0"])
 def test_a_list_that_cannot_be_read(here: Path, name: str) -> None:
     Path("folder").mkdir()
-    with pytest.raises(InputError, match="expected a list of inputs that can be read, got"):
+    with pytest.raises(InputError, match="expected a readable list of inputs, got"):
         read_list(name)
 
 
@@ -585,13 +585,13 @@ def watched(here: Path) -> MakePlanner:
 @pytest.mark.parametrize("output", [None, "out/", "in/out", "{stem}_x{ext}", "out/{folder}/{name}"])
 def test_what_arrives_gets_the_jobs_of_the_whole(watched: MakePlanner, output: str | None) -> None:
     planner = watched(output)
-    assert planner.find() == []
+    assert planner.files_in_folders() == []
     assert planner.plan_for([]) == []
     touch("in/a.mp4", "in/day1/b.webm")
-    first = planner.plan_for(planner.find())
+    first = planner.plan_for(planner.files_in_folders())
     assert first == planner.plan()
     touch(*(str(job.output) for job in first), "in/day1/c.mp4", "in/notes.txt")
-    assert planner.find() == ["in/a.mp4", "in/day1/b.webm", "in/day1/c.mp4"]
+    assert planner.files_in_folders() == ["in/a.mp4", "in/day1/b.webm", "in/day1/c.mp4"]
     assert planner.plan_for(["in/day1/c.mp4"]) == planner.plan()[2:]
 
 
@@ -603,9 +603,9 @@ def test_what_was_given_by_itself_can_be_planned_alone(watched: MakePlanner) -> 
     touch("x.mp4")
     planner = watched("out", "x.mp4")
     assert planner.folders == ["in"]
-    assert planner.given == ["x.mp4"]
-    assert planner.plan_for(planner.given) == [Job("x.mp4", Path("out/x.tiny.mp4"), "tiny")]
-    assert planner.find() == []
+    assert planner.direct_inputs == ["x.mp4"]
+    assert planner.plan_for(planner.direct_inputs) == [Job("x.mp4", Path("out/x.tiny.mp4"), "tiny")]
+    assert planner.files_in_folders() == []
 
 
 @pytest.mark.parametrize(("old", "new"), [("a.mp4", "a.mov"), ("a.mov", "a.mp4")])
@@ -618,7 +618,7 @@ def test_what_arrives_under_a_taken_name_is_left_out_with_a_warning(
     touch(f"in/{new}", "in/b.mp4")
     assert [job.input for job in planner.plan_for([f"in/{new}", "in/b.mp4"])] == ["in/b.mp4"]
     assert "would both be written" in caplog.text
-    assert f"in/{new} is left out" in caplog.text
+    assert f"skipping in/{new}" in caplog.text
     caplog.clear()
     assert planner.plan_for([f"in/{old}"]) == [job], "who was there before is not troubled, also when it arrives again"
     assert caplog.text == ""
@@ -635,7 +635,7 @@ def test_a_watched_folder_that_is_gone_is_told_once(watched: MakePlanner, caplog
     planner = watched()
     touch("in/a.mp4")
     os.rename("in", "elsewhere")
-    assert [planner.find() for _ in range(3)] == [[], [], []]
+    assert [planner.files_in_folders() for _ in range(3)] == [[], [], []]
     assert [(r.levelno, "in (No such file or directory)" in r.message) for r in caplog.records] == [(logging.WARNING, True)]
     os.rename("elsewhere", "in")
-    assert planner.find() == ["in/a.mp4"]
+    assert planner.files_in_folders() == ["in/a.mp4"]

@@ -1,4 +1,4 @@
-"""Folders that files arrive in: what is offered, and when."""
+"""Watched folders: which files are yielded, and when."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.helpers import environment
 from vidstyle.batch.planner import Planner
-from vidstyle.batch.watch import LOOK_SECONDS, RESCAN_SECONDS, SETTLE_SECONDS, arriving
+from vidstyle.batch.watch import MIN_SCAN_INTERVAL_SECONDS, RESCAN_SECONDS, SETTLE_SECONDS, watch_folders
 from vidstyle.core.errors import MissingExtraError
 from vidstyle.core.options import Selection
 
@@ -22,13 +22,10 @@ DEADLINE_SECONDS = 30.0
 
 
 class Inbox:
-    """A folder with a clock of its own, and what `arriving` offers of it.
-
-    Each step of the script is a second in which something is done, or nothing; True means that the system tells of it.
-    """
+    """A folder with a clock of its own, and the batches that `watch_folders` yields from it."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.now, self.looks = folder, 0.0, 0
+        self.folder, self.now, self.scans = folder, 0.0, 0
         self.checks: list[float] = []
 
     def write(self, name: str, size: int = 10, when: int = 1) -> None:
@@ -36,13 +33,14 @@ class Inbox:
         os.utime(self.folder / name, (when, when))
 
     def find(self) -> list[str]:
-        self.looks += 1
+        self.scans += 1
         return sorted(str(p) for p in self.folder.iterdir())
 
-    def offered(
-        self, script: dict[float, Callable[[], object]], until: float = 20, heard: bool = True
+    def watch(
+        self, script: dict[float, Callable[[], object]], until: float = 20, notified: bool = True
     ) -> list[tuple[float, list[str]]]:
-        """When which files were offered, if what `script` says was done at the seconds that it says."""
+        """The time and the files of each batch. `script`: what happens in the folder, by its time in seconds; `notified`: whether
+        the system notifies of it."""
 
         def changes() -> Generator[bool, None, None]:
             while self.now < until:
@@ -50,9 +48,11 @@ class Inbox:
                 done = script.get(self.now)
                 if done is not None:
                     done()
-                yield heard and done is not None
+                yield notified and done is not None
 
-        batches = arriving([], self.find, check=lambda: self.checks.append(self.now), clock=lambda: self.now, changes=changes())
+        batches = watch_folders(
+            [], self.find, check=lambda: self.checks.append(self.now), clock=lambda: self.now, changes=changes()
+        )
         return [(self.now, [Path(path).name for path in batch]) for batch in batches]
 
 
@@ -61,79 +61,79 @@ def inbox(tmp_path: Path) -> Inbox:
     return Inbox(tmp_path)
 
 
-def names(offers: list[tuple[float, list[str]]]) -> list[list[str]]:
-    return [batch for _, batch in offers]
+def names(batches: list[tuple[float, list[str]]]) -> list[list[str]]:
+    return [batch for _, batch in batches]
 
 
-def test_what_is_there_already_comes_first(inbox: Inbox) -> None:
+def test_existing_files_come_first(inbox: Inbox) -> None:
     inbox.write("a.mp4")
     inbox.write("b.mp4")
-    offers = inbox.offered({5: lambda: inbox.write("c.mp4")})
-    assert names(offers) == [["a.mp4", "b.mp4"], ["c.mp4"]]
-    assert offers[1][0] >= 5 + SETTLE_SECONDS
+    batches = inbox.watch({5: lambda: inbox.write("c.mp4")})
+    assert names(batches) == [["a.mp4", "b.mp4"], ["c.mp4"]]
+    assert batches[1][0] >= 5 + SETTLE_SECONDS
 
 
-def test_a_file_is_offered_when_it_has_stopped_growing(inbox: Inbox) -> None:
+def test_file_is_yielded_when_it_has_stopped_growing(inbox: Inbox) -> None:
     def copied(size: int) -> Callable[[], None]:
         return lambda: inbox.write("a.mp4", size, when=size)
 
-    offers = inbox.offered({second: copied(second) for second in range(3, 10)})
-    assert names(offers) == [["a.mp4"]]
-    assert 9 + SETTLE_SECONDS <= offers[0][0] <= 9 + SETTLE_SECONDS + 2 * LOOK_SECONDS
+    batches = inbox.watch({second: copied(second) for second in range(3, 10)})
+    assert names(batches) == [["a.mp4"]]
+    assert 9 + SETTLE_SECONDS <= batches[0][0] <= 9 + SETTLE_SECONDS + 2 * MIN_SCAN_INTERVAL_SECONDS
 
 
-def test_a_file_that_has_its_size_from_the_start_is_offered_when_it_is_filled(inbox: Inbox) -> None:
+def test_preallocated_file_is_yielded_when_it_is_no_longer_written(inbox: Inbox) -> None:
     def filled(second: int) -> Callable[[], None]:
         return lambda: inbox.write("a.mp4", when=second)
 
-    offers = inbox.offered({second: filled(second) for second in range(3, 10)})
-    assert names(offers) == [["a.mp4"]]
-    assert offers[0][0] >= 9 + SETTLE_SECONDS
+    batches = inbox.watch({second: filled(second) for second in range(3, 10)})
+    assert names(batches) == [["a.mp4"]]
+    assert batches[0][0] >= 9 + SETTLE_SECONDS
 
 
-def test_one_file_does_not_wait_for_another(inbox: Inbox) -> None:
+def test_file_does_not_wait_for_another(inbox: Inbox) -> None:
     script: dict[float, Callable[[], object]] = {s: lambda s=s: inbox.write("slow.mp4", s, when=s) for s in range(3, 12)}
-    offers = inbox.offered({**script, 4: lambda: inbox.write("quick.mp4")})
-    assert names(offers) == [["quick.mp4"], ["slow.mp4"]]
-    assert offers[0][0] < 11
+    batches = inbox.watch({**script, 4: lambda: inbox.write("quick.mp4")})
+    assert names(batches) == [["quick.mp4"], ["slow.mp4"]]
+    assert batches[0][0] < 11
 
 
-def test_an_empty_file_is_not_offered_until_there_is_something_in_it(inbox: Inbox) -> None:
+def test_empty_file_is_not_yielded_until_it_has_content(inbox: Inbox) -> None:
     inbox.write("a.mp4", 0)
-    offers = inbox.offered({12: lambda: inbox.write("a.mp4", 10, when=2)})
-    assert names(offers) == [["a.mp4"]]
-    assert offers[0][0] >= 12
+    batches = inbox.watch({12: lambda: inbox.write("a.mp4", 10, when=2)})
+    assert names(batches) == [["a.mp4"]]
+    assert batches[0][0] >= 12
 
 
-def test_a_file_that_goes_before_it_was_whole_is_not_offered(inbox: Inbox) -> None:
+def test_file_deleted_before_it_was_complete_is_not_yielded(inbox: Inbox) -> None:
     script = {2: lambda: inbox.write("a.mp4"), 3: lambda: (inbox.folder / "a.mp4").unlink(), 4: lambda: inbox.write("b.mp4")}
-    assert names(inbox.offered(script)) == [["b.mp4"]]
+    assert names(inbox.watch(script)) == [["b.mp4"]]
 
 
-def test_a_file_that_comes_again_is_waited_for_anew(inbox: Inbox) -> None:
+def test_file_that_reappears_must_settle_again(inbox: Inbox) -> None:
     script = {2: lambda: inbox.write("a.mp4"), 3: lambda: (inbox.folder / "a.mp4").unlink(), 8: lambda: inbox.write("a.mp4")}
-    offers = inbox.offered(script)
-    assert names(offers) == [["a.mp4"]]
-    assert offers[0][0] >= 8 + SETTLE_SECONDS
+    batches = inbox.watch(script)
+    assert names(batches) == [["a.mp4"]]
+    assert batches[0][0] >= 8 + SETTLE_SECONDS
 
 
-def test_a_file_that_vanishes_while_it_is_looked_at(inbox: Inbox) -> None:
+def test_file_that_vanishes_during_the_scan_is_ignored(inbox: Inbox) -> None:
     find = inbox.find
     inbox.find = lambda: [str(inbox.folder / "ghost.mp4"), *find()]  # type: ignore[method-assign]
     inbox.write("a.mp4")
-    assert names(inbox.offered({})) == [["a.mp4"]]
+    assert names(inbox.watch({})) == [["a.mp4"]]
 
 
-def test_a_file_that_is_replaced_is_offered_again(inbox: Inbox) -> None:
+def test_replaced_file_is_yielded_again(inbox: Inbox) -> None:
     inbox.write("a.mp4")
-    assert names(inbox.offered({8: lambda: inbox.write("a.mp4", when=8), 14: lambda: inbox.write("b.mp4")})) == [
+    assert names(inbox.watch({8: lambda: inbox.write("a.mp4", when=8), 14: lambda: inbox.write("b.mp4")})) == [
         ["a.mp4"],
         ["a.mp4"],
         ["b.mp4"],
     ]
 
 
-def test_a_file_that_was_replaced_while_others_were_stylized_is_offered_again(inbox: Inbox) -> None:
+def test_file_replaced_while_others_were_stylized_is_yielded_again(inbox: Inbox) -> None:
     inbox.write("a.mp4")
 
     def changes() -> Generator[bool, None, None]:
@@ -141,47 +141,47 @@ def test_a_file_that_was_replaced_while_others_were_stylized_is_offered_again(in
             inbox.now += 1
             yield False
 
-    batches = arriving([], inbox.find, clock=lambda: inbox.now, changes=changes())
+    batches = watch_folders([], inbox.find, clock=lambda: inbox.now, changes=changes())
     assert len(next(batches)) == 1
     inbox.write("a.mp4", when=5)
-    inbox.now += 3600  # of painting
+    inbox.now += 3600  # of stylizing
     assert len(next(batches)) == 1
     assert list(batches) == []
 
 
-def test_files_that_come_back_as_they_were_are_not_offered_again(inbox: Inbox, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A network share that was away for a while."""
+def test_files_that_come_back_unchanged_are_not_yielded_again(inbox: Inbox, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """As on a network share that was disconnected for a while."""
     inbox.write("a.mp4")
     away = tmp_path_factory.mktemp("away") / "a.mp4"
     script: dict[float, Callable[[], object]] = {
         6: lambda: os.rename(inbox.folder / "a.mp4", away),
         9: lambda: os.rename(away, inbox.folder / "a.mp4"),
     }
-    assert names(inbox.offered(script)) == [["a.mp4"]]
+    assert names(inbox.watch(script)) == [["a.mp4"]]
 
 
-def test_what_the_system_does_not_tell_of_is_found_all_the_same(inbox: Inbox) -> None:
-    offers = inbox.offered({3: lambda: inbox.write("a.mp4")}, until=3 * RESCAN_SECONDS, heard=False)
-    assert names(offers) == [["a.mp4"]]
+def test_files_are_found_without_notifications(inbox: Inbox) -> None:
+    batches = inbox.watch({3: lambda: inbox.write("a.mp4")}, until=3 * RESCAN_SECONDS, notified=False)
+    assert names(batches) == [["a.mp4"]]
 
 
-def test_a_quiet_folder_is_seldom_looked_through(inbox: Inbox) -> None:
+def test_quiet_folder_is_rarely_scanned(inbox: Inbox) -> None:
     inbox.write("empty.mp4", 0)
-    inbox.offered({}, until=100 * RESCAN_SECONDS)
-    assert inbox.looks <= 101
+    inbox.watch({}, until=100 * RESCAN_SECONDS)
+    assert inbox.scans <= 101
 
 
-def test_a_busy_folder_is_not_looked_through_all_the_time(inbox: Inbox) -> None:
+def test_busy_folder_is_not_scanned_all_the_time(inbox: Inbox) -> None:
     def slow_find() -> list[str]:
         inbox.now += 3
         return find()
 
     find, inbox.find = inbox.find, slow_find  # type: ignore[method-assign]
-    inbox.offered({n / 2: lambda: None for n in range(2000)}, until=1000)
-    assert 10 <= inbox.looks <= 40
+    inbox.watch({n / 2: lambda: None for n in range(2000)}, until=1000)
+    assert 10 <= inbox.scans <= 40
 
 
-def test_the_waiting_can_be_ended_from_outside(inbox: Inbox) -> None:
+def test_check_can_end_the_watching(inbox: Inbox) -> None:
     class Stop(KeyboardInterrupt):
         pass
 
@@ -200,19 +200,19 @@ def test_the_waiting_can_be_ended_from_outside(inbox: Inbox) -> None:
             closed.append(True)
 
     with pytest.raises(Stop):
-        next(arriving([], inbox.find, check=check, clock=lambda: inbox.now, changes=changes()))
+        next(watch_folders([], inbox.find, check=check, clock=lambda: inbox.now, changes=changes()))
     assert closed == [True]
 
 
-def test_signals_are_looked_after_all_the_time(inbox: Inbox) -> None:
-    inbox.offered({}, until=20)
+def test_check_is_called_at_every_tick(inbox: Inbox) -> None:
+    inbox.watch({}, until=20)
     assert len(inbox.checks) == 40
 
 
 def test_without_watchfiles_an_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "watchfiles", None)
     with pytest.raises(MissingExtraError, match=r"--watch needs .*vidstyle\[watch\]"):
-        arriving(["in"], list)
+        watch_folders(["in"], list)
 
 
 # With a real folder and the real system
@@ -222,24 +222,26 @@ def within_deadline() -> Callable[[], None]:
     end = time.monotonic() + DEADLINE_SECONDS
 
     def check() -> None:
-        assert time.monotonic() < end, "nothing was offered"
+        assert time.monotonic() < end, "nothing was yielded"
 
     return check
 
 
-@pytest.fixture(params=["told by the system", "polling"])
-def system(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(params=["notifications", "polling"])
+def notification(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param == "polling":
         monkeypatch.setenv("WATCHFILES_FORCE_POLLING", "1")
 
 
-@pytest.mark.usefixtures("system")
-def test_files_that_arrive_in_a_folder(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("notification")
+def test_new_files_in_a_real_folder(tmp_path: Path) -> None:
     folder = tmp_path / "in"
     folder.mkdir()
     planner = Planner([str(folder)], ["tiny"], None, Selection(recursive=True))
     (folder / "a.mp4").write_bytes(b"x")
-    batches = arriving(planner.folders, planner.find, recursive=True, check=within_deadline(), settle_seconds=0.1)
+    batches = watch_folders(
+        planner.folders, planner.files_in_folders, recursive=True, check=within_deadline(), settle_seconds=0.1
+    )
     try:
         assert next(batches) == [str(folder / "a.mp4")]
         (folder / "a.tiny.mp4").write_bytes(b"stylized")
@@ -256,14 +258,14 @@ def test_files_that_arrive_in_a_folder(tmp_path: Path) -> None:
 
 WAIT = """
 import sys
-from vidstyle.interrupts import Signals
-from vidstyle.jobs import Planner
-from vidstyle.watching import arriving
+from vidstyle.batch.planner import Planner
+from vidstyle.batch.watch import watch_folders
+from vidstyle.cli.signals import Signals
 planner, signals = Planner([sys.argv[1]], ["tiny"]), Signals()
 if sys.argv[2] == "held":
     signals.hold()
 try:
-    for batch in arriving(planner.folders, planner.find, check=signals.check, settle_seconds=0.1):
+    for batch in watch_folders(planner.folders, planner.files_in_folders, check=signals.check, settle_seconds=0.1):
         print(len(batch), flush=True)
 except BaseException as stop:
     print(type(stop).__name__)
@@ -278,7 +280,7 @@ except BaseException as stop:
         (signal.SIGINT, "free", "KeyboardInterrupt"),
     ],
 )
-def test_signals_end_the_waiting(tmp_path: Path, number: int, held: str, kind: str) -> None:
+def test_signals_end_the_watching(tmp_path: Path, number: int, held: str, kind: str) -> None:
     (tmp_path / "a.mp4").write_bytes(b"x")
     with subprocess.Popen(
         [sys.executable, "-c", WAIT, tmp_path, held], env=environment(), stdout=subprocess.PIPE, text=True
@@ -290,9 +292,9 @@ def test_signals_end_the_waiting(tmp_path: Path, number: int, held: str, kind: s
     assert process.returncode == 0
 
 
-def test_names_that_are_not_utf8_stop_nothing(tmp_path: Path) -> None:
+def test_names_that_are_not_utf8_are_yielded(tmp_path: Path) -> None:
     planner = Planner([str(tmp_path)], ["tiny"])
-    batches = arriving(planner.folders, planner.find, check=within_deadline(), settle_seconds=0.1)
+    batches = watch_folders(planner.folders, planner.files_in_folders, check=within_deadline(), settle_seconds=0.1)
     try:
         (tmp_path / "a.mp4").write_bytes(b"x")
         next(batches)
@@ -304,12 +306,12 @@ def test_names_that_are_not_utf8_stop_nothing(tmp_path: Path) -> None:
         batches.close()
 
 
-@pytest.mark.parametrize("trouble", ["no more watches", "a folder's name that is not UTF-8"])
-def test_where_the_system_tells_nothing_the_folder_is_looked_through(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, trouble: str
+@pytest.mark.parametrize("failure", ["no more watches", "a folder's name that is not UTF-8"])
+def test_folder_is_scanned_where_watching_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, failure: str
 ) -> None:
     folder = tmp_path / "in"
-    if trouble == "no more watches":
+    if failure == "no more watches":
 
         def refuse(*args: object, **options: object) -> Generator[set[object], None, None]:
             raise OSError(28, "OS file watch limit reached")
@@ -321,7 +323,7 @@ def test_where_the_system_tells_nothing_the_folder_is_looked_through(
     folder.mkdir()
     monkeypatch.setattr("vidstyle.batch.watch.RESCAN_SECONDS", 0.5)
     planner = Planner([str(folder)], ["tiny"])
-    batches = arriving(planner.folders, planner.find, check=within_deadline(), settle_seconds=0.1)
+    batches = watch_folders(planner.folders, planner.files_in_folders, check=within_deadline(), settle_seconds=0.1)
     try:
         (folder / "a.mp4").write_bytes(b"x")
         assert next(batches) == [str(folder / "a.mp4")]
@@ -329,4 +331,4 @@ def test_where_the_system_tells_nothing_the_folder_is_looked_through(
         assert next(batches) == [str(folder / "b.mp4")]
     finally:
         batches.close()
-    assert "cannot be told of changes" in caplog.text
+    assert "could not watch for changes" in caplog.text

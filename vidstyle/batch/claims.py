@@ -1,4 +1,4 @@
-"""Whether a job is to be done at all: what is finished is skipped, and what another run is at is left to it."""
+"""Claims on jobs: finished outputs are skipped, and a job that another run has claimed is left to it."""
 
 from __future__ import annotations
 
@@ -22,49 +22,49 @@ FINISHED = "is finished already"
 
 _NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}
 
-_LONGEST_NAME = 255
-"""Bytes; no usual file system allows more."""
+_MAX_NAME_BYTES = 255
+"""The limit of the usual file systems."""
 
 
 class Claim:
-    """A hidden, locked file beside an output: of several runs on one folder one has it, and makes the output."""
+    """A hidden lock file beside an output: of several runs on one folder, only the one that holds the lock makes the output."""
 
     def __init__(self, output: Path) -> None:
         self._path = claim_path(output)
-        # Whoever opens a job need not be the thread that closes it.
+        # A job may be closed by another thread than the one that opened it.
         self._lock = filelock.FileLock(self._path, thread_local=False)
-        self.taken = True
-        """Whether it is ours."""
+        self.acquired = True
+        """Whether this run holds the lock."""
         with writing(output):
             try:
                 self._lock.acquire(timeout=0)
             except filelock.Timeout:
-                self.taken = False
+                self.acquired = False
             except OSError as error:
                 if error.errno not in _NO_LOCKS:
                     raise
-                # On a file system without locks runs cannot tell of each other; outputs replace none all the same.
+                # On a file system without locks, runs cannot know of each other; still, no output replaces another.
                 self._path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Let another run have it. Harmless when closed twice."""
+        """Release the lock. Closing twice is harmless."""
         if self._lock.is_locked:
-            with contextlib.suppress(OSError):  # Windows, where an open file keeps its name
+            with contextlib.suppress(OSError):  # on Windows an open file cannot be removed
                 self._path.unlink(missing_ok=True)
             self._lock.release()
 
 
 def claim_path(output: Path) -> Path:
-    """The file by which a run shows that it is at work on `output`."""
+    """The lock file that shows that a run is working on `output`."""
     name = f".{output.name}.claim"
-    if len(os.fsencode(name)) > _LONGEST_NAME:
+    if len(os.fsencode(name)) > _MAX_NAME_BYTES:
         name = f".{hashlib.sha256(os.fsencode(output.name)).hexdigest()[:32]}.claim"
     return output.with_name(name)
 
 
 @dataclass(frozen=True)
-class Admitted:
-    """A job that is to be done, with the options of its style and the fingerprint of its output; to be closed when it is."""
+class ClaimedJob:
+    """A job to be done by this run, with the options of its style and the fingerprint of its output. To be closed when done."""
 
     job: Job
     options: ConvertOptions
@@ -72,27 +72,27 @@ class Admitted:
     claim: Claim | None = None
 
     def close(self) -> None:
-        """Let other runs have the output."""
+        """Release the claim on the output."""
         if self.claim is not None:
             self.claim.close()
 
 
-def admit(job: Job, options: ConvertOptions, shared: bool) -> Admitted | JobResult | None:
-    """The job, if it is to be done now; its outcome, if there is nothing to do; None where another run is at work on it.
+def claim_job(job: Job, options: ConvertOptions, shared: bool) -> ClaimedJob | JobResult | None:
+    """Claim a job if it is to be done now. Returns its result if there is nothing to do, None if another run has claimed it.
 
-    `shared`: whether there may be another run that works off the same jobs.
+    `shared`: whether other runs may be working on the same jobs.
     """
-    options = _in_style(job, options)
+    options = _with_style_of(job, options)
     claim: Claim | None = None
     try:
-        fingerprint, job_result = _looked_at(job, options)
-        # Beside a finished output a claim is that of a run that is about to let go, or was killed then.
+        fingerprint, job_result = _check(job, options)
+        # A claim beside a finished output belongs to a run that is about to release it, or that was killed at that moment.
         if shared and (job_result is None or os.path.lexists(claim_path(job.output))):
             _make_folder(job.output.parent)
             claim = Claim(job.output)
-            if not claim.taken:
+            if not claim.acquired:
                 return None
-            job_result = _settled(job, options, fingerprint)  # whoever had it may have finished it
+            job_result = _existing_output_result(job, options, fingerprint)  # another run may have finished it meanwhile
         elif job_result is None:
             _make_folder(job.output.parent)
     except VidstyleError as error:
@@ -101,44 +101,47 @@ def admit(job: Job, options: ConvertOptions, shared: bool) -> Admitted | JobResu
         if claim is not None:
             claim.close()
         return job_result
-    return Admitted(job, options, fingerprint, claim)
+    return ClaimedJob(job, options, fingerprint, claim)
 
 
-def foregone(job: Job, options: ConvertOptions) -> JobResult | None:
-    """The outcome of a job, if there is nothing to do as things stand."""
+def settled_result(job: Job, options: ConvertOptions) -> JobResult | None:
+    """The result of a job for which there is nothing to do at present; None if there is. Claims nothing."""
     try:
-        return _looked_at(job, _in_style(job, options))[1]
+        return _check(job, _with_style_of(job, options))[1]
     except VidstyleError as error:
         return JobResult(job, error=error)
 
 
-def _in_style(job: Job, options: ConvertOptions) -> ConvertOptions:
+def _with_style_of(job: Job, options: ConvertOptions) -> ConvertOptions:
     return replace(options, style=replace(options.style, style=job.style))
 
 
-def _looked_at(job: Job, options: ConvertOptions) -> tuple[str | None, JobResult | None]:
-    """The fingerprint of the output, and the outcome, if there is nothing to do."""
-    with writing(job.output):  # whose name may be too long
+def _check(job: Job, options: ConvertOptions) -> tuple[str | None, JobResult | None]:
+    """The fingerprint of the output, and the result if there is nothing to do."""
+    with writing(job.output):  # the name may be too long
         check_not_itself(job.input, job.output)
         fingerprint = provenance.fingerprint(job.input, options)
-        return fingerprint, _settled(job, options, fingerprint)
+        return fingerprint, _existing_output_result(job, options, fingerprint)
 
 
-def _settled(job: Job, options: ConvertOptions, fingerprint: str | None) -> JobResult | None:
-    """The outcome, where an output that is there decides it."""
+def _existing_output_result(job: Job, options: ConvertOptions, fingerprint: str | None) -> JobResult | None:
+    """The result if the output exists already and is to stay: skipped or an error."""
     if options.overwrite or not os.path.lexists(job.output) or job.output.is_dir():
         return None
     if options.skip_existing:
-        return JobResult(job, skipped="is there already")
-    if not provenance.can_tell(job.output):  # then every later run would fail on it
+        return JobResult(job, skipped="already exists")
+    if not provenance.can_hold_stamp(job.output):  # an error would come in every later run
         kind = job.output.suffix.lower()
-        return JobResult(job, skipped=f"is there already ({kind} has no place to tell what it was made from)")
+        return JobResult(job, skipped=f"already exists ({kind} files cannot record what they were made from)")
     made_from = provenance.read_fingerprint(job.output)
     if made_from is not None and made_from == fingerprint:
         return JobResult(job, skipped=FINISHED)
-    why = "it does not tell what it was made from" if made_from is None else "it was made from another input or in another way"
-    ways = "give --overwrite to replace it, --skip-existing to leave it, or another name with -o"
-    return JobResult(job, error=OutputExistsError(f"{job.output} exists, and {why}; {ways}"))
+    if made_from is None:
+        why = "it does not record what it was made from"
+    else:
+        why = "it was made from another input or with other options"
+    remedies = "use --overwrite to replace it, --skip-existing to keep it, or -o to choose another name"
+    return JobResult(job, error=OutputExistsError(f"{job.output} already exists, and {why}; {remedies}"))
 
 
 def _make_folder(folder: Path) -> None:
@@ -147,4 +150,4 @@ def _make_folder(folder: Path) -> None:
     except FileExistsError:
         raise OutputExistsError(f"expected a folder for the output, found a file: {folder}") from None
     except OSError as error:
-        raise DiskError(f"could not make the folder {folder} ({error.strerror})") from error
+        raise DiskError(f"could not create the folder {folder} ({error.strerror})") from error

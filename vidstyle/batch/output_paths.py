@@ -1,4 +1,4 @@
-"""What an output is called and where it goes: beside its input, into a folder, or as a template says."""
+"""The paths of outputs: beside their inputs, in a folder, or from a template."""
 
 from __future__ import annotations
 
@@ -12,24 +12,25 @@ from vidstyle.core.files import is_url
 from vidstyle.sources import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
 FIELDS = ("stem", "ext", "name", "style", "folder")
-"""What may stand in braces in a template. For `day1/a.webm` of the folder `holiday`, in the style mosaic: `a`, `.mkv` (what the
-output gets by default), `a.webm`, `mosaic` and `day1`."""
+"""The fields of a template. For `day1/a.webm` in the folder `holiday` and the style mosaic their values are `a`, `.mkv` (the
+default suffix of the output), `a.webm`, `mosaic` and `day1`."""
 
 _SEPARATORS = tuple(filter(None, (os.sep, os.altsep)))
 
 
-class Naming:
-    """Where outputs go, as `output` (`-o`) says: None, a file, a folder or a template with `FIELDS`.
+class OutputPaths:
+    """Maps inputs to output paths. `output` is the value of `-o`: None, a file, a folder or a template with `FIELDS`.
 
-    Without it, `in.mp4` becomes `in.STYLE.mp4` beside it. Into a folder outputs go under that name, in subfolders as the inputs'.
-    A template names a file beside the input; one with a folder in it is relative to the current folder. `several`: there may be
-    more than one output. Raises `UsageError` for a template that is none, and for a file where there may be several.
+    None: `in.mp4` becomes `in.STYLE.mp4` beside it. Folder: outputs get that name too, in the same subfolders as their inputs.
+    Template: a file beside the input, or, if the template contains a folder, a path relative to the current folder.
+    `several`: there may be more than one output. Raises `UsageError` for an invalid template, and for a file if there may be
+    several outputs.
     """
 
     def __init__(self, output: str | None, several: bool) -> None:
         self._beside, self._root, self._parts = output is None, Path(), [DEFAULT_TEMPLATE]
         self.folder: Path | None = None
-        """The folder that all outputs go into, as far as that is fixed."""
+        """The folder that all outputs go into; None if there is no such folder."""
         if output is None:
             return
         self._root, template = _literal_part(output)
@@ -48,22 +49,24 @@ class Naming:
             self._parts = []
 
     def path(self, input: str, folder: str, label: str) -> Path:
-        """Where the painting of `input` goes, which was found in the subfolder `folder` of an input, "" for none.
+        """The output path of `input`. `folder`: the subfolder of an input folder in which it was found, "" for none.
 
-        Raises `UsageError` where a template gives no name, or where a field would lead out of the folder.
+        Raises `UsageError` where a template results in an empty name, or where a field would lead out of the folder.
         """
         path = Path(input).parent if self._beside and not is_url(input) else self._root
         fields = fields_of(input, folder, label)
         for part in self._parts:
             text = part.format_map(fields)
             if part not in (text, "{folder}") and (text in ("", ".", "..") or any(mark in text for mark in _SEPARATORS)):
-                raise UsageError(f"expected a name from {part} in -o, got '{text}' for {input}; give it an -o of its own")
+                raise UsageError(
+                    f"expected a file name from {part} in -o, got '{text}' for {input}; convert it with a separate -o"
+                )
             path /= text
         return path
 
 
 def _literal_part(output: str) -> tuple[Path, list[str]]:
-    """The part of a path that is no template, without braces or there under that very name, and the parts behind it."""
+    """Split a path before its first part with braces, unless a file of that very name exists."""
     path, parts = Path(), list(Path(output).parts)
     while parts and (not {*"{}"} & {*parts[0]} or os.path.lexists(path / parts[0])):
         path /= parts.pop(0)
@@ -71,33 +74,31 @@ def _literal_part(output: str) -> tuple[Path, list[str]]:
 
 
 def _fields_in(part: str, output: str) -> list[str]:
-    """The fields in a part of the template `output`; raises `UsageError` for such that there are not."""
-    literally = "{{ and }} stand for braces themselves"
+    """The fields in a part of the template `output`; raises `UsageError` for unknown ones."""
+    literally = "write {{ and }} for literal braces"
     try:
         parsed = [rest for _, *rest in string.Formatter().parse(part) if rest[0] is not None]
     except ValueError:
-        raise UsageError(f"expected braces in pairs in -o, got {output}; {literally}") from None
+        raise UsageError(f"expected matching braces in -o, got {output}; {literally}") from None
     for name, format_spec, conversion in parsed:
         if name not in FIELDS or format_spec or conversion:
             known = ", ".join(f"{{{field}}}" for field in FIELDS)
-            raise UsageError(f"expected nothing but {known} in braces in -o, got {output}; {literally}")
+            raise UsageError(f"expected only {known} in braces in -o, got {output}; {literally}")
     return [str(name) for name, *_ in parsed]
 
 
 def _check_template(parts: list[str], fields: list[list[str]], output: str) -> None:
     if output.endswith(_SEPARATORS) or parts[-1] == "{ext}":
-        raise UsageError(f"expected -o to end in a file name, got {output}; {DEFAULT_TEMPLATE} is the usual one")
+        raise UsageError(f"expected -o to end in a file name, got {output}; the default is {DEFAULT_TEMPLATE}")
     lost = any("folder" in found and part != "{folder}" for part, found in zip(parts, fields, strict=True))
     if lost or parts[-1] == "{folder}":
-        raise UsageError(
-            f"expected {{folder}} to be a folder of its own in -o, as in {{folder}}/{DEFAULT_TEMPLATE}, got {output}"
-        )
+        raise UsageError(f"expected {{folder}} as a separate folder in -o, as in {{folder}}/{DEFAULT_TEMPLATE}, got {output}")
 
 
 def _check_folder(folder: Path, output: str) -> None:
-    """Raise `UsageError` where several outputs would go into one file: one that is there, or what looks like one."""
+    """Raise `UsageError` where several outputs would go into one file: an existing one, or a name with a media suffix."""
     named_file = folder.suffix.lower() in VIDEO_SUFFIXES | IMAGE_SUFFIXES and not output.endswith(_SEPARATORS)
     if not folder.is_dir() and (os.path.lexists(folder) or named_file):
         raise UsageError(
-            f"expected a folder for what may be several outputs, got a file's name: {output}; or try -o '{DEFAULT_TEMPLATE}'"
+            f"expected a folder for several outputs, got the name of a file: {output}; or try -o '{DEFAULT_TEMPLATE}'"
         )

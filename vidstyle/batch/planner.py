@@ -91,18 +91,18 @@ class Planner:
 
     def _found(self, strict: bool) -> list[FoundInput]:
         """Every input once. `strict`: raise `InputError` for a folder without inputs."""
-        taken: dict[str, FoundInput] = {}
+        unique: dict[str, FoundInput] = {}
         labels = {label_of(style) for style in (*self._styles, *all_styles())}
         for name in self._inputs:
             found = self._search(name, labels, strict) if name in self.folders else [FoundInput(name, given=True)]
             for one in found:
-                taken.setdefault(_key(one.input), one)
+                unique.setdefault(_key(one.input), one)
         # Leave out outputs of an earlier run that a template named: they have the path of another input's output. An input with
         # the path of its own output stays, to be refused.
-        makers: dict[str, set[str]] = {}
-        for job in self._jobs(taken.values()):
-            makers.setdefault(_key(str(job.output)), set()).add(job.input)
-        return [one for key, one in taken.items() if one.given or key not in makers or one.input in makers[key]]
+        inputs_by_output: dict[str, set[str]] = {}
+        for job in self._jobs(unique.values()):
+            inputs_by_output.setdefault(_key(str(job.output)), set()).add(job.input)
+        return [one for key, one in unique.items() if one.given or key not in inputs_by_output or one.input in inputs_by_output[key]]
 
     def _search(self, folder: str, labels: Collection[str], strict: bool) -> list[FoundInput]:
         try:
@@ -183,7 +183,7 @@ def _collisions(jobs: Sequence[Job], folders: Mapping[str, str]) -> Iterator[tup
     for job in jobs:
         for identity in _identities(job.input):
             inputs.setdefault(identity, job.input)
-    taken: dict[str, Job] = {}
+    job_by_output: dict[str, Job] = {}
     for job in jobs:
         of_input = next((inputs[identity] for identity in _identities(str(job.output)) if identity in inputs), None)
         key = _key(str(job.output))
@@ -192,10 +192,10 @@ def _collisions(jobs: Sequence[Job], folders: Mapping[str, str]) -> Iterator[tup
         elif of_input is not None:
             remedy = "choose another name with -o, such as {stem}.{style}{ext}"
             yield job, UsageError(f"the output of {job.input} would replace {job.output}, which is also an input; {remedy}")
-        elif key in taken:
-            yield job, _same_output(taken[key], job, folders)
+        elif key in job_by_output:
+            yield job, _same_output(job_by_output[key], job, folders)
         else:
-            taken[key] = job
+            job_by_output[key] = job
 
 
 def _identities(name: str) -> list[object]:

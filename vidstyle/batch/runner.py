@@ -1,4 +1,4 @@
-"""Jobs -> outcomes: one file, several, or all of a folder, one after the other with one net."""
+"""Runs jobs one after the other, with one loaded stylizer for each style."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from threading import Event
 
-from vidstyle.batch.claims import Admitted, admit
+from vidstyle.batch.claims import ClaimedJob, claim_job
 from vidstyle.conversion.convert import Conversion
 from vidstyle.conversion.job import Job, JobResult, Reporter
 from vidstyle.core.concurrency import background, prefetch
 from vidstyle.core.errors import VidstyleError
 from vidstyle.core.options import ConvertOptions
 from vidstyle.core.protocols import Stylizer
-from vidstyle.sources import glance
+from vidstyle.sources import estimate_size
 
 WAIT_SECONDS = 1.0
-"""After so long it is looked again whether another run has finished what only it is at."""
+"""How often to check whether another run has finished the jobs that it has claimed."""
 
 
 def run_jobs(
@@ -29,10 +29,10 @@ def run_jobs(
     reporter: Reporter,
     shared: bool = False,
 ) -> list[JobResult]:
-    """Convert one job after the other, each with the stylizer of its style; a failure costs its own file only.
+    """Convert one job after the other, each with the stylizer of its style; if one fails, the others go on.
 
-    While one input is stylized the next is opened and the last output verified. `shared`, as several jobs always are: other
-    runs may be at them too; each output is made by one of them, and the others wait for what is not theirs at the end.
+    While one input is stylized, the next is opened and the previous output verified. `shared`: other runs may be working on the
+    same jobs, as is always assumed of several jobs. Each output is made by one run; at the end the others wait for it.
     """
     shared = shared or len(jobs) > 1
     if shared:
@@ -44,49 +44,49 @@ def run_jobs(
         reporter.done(job_result)
 
     reporter.expect(jobs)
-    with foreseeing(jobs, reporter):
+    with estimating_sizes(jobs, reporter):
         waiting = list(jobs)
         while waiting:
-            busy = _Round(stylizers, options, reporter, shared).work_off(waiting, settle)
-            if busy == waiting:
+            elsewhere = _Pass(stylizers, options, reporter, shared).run(waiting, settle)
+            if elsewhere == waiting:
                 reporter.stage("waiting for another run", len(job_results), len(jobs), None)
                 time.sleep(WAIT_SECONDS)
-            waiting = busy
+            waiting = elsewhere
     return [job_results[job] for job in jobs]
 
 
 @contextmanager
-def foreseeing(jobs: Sequence[Job], reporter: Reporter) -> Iterator[None]:
-    """Tell the reporter, aside, how much work the jobs are by their headers."""
+def estimating_sizes(jobs: Sequence[Job], reporter: Reporter) -> Iterator[None]:
+    """Meanwhile read the headers of the inputs in a background thread and report how many frames the jobs have."""
     stop = Event()
 
-    def tell() -> None:
+    def estimate() -> None:
         for job in jobs:
-            known = glance(job.input)
+            size = estimate_size(job.input)
             if stop.is_set():
                 return
-            if known is not None:
-                reporter.foresee(job, *known)
+            if size is not None:
+                reporter.estimate(job, *size)
 
-    with background() as aside:
+    with background() as executor:
         if len(jobs) > 1:
-            aside.submit(tell)
+            executor.submit(estimate)
         try:
             yield
         finally:
             stop.set()
 
 
-class _Work:
-    """A job that is opened for painting."""
+class _OpenJob:
+    """A claimed job whose input and output are open."""
 
-    def __init__(self, admitted: Admitted, stylizer: Stylizer) -> None:
-        self.job, self._admitted = admitted.job, admitted
-        job, options = admitted.job, admitted.options
-        self._conversion = Conversion(job.input, job.output, stylizer, options, fingerprint=admitted.fingerprint)
+    def __init__(self, claimed: ClaimedJob, stylizer: Stylizer) -> None:
+        self.job, self._claimed = claimed.job, claimed
+        job, options = claimed.job, claimed.options
+        self._conversion = Conversion(job.input, job.output, stylizer, options, fingerprint=claimed.fingerprint)
 
     def run(self, reporter: Reporter, between: Callable[[], None]) -> JobResult | None:
-        """Paint all frames, `between` which something else is done; the outcome if that failed."""
+        """Stylize all frames and call `between` after each; returns a result only if that failed."""
 
         def on_frame(count: int) -> None:
             reporter.frame(self.job, count)
@@ -100,7 +100,7 @@ class _Work:
             return JobResult(self.job, error=error)
 
     def publish(self) -> JobResult:
-        """Give the output its name; closes."""
+        """Verify the output, give it its name and close the job."""
         try:
             return JobResult(self.job, self._conversion.publish())
         except VidstyleError as error:
@@ -110,68 +110,68 @@ class _Work:
 
     def close(self) -> None:
         self._conversion.close()
-        self._admitted.close()
+        self._claimed.close()
 
 
-class _Round:
-    """Does every job once, but for those that other runs are at."""
+class _Pass:
+    """One pass over the jobs, which leaves out those that other runs have claimed."""
 
     def __init__(self, stylizers: Mapping[str, Stylizer], options: ConvertOptions, reporter: Reporter, shared: bool) -> None:
         self._stylizers, self._options, self._reporter, self._shared = stylizers, options, reporter, shared
-        self._open: set[_Work] = set()
-        self._published: tuple[_Work, Future[JobResult]] | None = None
+        self._open: set[_OpenJob] = set()
+        self._publishing: tuple[_OpenJob, Future[JobResult]] | None = None
 
-    def work_off(self, jobs: Sequence[Job], settle: Callable[[JobResult], None]) -> list[Job]:
-        """Do the jobs; returns those that other runs are at."""
-        busy = []
+    def run(self, jobs: Sequence[Job], settle: Callable[[JobResult], None]) -> list[Job]:
+        """Convert the jobs, with a call of `settle` for each result; returns those that other runs have claimed."""
+        elsewhere = []
         with ExitStack() as stack:
             stack.callback(self._close_all)
             publisher = stack.enter_context(background())
             self._settle = settle
-            for item in stack.enter_context(closing(prefetch(self._opened(jobs), 1))):
+            for item in stack.enter_context(closing(prefetch(self._opened_jobs(jobs), 1))):
                 if isinstance(item, Job):
-                    busy.append(item)
+                    elsewhere.append(item)
                     continue
                 job_result = item if isinstance(item, JobResult) else item.run(self._reporter, self._settle_published)
                 self._settle_published(wait=True)
-                if isinstance(item, _Work) and job_result is None:
-                    self._published = item, publisher.submit(item.publish)
+                if isinstance(item, _OpenJob) and job_result is None:
+                    self._publishing = item, publisher.submit(item.publish)
                 elif job_result is not None:
-                    if isinstance(item, _Work):
-                        self._closed(item)
+                    if isinstance(item, _OpenJob):
+                        self._close(item)
                     settle(job_result)
             self._settle_published(wait=True)
-        return busy
+        return elsewhere
 
-    def _opened(self, jobs: Sequence[Job]) -> Iterator[_Work | JobResult | Job]:
+    def _opened_jobs(self, jobs: Sequence[Job]) -> Iterator[_OpenJob | JobResult | Job]:
         for job in jobs:
-            admitted = admit(job, self._options, self._shared)
-            if not isinstance(admitted, Admitted):
-                yield admitted or job
+            claimed = claim_job(job, self._options, self._shared)
+            if not isinstance(claimed, ClaimedJob):
+                yield claimed or job
                 continue
             try:
-                work = _Work(admitted, self._stylizers[job.style])
+                open_job = _OpenJob(claimed, self._stylizers[job.style])
             except BaseException as error:
-                admitted.close()
+                claimed.close()
                 if not isinstance(error, VidstyleError):
                     raise
                 yield JobResult(job, error=error)
                 continue
-            self._open.add(work)
-            yield work
+            self._open.add(open_job)
+            yield open_job
 
     def _settle_published(self, wait: bool = False) -> None:
-        """Tell what became of the output published aside, if that is known by now."""
-        if self._published is not None and (wait or self._published[1].done()):
-            (work, future), self._published = self._published, None
+        """Settle the job that is being published in the background, if it is done by now or `wait` is set."""
+        if self._publishing is not None and (wait or self._publishing[1].done()):
+            (open_job, future), self._publishing = self._publishing, None
             job_result = future.result()
-            self._closed(work)
+            self._close(open_job)
             self._settle(job_result)
 
-    def _closed(self, work: _Work) -> None:
-        work.close()
-        self._open.discard(work)
+    def _close(self, open_job: _OpenJob) -> None:
+        open_job.close()
+        self._open.discard(open_job)
 
     def _close_all(self) -> None:
-        for work in list(self._open):
-            self._closed(work)
+        for open_job in list(self._open):
+            self._close(open_job)

@@ -1,4 +1,4 @@
-"""Folders that files arrive in: each is offered once it is there whole."""
+"""Watches folders for new files and yields each once it is complete."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from vidstyle.core.files import reason
 log = logging.getLogger(__name__)
 
 SETTLE_SECONDS = 2.0
-"""A file that has kept its size and time for so long is taken to be whole."""
+"""A file whose size and modification time have not changed for so long is taken to be complete."""
 
-LOOK_SECONDS = 1.0
-"""However much happens in the folders, they are looked through no more often."""
+MIN_SCAN_INTERVAL_SECONDS = 1.0
+"""The folders are scanned no more often than this, however much happens in them."""
 
-LOOK_SHARE = 0.1
-"""Looking through them takes no more than this share of the time, however large they are."""
+MAX_SCAN_FRACTION = 0.1
+"""Scanning takes at most this fraction of the time, however large the folders are."""
 
 RESCAN_SECONDS = 10.0
-"""They are looked through so often though nothing is heard: of what others write to a network share no system tells."""
+"""The folders are scanned this often even without a notification: there is none for what others write to a network share."""
 
 _TICK_SECONDS = 0.25
 
 Changes = Generator[bool, None, None]
-"""Whether something has changed since the last time, several times a second."""
+"""Yields, several times a second, whether something has changed since the last time."""
 
 _State = tuple[int, int]
 
 
-def arriving(
+def watch_folders(
     folders: Sequence[str],
     find: Callable[[], Iterable[str]],
     recursive: bool = False,
@@ -42,55 +42,55 @@ def arriving(
     clock: Callable[[], float] = time.monotonic,
     changes: Changes | None = None,
 ) -> Generator[list[str], None, None]:
-    """Batches of files in `folders`, of those that `find` lists, for ever: first what is there already, then what arrives.
+    """Yield batches of files in `folders`, of those that `find` lists, endlessly: first the existing files, then new ones.
 
-    A file is in a batch when it is not empty and has stopped changing, and again if it is changed or replaced later. `check` is
-    called several times a second, and may raise to end the waiting. Signals should be held back and told by it: of what their
-    handlers raise watchfiles makes a plain KeyboardInterrupt.
+    A file is yielded when it is not empty and has stopped changing, and again if it is changed or replaced later. `check` is
+    called several times a second and may raise to end the watching. Signals should be held back and raised by `check`:
+    watchfiles turns whatever their handlers raise into a plain KeyboardInterrupt.
 
-    `changes` tells when `find` may list something else; without it the system does. Raises `MissingExtraError` at once.
+    `changes` notifies of changes in the folders; by default the operating system does. Raises `MissingExtraError` at once.
     """
     if changes is None:
         changes = _changes(folders, recursive)
-    return _settled(find, check, settle_seconds, clock, changes)
+    return _complete_files(find, check, settle_seconds, clock, changes)
 
 
-def _settled(
+def _complete_files(
     find: Callable[[], Iterable[str]],
     check: Callable[[], None],
     settle_seconds: float,
     clock: Callable[[], float],
     changes: Changes,
 ) -> Generator[list[str], None, None]:
-    offered: dict[str, _State] = {}
+    yielded: dict[str, _State] = {}
     waiting: dict[str, tuple[_State, float]] = {}
-    changed, looked, pause = True, -RESCAN_SECONDS, LOOK_SECONDS
+    changed, last_scan, interval = True, -RESCAN_SECONDS, MIN_SCAN_INTERVAL_SECONDS
     with closing(changes):
         for change in changes:
             check()
             now, changed = clock(), changed or change
-            if now - looked < (pause if changed or waiting else RESCAN_SECONDS):
+            if now - last_scan < (interval if changed or waiting else RESCAN_SECONDS):
                 continue
-            changed, looked = False, now
-            # What has vanished is no longer waited for, but stays in `offered`: a share may come back just as it was.
+            changed, last_scan = False, now
+            # Files that have vanished stay in `yielded`: a network share may come back just as it was.
             before, waiting, batch = waiting, {}, []
             for path in find():
                 state = _state(path)
-                if state is None or offered.get(path) == state:
+                if state is None or yielded.get(path) == state:
                     continue
                 last, since = before.get(path, (None, now))
                 waiting[path] = state, since if state == last else now
                 if now - waiting[path][1] >= settle_seconds:
                     del waiting[path]
-                    offered[path] = state
+                    yielded[path] = state
                     batch.append(path)
-            pause = max(LOOK_SECONDS, (clock() - now) / LOOK_SHARE)
+            interval = max(MIN_SCAN_INTERVAL_SECONDS, (clock() - now) / MAX_SCAN_FRACTION)
             if batch:
                 yield batch
 
 
 def _state(path: str) -> _State | None:
-    """What changes when a file does; None for one that is empty or gone."""
+    """Size and modification time of a file; None for one that is empty or gone."""
     try:
         status = os.stat(path)
     except OSError:
@@ -99,7 +99,7 @@ def _state(path: str) -> _State | None:
 
 
 def _changes(folders: Sequence[str], recursive: bool) -> Changes:
-    """What the system tells of changes; where it cannot (too many folders, a name that is not UTF-8), that time passes."""
+    """Notifications of the operating system; where it has none (too many folders, a name that is not UTF-8) only ticks."""
     try:
         from watchfiles import watch
     except ModuleNotFoundError as error:
@@ -107,24 +107,22 @@ def _changes(folders: Sequence[str], recursive: bool) -> Changes:
             raise
         raise MissingExtraError("--watch", "watch") from error
 
-    logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it tells of every change
+    logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it logs every change
     tick = round(_TICK_SECONDS * 1000)
 
     def listen() -> Changes:
         while True:
             try:
-                for heard in watch(
+                for changes in watch(
                     *folders, watch_filter=None, debounce=tick, rust_timeout=tick, yield_on_timeout=True, recursive=recursive,
                     ignore_permission_denied=True,
                 ):  # fmt: skip
-                    yield bool(heard)
-            except RuntimeError:  # watchfiles' own: by each change of a name that is not UTF-8 it is ended
+                    yield bool(changes)
+            except RuntimeError:  # raised by watchfiles at each change of a name that is not UTF-8
                 yield True
                 time.sleep(_TICK_SECONDS)
             except (OSError, UnicodeEncodeError) as error:
-                log.warning(
-                    "cannot be told of changes (%s); the folders are looked through every %g s", reason(error), RESCAN_SECONDS
-                )
+                log.warning("could not watch for changes (%s); scanning the folders every %g s", reason(error), RESCAN_SECONDS)
                 break
         while True:
             time.sleep(_TICK_SECONDS)

@@ -20,9 +20,9 @@ from vidstyle.core.files import is_url
 from vidstyle.core.frames import Frame, Pixels, VideoInfo
 from vidstyle.core.options import ConvertOptions
 from vidstyle.core.protocols import PostProcessor, Sink, Source, Stylizer
-from vidstyle.sinks import check_free, companion_of, open_image_sink, open_resumable_sink, open_video_sink
+from vidstyle.sinks import check_free, stream_copier_of, open_image_sink, open_resumable_sink, open_video_sink
 from vidstyle.sources import is_image, open_source
-from vidstyle.sources.mask import Masked
+from vidstyle.sources.mask import MaskedSource
 from vidstyle.temporal.metrics import WarpingError
 from vidstyle.temporal.shots import spread_over_shot
 from vidstyle.temporal.stabilize import Stabilizer
@@ -99,13 +99,13 @@ class Conversion:
         input, output, options, info = self._input, self._output, self._options, self.info
         if is_image(input):
             return open_image_sink(output, options.overwrite, self._stamp)
-        companion = companion_of(input, self._source.shift_seconds, options)
+        stream_copier = stream_copier_of(input, self._source.shift_seconds, options)
         self._resumable = self._resumes()
         if not self._resumable:
-            return open_video_sink(output, info, options.encode, companion, options.overwrite, self._stamp)
-        fingerprint = {**work_fingerprint(input, options), "runs_on": self._stylizer.describe()}
+            return open_video_sink(output, info, options.encode, stream_copier, options.overwrite, self._stamp)
+        fingerprint = {**resume_key(input, options), "runs_on": self._stylizer.describe()}
         remember = self._stabilizer.state if self._stabilizer is not None else None
-        sink = open_resumable_sink(output, info, options, fingerprint, companion, remember, self._stamp)
+        sink = open_resumable_sink(output, info, options, fingerprint, stream_copier, remember, self._stamp)
         self._done = sink.done
         if self._stabilizer is not None:
             self._stabilizer.restore(sink.memory)
@@ -185,7 +185,7 @@ def with_mask(source: Source, options: ConvertOptions) -> Source:
     if options.mask is None:
         return source
     try:
-        return Masked(source, options.mask, options.trim)
+        return MaskedSource(source, options.mask, options.trim)
     except BaseException:
         source.close()
         raise
@@ -216,7 +216,7 @@ def check_resumable(input: str, options: ConvertOptions) -> None:
         raise UsageError(f"expected {what} for --resume")
 
 
-def work_fingerprint(input: str, options: ConvertOptions) -> dict[str, Any]:
+def resume_key(input: str, options: ConvertOptions) -> dict[str, Any]:
     """All that the images of an output depend on, so that what an interrupted run made is used for the same work only."""
     import vidstyle
 

@@ -1,4 +1,4 @@
-"""What becomes of jobs, and who is told."""
+"""A job, its result, and the protocol by which progress is reported."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Job:
 
 @dataclass(frozen=True)
 class JobResult:
-    """What became of a job: `result`, or `error`, or `skipped`, a few words on why there was nothing to do."""
+    """How a job ended: with a `result` or an `error`, or `skipped`: a few words on why there was nothing to do."""
 
     job: Job
     result: Result | None = None
@@ -33,22 +33,22 @@ class JobResult:
 
 
 class Reporter(Protocol):
-    """Is told how the work goes. Several jobs may be under way at once; `estimate` comes from a thread of its own."""
+    """Receives the progress of jobs. Several may be running at once; `estimate` is called from a thread of its own."""
 
     def stage(self, what: str, done: int, total: int | None, seconds_left: float | None) -> None:
-        """How far work is that comes before the frames."""
+        """Progress of work that does not produce output frames, such as fine-tuning; `total` and `seconds_left` if known."""
 
     def expect(self, jobs: Sequence[Job]) -> None:
-        """These jobs will be worked off; more may come later."""
+        """These jobs are to be done; more may be added later."""
 
     def estimate(self, job: Job, frames: int, pixels: int) -> None:
-        """By its header the job has so many frames, of so many pixels each; before `start`, or never."""
+        """The number of frames and of pixels in each, as the input's header has it. Called before `start`, or never."""
 
     def start(self, job: Job, info: VideoInfo) -> None:
         """The first frame of the job is about to be stylized."""
 
     def frame(self, job: Job, count: int) -> None:
-        """So many frames of the job are done."""
+        """`count` frames of the job are done."""
 
     def done(self, job_result: JobResult) -> None:
-        """The job is over, whether it was started or not."""
+        """The job has ended, whether it was started or not."""

@@ -115,7 +115,7 @@ def stamp(fingerprint: str) -> str:
     return f"vidstyle {__version__} (fingerprint {fingerprint})"
 
 
-def can_tell(path: Path) -> bool:
+def can_hold_stamp(path: Path) -> bool:
     """Whether an output of this name has a place for the stamp."""
     from vidstyle.sinks.images import STAMPED_SUFFIXES
     from vidstyle.sinks.video import FORMATS
