@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import click
+from click.shell_completion import CompletionItem
+from rich_click import RichCommandPanel, RichContext, RichGroup, RichHelpFormatter
 
 import vidstyle
 from vidstyle.cli.bench import bench
@@ -10,6 +12,7 @@ from vidstyle.cli.convert import convert
 from vidstyle.cli.doctor import doctor
 from vidstyle.cli.keyframes import keyframes
 from vidstyle.cli.live import devices, live
+from vidstyle.cli.options import HELP_CONFIG
 from vidstyle.cli.paint import paint
 from vidstyle.cli.signals import Signals, exit_code
 from vidstyle.cli.styles import styles
@@ -17,27 +20,42 @@ from vidstyle.cli.train import train
 from vidstyle.core.errors import EXIT_USAGE, VidstyleError
 
 
-class _DefaultConvert(click.Group):
+class _DefaultConvert(RichGroup):
     """A group whose first word may also be an input: `vidstyle in.mp4` is `vidstyle convert in.mp4`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args and not ctx.resilient_parsing:
+            click.echo(ctx.get_help(), err=True)
+            ctx.exit(EXIT_USAGE)
         if args and args[0] not in self.commands and args[0] not in ("--help", "-h", "--version"):
             args = ["convert", *args]
         return super().parse_args(ctx, args)
 
-    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_help(self, ctx: RichContext, formatter: RichHelpFormatter) -> None:  # type: ignore[override]
+        """Write the help of `convert`, and a list of the other commands."""
+        convert = self.commands["convert"]
+        with RichContext(convert, info_name=ctx.info_name, help_option_names=ctx.help_option_names) as inner:
+            convert.format_help(inner, formatter)
+        others = [name for name, command in sorted(self.commands.items()) if not command.hidden]
+        formatter.write(RichCommandPanel("Other commands", commands=others).render(self, ctx, formatter))
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Commands, and what may follow where the first word is an input: options and files."""
+        items = super().shell_complete(ctx, incomplete)
         convert = self.commands["convert"]
         with click.Context(convert, info_name=ctx.info_name) as inner:
-            convert.format_help(inner, formatter)
-        with formatter.section("Other commands"):
-            rows = [(n, c.get_short_help_str()) for n, c in sorted(self.commands.items()) if n != "convert"]
-            formatter.write_dl(rows)
+            items += [item for item in convert.shell_complete(inner, incomplete) if item.value not in {i.value for i in items}]
+        return [*items, CompletionItem(incomplete, type="file")]
 
 
-@click.group(cls=_DefaultConvert, context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=True)
+@click.group(
+    cls=_DefaultConvert,
+    no_args_is_help=False,
+    context_settings={"help_option_names": ["-h", "--help"], "rich_help_config": HELP_CONFIG},
+)
 @click.version_option(vidstyle.__version__, prog_name="vidstyle")
 def cli() -> None:
-    """Turns videos into stylized videos."""
+    """Turn videos into stylized videos."""
 
 
 for command in (convert, bench, doctor, live, devices, train, paint, keyframes, styles):

@@ -12,7 +12,8 @@ from typing import Any
 import click
 
 from vidstyle.bench.options import BenchOptions, Size, parse_size
-from vidstyle.cli.shared import Finite
+from vidstyle.cli.completion import complete_files, complete_styles
+from vidstyle.cli.options import BACKEND_OPTION, DEVICE_OPTION, INPUT_OUTPUT, PERFORMANCE, STYLE, Command, Finite, panel
 from vidstyle.cli.signals import Signals
 from vidstyle.core.errors import EXIT_DONE, UsageError
 from vidstyle.core.options import StyleOptions
@@ -21,7 +22,7 @@ _SIZES = " and ".join(f"{width}x{height}" for width, height in BenchOptions.size
 
 
 class _Size(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.5
-    """Width and height."""
+    """A size such as 640x360."""
 
     name = "WxH"
 
@@ -32,21 +33,47 @@ class _Size(click.ParamType):  # type: ignore[type-arg]  # generic since click 8
             self.fail(str(error), param, ctx)
 
 
-@click.command()
-@click.argument("clip", required=False)
-@click.option("--style", default=StyleOptions.style, show_default=True, help="A name or a model file.")
-@click.option("--size", "sizes", type=_Size(), multiple=True,
-              help=f"Of the clip; several times for more. [default: CLIP's own, or {_SIZES}]")  # fmt: skip
-@click.option("--seconds", type=Finite(0.1, 60), default=BenchOptions.seconds, show_default=True,
-              help="Length of the clip, at most.")  # fmt: skip
-@click.option("--rounds", type=click.IntRange(1), default=BenchOptions.rounds, show_default=True,
-              help="Measure so often; medians count.")  # fmt: skip
-@click.option("--device", default=StyleOptions.device, show_default=True, help="auto, cpu, cuda or cuda:N.")
-@click.option("--backend", type=click.Choice(["auto", "onnx", "torch"]), default=StyleOptions.backend, show_default=True)
-@click.option("--batch-size", type=click.IntRange(1, 64), default=BenchOptions.batch_size, show_default=True,
-              help="Frames per run of the net.")  # fmt: skip
-@click.option("--json", "json_file", metavar="FILE", default=None, help="Write all figures there as JSON; - prints them.")
-@click.option("--overwrite", is_flag=True, help="Replace a JSON file that exists.")
+@click.command(cls=Command, examples=["vidstyle bench", "vidstyle bench clip.mp4 --size 1280x720 --json bench.json"])
+@click.argument("clip", required=False, shell_complete=complete_files)
+@panel(
+    INPUT_OUTPUT,
+    click.option(
+        "--size",
+        "sizes",
+        type=_Size(),
+        multiple=True,
+        show_default=f"the size of CLIP, or {_SIZES}",
+        help="Size of the clip. Repeat it for more sizes.",
+    ),
+    click.option(
+        "--seconds", type=Finite(0.1, 60), default=BenchOptions.seconds, show_default=True, help="Maximum length of the clip."
+    ),
+    click.option(
+        "--rounds",
+        type=click.IntRange(1),
+        metavar="N",
+        default=BenchOptions.rounds,
+        show_default=True,
+        help="Number of repetitions; the medians are reported.",
+    ),
+    click.option(
+        "--json", "json_file", metavar="FILE", default=None, help="Write all figures to this file as JSON; - prints them."
+    ),
+    click.option("--overwrite", is_flag=True, help="Replace a JSON file that exists."),
+)
+@panel(
+    STYLE,
+    click.option(
+        "--style", default=StyleOptions.style, show_default=True, shell_complete=complete_styles, help="Style name or model file."
+    ),
+)
+@panel(
+    PERFORMANCE,
+    DEVICE_OPTION,
+    BACKEND_OPTION,
+    click.option("--batch-size", type=click.IntRange(1, 64), metavar="N", default=BenchOptions.batch_size, show_default=True,
+                 help="Number of frames per run of the network."),
+)  # fmt: skip
 @click.pass_obj
 def bench(
     signals: Signals,
@@ -58,16 +85,16 @@ def bench(
     style: str,
     device: str,
     backend: Any,
-    **given: Any,
+    **values: Any,
 ) -> int:
-    """Measure how fast conversions are here.
+    """Measure how fast conversions are on this machine.
 
-    Decoding, net and encoding, each alone and all together, start-up, memory and energy, on clips made of the images that
-    come with vidstyle, or on CLIP: as it is, or scaled to each --size.
+    Measures decoding, the network and encoding, each alone and together, and start-up time, memory and energy. The clips are
+    made from images that come with vidstyle, unless you pass CLIP, which is used as it is or scaled to each --size.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
     options = BenchOptions(
-        StyleOptions(style=style, device=device, backend=backend), tuple(dict.fromkeys(sizes)) or BenchOptions.sizes, **given
+        StyleOptions(style=style, device=device, backend=backend), tuple(dict.fromkeys(sizes)) or BenchOptions.sizes, **values
     )
     with signals.held():  # an interrupted import would be reported as a broken installation
         from vidstyle.bench.measure import measure
@@ -86,7 +113,7 @@ def bench(
     for line in table(found):
         click.echo(line)
     if target is not None:
-        check_free(target, overwrite)  # it may have come meanwhile
+        check_free(target, overwrite)  # it may have been created in the meantime
         with writing(target), replaced(target) as temporary:
             temporary.write_bytes(text.encode())
     return EXIT_DONE

@@ -1,4 +1,4 @@
-"""`vidstyle doctor`: what works on this machine, and why not."""
+"""`vidstyle doctor`: check what works on this machine."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from vidstyle.cli.options import Command
+from vidstyle.cli.shared import print_table
 from vidstyle.core.errors import EXIT_DONE, EXIT_MODEL
 
 if TYPE_CHECKING:
@@ -18,16 +20,15 @@ JSON_VERSION = 1
 
 _COLORS = {"ok": "green", "note": "yellow", "bad": "red"}
 _NAME_WIDTH = 22
-_INDENT = " " * (len("note") + 2 + _NAME_WIDTH + 2)
 
 
-@click.command()
-@click.option("--json", "as_json", is_flag=True, help="All rows as one JSON object, for programs.")
+@click.command(cls=Command, examples=["vidstyle doctor", "vidstyle doctor --json"])
+@click.option("--json", "as_json", is_flag=True, help="Print all rows as one JSON object.")
 def doctor(as_json: bool) -> int:
-    """Tell what works on this machine, and why not.
+    """Check what works on this machine, and explain what does not.
 
-    A line for everything that vidstyle needs or could use, tried out, with a line of advice where there is something to do.
-    Nothing is downloaded, and nothing is left behind. The exit code is 4 if no video can be stylized here.
+    Tries out everything that vidstyle needs or could use, and prints one line for each, with advice where something can be done.
+    Nothing is downloaded, and no files are left behind. The exit code is 4 if no video can be stylized here.
     """
     from vidstyle.doctor import INSPECTIONS, can_paint, examine
 
@@ -46,10 +47,17 @@ def doctor(as_json: bool) -> int:
 
 
 def _report(check: Check) -> None:
-    """A line, coloured on a terminal only, and one of advice below it."""
+    """Print the row of a check, and its advice below it."""
+    from rich.table import Table
+    from rich.text import Text
+
     from vidstyle.core.text import printable
 
-    state = click.style(f"{check.state:<4}", fg=_COLORS[check.state])
-    click.echo(f"{state}  {printable(check.name):<{_NAME_WIDTH}}  {printable(check.found)}")
+    row = Table.grid(padding=(0, 2, 0, 0))
+    row.add_column(width=len("note"))
+    row.add_column(width=_NAME_WIDTH)
+    row.add_column(overflow="fold")
+    row.add_row(Text(check.state, _COLORS[check.state]), Text(printable(check.name)), Text(printable(check.found)))
     if check.advice:
-        click.echo(f"{_INDENT}-> {printable(check.advice)}")
+        row.add_row("", "", Text(f"-> {printable(check.advice)}"))
+    print_table(row)

@@ -7,63 +7,132 @@ from typing import Any
 
 import click
 
-from vidstyle.cli.optimize_options import optimization_options, run_optimization
-from vidstyle.cli.shared import SECONDS, encoding_options, options_from, trim_from
-from vidstyle.cli.signals import InterruptibleReporter, Signals
+from vidstyle.cli.completion import complete_files
+from vidstyle.cli.optimize_options import (
+    MEMORY_OPTION,
+    OPTIMIZATION,
+    OPTIMIZATION_OPTIONS,
+    OPTIMIZATION_STYLE_OPTIONS,
+    run_optimization,
+)
+from vidstyle.cli.options import (
+    DEVICE_OPTION,
+    ENCODING_OPTIONS,
+    INPUT_OUTPUT,
+    OTHER,
+    PERFORMANCE,
+    PROGRESS_OPTION,
+    QUIET_OPTION,
+    REPORT_OPTION,
+    STYLE,
+    TIME_RANGE,
+    TRIM_OPTIONS,
+    VIDEO,
+    Command,
+    options_from,
+    panel,
+    trim_from,
+)
+from vidstyle.cli.signals import Signals
+from vidstyle.conversion.interrupts import InterruptibleReporter
 from vidstyle.core.errors import UsageError
 from vidstyle.core.options import ConvertOptions, EncodeOptions, KeyframeOptions, PaintOptions
 
 
-@click.command()
-@click.argument("video")
-@click.option("--style", required=True, metavar="PAINTING|NAME[:WEIGHT],...", help="A painting's file or a style's name.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="[default: VIDEO.STYLE beside it]")
-@click.option("--work", type=click.Path(path_type=Path), default=None,
-              help="Folder of the stylized keyframes, to look at and to retouch. [default: OUTPUT.keyframes]")  # fmt: skip
-@click.option("--every", type=click.IntRange(1), default=None, metavar="FRAMES", help="[default: where the motion asks for it]")
-@click.option("--keyframes", default=None, metavar="0,48,...", help="The keyframes' numbers.")
-@click.option("--propagation", type=click.Choice(["warp", "net"]), default=KeyframeOptions.propagation, show_default=True,
-              help="Between keyframes: a net fine-tuned on them alone, or they are warped over its paintings.")  # fmt: skip
-@click.option("--net-steps", type=click.IntRange(1), default=KeyframeOptions.net_steps, show_default=True)
-@click.option("--start", "begin", type=SECONDS, default=None, help="Begin here (seconds or H:M:S).")
-@click.option("--end", type=SECONDS, default=None, help="End here.")
-@click.option("--duration", type=SECONDS, default=None, help="Take this much.")
-@click.option("--sample", type=SECONDS, default=None, metavar="TIME", help="Only the first seconds, for trying out.")
-@encoding_options
-@click.option("--stabilize", type=click.Choice(["off", "light", "strong"]), default=ConvertOptions.stabilize, show_default=True)
-@click.option("--report", is_flag=True, help="Print the warping error: how much the output flickers.")
-@optimization_options
+@click.command(
+    cls=Command,
+    examples=[
+        "vidstyle keyframes in.mp4 --style waves.jpg",
+        "vidstyle keyframes in.mp4 --style waves.jpg --keyframes 0,48,96 --sample 5",
+    ],
+)
+@click.argument("video", shell_complete=complete_files)
+@panel(
+    INPUT_OUTPUT,
+    click.option(
+        "-o", "--output", type=click.Path(path_type=Path), show_default="VIDEO.STYLE beside the input", help="Output file."
+    ),
+    click.option(
+        "--work",
+        type=click.Path(path_type=Path),
+        default=None,
+        show_default="OUTPUT.keyframes",
+        help="Working folder with the stylized keyframes, which you can retouch.",
+    ),
+    click.option("--overwrite", is_flag=True, help="Replace an output that exists."),
+)
+@panel(STYLE, *OPTIMIZATION_STYLE_OPTIONS)
+@panel(
+    "Keyframes",
+    click.option(
+        "--every",
+        type=click.IntRange(1),
+        default=None,
+        metavar="FRAMES",
+        show_default="as the motion requires",
+        help="Interval between keyframes.",
+    ),
+    click.option("--keyframes", default=None, metavar="0,48,...", help="Frame numbers of the keyframes, from 0."),
+    click.option(
+        "--propagation",
+        type=click.Choice(["warp", "net"]),
+        default=KeyframeOptions.propagation,
+        show_default=True,
+        help="How to stylize the frames between keyframes: net uses a network that is fine-tuned on the keyframes, and "
+        "warp also warps the keyframes over its output.",
+    ),
+    click.option(
+        "--net-steps",
+        type=click.IntRange(1),
+        metavar="N",
+        default=KeyframeOptions.net_steps,
+        show_default=True,
+        help="Number of fine-tuning steps of that network.",
+    ),
+    click.option(
+        "--stabilize",
+        type=click.Choice(["off", "light", "strong"]),
+        default=ConvertOptions.stabilize,
+        show_default=True,
+        help="Reduce flicker by warping strokes along with the motion. This is slower.",
+    ),
+)
+@panel(OPTIMIZATION, *OPTIMIZATION_OPTIONS)
+@panel(VIDEO, *ENCODING_OPTIONS)
+@panel(TIME_RANGE, *TRIM_OPTIONS)
+@panel(PERFORMANCE, DEVICE_OPTION, MEMORY_OPTION)
+@panel(OTHER, REPORT_OPTION, PROGRESS_OPTION, QUIET_OPTION)  # fmt: skip
 @click.pass_obj
 def keyframes(
-    signals: Signals, /, video: str, style: str, output: Path | None, work: Path | None, progress: str, quiet: bool, **given: Any
+    signals: Signals, /, video: str, style: str, output: Path | None, work: Path | None, progress: str, quiet: bool, **values: Any
 ) -> int:
-    """Paint keyframes of a video as `paint` does, and carry them over all of it.
+    """Stylize keyframes of a video as `vidstyle paint` does, and propagate them over all frames.
 
-    Interrupted, it goes on when it is run again. So it does, with --overwrite, after a keyframe in the working folder was
-    retouched.
+    Run the same command again to continue after an interruption. After you retouched a keyframe in the working folder, run it
+    again with --overwrite.
     """
     from vidstyle.studio.keyframes.render import stylize_with_keyframes
 
     convert = ConvertOptions(
-        encode=EncodeOptions(**options_from(EncodeOptions, given)),
-        trim=trim_from({**given, "start": given["begin"]}),
-        audio=not given["no_audio"],
-        subtitles=not given["no_subtitles"],
-        **{k: given[k] for k in ("stabilize", "report", "overwrite")},
+        encode=EncodeOptions(**options_from(EncodeOptions, values)),
+        trim=trim_from(values),
+        audio=not values["no_audio"],
+        subtitles=not values["no_subtitles"],
+        **{k: values[k] for k in ("stabilize", "report", "overwrite")},
     )
     chosen = KeyframeOptions(
-        every=given["every"],
-        keyframes=_numbers(given["keyframes"]),
-        propagation=given["propagation"],
-        net_steps=given["net_steps"],
-        device=given["device"],
+        every=values["every"],
+        keyframes=_numbers(values["keyframes"]),
+        propagation=values["propagation"],
+        net_steps=values["net_steps"],
+        device=values["device"],
     )
-    options = PaintOptions(**options_from(PaintOptions, given))
+    options = PaintOptions(**options_from(PaintOptions, values))
 
     def work_on(reporter: Any) -> Any:
         interruptible = InterruptibleReporter(reporter, signals)
         return stylize_with_keyframes(
-            video, style, output, options, chosen, convert, work, given["mask"], interruptible, signals.held
+            video, style, output, options, chosen, convert, work, values["mask"], interruptible, signals.held
         )
 
     return run_optimization(progress, quiet, work_on)

@@ -1,4 +1,4 @@
-"""What `vidstyle paint` and `vidstyle keyframes` share: the options of the optimization of images, and reporting."""
+"""What `vidstyle paint` and `vidstyle keyframes` share: the options of image optimization, and the run with a reporter."""
 
 from __future__ import annotations
 
@@ -9,39 +9,43 @@ from typing import Any
 
 import click
 
-from vidstyle.cli.shared import Finite, report_line, run_with_reporter
+from vidstyle.cli.completion import complete_styles
+from vidstyle.cli.options import Finite
+from vidstyle.cli.shared import report_line, run_with_reporter
 from vidstyle.core.errors import EXIT_DAMAGE, EXIT_DONE
 from vidstyle.core.options import PaintOptions
 
+STYLE_OPTION = click.option("--style", required=True, metavar="IMAGE|NAME[:WEIGHT],...", shell_complete=complete_styles,
+                            help="Image file in the style to use, or name of a style whose style image to use.")  # fmt: skip
 
-def optimization_options(command: Callable[..., int]) -> Callable[..., int]:
-    """The options of how pixels are optimised, which `paint` and `keyframes` share."""
-    for option in reversed((
-        click.option("--recipe", type=click.Choice(["best", "gatys"]), default=PaintOptions.recipe, show_default=True,
-                     help="gatys: as in the paper of 2015."),
-        click.option("--encoder", default=PaintOptions.encoder, show_default=True,
-                     help="compact (ships), vgg19 (torchvision's, downloads 548 MB once; finer and ten times slower) or a file."),
-        click.option("--content-weight", type=Finite(0, min_open=True), default=None,
-                     help="More keeps more of the image. [default: the recipe's]"),
-        click.option("--stroke-scale", type=Finite(0.1, 10), default=PaintOptions.stroke_scale, show_default=True,
-                     help="Size of the strokes."),
-        click.option("--steps", type=click.IntRange(1), default=None,
-                     help="At most so many at full size. [default: the recipe's]"),
-        click.option("--optimizer", type=click.Choice(["adam", "lbfgs"]), default=PaintOptions.optimizer, show_default=True,
-                     help="Of the recipe gatys."),
-        click.option("--from", "start", type=click.Choice(["content", "noise"]), default=PaintOptions.start, show_default=True,
-                     help="What painting begins on."),
-        click.option("--preserve-color", is_flag=True, help="Keep the original's colours."),
-        click.option("--mask", type=click.Path(path_type=Path), default=None, help="An image: white is stylized, black left."),
-        click.option("--memory", type=Finite(0.1), default=PaintOptions.memory, show_default=True, metavar="GIB",
-                     help="Stay within this much: larger images are stylized in tiles."),
-        click.option("--device", default=PaintOptions.device, show_default=True, help="auto, cpu, cuda or cuda:N."),
-        click.option("--overwrite", is_flag=True, help="Replace an output that exists."),
-        click.option("--progress", type=click.Choice(["auto", "json", "none"]), default="auto", show_default=True),
-        click.option("-q", "--quiet", is_flag=True, help="Errors only."),
-    )):  # fmt: skip
-        command = option(command)
-    return command
+OPTIMIZATION = "Optimization"
+
+OPTIMIZATION_STYLE_OPTIONS = (
+    STYLE_OPTION,
+    click.option("--content-weight", type=Finite(0, min_open=True), default=None, show_default="the recipe's",
+                 help="Weight of the content; higher values keep more of the image."),
+    click.option("--stroke-scale", type=Finite(0.1, 10), default=PaintOptions.stroke_scale, show_default=True,
+                 help="Scale the size of the strokes."),
+    click.option("--preserve-color", is_flag=True, help="Keep the colours of the original."),
+    click.option("--mask", type=click.Path(path_type=Path), default=None, help="Only stylize the white areas of this image."),
+)  # fmt: skip
+
+OPTIMIZATION_OPTIONS = (
+    click.option("--recipe", type=click.Choice(["best", "gatys"]), default=PaintOptions.recipe, show_default=True,
+                 help="Optimization recipe; gatys is the method of the paper of 2015."),
+    click.option("--encoder", default=PaintOptions.encoder, show_default=True,
+                 help="Perceptual encoder: compact (included), vgg19 (torchvision's, which downloads 548 MB once; finer, and ten "
+                      "times slower) or a file of weights."),
+    click.option("--steps", type=click.IntRange(1), metavar="N", default=None, show_default="the recipe's",
+                 help="Maximum number of steps at full size."),
+    click.option("--optimizer", type=click.Choice(["adam", "lbfgs"]), default=PaintOptions.optimizer, show_default=True,
+                 help="Optimizer of the recipe gatys."),
+    click.option("--from", "start", type=click.Choice(["content", "noise"]), default=PaintOptions.start, show_default=True,
+                 help="Image to start from."),
+)  # fmt: skip
+
+MEMORY_OPTION = click.option("--memory", type=Finite(0.1), default=PaintOptions.memory, show_default=True, metavar="GIB",
+                             help="Memory limit; larger images are optimized in tiles.")  # fmt: skip
 
 
 def run_optimization(progress: str, quiet: bool, work: Callable[[Any], Any]) -> int:

@@ -7,20 +7,52 @@ from typing import Any
 
 import click
 
-from vidstyle.cli.optimize_options import optimization_options, run_optimization
-from vidstyle.cli.shared import options_from
+from vidstyle.cli.completion import complete_files
+from vidstyle.cli.optimize_options import (
+    MEMORY_OPTION,
+    OPTIMIZATION,
+    OPTIMIZATION_OPTIONS,
+    OPTIMIZATION_STYLE_OPTIONS,
+    run_optimization,
+)
+from vidstyle.cli.options import (
+    DEVICE_OPTION,
+    INPUT_OUTPUT,
+    OTHER,
+    PERFORMANCE,
+    PROGRESS_OPTION,
+    QUIET_OPTION,
+    STYLE,
+    Command,
+    options_from,
+    panel,
+)
 from vidstyle.core.options import PaintOptions
 
 
-@click.command()
-@click.argument("image")
-@click.option("--style", required=True, metavar="PAINTING|NAME[:WEIGHT],...", help="A painting's file or a style's name.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="[default: IMAGE.STYLE beside it]")
-@optimization_options
-def paint(image: str, style: str, output: Path | None, progress: str, quiet: bool, **given: Any) -> int:
-    """Paint one image the slow, beautiful way (Gatys et al. 2015), in the style of any painting."""
+@click.command(
+    cls=Command,
+    examples=["vidstyle paint photo.jpg --style waves.jpg", "vidstyle paint photo.jpg --style mosaic:2,scream:1 -o out.png"],
+)
+@click.argument("image", shell_complete=complete_files)
+@panel(
+    INPUT_OUTPUT,
+    click.option(
+        "-o", "--output", type=click.Path(path_type=Path), show_default="IMAGE.STYLE beside the input", help="Output file."
+    ),
+    click.option("--overwrite", is_flag=True, help="Replace an output that exists."),
+)
+@panel(STYLE, *OPTIMIZATION_STYLE_OPTIONS)
+@panel(OPTIMIZATION, *OPTIMIZATION_OPTIONS)
+@panel(PERFORMANCE, DEVICE_OPTION, MEMORY_OPTION)
+@panel(OTHER, PROGRESS_OPTION, QUIET_OPTION)  # fmt: skip
+def paint(image: str, style: str, output: Path | None, progress: str, quiet: bool, **values: Any) -> int:
+    """Stylize one image by optimization (Gatys et al. 2015), in the style of any image.
+
+    This is slow, and gives the best quality.
+    """
     from vidstyle.studio.optimize.paint import optimize_image_file
 
-    options = PaintOptions(**options_from(PaintOptions, given))
+    options = PaintOptions(**options_from(PaintOptions, values))
     return run_optimization(progress, quiet, lambda reporter: optimize_image_file(
-        image, style, output, options, given["mask"], given["overwrite"], reporter))  # fmt: skip
+        image, style, output, options, values["mask"], values["overwrite"], reporter))  # fmt: skip

@@ -1,85 +1,26 @@
-"""What several commands share: times, the options of trimming and encoding, reporting, and what an error becomes."""
+"""What several commands share: running with a reporter, logging through it, and turning errors into exit codes."""
 
 from __future__ import annotations
 
+import io
 import logging
 import math
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import fields
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
 from vidstyle.cli.signals import exit_code
-from vidstyle.core.errors import EXIT_FAILED, UsageError, VidstyleError
-from vidstyle.core.options import EncodeOptions, Trim
-from vidstyle.styles.spec import parse_seconds
+from vidstyle.core.errors import EXIT_FAILED, VidstyleError
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from vidstyle.cli.reporters import QuietReporter
     from vidstyle.conversion.convert import Result
 
-
-class _Seconds(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.5
-    """Seconds, or [H:]M:S."""
-
-    name = "TIME"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        try:
-            return parse_seconds(str(value))
-        except ValueError:
-            self.fail(f"expected seconds or H:M:S, got {value}", param, ctx)
-
-
-SECONDS = _Seconds()
-
-
-class Finite(click.FloatRange):
-    """A range without nan, which compares as within any."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        number = float(super().convert(value, param, ctx))
-        if not math.isfinite(number):
-            self.fail(f"expected a number, got {value}", param, ctx)
-        return number
-
-
-def trim_from(given: Mapping[str, Any]) -> Trim:
-    """The part that --start, --end, --duration and --sample ask for; raises `UsageError` where they do not go together."""
-    start, end = given["start"] or 0.0, given["end"]
-    lengths = [x for x in (given["duration"], given["sample"]) if x is not None]
-    if len(lengths) + (end is not None) > 1:
-        raise UsageError("expected one of --end, --duration and --sample, got several")
-    if lengths:
-        end = start + lengths[0]
-    return Trim(start, end)
-
-
-def encoding_options(command: Callable[..., int]) -> Callable[..., int]:
-    """The options of what is encoded and what is carried over."""
-    for option in reversed((
-        click.option("--codec", default=EncodeOptions.codec,
-                     help="h264, hevc, av1, vp9, prores, ffv1 or gif. [default: what fits]"),
-        click.option("--quality", type=click.IntRange(0, 100), default=EncodeOptions.quality,
-                     help="Of the video; 100 is best and largest."),
-        click.option("--crf", type=int, default=EncodeOptions.crf, help="The encoder's own scale of quality, instead."),
-        click.option("--preset", default=EncodeOptions.preset,
-                     help="The encoder's speed. [default: the codec's, veryfast for h264]"),
-        click.option("--pix-fmt", default=EncodeOptions.pix_fmt, help="Pixel format of the output. [default: what fits]"),
-        click.option("--hardware", is_flag=True, help="Encode on the GPU."),
-        click.option("--keep-hdr", is_flag=True, help="HDR stays HDR, with its bit depth."),
-        click.option("--no-audio", is_flag=True, help="Leave the audio out."),
-        click.option("--no-subtitles", is_flag=True, help="Leave subtitles out."),
-    )):  # fmt: skip
-        command = option(command)
-    return command
-
-
-def options_from(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of the command line whose names are those of fields of the dataclass `kind`."""
-    return {f.name: values[f.name] for f in fields(kind) if f.name in values}  # type: ignore[arg-type]
+UNWRAPPED_WIDTH = 10_000
 
 
 def report_line(result: Result) -> str:
@@ -87,6 +28,20 @@ def report_line(result: Result) -> str:
     figures = result.report.items()
     known = ", ".join(f"{name} {value:.2e}" for name, value in figures if not math.isnan(value))
     return f"{result.output}: {known or 'too few frames to measure a warping error'}"
+
+
+def print_table(table: Table) -> None:
+    """Print a table on stdout: in colour and wrapped on a terminal, elsewhere one line per row."""
+    from rich.console import Console
+
+    if sys.stdout.isatty():
+        Console().print(table)
+        return
+    console = Console(file=io.StringIO(), width=UNWRAPPED_WIDTH)
+    with console.capture() as capture:
+        console.print(table)
+    for line in capture.get().splitlines():
+        click.echo(line.rstrip())
 
 
 class LineWriter(Protocol):

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from vidstyle.conversion.job import Job, JobResult, Reporter
-    from vidstyle.core.frames import VideoInfo
 
 
 class Terminated(KeyboardInterrupt):
@@ -60,37 +55,3 @@ class Signals:
             self._held = before
         if not before:
             self.check()
-
-
-class InterruptibleReporter:
-    """A reporter between whose frames signals are looked after."""
-
-    def __init__(self, reporter: Reporter, signals: Signals) -> None:
-        self._reporter, self._signals = reporter, signals
-
-    def stage(self, what: str, done: int, total: int | None, seconds_left: float | None) -> None:
-        """As told; then a signal that waits is raised."""
-        self._reporter.stage(what, done, total, seconds_left)
-        self._signals.check()
-
-    def expect(self, jobs: Sequence[Job]) -> None:
-        """As told."""
-        self._reporter.expect(jobs)
-
-    def estimate(self, job: Job, frames: int, pixels: int) -> None:
-        """As told; signals are not for the thread that this comes from."""
-        self._reporter.estimate(job, frames, pixels)
-
-    def start(self, job: Job, info: VideoInfo) -> None:
-        """As told."""
-        self._reporter.start(job, info)
-
-    def frame(self, job: Job, count: int) -> None:
-        """As told; then a signal that waits is raised."""
-        self._reporter.frame(job, count)
-        self._signals.check()
-
-    def done(self, job_result: JobResult) -> None:
-        """As told; then a signal that waits is raised."""
-        self._reporter.done(job_result)
-        self._signals.check()

@@ -1,34 +1,56 @@
-"""`vidstyle styles`: what styles there are, how they look, and the care of one's own."""
+"""`vidstyle styles`: list styles, show them on a sheet, add, verify and remove them."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from vidstyle.cli.shared import SECONDS
+from vidstyle.cli.completion import complete_files, complete_styles
+from vidstyle.cli.options import INPUT_OUTPUT, NETWORK_OPTION, SECONDS, Command, Group, Option, panel
+from vidstyle.cli.shared import print_table
 from vidstyle.core.errors import EXIT_DONE, EXIT_MODEL, UsageError, VidstyleError
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 JSON_VERSION = 1
 
-_COLUMNS = ("name", "title", "painter", "year", "size", "from", "exemplar", "licence")
+_COLUMNS = {
+    **{"name": "name", "title": "title", "painter": "artist", "year": "year"},
+    **{"size": "size", "source": "from", "exemplar": "exemplar", "licence": "licence"},
+}
+"""Facts and their headings."""
 
 
-@click.group(invoke_without_command=True)
-@click.option("--json", "as_json", is_flag=True, help="All facts as one JSON object, for programs.")
-@click.option("--sheet", type=click.Path(path_type=Path), metavar="FILE",
-              help="Paint --image in every style, all on one sheet: a .png, .jpg or .webp.")  # fmt: skip
-@click.option("--image", metavar="FILE", help="For the sheet: an image, or a video of which one frame is taken.")
-@click.option("--at", type=SECONDS, default=None, help="The frame's time (seconds or H:M:S). [default: the middle]")
-@click.option("--height", type=int, default=None, help="Height at which the nets work. [default: the image's]")
-@click.option("--overwrite", is_flag=True, help="Replace a sheet that exists.")
+@click.group(
+    cls=Group,
+    invoke_without_command=True,
+    examples=["vidstyle styles", "vidstyle styles --sheet styles.jpg --image photo.jpg", "vidstyle styles add waves.onnx"],
+)
+@panel(
+    "List",
+    click.option("--json", "as_json", is_flag=True, help="Print all facts as one JSON object."),
+)
+@panel(
+    "Sheet",
+    click.option("--sheet", type=click.Path(path_type=Path), metavar="FILE",
+                 help="Write one image (.png, .jpg or .webp) that shows --image in every style."),
+    click.option("--image", cls=Option, aliases=["--picture"], metavar="FILE",
+                 help="Image to stylize for the sheet, or a video to take one frame from."),
+    click.option("--at", type=SECONDS, default=None, show_default="the middle of the video",
+                 help="Time of that frame, as seconds or H:M:S."),
+    click.option("--height", type=int, default=None, show_default="the image's height",
+                 help="Height at which the networks run."),
+    click.option("--overwrite", is_flag=True, help="Replace a sheet that exists."),
+)  # fmt: skip
 @click.pass_context
-def styles(context: click.Context, /, as_json: bool, sheet: Path | None, **given: Any) -> int:
-    """List the styles that there are, or show them on a sheet; add, verify and remove them."""
-    sheets_own = [f"--{name}" for name, value in given.items() if value not in (None, False)]
+def styles(context: click.Context, /, as_json: bool, sheet: Path | None, **values: Any) -> int:
+    """List the available styles or show them on a sheet; add, verify and remove styles."""
+    sheets_own = [f"--{name}" for name, value in values.items() if value not in (None, False)]
     if context.invoked_subcommand is not None:
         options = ["--json"] * as_json + ["--sheet"] * (sheet is not None) + sheets_own
         if options:
@@ -40,12 +62,12 @@ def styles(context: click.Context, /, as_json: bool, sheet: Path | None, **given
         return _list(as_json)
     if as_json:
         raise UsageError("expected --sheet or --json, got both")
-    return _sheet(sheet, **given)
+    return _sheet(sheet, **values)
 
 
 def _sheet(output: Path, image: str | None, at: float | None, height: int | None, overwrite: bool) -> int:
     if image is None:
-        raise UsageError("expected --image FILE, an image or video to paint for the sheet, got none")
+        raise UsageError("expected --image FILE, an image or video to stylize for the sheet, got none")
     from vidstyle.conversion.contact_sheet import make_contact_sheet
 
     make_contact_sheet(output, image, at, height, overwrite)
@@ -55,17 +77,16 @@ def _sheet(output: Path, image: str | None, at: float | None, height: int | None
 def _list(as_json: bool) -> int:
     from vidstyle.styles.catalog import all_styles
 
-    found = [_told(name, folder, facts) for name, (folder, facts) in sorted(all_styles().items())]
+    found = [_facts_of(name, folder, facts) for name, (folder, facts) in sorted(all_styles().items())]
     if as_json:
         click.echo(json.dumps({"v": JSON_VERSION, "styles": found}, indent=2))
     else:
-        for line in _table(found):
-            click.echo(line)
+        print_table(_table(found))
     return EXIT_DONE
 
 
-def _told(name: str, folder: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """A style as programs are told of it; None for what is not known or not there."""
+def _facts_of(name: str, folder: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The facts about a style for --json; None for what is unknown or missing."""
     from vidstyle.styles.catalog import FACTS, known, user_folder
 
     model = folder / str(facts.get("file", ""))
@@ -81,37 +102,44 @@ def _told(name: str, folder: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _table(found: list[dict[str, Any]]) -> list[str]:
-    """Aligned lines, the first of them of headings; the longest column comes last."""
-    from rich.cells import cell_len
+def _table(found: list[dict[str, Any]]) -> Table:
+    """A row per style below the headings; the longest column comes last."""
+    from rich.table import Table
+    from rich.text import Text
 
     from vidstyle.core.text import printable
 
-    rows: list[tuple[str, ...]] = [_COLUMNS]
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="")
+    for heading in _COLUMNS.values():
+        table.add_column(heading)
     for style in found:
         size = "missing" if style["bytes"] is None else f"{style['bytes'] / 1000:.0f} kB"
-        shown = {**style, "size": size, "from": style["source"], "exemplar": style["exemplar"] and "yes"}
-        rows.append(tuple(printable(shown[column] or "-") for column in _COLUMNS))
-    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(text + " " * (width - cell_len(text)) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    ]
+        shown = {**style, "size": size, "exemplar": style["exemplar"] and "yes"}
+        table.add_row(*(Text(printable(shown[column] or "-")) for column in _COLUMNS))
+    return table
 
 
-@styles.command()
-@click.argument("origin", metavar="FILE|URL")
-@click.option("--name", default=None, help="The style's name. [default: the model's own, or its file's]")
-@click.option("--sha256", default=None, metavar="HEX", help="What the file's hash has to be; needed for a URL.")
-@click.option("--title", default=None, help="The painting's title.")
-@click.option("--painter", default=None)
-@click.option("--year", default=None, help="When it was stylized.")
-@click.option("--licence", default=None, help="The model's.")
-@click.option("--overwrite", is_flag=True, help="Replace a style of this name.")
-@click.option("--allow-network", is_flag=True, help="Open URLs.")
+@styles.command(cls=Command, examples=["vidstyle styles add waves.onnx --title 'The Great Wave' --artist Hokusai"])
+@click.argument("origin", metavar="FILE|URL", shell_complete=complete_files)
+@panel(
+    INPUT_OUTPUT,
+    click.option("--name", default=None, show_default="the name in the model, or the file's", help="Name of the style."),
+    click.option("--sha256", default=None, metavar="HEX", help="Expected SHA-256 of the file; required for a URL."),
+    click.option("--overwrite", is_flag=True, help="Replace a style of this name."),
+    NETWORK_OPTION,
+)
+@panel(
+    "Catalogue",
+    click.option("--title", default=None, help="Title of the style image."),
+    click.option("--artist", "painter", cls=Option, aliases=["--painter"], default=None, help="Artist of the style image."),
+    click.option("--year", default=None, help="Year of the style image."),
+    click.option("--licence", default=None, help="Licence of the model."),
+)  # fmt: skip
 def add(origin: str, name: str | None, sha256: str | None, overwrite: bool, allow_network: bool, **facts: str | None) -> int:
-    """Enter a model into your styles, for --style NAME.
+    """Add a model to your styles, to use it with --style NAME.
 
-    An .onnx, or a .pth of pytorch/examples. It has to load and to paint. Facts that are not given come from the model.
+    The model is an .onnx file, or a .pth file as pytorch/examples writes it. It must load and stylize an image. Facts that you
+    leave out are read from the model.
     """
     from vidstyle.stylizers.install import install
 
@@ -119,12 +147,13 @@ def add(origin: str, name: str | None, sha256: str | None, overwrite: bool, allo
     return EXIT_DONE
 
 
-@styles.command()
-@click.argument("names", nargs=-1, metavar="[NAME ...]")
+@styles.command(cls=Command)
+@click.argument("names", nargs=-1, metavar="[NAME ...]", shell_complete=complete_styles)
 def verify(names: tuple[str, ...]) -> int:
-    """Check styles, by default all.
+    """Check styles: the named ones, or all.
 
-    Are the files those of the catalogue, and does the model paint? A line each; the exit code is 4 if one is not well.
+    The files must match the catalogue, and the model must stylize an image. One line is printed per style, and the exit code is
+    4 if a style failed.
     """
     from vidstyle.core.text import printable
     from vidstyle.styles.catalog import all_styles
@@ -134,17 +163,17 @@ def verify(names: tuple[str, ...]) -> int:
     for name in dict.fromkeys(names) or sorted(all_styles()):
         try:
             installing.verify(name)
-            finding = "ok"
+            result = "ok"
         except VidstyleError as error:
-            code, finding = EXIT_MODEL, str(error)
-        click.echo(printable(f"{name}: {finding}"))
+            code, result = EXIT_MODEL, str(error)
+        click.echo(printable(f"{name}: {result}"))
     return code
 
 
-@styles.command()
-@click.argument("name")
+@styles.command(cls=Command)
+@click.argument("name", shell_complete=complete_styles)
 def remove(name: str) -> int:
-    """Remove a style of your own: its entry, its model, its exemplar."""
+    """Remove one of your own styles, with its model and its style image."""
     from vidstyle.styles.catalog import remove_style, user_folder
     from vidstyle.stylizers.install import writing_into
 

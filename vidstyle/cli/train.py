@@ -13,76 +13,159 @@ from typing import Any
 
 import click
 
-from vidstyle.cli.shared import Finite
+from vidstyle.cli.completion import complete_styles
+from vidstyle.cli.options import INPUT_OUTPUT, Command, Finite, Option, panel
 from vidstyle.cli.signals import Signals, exit_code
 from vidstyle.core.errors import EXIT_DONE, UsageError
 from vidstyle.core.options import TrainOptions
 
 
-@click.command()
-@click.argument("paintings", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PAINTING [PAINTING ...]")
-@click.option("--name", required=True, help="The new style's name.")
-@click.option(
-    "--photos",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="A folder of photographs and videos; several times for more.",
+@click.command(
+    cls=Command,
+    examples=[
+        "vidstyle train waves.jpg --name waves --photos photos/",
+        "vidstyle train waves.jpg --name waves --photos photos/ --minutes 60",
+    ],
 )
-@click.option(
-    "--encoder",
-    default="compact",
-    show_default=True,
-    help="compact (ships), vgg19 (torchvision's, downloads 548 MB once) or a file of weights.",
+@click.argument("paintings", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="IMAGE [IMAGE ...]")
+@panel(
+    INPUT_OUTPUT,
+    click.option("--name", required=True, help="Name of the new style."),
+    click.option(
+        "--photos",
+        multiple=True,
+        type=click.Path(path_type=Path),
+        metavar="DIR",
+        help="Folder of photographs and videos to train on. Repeat it for more.",
+    ),
+    click.option(
+        "--into",
+        type=click.Path(path_type=Path),
+        default=None,
+        metavar="DIR",
+        show_default="your own styles",
+        help="Folder to add the style to.",
+    ),
+    click.option(
+        "--work",
+        type=click.Path(path_type=Path),
+        default=None,
+        metavar="DIR",
+        show_default="NAME.training",
+        help="Folder for checkpoints and previews.",
+    ),
+    click.option("--no-exemplar", is_flag=True, help="Do not add the style image, which `vidstyle paint --style NAME` needs."),
+    click.option("--overwrite", is_flag=True, help="Replace a style of this name."),
 )
-@click.option(
-    "--from",
-    "start",
-    default=None,
-    metavar="STYLE|none",
-    help="Go on from this style's weights, or begin from random ones. [default: udnie; none for full]",
+@panel(
+    "Catalogue",
+    click.option("--title", default="", help="Title of the style image."),
+    click.option(
+        "--artist",
+        "painter",
+        cls=Option,
+        aliases=["--painter"],
+        default="unknown",
+        show_default=True,
+        help="Artist of the style image.",
+    ),
+    click.option("--year", default="unknown", show_default=True, help="Year of the style image."),
+    click.option("--licence", default="unknown", show_default=True, help="Licence of the style image."),
 )
-@click.option("--into", type=click.Path(path_type=Path), default=None, help="Folder for the style. [default: your own styles]")
-@click.option(
-    "--work", type=click.Path(path_type=Path), default=None, help="Folder for checkpoints and previews. [default: NAME.training]"
+@panel(
+    "Training",
+    click.option(
+        "--architecture",
+        type=click.Choice(["compact", "full"]),
+        default=TrainOptions.architecture,
+        show_default=True,
+        help="Network architecture.",
+    ),
+    click.option(
+        "--encoder",
+        default="compact",
+        show_default=True,
+        help="Perceptual encoder: compact (included), vgg19 (torchvision's, which downloads 548 MB once) or a file of weights.",
+    ),
+    click.option(
+        "--from",
+        "start",
+        default=None,
+        metavar="STYLE|none",
+        shell_complete=complete_styles,
+        show_default="udnie; none for the architecture full",
+        help="Start from the weights of this style, or from random weights.",
+    ),
+    click.option(
+        "--minutes", type=Finite(0, min_open=True), default=None, help="Train for as many steps as fit into about this time."
+    ),
+    click.option(
+        "--steps",
+        type=click.IntRange(1),
+        metavar="N",
+        default=None,
+        help=f"Train for this number of steps. [default: {TrainOptions.steps}]",
+    ),
+    click.option(
+        "--identity-steps",
+        type=click.IntRange(0),
+        metavar="N",
+        default=TrainOptions.identity_steps,
+        show_default=True,
+        help="Steps of reconstruction before these, when training starts from random weights.",
+    ),
+    click.option(
+        "--batch", type=click.IntRange(1), metavar="N", default=TrainOptions.batch, show_default=True, help="Batch size."
+    ),
+    click.option(
+        "--crop",
+        type=click.IntRange(64),
+        metavar="N",
+        default=TrainOptions.crop,
+        show_default=True,
+        help="Size of the training crops in pixels, a multiple of 8.",
+    ),
+    click.option(
+        "--style-size",
+        type=click.IntRange(64),
+        metavar="N",
+        default=TrainOptions.style_size,
+        show_default=True,
+        help="Short side of the style image in pixels.",
+    ),
+    click.option(
+        "--learning-rate",
+        type=float,
+        default=TrainOptions.learning_rate,
+        show_default=True,
+        help="Learning rate of the optimizer.",
+    ),
+    click.option("--seed", type=int, default=TrainOptions.seed, show_default=True, help="Seed of the random numbers."),
 )
-@click.option("--title", default="", help="The painting's title, for the catalogue.")
-@click.option("--painter", default="unknown", show_default=True)
-@click.option("--year", default="unknown", show_default=True, help="When it was stylized.")
-@click.option("--licence", default="unknown", show_default=True)
-@click.option("--architecture", type=click.Choice(["compact", "full"]), default=TrainOptions.architecture, show_default=True)
-@click.option("--minutes", type=Finite(0, min_open=True), default=None, help="Train so long that all of it takes about this.")
-@click.option("--steps", type=click.IntRange(1), default=None, help=f"Or for so many steps. [default: {TrainOptions.steps}]")
-@click.option(
-    "--identity-steps",
-    type=click.IntRange(0),
-    default=TrainOptions.identity_steps,
-    show_default=True,
-    help="Before these, from random weights.",
-)
-@click.option("--batch", type=click.IntRange(1), default=TrainOptions.batch, show_default=True)
-@click.option("--crop", type=click.IntRange(64), default=TrainOptions.crop, show_default=True, help="Pixels; a multiple of 8.")
-@click.option(
-    "--style-size",
-    type=click.IntRange(64),
-    default=TrainOptions.style_size,
-    show_default=True,
-    help="Short side of the painting.",
-)
-@click.option("--style-layers", default=None, metavar="LAYER:WEIGHT,...", help="Such as relu1_1:1,relu3_1/2:2; /2: of half size.")
-@click.option("--content-layers", default=None, metavar="LAYER,...", help="Such as relu3_1,relu4_1/2.")
-@click.option("--content-weight", type=float, default=TrainOptions.content_weight, show_default=True)
-@click.option("--tone-weight", type=float, default=TrainOptions.tone_weight, show_default=True)
-@click.option("--tv-weight", type=float, default=TrainOptions.tv_weight, show_default=True)
-@click.option("--consistency-weight", type=float, default=TrainOptions.consistency_weight, show_default=True)
-@click.option("--consistency-ramp", type=click.FloatRange(0, 1), default=TrainOptions.consistency_ramp, show_default=True)
-@click.option("--learning-rate", type=float, default=TrainOptions.learning_rate, show_default=True)
-@click.option("--seed", type=int, default=TrainOptions.seed, show_default=True)
-@click.option("--no-exemplar", is_flag=True, help="Leave out the image that `vidstyle paint` needs.")
-@click.option("--overwrite", is_flag=True, help="Replace a style of this name.")
+@panel(
+    "Losses",
+    click.option("--style-layers", default=None, metavar="LAYER:WEIGHT,...",
+                 help="Layers of the style loss and their weights, such as relu1_1:1,relu3_1/2:2; /2 means at half size."),
+    click.option("--content-layers", default=None, metavar="LAYER,...",
+                 help="Layers of the content loss, such as relu3_1,relu4_1/2."),
+    click.option("--content-weight", type=float, default=TrainOptions.content_weight, show_default=True,
+                 help="Weight of the content loss."),
+    click.option("--tone-weight", type=float, default=TrainOptions.tone_weight, show_default=True,
+                 help="Weight of the tone loss, which compares colours averaged over areas."),
+    click.option("--tv-weight", type=float, default=TrainOptions.tv_weight, show_default=True,
+                 help="Weight of the total variation loss."),
+    click.option("--consistency-weight", cls=Option, aliases=["--steadiness-weight"], type=float,
+                 default=TrainOptions.consistency_weight, show_default=True, help="Weight of the temporal consistency loss."),
+    click.option("--consistency-ramp", cls=Option, aliases=["--steadiness-ramp"], type=Finite(0, 1),
+                 default=TrainOptions.consistency_ramp, show_default=True,
+                 help="Fraction of the training over which the temporal consistency weight rises to its full value."),
+)  # fmt: skip
 @click.pass_obj
 def train(signals: Signals, /, no_exemplar: bool, **given: Any) -> int:
-    """Train a new style from a painting; run it again to go on after an interruption."""
+    """Train a new style from one or more images of it.
+
+    Run the same command again to continue after an interruption.
+    """
     from vidstyle.studio.training.train import train_style
 
     logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)

@@ -1,0 +1,79 @@
+"""Reporters of `vidstyle live`: lines for people, or JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vidstyle.live.metrics import Measurements
+    from vidstyle.live.session import LiveProgress
+
+JSON_VERSION = 1
+
+
+class LiveReporter:
+    """Tells how it goes in sentences on stderr."""
+
+    def __init__(self, quiet: bool = False) -> None:
+        self._quiet = quiet
+
+    def note(self, text: str) -> None:
+        if not self._quiet:
+            print(text, file=sys.stderr, flush=True)
+
+    def error(self, text: str) -> None:
+        print(f"error: {text}", file=sys.stderr, flush=True)
+
+    def first(self) -> None:
+        """The image itself tells it."""
+
+    def progress(self, progress: LiveProgress) -> None:
+        """So it does here."""
+
+    def total(self, measurements: Measurements) -> None:
+        if measurements.shown:
+            self.note(
+                f"{measurements.shown} images in {measurements.seconds:.0f} s, {measurements.fps:.1f} fps; "
+                f"from capture to display {measurements.latency_median * 1000:.0f} ms, "
+                f"99 of 100 within {measurements.latency_p99 * 1000:.0f} ms"
+            )
+
+    def close(self, code: int) -> None:
+        """The end, with the exit code."""
+
+
+class LiveJsonReporter(LiveReporter):
+    """Events for programs on stderr, one object a line: note, first (image), progress, total, error, exit."""
+
+    def note(self, text: str) -> None:
+        self._event("note", message=text)
+
+    def error(self, text: str) -> None:
+        self._event("error", message=text)
+
+    def first(self) -> None:
+        self._event("first")
+
+    def progress(self, progress: LiveProgress) -> None:
+        facts = {"style": progress.style, "height": progress.height, "camera_fps": round(progress.rate, 2)}
+        self._event("progress", **facts, **_known(progress.measurements))
+
+    def total(self, measurements: Measurements) -> None:
+        self._event("total", **_known(measurements))
+
+    def close(self, code: int) -> None:
+        self._event("exit", code=code)
+
+    def _event(self, event: str, **facts: object) -> None:
+        print(json.dumps({"v": JSON_VERSION, "event": event, **facts}), file=sys.stderr, flush=True)
+
+
+def _known(measurements: Measurements) -> dict[str, float | None]:
+    """`measurements` for JSON, which has no nan."""
+    return {"fps": round(measurements.fps, 2)} | {
+        k: None if math.isnan(v) else round(v, 4) for k, v in asdict(measurements).items()
+    }
