@@ -1,10 +1,10 @@
 """vidstyle: turns videos into stylized videos.
 
-    vidstyle.stylize("holiday.mp4", style="mosaic")        # a file
-    vidstyle.Stylizer("mosaic")                            # a net to keep: images, frames, files
-    vidstyle.read_frames(...), vidstyle.write_video(...)   # what is between them is yours
+    vidstyle.stylize("holiday.mp4", style="mosaic")        # a file, or a folder
+    vidstyle.Stylizer("mosaic")                            # a network to keep, for images, frames and files
+    vidstyle.read_frames(...), vidstyle.write_video(...)   # frames out of a video and into one
 
-docs/python.md has examples. Importing this loads nothing heavy; the names below load what they need when they are first used.
+See docs/python.md for examples. Importing the package loads nothing heavy: each name loads what it needs on first use.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vidstyle.api import Stylizer, styles, stylize
+    from vidstyle.api import Stylizer, stylize
     from vidstyle.api.video_io import read_frames, write_video
     from vidstyle.conversion.convert import Result
+    from vidstyle.conversion.job import JobResult
     from vidstyle.core.errors import (
         DeviceError,
         DiskError,
@@ -29,17 +30,19 @@ if TYPE_CHECKING:
     )
     from vidstyle.core.frames import Frame
     from vidstyle.core.options import ConvertOptions, EncodeOptions, StyleOptions, Trim
+    from vidstyle.styles.catalog import list_styles
     from vidstyle.stylizers import load_stylizer
 
 __version__ = "0.1.0"
 
-_HOMES = {
+_MODULES = {
     "Stylizer": "api",
-    "styles": "api",
+    "list_styles": "styles.catalog",
     "stylize": "api",
     "read_frames": "api.video_io",
     "write_video": "api.video_io",
     "Result": "conversion.convert",
+    "JobResult": "conversion.job",
     "DeviceError": "core.errors",
     "DiskError": "core.errors",
     "InputError": "core.errors",
@@ -64,6 +67,7 @@ __all__ = [
     "EncodeOptions",
     "Frame",
     "InputError",
+    "JobResult",
     "MissingExtraError",
     "OutputError",
     "OutputExistsError",
@@ -75,18 +79,18 @@ __all__ = [
     "UsageError",
     "VidstyleError",
     "__version__",
+    "list_styles",
     "load_stylizer",
     "read_frames",
-    "styles",
     "stylize",
     "write_video",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module 'vidstyle' has no attribute '{name}'")
-    return getattr(importlib.import_module(f"vidstyle.{_HOMES[name]}"), name)
+    return getattr(importlib.import_module(f"vidstyle.{_MODULES[name]}"), name)
 
 
 def __dir__() -> list[str]:

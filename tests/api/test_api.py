@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import os
 import pkgutil
 import subprocess
@@ -182,8 +183,9 @@ def test_no_two_choices_have_one_name() -> None:
 
 
 def test_the_styles_are_listed() -> None:
-    assert vidstyle.styles()["tiny"] == {"title": "Tiny", "painter": "Nobody", "year": "unknown", "licence": "CC0"}
-    assert "mosaic" in vidstyle.styles()
+    assert vidstyle.list_styles()["tiny"] == {"title": "Tiny", "painter": "Nobody", "year": "unknown", "licence": "CC0"}
+    assert "mosaic" in vidstyle.list_styles()
+    assert importlib.import_module("vidstyle.styles")() == vidstyle.list_styles()  # its name until 0.1
 
 
 def test_public_names_are_no_modules_whatever_was_imported() -> None:

@@ -53,6 +53,12 @@ def all_styles() -> dict[str, tuple[Path, dict[str, Any]]]:
     return found
 
 
+def list_styles() -> dict[str, dict[str, str]]:
+    """All styles, shipped and installed ones: name -> `title`, `painter`, `year` and `licence`."""
+    keys = ("title", "painter", "year", "licence")
+    return {name: {key: str(facts.get(key, "unknown")) for key in keys} for name, (_, facts) in sorted(all_styles().items())}
+
+
 def known(facts: Mapping[str, Any], key: str) -> str | None:
     """One of a style's facts; None where the catalogue does not know it."""
     value = str(facts.get(key, ""))
