@@ -13,9 +13,8 @@ from vidstyle.conversion.convert import Result
 from vidstyle.conversion.job import Job, JobResult
 from vidstyle.core.frames import VideoInfo
 from vidstyle.core.options import BatchOptions, ConvertOptions, Selection, StyleOptions
-from vidstyle.styles.catalog import all_styles
 
-__all__ = ["Progress", "StrPath", "Stylizer", "styles", "stylize"]
+__all__ = ["Progress", "StrPath", "Stylizer", "stylize"]
 
 
 @overload
