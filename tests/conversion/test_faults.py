@@ -20,33 +20,32 @@ from hypothesis.configuration import set_hypothesis_home_dir
 
 from tests.support.faults import (
     CONTAINERS,
+    Case,
+    Verdict,
+    block_case,
+    flipped_case,
+    judge,
+    spliced_case,
+    truncated_case,
+    whole_case,
+)
+from tests.support.helpers import listing, noise, write_clip
+from tests.support.judge import check, decode, hidden, snapshot
+from tests.support.runs import (
     DAMAGE,
     DISK,
     DONE,
     FAILED,
     STOPPED,
     USAGE,
-    Case,
-    Verdict,
-    Worker,
-    Workers,
-    block_case,
-    check,
-    decode,
+    CommandRunner,
+    CommandRunners,
     finish,
-    flipped_case,
     has_mapped,
-    hidden,
-    judge,
     run_limited,
-    snapshot,
-    spliced_case,
     start,
-    truncated_case,
     wait_until,
-    whole_case,
 )
-from tests.support.helpers import listing, noise, write_clip
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="needs limits and signals as on Linux"),
@@ -61,22 +60,22 @@ SAME_EVERYWHERE = settings(
 
 
 @pytest.fixture(scope="module")
-def workers(styles: Path) -> Iterator[Workers]:
+def workers(styles: Path) -> Iterator[CommandRunners]:
     """Two processes that take one damaged file after the other."""
-    pool = Workers(2)
+    pool = CommandRunners(2)
     yield pool
     pool.close()
 
 
 @pytest.fixture(scope="module")
-def worker(styles: Path) -> Iterator[Worker]:
+def worker(styles: Path) -> Iterator[CommandRunner]:
     """One such process."""
-    one = Worker()
+    one = CommandRunner()
     yield one
     one.close()
 
 
-def judged(workers: Workers, folder: Path, cases: list[Case]) -> list[Verdict]:
+def judged(workers: CommandRunners, folder: Path, cases: list[Case]) -> list[Verdict]:
     """All cases stylized; every promise kept."""
     verdicts = list(workers.map(lambda worker, case: judge(worker, folder, case, "--style", "tiny"), cases))
     broken = [f"{v.case.container}, {v.case.damage}: {problem}" for v in verdicts for problem in v.violations]
@@ -85,7 +84,7 @@ def judged(workers: Workers, folder: Path, cases: list[Case]) -> list[Verdict]:
 
 
 @pytest.mark.parametrize("container", CONTAINERS)
-def test_a_file_cut_off_anywhere_is_never_a_success(workers: Workers, tmp_path: Path, container: str) -> None:
+def test_a_file_cut_off_anywhere_is_never_a_success(workers: CommandRunners, tmp_path: Path, container: str) -> None:
     cases = [truncated_case(container, percent) for percent in range(5, 100, 5)]
     whole, *cut = judged(workers, tmp_path, [whole_case(container), *cases])
     assert whole.run_result.code == DONE
@@ -100,24 +99,24 @@ def test_a_file_cut_off_anywhere_is_never_a_success(workers: Workers, tmp_path: 
     seed=st.integers(0, 9999),
     count=st.sampled_from([1, 3, 10, 50]),
 )
-def test_flipped_bits(worker: Worker, container: str, region: str, seed: int, count: int) -> None:
+def test_flipped_bits(worker: CommandRunner, container: str, region: str, seed: int, count: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         verdict = judge(worker, Path(folder), flipped_case(container, region, seed, count), "--style", "tiny")
     assert not verdict.violations, verdict.run_result
 
 
 @pytest.mark.parametrize("kind", ["zeroed", "duplicated"])
-def test_a_block_that_is_lost_or_there_twice(workers: Workers, tmp_path: Path, kind: str) -> None:
+def test_a_block_that_is_lost_or_there_twice(workers: CommandRunners, tmp_path: Path, kind: str) -> None:
     judged(workers, tmp_path, [block_case(c, kind, seed, size) for c in CONTAINERS for seed, size in ((1, 16), (2, 1024))])
 
 
-def test_two_files_run_together(workers: Workers, tmp_path: Path) -> None:
+def test_two_files_run_together(workers: CommandRunners, tmp_path: Path) -> None:
     judged(workers, tmp_path, [spliced_case(name, name, seed) for name in CONTAINERS for seed in (1, 2)])
 
 
 def test_a_worker_tells_a_hang_and_a_crash_from_an_error(tmp_path: Path) -> None:
     """The suite's own eyes: what it could not see it could not report."""
-    worker = Worker()
+    worker = CommandRunner()
     try:
         (tmp_path / "in.mp4").write_bytes(whole_case("mp4").data)
         assert worker.run("in.mp4", "--style", "tiny", cwd=tmp_path, seconds=0.001).code is None

@@ -12,7 +12,8 @@ import pytest
 
 from tests.support.helpers import command, environment, listing, write_clip
 from vidstyle.cli.reporters import QuietReporter
-from vidstyle.cli.signals import InterruptibleReporter, Signals, Terminated
+from vidstyle.cli.signals import Signals, Terminated
+from vidstyle.conversion.interrupts import InterruptibleReporter
 from vidstyle.conversion.job import Job, JobResult
 from vidstyle.core.frames import VideoInfo
 

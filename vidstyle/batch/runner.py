@@ -12,7 +12,7 @@ from threading import Event
 from vidstyle.batch.claims import ClaimedJob, claim_job
 from vidstyle.conversion.convert import Conversion
 from vidstyle.conversion.job import Job, JobResult, Reporter
-from vidstyle.core.concurrency import background, prefetch
+from vidstyle.core.concurrency import background_executor, prefetch
 from vidstyle.core.errors import VidstyleError
 from vidstyle.core.options import ConvertOptions
 from vidstyle.core.protocols import Stylizer
@@ -68,7 +68,7 @@ def estimating_sizes(jobs: Sequence[Job], reporter: Reporter) -> Iterator[None]:
             if size is not None:
                 reporter.estimate(job, *size)
 
-    with background() as executor:
+    with background_executor() as executor:
         if len(jobs) > 1:
             executor.submit(estimate)
         try:
@@ -126,7 +126,7 @@ class _Pass:
         elsewhere = []
         with ExitStack() as stack:
             stack.callback(self._close_all)
-            publisher = stack.enter_context(background())
+            publisher = stack.enter_context(background_executor())
             self._settle = settle
             for item in stack.enter_context(closing(prefetch(self._opened_jobs(jobs), 1))):
                 if isinstance(item, Job):

@@ -1,4 +1,4 @@
-"""One input into one output: opens source and sink, runs the pipeline, publishes."""
+"""Converts one input into one output: opens source and sink, runs the pipeline, publishes the output."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from typing import Any
 
 from vidstyle.conversion import provenance
 from vidstyle.conversion.pipeline import PipelineOptions, run
-from vidstyle.core.compositing import OwnColors
+from vidstyle.core.compositing import ColorPreserver
 from vidstyle.core.errors import InputError, OutputExistsError, UsageError
 from vidstyle.core.files import is_url
 from vidstyle.core.frames import Frame, Pixels, VideoInfo
 from vidstyle.core.options import ConvertOptions
-from vidstyle.core.protocols import PostProcessor, Sink, Source, Stylizer
-from vidstyle.sinks import check_free, stream_copier_of, open_image_sink, open_resumable_sink, open_video_sink
+from vidstyle.core.protocols import Engine, PostProcessor, Sink, Source, Stylizer
+from vidstyle.sinks import check_free, open_image_sink, open_resumable_sink, open_video_sink, stream_copier_of
 from vidstyle.sources import is_image, open_source
 from vidstyle.sources.mask import MaskedSource
 from vidstyle.temporal.metrics import WarpingError
@@ -30,19 +30,19 @@ from vidstyle.temporal.stabilize import Stabilizer
 log = logging.getLogger(__name__)
 
 LONG_SECONDS = 30.0
-"""Videos of so much or more are worth the segments that an interrupted run goes on from."""
+"""With `resume="long"`, videos of at least this duration are written in segments, so that an interrupted run can be resumed."""
 
 SHOT_SECONDS = 4.0
 SHOT_FRAMES = 8
-"""A shot's statistics are taken from so many images of its first seconds..."""
+"""The statistics of a shot are measured on this many images from its first `SHOT_SECONDS`..."""
 LARGE_PIXELS = 4 << 20
-"""...and from half as many where they have more pixels than this: twice as many are held in memory at first."""
+"""...or on half as many if they have more pixels than this, because twice as many are held in memory."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """A finished conversion. `warnings` are worth knowing, `damage` is what the input lacked; a sentence each. `report` holds
-    figures of the output, if they were asked for; nan where there is nothing to measure, as in a still image."""
+    """A finished conversion. `warnings` are what users should know, `damage` is what was lost because the input is damaged; one
+    sentence each. `report` holds measurements of the output if requested; nan if there is nothing to measure, as in an image."""
 
     output: Path
     frames: int
@@ -53,11 +53,11 @@ class Result:
 
 
 class Conversion:
-    """One input on its way into one output, in three steps that different threads may take: made (input and output are opened),
-    `run` (frames are stylized) and `publish`. To be closed, however far it came.
+    """The conversion of one input into one output, in three steps that may run in different threads: the constructor opens input
+    and output, `run` stylizes the frames, `publish` finishes the output. Must be closed, whatever happened.
 
-    Raises the kinds of `vidstyle.core.errors`, as all steps do. `post_processors` come before those that `options` ask for.
-    `fingerprint` is what the output will tell of its making (`vidstyle.conversion.provenance`).
+    All steps raise the errors of `vidstyle.core.errors`. `post_processors` are applied before those that `options` ask for.
+    `fingerprint` is stored in the output (see `vidstyle.conversion.provenance`).
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Conversion:
 
     @property
     def info(self) -> VideoInfo:
-        """The input's facts."""
+        """The properties of the input's video."""
         return self._source.info
 
     def _open_sink(self) -> Sink:
@@ -103,9 +103,9 @@ class Conversion:
         self._resumable = self._resumes()
         if not self._resumable:
             return open_video_sink(output, info, options.encode, stream_copier, options.overwrite, self._stamp)
-        fingerprint = {**resume_key(input, options), "runs_on": self._stylizer.describe()}
+        key = resume_key(input, options, self._stylizer.engine)
         remember = self._stabilizer.state if self._stabilizer is not None else None
-        sink = open_resumable_sink(output, info, options, fingerprint, stream_copier, remember, self._stamp)
+        sink = open_resumable_sink(output, info, options, key, stream_copier, remember, self._stamp)
         self._done = sink.done
         if self._stabilizer is not None:
             self._stabilizer.restore(sink.memory)
@@ -119,7 +119,7 @@ class Conversion:
         return not impossible and (self.info.duration_seconds or 0) >= LONG_SECONDS
 
     def run(self, on_frame: Callable[[int], None] = lambda count: None) -> None:
-        """Paint all frames; `on_frame` gets the running count."""
+        """Stylize all frames; `on_frame` gets the running count."""
         began = time.monotonic()
         if self._done:
             on_frame(self._done)
@@ -136,14 +136,14 @@ class Conversion:
             self._count = run(self._source, self._stylizer, self._sink, pipeline, on_frame)
         except KeyboardInterrupt:
             if self._resumable:
-                log.warning("the finished part of %s is kept; the same command goes on from there", self._output)
+                log.warning("the finished part of %s is kept; run the same command again to resume", self._output)
             raise
         if self._count == 0:
-            raise InputError(f"expected frames to paint, got none: {self._input}")
+            raise InputError(f"expected at least one frame, got none: {self._input}")
         self._seconds += time.monotonic() - began
 
     def publish(self) -> Result:
-        """Finish, verify and name the output."""
+        """Finish and verify the output, and give it its name."""
         began = time.monotonic()
         self._sink.publish()
         metric = self._metric
@@ -154,7 +154,7 @@ class Conversion:
         return Result(self._output, self._count, self._seconds, warnings, damage, report)
 
     def close(self) -> None:
-        """Let go of everything; what was not published is removed, but for what `--resume` goes on from."""
+        """Release everything; an output that was not published is removed, except for the segments that `--resume` needs."""
         self._opened.close()
 
 
@@ -176,12 +176,12 @@ def convert(
 
 
 def _gpu_of(device: str) -> str | None:
-    """The GPU that decodes: the one that was asked for. With `auto` the processor does, which has little else to do."""
+    """The GPU for decoding: the requested one. With `auto` the CPU decodes, which has little else to do."""
     return device.partition(":")[2] or "0" if device.startswith("cuda") else None
 
 
 def with_mask(source: Source, options: ConvertOptions) -> Source:
-    """`source` with the mask that `options` name; closes it where that fails."""
+    """`source` with the mask of `options`, if any; closes `source` if that fails."""
     if options.mask is None:
         return source
     try:
@@ -192,17 +192,17 @@ def with_mask(source: Source, options: ConvertOptions) -> Source:
 
 
 def post_processors_of(options: ConvertOptions) -> list[PostProcessor]:
-    """Those that `options` ask for, but for the meter of a report."""
+    """The post-processors that `options` ask for, without the metric of a report."""
     stabilizers = [] if options.stabilize == "off" else [Stabilizer(options.stabilize)]
-    return [*stabilizers, *([OwnColors()] if options.preserve_color else [])]
+    return [*stabilizers, *([ColorPreserver()] if options.preserve_color else [])]
 
 
 def shot_sampler(source: Source) -> Callable[[Frame], Iterator[Pixels]]:
-    """Gives, for the first frame of a shot that `source` gave, the images that the shot's statistics are taken from."""
+    """A function from the first frame of a shot in `source` to the images on which the shot's statistics are measured."""
     count = SHOT_FRAMES if source.info.width * source.info.height <= LARGE_PIXELS else SHOT_FRAMES // 2
 
     def images(first: Frame) -> Iterator[Pixels]:
-        # Lazily: most stylizers of other tools do not ask.
+        # Lazily: stylizers without statistics do not use them.
         with closing(source.following(first, SHOT_SECONDS)) as following:
             yield from spread_over_shot(following, count)
 
@@ -210,29 +210,35 @@ def shot_sampler(source: Source) -> Callable[[Frame], Iterator[Pixels]]:
 
 
 def check_resumable(input: str, options: ConvertOptions) -> None:
-    """Raise `UsageError` where `options.resume` asks for what cannot be taken up again."""
+    """Raise `UsageError` if `options.resume` is set for a conversion that cannot be resumed."""
     if options.resume is True and (options.report or is_url(input)):
-        what = "a file, which stays the same," if is_url(input) else "no --report, which needs all frames in one run,"
+        what = "a file, which does not change," if is_url(input) else "no --report, which needs all frames in one run,"
         raise UsageError(f"expected {what} for --resume")
 
 
-def resume_key(input: str, options: ConvertOptions) -> dict[str, Any]:
-    """All that the images of an output depend on, so that what an interrupted run made is used for the same work only."""
+def resume_key(input: str, options: ConvertOptions, engine: Engine | None = None) -> dict[str, Any]:
+    """Everything that the images of an output depend on; segments of an interrupted run are used only if it is the same.
+
+    Of the `engine` only device and precision count: of several engines the fastest is chosen in the first run and remembered, so
+    its name changes from one run to the next.
+    """
     import vidstyle
 
-    choices = asdict(replace(options, overwrite=False, skip_existing=False, resume=True, mask=None))
+    values = asdict(replace(options, overwrite=False, skip_existing=False, resume=True, mask=None))
     status = Path(input).stat()
-    fingerprint = {
+    key = {
         "input": {"path": str(Path(input).resolve()), "bytes": status.st_size, "modified_ns": status.st_mtime_ns},
         "model": provenance.model_of(options.style.style),
         "mask": None if options.mask is None else provenance.sampled(Path(options.mask)),
-        "options": choices,
+        "options": values,
         "version": vidstyle.__version__,
     }
-    return dict(json.loads(json.dumps(fingerprint)))  # it is compared with what was read from a file, which knows no tuples
+    if engine is not None:
+        key["engine"] = {"device": engine.device.partition(":")[0], "precision": engine.precision}
+    return dict(json.loads(json.dumps(key)))  # it is compared with JSON that was read from a file, which has no tuples
 
 
 def check_not_itself(input: str, output: Path, what: str = "input") -> None:
-    """Raise `OutputExistsError` if `output` is the input, or `what` else is read: writing it would destroy it."""
+    """Raise `OutputExistsError` if `output` is the file `input`, which is called `what` in the message."""
     if not is_url(input) and output.exists() and Path(input).exists() and os.path.samefile(input, output):
         raise OutputExistsError(f"the output is the {what} itself: {output}; choose another name with -o")

@@ -1,4 +1,8 @@
-"""Threads between stages: `prefetch` runs a stage ahead and waits (files); `Newest` drops what nobody took in time (live)."""
+"""Iterators that run in threads of their own.
+
+For files `prefetch` runs a few items ahead and then waits for its consumer. For live video `Newest` does not wait: it drops the
+items that were not taken in time.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ T = TypeVar("T")
 
 
 class _Failure:
-    """An exception on its way from the worker to the consumer."""
+    """An exception of the worker thread, to be raised in the consumer."""
 
     def __init__(self, error: BaseException) -> None:
         self.error = error
@@ -22,25 +26,25 @@ _END = object()
 
 
 def prefetch(items: Iterator[T], depth: int) -> Generator[T, None, None]:
-    """Yield what `items` yields, computed up to `depth` ahead by a thread.
+    """Yield the items of `items`, which a thread computes up to `depth` items ahead.
 
-    An exception in `items` is raised here, after the items before it. However this generator ends (exhausted, closed, or
-    the consumer failed and the `ExitStack` closes it), the thread is joined and `items` is closed, by the thread that ran it.
+    An exception in `items` is raised here, after the items before it. However this generator ends (exhausted, closed, or closed
+    by an `ExitStack` because the consumer failed), the thread is joined, and closes `items` before.
     """
     ready: SimpleQueue[object] = SimpleQueue()
-    free = threading.Semaphore(depth)
+    slots = threading.Semaphore(depth)
     stop, finished = threading.Event(), threading.Event()
 
     def work() -> None:
         try:
             while True:
-                free.acquire()
+                slots.acquire()
                 if stop.is_set():
                     break
                 ready.put(next(items))
         except StopIteration:
             ready.put(_END)
-        except BaseException as error:  # carried over to the consumer, which raises it
+        except BaseException as error:  # raised again in the consumer
             ready.put(_Failure(error))
         finally:
             close = getattr(items, "close", None)
@@ -52,24 +56,24 @@ def prefetch(items: Iterator[T], depth: int) -> Generator[T, None, None]:
     try:
         try:
             thread.start()
-        except RuntimeError:  # no more threads to be had
+        except RuntimeError:  # the limit of threads is reached
             finished.set()
             raise
         while (item := ready.get()) is not _END:
             if isinstance(item, _Failure):
                 raise item.error
-            free.release()
-            yield item  # type: ignore[misc]  # only T, _END and _Failure travel in the queue
+            slots.release()
+            yield item  # type: ignore[misc]  # the queue holds only T, _END and _Failure
     finally:
         stop.set()
-        free.release()
-        finished.wait()  # before join, which fails if an interrupt came in the middle of start
+        slots.release()
+        finished.wait()  # before join, which fails if start was interrupted
         if thread.ident is not None:
             thread.join()
 
 
 class Newest(Generic[T]):
-    """Runs `items` in a thread of its own and keeps only what it yielded last."""
+    """Runs `items` in a thread of its own and keeps only its newest item."""
 
     def __init__(self, items: Generator[T, None, None], name: str) -> None:
         self._items = items
@@ -78,7 +82,7 @@ class Newest(Generic[T]):
         self._error: BaseException | None = None
         self._stopped = False
         self.ended = False
-        """Whether nothing more will come."""
+        """Whether `items` has ended."""
         self._thread = threading.Thread(target=self._work, name=f"vidstyle-{name}", daemon=True)
         self._thread.start()
 
@@ -90,7 +94,7 @@ class Newest(Generic[T]):
                     self._state.notify_all()
                     if self._stopped:
                         break
-        except BaseException as error:  # carried over to whoever takes
+        except BaseException as error:  # raised again by `take`
             self._error = error
         finally:
             self._items.close()
@@ -99,7 +103,7 @@ class Newest(Generic[T]):
                 self._state.notify_all()
 
     def take(self, timeout: float) -> T | None:
-        """The newest item that was not taken yet, as soon as there is one; None after `timeout` seconds or at the end.
+        """The newest item if it was not taken yet, else the next one; None after `timeout` seconds or at the end.
 
         An exception in `items` is raised here, once, after the item before it.
         """
@@ -111,17 +115,17 @@ class Newest(Generic[T]):
                 raise error
             return item
 
-    def close(self, patience: float = 5.0) -> bool:
-        """Have `items` closed by its thread after the item in work; returns whether that was done within `patience` seconds.
+    def close(self, timeout: float = 5.0) -> bool:
+        """Let the thread close `items` after the current item; returns whether it has ended within `timeout` seconds.
 
-        A thread that hangs in a driver is left behind: it dies with the process, or when the driver lets go.
+        A thread that hangs in a driver is abandoned: it ends with the process, or when the driver returns.
         """
         with self._state:
             self._stopped = True
-        self._thread.join(patience)
+        self._thread.join(timeout)
         return not self._thread.is_alive()
 
 
-def background() -> ThreadPoolExecutor:
-    """One thread for what must not hold up an image."""
+def background_executor() -> ThreadPoolExecutor:
+    """An executor with one thread, for work that must not delay the frames."""
     return ThreadPoolExecutor(1, "vidstyle-background")

@@ -1,4 +1,4 @@
-"""What travels through the pipeline: a frame with its own clock, and what is known of the video it belongs to."""
+"""A frame with its own timestamp, and the properties of the video it belongs to."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Pixels = NDArray[np.uint8]
 """RGB, shape (H, W, 3), or (N, H, W, 3) for a batch."""
 
 Opacity = NDArray[np.uint8]
-"""Shape (H, W), 255 where a pixel hides what lies behind."""
+"""Shape (H, W), 0 where a pixel is transparent, 255 where it is opaque."""
 
 Mask = NDArray[np.float32]
 """Shape (H, W), 1 where an image is stylized, 0 where it stays as it is."""
@@ -20,7 +20,7 @@ Mask = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One image and when it is shown: `pts * time_base` seconds. `duration` is in ticks too, 0 if not known."""
+    """One image and its presentation time, `pts * time_base` seconds. `duration`, also in ticks, is 0 if unknown."""
 
     pixels: Pixels
     pts: int
@@ -29,12 +29,12 @@ class Frame:
     alpha: Opacity | None = None
     """Opacity of each pixel, where the video has transparent parts."""
     mask: Mask | None = None
-    """Where it is stylized; None: everywhere."""
+    """Where the frame is stylized; None: everywhere."""
 
 
 @dataclass(frozen=True, slots=True)
 class ColorTags:
-    """How YUV relates to RGB and RGB to light; the numbers are those of ITU-T H.273, range is 1 limited or 2 full."""
+    """The colour space as code points of ITU-T H.273; `range` is 1 (limited) or 2 (full)."""
 
     matrix: int
     range: int
@@ -44,7 +44,7 @@ class ColorTags:
 
 @dataclass(frozen=True, slots=True)
 class VideoInfo:
-    """What a source says of its video. Everything except the size may be wrong in the file it was read from."""
+    """The properties of a source's video. Apart from the size, a file's header may have them wrong."""
 
     width: int
     height: int
@@ -54,12 +54,12 @@ class VideoInfo:
     duration_seconds: float | None = None
     sample_aspect_ratio: Fraction | None = None
     display_matrix: tuple[int, ...] | None = None
-    """3x3, row by row, as containers store it (16.16 fixed point, last column 2.30): rotation and mirroring at display."""
+    """Rotation and mirroring at display, 3x3, row by row, as containers store it (16.16 fixed point, last column 2.30)."""
     color: ColorTags | None = None
-    """As stored, which may be HDR; the pixels of frames are always 8 bit and standard range. None: RGB."""
+    """As stored, which may be HDR; the pixels of frames are always 8 bit SDR. None: RGB."""
     peak_nits: float | None = None
-    """Brightest light of an HDR video, in cd/m2, where it is told."""
+    """Peak luminance of an HDR video in cd/m2, if the file has it."""
     alpha: bool = False
-    """Whether frames carry an opacity."""
+    """Whether frames have an alpha channel."""
     start_time: Fraction = Fraction(0)
-    """When the input begins, in seconds of its frames' clock; before the first frame where the beginning was left out."""
+    """When the input begins, in seconds of its frames' clock; earlier than the first frame if the beginning was skipped."""

@@ -1,4 +1,4 @@
-"""Words for a terminal or a log: what a name must not do there, how much room it takes, how times are told."""
+"""Text for terminals and logs: escaping, shortening to a width, and formatting times."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from collections.abc import Iterable
 from rich.cells import cell_len
 
 _CONTROLS = {"Cc", "Cs", "Zl", "Zp"}
-"""Categories of Unicode: controls, halves of characters (bytes of a name that are no UTF-8), separators of lines."""
+"""Unicode categories: controls, lone surrogates (bytes of a name that are not UTF-8), line and paragraph separators."""
 
-_TURNS = {*"\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"}
-"""They turn the direction of writing, also that of what follows: `a\u202e4pm.exe` is shown as if it ended in `mp4`."""
+_BIDI = {*"\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"}
+"""Characters that change the writing direction, also of the text after them: `a\u202e4pm.exe` looks as if it ended in `mp4`."""
 
 
 def printable(text: str) -> str:
-    """`text` with whatever could act on a terminal written out, as in `\\x1b`."""
+    """`text` with everything that could control a terminal escaped, as in `\\x1b`."""
     if text.isprintable():  # almost always
         return text
-    return "".join(c.encode("unicode_escape").decode() if _acts(c) else c for c in text)
+    return "".join(c.encode("unicode_escape").decode() if _is_unsafe(c) else c for c in text)
 
 
 def printable_lines(text: str) -> str:
-    """The same of a text that may have several lines."""
+    """Like `printable`, for text that may have several lines."""
     return "\n".join(map(printable, text.split("\n")))
 
 
-def _acts(character: str) -> bool:
-    return character in _TURNS or unicodedata.category(character) in _CONTROLS
+def _is_unsafe(character: str) -> bool:
+    return character in _BIDI or unicodedata.category(character) in _CONTROLS
 
 
 def shortened(text: str, width: int) -> str:
-    """`text` in at most `width` columns: its middle gives way, for a name's end with its suffix says as much as its beginning."""
+    """`text` cut to at most `width` columns in its middle: the end of a file name matters as much as its beginning."""
     if cell_len(text) <= width:
         return text
     end = _fitting(reversed(text), width // 2)[::-1]
@@ -39,7 +39,7 @@ def shortened(text: str, width: int) -> str:
 
 
 def clipped(text: str, width: int) -> str:
-    """`text` in at most `width` columns: its end gives way."""
+    """`text` cut to at most `width` columns at its end."""
     return text if cell_len(text) <= width else f"{_fitting(text, width - 1)}…"
 
 
