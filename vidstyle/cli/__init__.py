@@ -1,4 +1,4 @@
-"""The command line: one command a module, and what becomes of errors and signals."""
+"""The command line: the commands, the default command, and the exit codes of errors and signals."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ class _DefaultConvert(RichGroup):
         formatter.write(RichCommandPanel("Other commands", commands=others).render(self, ctx, formatter))
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """Commands, and what may follow where the first word is an input: options and files."""
-        items = super().shell_complete(ctx, incomplete)
-        convert = self.commands["convert"]
-        with click.Context(convert, info_name=ctx.info_name) as inner:
-            items += [item for item in convert.shell_complete(inner, incomplete) if item.value not in {i.value for i in items}]
-        return [*items, CompletionItem(incomplete, type="file")]
+        """Commands or, where the first word may be an option or an input of `convert`, options and files."""
+        if incomplete.startswith("-"):
+            convert = self.commands["convert"]
+            with click.Context(convert, info_name=ctx.info_name) as inner:
+                return convert.shell_complete(inner, incomplete)
+        return super().shell_complete(ctx, incomplete) or [CompletionItem(incomplete, type="file")]
 
 
 @click.group(
@@ -63,12 +63,12 @@ for command in (convert, bench, doctor, live, devices, train, paint, keyframes, 
 
 
 def run_command_line(args: list[str]) -> int:
-    """Run the command line; returns the exit code. Whatever goes wrong is one sentence on stderr."""
+    """Run the command line; returns the exit code. Every error is printed as one sentence on stderr."""
     try:
         code = cli.main(args, prog_name="vidstyle", standalone_mode=False, obj=Signals())
         return int(code or 0)
     except click.ClickException as error:
-        error.show()
+        click.echo(f"error: {error.format_message()}", err=True)
         return EXIT_USAGE
     except VidstyleError as error:
         click.echo(f"error: {error}", err=True)

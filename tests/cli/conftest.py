@@ -1,0 +1,18 @@
+"""Signals and logging are restored after a test that ran the command line in this process."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def signals_and_log() -> Iterator[None]:
+    handlers, signals = logging.root.handlers[:], [(n, signal.getsignal(n)) for n in (signal.SIGINT, signal.SIGTERM)]
+    yield
+    logging.root.handlers[:] = handlers
+    for number, handler in signals:
+        signal.signal(number, handler)
