@@ -18,7 +18,8 @@ from av.video.frame import VideoFrame
 
 from vidstyle.core.errors import DiskError
 from vidstyle.core.frames import ColorTags, Pixels
-from vidstyle.media.hdr import ToneMap, peak_nits
+from vidstyle.media.hdr import ToneMap
+from vidstyle.media.hdr_metadata import peak_nits
 
 PQ, HLG = 16, 18
 BT2020, LIMITED, FULL = 9, 1, 2

@@ -292,7 +292,7 @@ def tags_of(path: Path) -> tuple[str, str, int, int, int, int]:
 def test_hdr_becomes_standard_range_and_that_is_said(hdr: Path) -> None:
     path, result = stylized(hdr, "out.mp4")
     assert tags_of(path) == ("h264", "yuv420p", BT709, BT709, BT709, 1)
-    assert result.warnings == ["the input is HDR; it was brought to standard range for painting"]
+    assert result.warnings == ["the input is HDR; it was converted to standard range for stylizing"]
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])

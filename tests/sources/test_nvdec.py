@@ -9,7 +9,7 @@ from typing import Any
 import av
 import pytest
 
-from tests.networks.test_networks import soft_image
+from tests.support.networks import soft_image
 from vidstyle.sources import open_source
 from vidstyle.sources.nvdec import GpuDecoder
 from vidstyle.sources.video import VideoSource
@@ -92,7 +92,7 @@ def test_a_gpu_that_gives_the_same_image_decodes_and_the_facts_stay(video: Path,
     play(monkeypatch)
     with closing(open_source(str(video), gpu="0")) as source:
         assert isinstance(source, VideoSource)
-        assert source._decoding.is_on_gpu
+        assert source._decoder.is_on_gpu
         assert source.info == wanted
         assert len(list(source.frames())) == 48
 
@@ -103,5 +103,5 @@ def test_a_gpu_that_gives_other_images_does_not_decode(video: Path, monkeypatch:
     play(monkeypatch, **how)
     with closing(open_source(str(video), gpu="0")) as source:
         assert isinstance(source, VideoSource)
-        assert not source._decoding.is_on_gpu
+        assert not source._decoder.is_on_gpu
         assert [(f.pts, f.duration, f.pixels.tobytes()) for f in source.frames()] == expected

@@ -179,7 +179,7 @@ def test_a_single_missing_byte_is_told_though_every_frame_is_there(tmp_path: Pat
     assert stylized(clip).damage == []
     clip.write_bytes(whole[:-1])
     (tmp_path / "out.mkv").unlink()
-    assert stylized(clip).damage == ["the input is cut off: the file is shorter than it says itself"]
+    assert stylized(clip).damage == ["the input is cut off: the file is shorter than its own structure says"]
     assert len(frames_of(tmp_path / "out.mkv")) == 12
 
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from tests.networks.test_networks import soft_image
 from tests.support.helpers import paint, run_cli, write_clip
+from tests.support.networks import soft_image
 from vidstyle.core.errors import DeviceError
 from vidstyle.core.options import StyleOptions
 from vidstyle.core.protocols import Stylizer
@@ -67,7 +67,7 @@ def test_both_engines_go_on_with_less_memory(backend: str) -> None:
     stylizer = on_cuda(backend)
     images = [soft_image(400, 600, seed) for seed in range(3)]
     expected = stylizer.stylize(images).astype(int)
-    stylizer._fitting._most[400, 600] = 0  # type: ignore[attr-defined]  # as if not even one had fitted
+    stylizer._fitter._max_images[400, 600] = 0  # type: ignore[attr-defined]  # as if not even one had fitted
     assert np.abs(stylizer.stylize(images) - expected).max() <= 3
 
 
@@ -86,7 +86,7 @@ def test_the_gpu_decodes_the_same_images(tmp_path: Path) -> None:
     for gpu in (None, "0"):
         with closing(VideoSource(str(clip), gpu=gpu)) as source:
             frames.append([(frame.pts, frame.duration, frame.pixels.tobytes()) for frame in source.frames()])
-            if gpu is not None and source._decoding._on_gpu is None:
+            if gpu is not None and source._decoder._on_gpu is None:
                 pytest.skip("this GPU does not decode")
     assert frames[0] == frames[1]
 

@@ -90,7 +90,7 @@ def codec(bench: Bench) -> Iterator[Measurement]:
         with closing(VideoSource(str(bench.clip(size)), gpu=gpu)) as source:
             began = time.perf_counter()
             count = sum(1 for _ in source.frames())
-            on_gpu = source._decoding._on_gpu is not None
+            on_gpu = source._decoder._on_gpu is not None
             return {"fps": round(count / (time.perf_counter() - began), 1), "on the GPU": on_gpu}
 
     def encode(size: str, options: Any) -> Figure:

@@ -69,7 +69,7 @@ class Planner:
 
     def files_in_folders(self) -> list[str]:
         """The files in the folders that `plan` would include now; a folder that cannot be read has none."""
-        return [found.input for found in self._found(strict=False) if not found.given]
+        return [found.input for found in self._found(strict=False) if not found.explicit]
 
     def plan_for(self, inputs: Collection[str]) -> list[Job]:
         """The jobs of `plan` for some of its inputs: files from `files_in_folders`, or some of `direct_inputs`.
@@ -94,7 +94,7 @@ class Planner:
         unique: dict[str, FoundInput] = {}
         labels = {label_of(style) for style in (*self._styles, *all_styles())}
         for name in self._inputs:
-            found = self._search(name, labels, strict) if name in self.folders else [FoundInput(name, given=True)]
+            found = self._search(name, labels, strict) if name in self.folders else [FoundInput(name, explicit=True)]
             for one in found:
                 unique.setdefault(_key(one.input), one)
         # Leave out outputs of an earlier run that a template named: they have the path of another input's output. An input with
@@ -103,7 +103,7 @@ class Planner:
         for job in self._jobs(unique.values()):
             inputs_by_output.setdefault(_key(str(job.output)), set()).add(job.input)
         return [
-            one for key, one in unique.items() if one.given or key not in inputs_by_output or one.input in inputs_by_output[key]
+            one for key, one in unique.items() if one.explicit or key not in inputs_by_output or one.input in inputs_by_output[key]
         ]
 
     def _search(self, folder: str, labels: Collection[str], strict: bool) -> list[FoundInput]:
@@ -154,8 +154,8 @@ def _check_exist(inputs: Sequence[str]) -> None:
 def _no_inputs(folder: str, search: SearchResult) -> str:
     """The message that a folder contains no inputs, and why."""
     besides = []
-    if search.unwanted:
-        besides.append(f"{search.unwanted} excluded by --include or --exclude")
+    if search.excluded:
+        besides.append(f"{search.excluded} excluded by --include or --exclude")
     if search.outputs:
         besides.append(f"{search.outputs} stylized by an earlier run")
     text = f"expected a folder with videos or images, found none in {folder}"

@@ -17,43 +17,24 @@ FFmpeg's `lut3d`, which interpolates within tetrahedra. SDR to HDR is the invers
 from __future__ import annotations
 
 import math
-import os
-import struct
-import tempfile
-from collections.abc import Callable
-from fractions import Fraction
-from typing import Any, cast
 
 import cv2
 import numpy as np
-from av.filter import Graph
-from av.filter.context import FilterContext
-from av.video.format import VideoFormat
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
-from vidstyle.core.errors import DiskError
 from vidstyle.core.frames import ColorTags, Pixels
 from vidstyle.media.color import FULL, swscale_matrix
-
-Colors = NDArray[np.float64]
-"""R, G, B, shape (..., 3): light in cd/m2, or a signal from 0 to 1."""
+from vidstyle.media.lut import PLANAR, Colors, LookUpTables, planes
 
 NOMINAL_PEAK = 1000.0
 """cd/m2: what HLG is made for (BT.2100, table 5), and PQ that does not tell."""
 
-PEAKS = (100.0, 10_000.0)
-"""cd/m2: a peak outside is a mistake of the file; the upper end is PQ's own."""
-
 _HLG = 18  # H.273
 _GAMMA = 2.4  # BT.1886, black 0
-_PLANAR = "gbrp16le"
 _WHITE = 255 * 256 / 65535
 """White of 16 bits to swscale, which multiplies 8 bits by 256 and not 257; without heeding that all is 0.4 % off."""
-
-_GRID = 65
-"""Nodes of a table along each side."""
 
 _HEADROOM = (64 / 60) ** _GAMMA
 """How far light may exceed the peak before its tone is mapped: so far that the peak's signal lies on a node, not between."""
@@ -88,28 +69,28 @@ class ToneMap:
         self._luminance = to_xyz[1]
         self._to_bt709 = np.linalg.inv(_to_xyz(_BT709)) @ to_xyz
         self._from_bt709 = np.linalg.inv(self._to_bt709)
-        self._sdr, self._hdr = _Tables(self._light_of, self._sdr_of), _Tables(self._hdr_of)
+        self._sdr, self._hdr = LookUpTables(self._light_of, self._sdr_of), LookUpTables(self._hdr_of)
         self._reformatter = VideoReformatter()
 
     def to_sdr(self, frame: VideoFrame) -> Pixels:
         """RGB uint8 (H, W, 3) of a frame of any size, format and bit depth; raises av's errors, and `DiskError`."""
         planar = self._reformatter.reformat(
             frame,
-            format=_PLANAR,
+            format=PLANAR,
             src_colorspace=swscale_matrix(self._tags),
             src_color_range=self._tags.range,
             dst_color_range=FULL,
             threads=1,
         )
-        green, blue, red = (cv2.convertScaleAbs(plane, alpha=255 / 65535) for plane in _planes(self._sdr.look_up(planar)))
+        green, blue, red = (cv2.convertScaleAbs(plane, alpha=255 / 65535) for plane in planes(self._sdr.look_up(planar)))
         return np.asarray(cv2.merge([red, green, blue]), np.uint8)
 
     def to_hdr(self, pixels: Pixels, pix_fmt: str) -> VideoFrame:
         """The inverse: RGB uint8 (H, W, 3) as a YUV frame of `pix_fmt` (10 bits or more, lest it shows bands), tagged like the
         source; raises av's errors, and `DiskError`."""
-        planar = VideoFrame(pixels.shape[1], pixels.shape[0], _PLANAR)
+        planar = VideoFrame(pixels.shape[1], pixels.shape[0], PLANAR)
         red, green, blue = cv2.split(pixels)
-        for plane, channel in zip(_planes(planar), (green, blue, red), strict=True):
+        for plane, channel in zip(planes(planar), (green, blue, red), strict=True):
             np.multiply(channel, np.uint16(257), out=plane, dtype=np.uint16)
         frame = self._reformatter.reformat(
             self._hdr.look_up(planar),
@@ -163,77 +144,6 @@ class ToneMap:
         return np.asarray(np.where(scene <= 1 / 12, np.sqrt(3 * scene), bright))
 
 
-class _Tables:
-    """Functions of colour, signal to signal, one after the other: tabulated when first needed, looked up for whole frames."""
-
-    def __init__(self, *functions: Callable[[Colors], Colors]) -> None:
-        self._functions = functions
-        self._cubes: list[str] = []
-        self._graph, self._size = Graph(), (0, 0)
-
-    def look_up(self, frame: VideoFrame) -> VideoFrame:
-        """`frame` is of format `_PLANAR`, and so is the result."""
-        if self._size != (frame.width, frame.height):
-            self._graph, self._size = self._build(frame.width, frame.height), (frame.width, frame.height)
-        self._graph.vpush(frame)
-        return self._graph.vpull()
-
-    def _build(self, width: int, height: int) -> Graph:
-        self._cubes = self._cubes or [_cube(function) for function in self._functions]
-        graph = Graph()
-        graph.threads = 1
-        source = graph.add_buffer(width=width, height=height, format=VideoFormat(_PLANAR), time_base=Fraction(1, 1000))
-        graph.link_nodes(source, *(_lookup(graph, cube) for cube in self._cubes), graph.add("buffersink")).configure()
-        return graph
-
-
-def _cube(function: Callable[[Colors], Colors]) -> str:
-    """The text of a .cube file: a line for each node, red fastest (Adobe's Cube LUT Specification 1.0)."""
-    steps = np.linspace(0, 1, _GRID)
-    blue, green, red = np.meshgrid(steps, steps, steps, indexing="ij")
-    values = function(np.stack([red, green, blue], -1)).reshape(-1).tolist()
-    lines = "%.6f %.6f %.6f\n" * _GRID**3 % tuple(values)
-    return f"LUT_3D_SIZE {_GRID}\n{lines}"
-
-
-def _lookup(graph: Graph, cube: str) -> FilterContext:
-    """A filter that looks up `cube`, which it can only take from a file, and reads at once."""
-    path = _private_file(cube)
-    try:
-        return graph.add("lut3d", file=path, interp="tetrahedral")
-    finally:
-        os.unlink(path)
-
-
-def peak_nits(frame: VideoFrame) -> float | None:
-    """The brightest light of a PQ video in cd/m2, by its content light level, else by the screen it was made on.
-
-    None where neither is told or makes sense.
-    """
-    data = frame.side_data
-    light, mastering = data.get("CONTENT_LIGHT_LEVEL"), data.get("MASTERING_DISPLAY_METADATA")
-    found = []
-    if light is not None:
-        found.append(_maximum_content_light(bytes(cast(Any, light))))
-    if mastering is not None:
-        found.append(_maximum_luminance(bytes(cast(Any, mastering))))
-    return next((peak for peak in found if PEAKS[0] <= peak <= PEAKS[1]), None)
-
-
-def _maximum_content_light(data: bytes) -> float:
-    """MaxCLL of an `AVContentLightMetadata`: that, then MaxFALL."""
-    return float(struct.unpack_from("I", data)[0]) if len(data) >= 4 else 0.0
-
-
-def _maximum_luminance(data: bytes) -> float:
-    """max_luminance of an `AVMasteringDisplayMetadata`: eight fractions of chromaticities, the darkest and the brightest light,
-    whether it has the one, whether it has the other."""
-    if len(data) < 88:
-        return 0.0
-    numerator, denominator, _, has_luminance = struct.unpack_from("4i", data, 72)
-    return numerator / denominator if has_luminance and denominator else 0.0
-
-
 def _compressed(nits: Colors | np.float64) -> Colors:
     """BT.2446-1, equation 5: HDR light to SDR light, 100 where reference white is at 96 % of the signal."""
     above = _K2 * np.log(np.maximum(nits * (_K1 / _KNEE) - _K3, 1 - _K3)) + _K4
@@ -272,28 +182,3 @@ def _to_xyz(primaries: int) -> NDArray[np.float64]:
     columns = np.array([[x / y, 1, (1 - x - y) / y] for x, y in _CHROMATICITIES[primaries]]).T
     white = np.array([_D65[0] / _D65[1], 1, (1 - _D65[0] - _D65[1]) / _D65[1]])
     return np.asarray(columns * np.linalg.solve(columns, white))
-
-
-def _planes(frame: VideoFrame) -> list[NDArray[np.uint16]]:
-    """Views (H, W) of the planes of a frame of format `_PLANAR`: green, blue, red."""
-    found = []
-    for plane in frame.planes:
-        whole = np.frombuffer(cast(Any, plane), np.uint16).reshape(plane.height, -1)
-        found.append(whole[:, : plane.width])
-    return found
-
-
-def _private_file(text: str) -> str:
-    """A new temporary file that only this user may read; raises `DiskError`."""
-    path = None
-    try:
-        handle, path = tempfile.mkstemp(suffix=".cube", prefix="vidstyle-")
-        with open(handle, "w", encoding="ascii") as file:
-            file.write(text)
-    except OSError as error:
-        if path is not None:
-            os.unlink(path)
-        raise DiskError(
-            f"expected room in the temporary folder, could not write a table of colours ({error.strerror})"
-        ) from error
-    return path

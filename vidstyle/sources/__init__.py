@@ -1,4 +1,4 @@
-"""Where frames come from: `open_source` picks the fitting reader."""
+"""From files to frames: `open_source` picks the reader."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ VIDEO_SUFFIXES = {
 
 
 def is_image(input: str) -> bool:
-    """Whether `input` names a still image, by its suffix."""
+    """Whether `input` is a still image, judged by its suffix."""
     return not is_url(input) and Path(input).suffix.lower() in IMAGE_SUFFIXES
 
 
 def open_source(input: str, trim: Trim = Trim(), allow_network: bool = False, gpu: str | None = None) -> Source:
-    """A `Source` for a file or URL; raises `InputError` or `UsageError` (see `media.open_media`).
+    """A `Source` for a file or URL; raises `InputError` or `UsageError` (see `media.container.open_media`).
 
-    `gpu`: the number of the GPU that decodes what it can; None: none does.
+    `gpu`: the number of the GPU that decodes the videos it supports; None: decode on the CPU.
     """
     if is_image(input):
         from vidstyle.sources.images import ImageSource
@@ -55,7 +55,7 @@ def open_source(input: str, trim: Trim = Trim(), allow_network: bool = False, gp
 
 
 def estimate_size(input: str) -> tuple[int, int] | None:
-    """How many frames a file has, and of how many pixels, by its header alone; None where it does not tell, or for a URL."""
+    """The number of frames of a file and of pixels per frame, by its header alone; None where unknown, or for a URL."""
     if is_url(input):
         return None
     from vidstyle.media.container import main_video, open_media

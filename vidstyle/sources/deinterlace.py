@@ -1,4 +1,4 @@
-"""Interlaced frames, which hold two fields, into whole ones."""
+"""From interlaced frames, which hold two fields, to progressive ones."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vidstyle.sources.decoding import DecodedFrame
 
 
 class Deinterlacer:
-    """Frames of two fields become whole ones (BBC's and Weston's filter, FFmpeg's bwdif); others pass as they are."""
+    """Deinterlaces frames with FFmpeg's bwdif (Bob Weaver, with the filters of Weston and BBC R&D); others stay as they are."""
 
     def __init__(self) -> None:
         self._graph: Graph | None = None
@@ -36,7 +36,7 @@ class Deinterlacer:
                     continue
                 self._build(frame, like)
             self._waiting.append(item)
-            if item.held:  # the same image again: the filter would not take it twice
+            if item.held:  # the same image again, which the filter would reject
                 continue
             self._source.push(frame)
             yield from self._ready()
@@ -59,7 +59,7 @@ class Deinterlacer:
         self._graph = None
 
     def _ready(self) -> Iterator[DecodedFrame]:
-        """What the filter, a frame behind, has done; each with the times of what went in."""
+        """The frames that the filter, which is one frame behind, has finished; with the timestamps of its input."""
         while True:
             try:
                 whole = self._sink.pull()

@@ -1,4 +1,4 @@
-"""A still image as a source of one frame."""
+"""Still images as sources of one frame."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from vidstyle.core.frames import Frame, Opacity, Pixels, VideoInfo
 
 
 def read_image(path: Path) -> Pixels:
-    """RGB uint8 (H, W, 3), upright (EXIF orientation applied); raises `InputError` if `path` is no readable image."""
+    """RGB uint8 (H, W, 3), with the EXIF orientation applied; raises `InputError` if `path` is no readable image."""
     check_regular_file(path)
     try:
-        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what is wrong is said once, by us
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # errors are reported once, by us
         image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error as error:  # too large for OpenCV's limit, say
+    except cv2.error as error:  # for example larger than OpenCV's limit
         raise InputError(f"expected an image, could not read {path} ({error.err})") from error
     if image is None:
         raise InputError(f"expected an image, could not read {path}")
@@ -28,7 +28,7 @@ def read_image(path: Path) -> Pixels:
 
 
 def read_alpha(path: Path) -> Opacity | None:
-    """The opacity of the image `path`, uint8 (H, W), as `read_image` has it; None where all of it is opaque."""
+    """The opacity of the image `path`, uint8 (H, W); None if all of it is opaque."""
     image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
     if image is None or image.ndim != 3 or image.shape[2] != 4 or image.dtype not in (np.uint8, np.uint16):
         return None

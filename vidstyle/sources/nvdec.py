@@ -1,7 +1,7 @@
-"""Decoding on an NVIDIA card (NVDEC), with frames as the software decoder gives them: planar, in the machine's memory.
+"""Decoding on an NVIDIA GPU (NVDEC). Frames are like those of the software decoder: planar, in main memory.
 
-Only plain 8-bit 4:2:0 video is decoded there. What a GPU's decoder cannot do it may say at any packet, so it is asked for a
-frame, not for what it can.
+Only 8-bit 4:2:0 video is decoded there. A GPU decoder may fail at any packet of a video that it does not support, so it is
+tried, not asked for its capabilities.
 """
 
 from __future__ import annotations
@@ -26,33 +26,33 @@ FORMATS = {"yuv420p", "yuvj420p"}
 
 
 class GpuDecoder:
-    """Decodes on one GPU; `decode` gives None once that fails, and what it was given is to be decoded elsewhere."""
+    """Decodes on one GPU; `decode` returns None once that fails, and the packets have to be decoded by another decoder."""
 
     def __init__(self, decoder: VideoCodecContext) -> None:
         self._decoder = decoder
         self._reformatter = VideoReformatter()
 
     def decode(self, packet: Packet[VideoStream] | None) -> list[VideoFrame] | None:
-        """The frames that `packet` completes, with None those left at the end."""
+        """The frames that `packet` completes; with None the remaining ones at the end."""
         try:
             return [self._planar(frame) for frame in self._decoder.decode(packet)]
         except HARDWARE_ERRORS as error:
-            log.debug("the GPU does not decode this (%s); the processor does", error)
+            log.debug("the GPU cannot decode this (%s); the CPU does", error)
             return None
 
     def flush(self) -> None:
-        """Forget what came before."""
+        """Forget the frames so far, after seeking."""
         self._decoder.flush_buffers()
 
     def _planar(self, frame: VideoFrame) -> VideoFrame:
-        # The same numbers in another order, from which RGB is made as from a software decoder's.
+        # The same values in another layout, so that they are converted to RGB exactly like those of a software decoder.
         return self._reformatter.reformat(frame, format="yuv420p", threads=1)
 
 
 def gpu_decoder(stream: VideoStream, max_pixels: int, gpu: str) -> GpuDecoder | None:
-    """A decoder for `stream` on the GPU of that number; None where there is none."""
+    """A decoder for `stream` on the GPU with that number; None if it cannot be decoded there."""
     context = stream.codec_context
-    codec = context.codec.canonical_name  # FFmpeg's own decoder has this name, and that alone reaches the GPU's
+    codec = context.codec.canonical_name  # the name of FFmpeg's own decoder, the only one that supports hardware acceleration
     if codec not in CODECS or context.pix_fmt not in FORMATS:
         return None
     try:

@@ -1,4 +1,4 @@
-"""Whether a file is as long as it says itself: a copy that broke off half way often plays without a complaint."""
+"""Whether a file is as long as its own structure says: an incomplete copy often plays without any error."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _BOXES = set(b"ftyp moov mdat free skip wide uuid moof mfra meta sidx styp ssix 
 
 
 def missing_bytes(path: Path | BinaryIO) -> int:
-    """How many bytes a file lacks by its own structure, at least; 0 where it says nothing of it.
+    """How many bytes a file lacks at least, judged by its own structure; 0 where that does not say.
 
-    Read are the boxes of MP4 and MOV (ISO/IEC 14496-12, 4.2), the segment of Matroska and WebM (RFC 9559), the chunks of RIFF
+    It reads the boxes of MP4 and MOV (ISO/IEC 14496-12, 4.2), the segment of Matroska and WebM (RFC 9559), the chunks of RIFF
     (AVI), the packets of transport streams, the last tag of FLV, the last page of Ogg (RFC 3533, 6) and the trailer of GIF.
     """
     with path.open("rb") if isinstance(path, Path) else path as file:
@@ -40,7 +40,7 @@ def missing_bytes(path: Path | BinaryIO) -> int:
 
 
 def _boxes_end(file: BinaryIO, size: int) -> int:
-    """Where the last box that begins in the file would end; `size` where it does not go beyond."""
+    """Where the last box that begins in the file ends; `size` if that is within the file."""
     position = 0
     while position + 8 <= size:
         file.seek(position)
@@ -48,7 +48,7 @@ def _boxes_end(file: BinaryIO, size: int) -> int:
         length = int.from_bytes(header[:4], "big")
         if length == 1 and len(header) == 16:
             length = int.from_bytes(header[8:], "big")
-        # A length of 0 is to the end of the file; what is no box was put behind the last one, as some cameras do.
+        # A length of 0 means up to the end of the file; data that is no box follows the last one, as some cameras write it.
         if length < 8 or header[4:8] not in _BOXES:
             return size
         position += length
@@ -56,7 +56,7 @@ def _boxes_end(file: BinaryIO, size: int) -> int:
 
 
 def _segment_end(file: BinaryIO) -> int:
-    """Where the segment ends; 0 where it does not tell, as in live recordings."""
+    """Where the segment ends; 0 if its size is unknown, as in live recordings."""
     position = 0
     while True:
         file.seek(position)
@@ -89,14 +89,14 @@ def _riff_end(file: BinaryIO, size: int) -> int:
         file.seek(position)
         header = file.read(8)
         length = int.from_bytes(header[4:], "little")
-        if header[:4] != b"RIFF" or not length:  # 0: a writer that could not go back
+        if header[:4] != b"RIFF" or not length:  # 0: written to a pipe
             break
         position += 8 + length + length % 2
-    return size if position - size == 1 and length % 2 else position  # the last padding byte is often left out
+    return size if position - size == 1 and length % 2 else position  # the last padding byte is often missing
 
 
 def _transport_missing(file: BinaryIO, size: int) -> int:
-    """The bytes lacking to a whole last packet."""
+    """The bytes that the last packet lacks."""
     for length in _TS_PACKETS:
         offset = 4 if length == 192 else 0
         file.seek(0)
@@ -107,7 +107,7 @@ def _transport_missing(file: BinaryIO, size: int) -> int:
 
 
 def _flv_missing(file: BinaryIO, size: int) -> int:
-    """1 unless the file ends with the size of a tag that is where that says (FLV specification 10.1, E.3)."""
+    """1 unless the file ends with the size of its last tag, and that tag is there (FLV specification 10.1, E.3)."""
     ends = int.from_bytes(_tail(file, size, 4), "big")
     if not 11 <= ends <= size - 17:
         return 1
@@ -116,7 +116,7 @@ def _flv_missing(file: BinaryIO, size: int) -> int:
 
 
 def _gif_ends(file: BinaryIO) -> bool:
-    """Whether the blocks (GIF89a, 12 to 27) go on to the trailer; so far as they are blocks at all."""
+    """Whether the blocks (GIF89a, 12 to 27) are complete up to the trailer; True for unknown blocks."""
     file.seek(10)
     position = 13 + _color_table(file.read(1))
     while True:
@@ -144,7 +144,7 @@ def _color_table(packed: bytes) -> int:
 
 
 def _ogg_missing(tail: bytes) -> int:
-    """1 unless the last page is whole."""
+    """1 unless the last page is complete."""
     start = tail.rfind(_PAGE)
     if start < 0 or len(tail) < start + 27:
         return 1

@@ -1,4 +1,4 @@
-"""A decoded frame as the image that nets are shown: upright in nothing but its numbers, RGB, 8 bit, standard range."""
+"""From decoded frames to the images that networks get: RGB, 8 bit, standard range, in the orientation of the file."""
 
 from __future__ import annotations
 
@@ -11,21 +11,22 @@ from av.video.reformatter import VideoReformatter
 
 from vidstyle.core.frames import Opacity, Pixels
 from vidstyle.media.color import is_hdr, swscale_matrix, tags_of
-from vidstyle.media.hdr import ToneMap, peak_nits
+from vidstyle.media.hdr import ToneMap
+from vidstyle.media.hdr_metadata import peak_nits
 
 
 class FrameConverter:
-    """Frames of one video, all made `width` x `height`: one of another size is fitted in, with black around it."""
+    """Converts the frames of one video to images of `width` x `height`; frames of another size are letterboxed."""
 
     def __init__(self, width: int, height: int, alpha: bool) -> None:
         self._size, self._alpha = (width, height), alpha
         self._reformatter = VideoReformatter()
         self._tone_map: ToneMap | None = None
         self.resized = self.flattened = 0
-        """Frames of another size; frames with transparent parts where none were expected."""
+        """Frames of another size; frames with transparent parts where `alpha` is false."""
 
-    def image(self, frame: VideoFrame) -> tuple[Pixels, Opacity | None]:
-        """RGB uint8 (H, W, 3), and where `alpha` was asked for the opacity, uint8 (H, W)."""
+    def convert(self, frame: VideoFrame) -> tuple[Pixels, Opacity | None]:
+        """RGB uint8 (H, W, 3), and if `alpha` is true the opacity, uint8 (H, W)."""
         fitted = self._rgba(frame)
         if (frame.width, frame.height) != self._size:
             self.resized += 1
@@ -62,12 +63,12 @@ class FrameConverter:
 
 
 def may_be_transparent(frame: VideoFrame) -> bool:
-    """Whether the frame's pixel format has a place for transparency."""
+    """Whether the frame's pixel format supports transparency."""
     return any(component.is_alpha for component in frame.format.components) or frame.format.name == "pal8"
 
 
 def is_transparent(frame: VideoFrame) -> bool:
-    """Whether any of the frame's pixels lets through what lies behind."""
+    """Whether any of the frame's pixels is not opaque."""
     if not may_be_transparent(frame):
         return False
     rgba: Any = VideoReformatter().reformat(frame, format="rgba")
