@@ -24,32 +24,30 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.support.faults import (
+from tests.support.faults import clip_bytes, truncate
+from tests.support.helpers import events, frames_of, listing, moving_bar, noise, paint, rgb_of, run_cli, write_clip
+from tests.support.judge import decode, snapshot
+from tests.support.resumable import assert_same, content_of
+from tests.support.runs import (
     DAMAGE,
     DISK,
     DONE,
     FAILED,
     STOPPED,
+    CommandRunner,
     RunResult,
-    Worker,
-    assert_same,
-    clip_bytes,
-    decode,
-    facts_of,
     finish,
     run_limited,
-    snapshot,
     start,
-    truncate,
     wait_until,
 )
-from tests.support.helpers import events, frames_of, listing, moving_bar, noise, paint, rgb_of, run_cli, write_clip
 from vidstyle.batch.claims import FINISHED, Claim, claim_path
 from vidstyle.batch.planner import plan
 from vidstyle.batch.runner import run_jobs
 from vidstyle.cli import run_command_line
-from vidstyle.cli.signals import InterruptibleReporter, Signals
+from vidstyle.cli.signals import Signals
 from vidstyle.conversion.convert import Conversion, Result
+from vidstyle.conversion.interrupts import InterruptibleReporter
 from vidstyle.conversion.job import Job, Reporter
 from vidstyle.conversion.job import JobResult as JobOutcome
 from vidstyle.core.errors import DiskError, StyleError
@@ -253,14 +251,14 @@ def command_line(handlers: None) -> Iterator[Callable[..., int]]:
 
 
 @pytest.fixture(scope="module")
-def worker() -> Iterator[Worker]:
-    one = Worker()
+def worker() -> Iterator[CommandRunner]:
+    one = CommandRunner()
     yield one
     one.close()
 
 
 @pytest.fixture
-def run(worker: Worker, tmp_path: Path) -> Callable[..., RunResult]:
+def run(worker: CommandRunner, tmp_path: Path) -> Callable[..., RunResult]:
     """Runs the command line as a user does, in the folder of the test."""
 
     def run(*args: object, code: int = DONE, style: str = "tiny") -> RunResult:
@@ -448,7 +446,7 @@ def test_a_dry_run_says_what_is_finished(run: Callable[..., RunResult], tmp_path
     assert "in/a.tiny.mp4: is finished already" in lines[0]
     assert "in/b.mp4 -> in/b.tiny.mp4" in lines[1]
     assert "in/a.mp4 -> in/a.tiny.mp4" in run("in", "--dry-run", "--overwrite").stdout
-    assert "is there already" in run("in", "--dry-run", "--skip-existing", "--crf", "40").stdout
+    assert "already exists" in run("in", "--dry-run", "--skip-existing", "--crf", "40").stdout
     run("in/a.mp4", "--dry-run", "--crf", "40", code=FAILED)
     run("in", "--dry-run", "--crf", "40", code=DAMAGE)
     assert stylized(folder) == ["a"]
@@ -514,7 +512,7 @@ def test_what_was_made_otherwise_is_told_and_left(run: Callable[..., RunResult],
     options = change(tmp_path / "a.mp4")
     old = snapshot(tmp_path)
     job_result = run("a.mp4", *options, "-q", code=FAILED)
-    assert "made from another input or in another way" in job_result.stderr
+    assert "made from another input or with other options" in job_result.stderr
     assert "--overwrite" in job_result.stderr
     assert len(job_result.stderr.splitlines()) == 1
     assert snapshot(tmp_path) == old
@@ -533,7 +531,7 @@ def test_what_another_model_of_the_same_name_made_is_told_and_left(
     assert "is finished already" in run("in", style="./model.onnx").stderr
     shutil.copy(styles / "slow.onnx", tmp_path / "model.onnx")
     job_result = run("in", style="./model.onnx", code=FAILED)
-    assert "in another way" in job_result.stderr
+    assert "with other options" in job_result.stderr
     assert snapshot(folder) == before
 
 
@@ -543,7 +541,7 @@ def test_overwrite_replaces_and_skip_existing_leaves(run: Callable[..., RunResul
     run("in")
     options = change(folder / "a.mp4")
     before = snapshot(folder)
-    assert "2 skipped: is there already" in run("in", *options, "--skip-existing").stderr
+    assert "2 skipped: already exists" in run("in", *options, "--skip-existing").stderr
     assert snapshot(folder) == before
     assert "2 files: 2 done" in run("in", *options, "--overwrite").stderr
     after = snapshot(folder)
@@ -600,7 +598,7 @@ def test_a_net_is_loaded_once_for_all_files_of_a_style(
             super().__init__()
             loaded.append(path.stem)
 
-    monkeypatch.setattr("vidstyle.stylizers.onnx.OnnxStylizer", Counted)
+    monkeypatch.setattr("vidstyle.stylizers.onnx.load_onnx_stylizer", Counted)
     folder = fill(tmp_path / "in", "a b c")
     assert command_line(folder, "--style", "tiny", "--style", "slow", "--style", "tiny", "-q") == DONE
     assert sorted(loaded) == ["slow", "tiny"]
@@ -622,7 +620,7 @@ def test_a_run_on_a_folder_paints_as_a_run_on_each_file(run: Callable[..., RunRe
     run("in", "-o", "together/")
     for letter in "ab":
         run(f"in/{letter}.mp4", "-o", "apart/")
-        assert_same(tmp_path / "together" / f"{letter}.tiny.mp4", facts_of(tmp_path / "apart" / f"{letter}.tiny.mp4"))
+        assert_same(tmp_path / "together" / f"{letter}.tiny.mp4", content_of(tmp_path / "apart" / f"{letter}.tiny.mp4"))
 
 
 # --- one file beside the next
@@ -1054,7 +1052,7 @@ def test_a_killed_run_goes_on_with_the_file_that_it_was_at(launch: Callable[...,
     assert snapshot(folder)["a.slow.mp4"] == finished
     assert hidden_in(folder) == []
     for clip in ("a", "video", "z"):
-        assert_same(folder / f"{clip}.slow.mp4", facts_of(tmp_path / "undisturbed" / f"{clip}.slow.mp4"))
+        assert_same(folder / f"{clip}.slow.mp4", content_of(tmp_path / "undisturbed" / f"{clip}.slow.mp4"))
 
 
 def test_frames_of_a_long_video_are_not_stylized_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

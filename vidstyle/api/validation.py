@@ -1,4 +1,4 @@
-"""Images and frames that a Python caller gives, checked: what is wrong is said with what was expected and what was got."""
+"""Checks of the images, frames and frame rates that Python callers pass."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vidstyle.core.errors import UsageError
 from vidstyle.core.frames import Frame, Pixels
 
 Rate = Fraction | float
-"""Frames a second; a whole number too."""
+"""Frames per second; may be an integer."""
 
 
 def rate_of(value: Rate) -> Fraction:
@@ -41,29 +41,29 @@ def check_images(value: Any, what: str, *dimensions: int) -> Pixels:
 
 
 def as_frames(
-    given: Iterable[Frame | Pixels], frame_rate: Fraction | None, begin: Fraction = Fraction(0), need_clock: bool = False
+    items: Iterable[Frame | Pixels], frame_rate: Fraction | None, begin: Fraction = Fraction(0), needs_times: bool = False
 ) -> Generator[Frame, None, None]:
-    """`given` as frames, all of one size.
+    """`items` as frames, all of one size.
 
-    With a `frame_rate` they get new times from `begin` seconds on. Without it frames keep theirs and arrays, which are copied
-    in case that their memory is used again, are numbered: one a second; `need_clock` refuses those. Raises `UsageError`. Closes
-    `given` where that is a generator, however this ends.
+    With a `frame_rate` they get new times from `begin` seconds on. Without it `Frame`s keep their times, and arrays get one
+    second each, or are refused if `needs_times`. Arrays are copied, as callers may reuse their memory. Raises `UsageError`.
+    Always closes `items` in the end if it is a generator.
     """
     time_base, period = Fraction(1), 1
-    if frame_rate is not None:  # a clock that tells both exactly
+    if frame_rate is not None:  # a time base in which both are whole numbers
         time_base = Fraction(1, math.lcm(frame_rate.numerator, begin.denominator))
         period = int(1 / frame_rate / time_base)
     origin = int(begin / time_base)
     first: Frame | None = None
     try:
-        for index, item in enumerate(given):
+        for index, item in enumerate(items):
             if isinstance(item, Frame):
                 check_images(item.pixels, f"the pixels of frame {index}", 3)
                 frame = item
             else:
                 pixels = check_images(item, f"frame {index}", 3)
-                if need_clock and frame_rate is None:
-                    raise UsageError("expected a frame_rate for arrays, which do not know when they are shown, or frames that do")
+                if needs_times and frame_rate is None:
+                    raise UsageError("expected a frame_rate for arrays, which have no times, or frames that have them")
                 frame = Frame(np.array(pixels, order="C"), index, time_base, 1)
             if frame_rate is not None:
                 frame = replace(frame, pts=origin + index * period, time_base=time_base, duration=period)
@@ -71,8 +71,8 @@ def as_frames(
             _check_like(first, frame, index)
             yield frame
     finally:
-        if isinstance(given, Generator):
-            given.close()
+        if isinstance(items, Generator):
+            items.close()
 
 
 def _check_like(first: Frame, frame: Frame, index: int) -> None:

@@ -1,4 +1,4 @@
-"""A video's frames for Python callers, and frames into a video: what is between them is theirs."""
+"""For Python callers: read the frames of a video, and write frames into a video."""
 
 from __future__ import annotations
 
@@ -21,13 +21,16 @@ from vidstyle.core.frames import Frame, Pixels, VideoInfo
 from vidstyle.core.options import ConvertOptions, EncodeOptions, Trim
 from vidstyle.core.protocols import Sink, Source
 from vidstyle.media.orientation import display_info, to_display_orientation
-from vidstyle.sinks import check_encoding, check_free, companion_of, open_video_sink
+from vidstyle.sinks import check_encoding, check_free, open_video_sink, stream_copier_of
 from vidstyle.sources import is_image, open_source
 
 if TYPE_CHECKING:
-    from vidstyle.sinks.stream_copy import Companion
+    from vidstyle.sinks.stream_copy import StreamCopier
 
 log = logging.getLogger(__name__)
+
+WRITE_OPTIONS = names_of(EncodeOptions) | {"audio", "subtitles", "overwrite", "allow_network"}
+"""Options of `write_video` besides the time range."""
 
 
 def read_frames(
@@ -39,9 +42,9 @@ def read_frames(
 ) -> Generator[Frame, None, None]:
     """The frames of a video, in order, or the one of an image.
 
-    Each is uint8 RGB (H, W, 3), upright as a player shows it, 8 bit and standard range also of an HDR video, and is shown at
+    Each is uint8 RGB (H, W, 3) in display orientation, 8 bit and standard dynamic range (also of an HDR video), and is shown at
     `pts * time_base` seconds. `start` and `end` are seconds from the beginning; with a `start` the times begin at zero. The file
-    is opened when the first frame is asked for, and closed when the generator ends or is closed. What was mended or lost while
+    is opened when the first frame is requested, and closed when the generator ends or is closed. What was repaired or lost while
     reading is logged. Raises `UsageError` at once, `InputError` while reading.
     """
     options = options_of(ConvertOptions, {"start": start, "end": end, "allow_network": allow_network})
@@ -52,13 +55,13 @@ def _read(input: str, options: ConvertOptions) -> Generator[Frame, None, None]:
     with closing(open_source(input, options.trim, options.allow_network)) as source:
         for frame in source.frames():
             yield to_display_orientation(frame, source.info.display_matrix)
-        log_troubles(input, source)
+        log_source_messages(input, source)
 
 
-def log_troubles(input: str, source: Source) -> None:
-    """Log what is to be known of a source that was read to its end; callers get frames and nothing else."""
-    for sentence in source.warnings() + source.damage():
-        log.warning("%s: %s", input, sentence)
+def log_source_messages(input: str, source: Source) -> None:
+    """Log the warnings and the damage of a source that was read to its end; callers get only frames."""
+    for message in source.warnings() + source.damage():
+        log.warning("%s: %s", input, message)
 
 
 def write_video(
@@ -69,53 +72,50 @@ def write_video(
     frame_rate: Rate | None = None,
     start: float = Trim.start,
     end: float | None = Trim.end,
-    audio: bool = ConvertOptions.audio,
-    subtitles: bool = ConvertOptions.subtitles,
-    overwrite: bool = ConvertOptions.overwrite,
-    allow_network: bool = ConvertOptions.allow_network,
-    **encode: Any,
+    **options: Any,
 ) -> Result:
     """Write `frames` into the video `path`, which appears whole or not at all.
 
-    They are `Frame`s, which are shown at their own times, or arrays uint8 RGB (H, W, 3), which need a `frame_rate`; where it is
-    given it counts for `Frame`s too. All have the first one's size. From the video `like` come audio, subtitles and other
-    streams, chapters, metadata, colour tags and the shape of pixels; `start` and `end` say which part of it the frames are of.
-    `encode` are choices of `EncodeOptions`, such as `quality=85`. `frames`, where it is a generator, is closed however this ends.
+    They are `Frame`s, which are shown at their own times, or arrays uint8 RGB (H, W, 3), which need a `frame_rate`; a
+    `frame_rate` replaces the times of `Frame`s, too. All have the size of the first. Audio, subtitles and other streams,
+    chapters, metadata, colour tags and the pixel aspect ratio are copied from the video `like`; `start` and `end` are the time
+    range of it that the frames belong to. `options` are `audio`, `subtitles`, `overwrite`, `allow_network` and the fields of
+    `EncodeOptions`, such as `quality=85`. `frames`, if it is a generator, is always closed in the end.
 
-    Raises `UsageError` for frames and choices that do not fit, `OutputExistsError` if `path` is there without `overwrite`,
-    `InputError` for `like`, `OutputError` and `DiskError`; `TypeError` for an unknown choice.
+    Raises `UsageError` for frames and options that do not fit, `OutputExistsError` if `path` exists and `overwrite` is not set,
+    `InputError` for `like`, `OutputError` and `DiskError`; `TypeError` for an unknown option.
     """
     with ExitStack() as stack:
         if isinstance(frames, Generator):
             stack.callback(frames.close)
-        refuse_unknown("write_video", encode, names_of(EncodeOptions))
-        own = {"start": start, "end": end, "audio": audio, "subtitles": subtitles}
-        options = options_of(ConvertOptions, {**encode, **own, "overwrite": overwrite, "allow_network": allow_network})
+        refuse_unknown("write_video", options, WRITE_OPTIONS)
+        convert_options = options_of(ConvertOptions, {**options, "start": start, "end": end})
         rate = None if frame_rate is None else rate_of(frame_rate)
         began, output = time.monotonic(), Path(path)
-        check_encoding(output, options.encode)
+        check_encoding(output, convert_options.encode)
         if like is not None:
             check_not_itself(os.fspath(like), output)
-        check_free(output, options.overwrite)
-        model = _Model() if like is None else _model_of(os.fspath(like), options)
-        items = as_frames(frames, rate, model.begin, need_clock=True)
+        check_free(output, convert_options.overwrite)
+        reference = _Reference() if like is None else _reference_of(os.fspath(like), convert_options)
+        items = as_frames(frames, rate, reference.begin, needs_times=True)
         first = next(items, None)
         if first is None:
             raise UsageError(f"expected frames to write, got none: {output}")
-        info = _described(model.info, first, rate)
-        sink = stack.enter_context(closing(open_video_sink(output, info, options.encode, model.companion, options.overwrite)))
+        info = _output_info(reference.info, first, rate)
+        sink = open_video_sink(output, info, convert_options.encode, reference.stream_copier, convert_options.overwrite)
+        stack.enter_context(closing(sink))
         count = _write_all(sink, chain([first], items))
         sink.publish()
         return Result(output, count, time.monotonic() - began, sink.warnings(), sink.damage())
 
 
 def _write_all(sink: Sink, frames: Iterable[Frame]) -> int:
-    """Write frames, and count them; raises `UsageError` where they are not in order of time."""
+    """Write frames and return their number; raises `UsageError` where they are not in order of time."""
     count, last = 0, None
     for frame in frames:
         seconds = frame.pts * frame.time_base
         if last is not None and seconds <= last:
-            order = f"frame {count} at {float(seconds):g} s behind one at {float(last):g} s"
+            order = f"frame {count} at {float(seconds):g} s after one at {float(last):g} s"
             raise UsageError(f"expected frames in order of time, got {order}")
         sink.write(frame)
         count, last = count + 1, seconds
@@ -123,32 +123,32 @@ def _write_all(sink: Sink, frames: Iterable[Frame]) -> int:
 
 
 @dataclass(frozen=True)
-class _Model:
-    """What a video is to be like: its facts, when its first frame is shown, and what opens it for its other streams."""
+class _Reference:
+    """The video that the output is like: its facts, the time of its first frame, and what opens it to copy its other streams."""
 
     info: VideoInfo | None = None
     begin: Fraction = Fraction(0)
-    companion: Callable[[], Companion] | None = None
+    stream_copier: Callable[[], StreamCopier] | None = None
 
 
-def _model_of(input: str, options: ConvertOptions) -> _Model:
+def _reference_of(input: str, options: ConvertOptions) -> _Reference:
     if is_image(input):
         raise UsageError(f"expected a video for the output to be like, got an image: {input}")
     with closing(open_source(input, options.trim, options.allow_network)) as source:
         first = next(iter(source.frames()))
-        companion = companion_of(input, source.shift_seconds, options)
-        return _Model(display_info(source.info), first.pts * first.time_base, companion)
+        stream_copier = stream_copier_of(input, source.shift_seconds, options)
+        return _Reference(display_info(source.info), first.pts * first.time_base, stream_copier)
 
 
-def _described(model: VideoInfo | None, first: Frame, rate: Fraction | None) -> VideoInfo:
-    """The facts of a video that begins with `first`."""
+def _output_info(reference: VideoInfo | None, first: Frame, rate: Fraction | None) -> VideoInfo:
+    """The facts of an output whose first frame is `first`."""
     height, width = first.pixels.shape[:2]
-    if rate is None and model is not None:
-        rate = model.frame_rate
+    if rate is None and reference is not None:
+        rate = reference.frame_rate
     if rate is None and first.duration:
         rate = 1 / (first.duration * first.time_base)
     return replace(
-        model or VideoInfo(width, height),
+        reference or VideoInfo(width, height),
         width=width,
         height=height,
         time_base=first.time_base,

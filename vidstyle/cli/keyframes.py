@@ -111,7 +111,7 @@ def keyframes(
     Run the same command again to continue after an interruption. After you retouched a keyframe in the working folder, run it
     again with --overwrite.
     """
-    from vidstyle.studio.keyframes.render import stylize_with_keyframes
+    from vidstyle.studio.keyframes.render import KeyframePaths, stylize_with_keyframes
 
     convert = ConvertOptions(
         encode=EncodeOptions(**options_from(EncodeOptions, values)),
@@ -128,12 +128,11 @@ def keyframes(
         device=values["device"],
     )
     options = PaintOptions(**options_from(PaintOptions, values))
+    paths = KeyframePaths(video, output, work, values["mask"])
 
     def work_on(reporter: Any) -> Any:
         interruptible = InterruptibleReporter(reporter, signals)
-        return stylize_with_keyframes(
-            video, style, output, options, chosen, convert, work, values["mask"], interruptible, signals.held
-        )
+        return stylize_with_keyframes(paths, style, options, chosen, convert, interruptible, signals.held)
 
     return run_optimization(progress, quiet, work_on)
 
