@@ -71,21 +71,18 @@ class _Size(click.ParamType):  # type: ignore[type-arg]  # generic since click 8
     PERFORMANCE,
     DEVICE_OPTION,
     BACKEND_OPTION,
-    click.option("--batch-size", type=click.IntRange(1, 64), metavar="N", default=BenchOptions.batch_size, show_default=True,
-                 help="Number of frames per run of the network."),
-)  # fmt: skip
+    click.option(
+        "--batch-size",
+        type=click.IntRange(1, 64),
+        metavar="N",
+        default=BenchOptions.batch_size,
+        show_default=True,
+        help="Number of frames per run of the network.",
+    ),
+)
 @click.pass_obj
 def bench(
-    signals: Signals,
-    /,
-    clip: str | None,
-    sizes: tuple[Size, ...],
-    json_file: str | None,
-    overwrite: bool,
-    style: str,
-    device: str,
-    backend: Any,
-    **values: Any,
+    signals: Signals, /, clip: str | None, sizes: tuple[Size, ...], json_file: str | None, overwrite: bool, **values: Any
 ) -> int:
     """Measure how fast conversions are on this machine.
 
@@ -93,12 +90,12 @@ def bench(
     made from images that come with vidstyle, unless you pass CLIP, which is used as it is or scaled to each --size.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
-    options = BenchOptions(
-        StyleOptions(style=style, device=device, backend=backend), tuple(dict.fromkeys(sizes)) or BenchOptions.sizes, **values
-    )
+    style = StyleOptions(**options_from(StyleOptions, values))
+    measured_sizes = tuple(dict.fromkeys(sizes)) or BenchOptions.sizes
+    options = BenchOptions(style, measured_sizes, values["seconds"], values["rounds"], values["batch_size"])
     with signals.held():  # an interrupted import would be reported as a broken installation
         from vidstyle.bench.measure import measure
-        from vidstyle.bench.table import table
+        from vidstyle.bench.table import lines
         from vidstyle.core.files import replaced, writing
         from vidstyle.sinks import check_free
     target = Path(json_file) if json_file not in (None, "-") else None
@@ -110,7 +107,7 @@ def bench(
     if json_file == "-":
         click.echo(text, nl=False)
         return EXIT_DONE
-    for line in table(found):
+    for line in lines(found):
         click.echo(line)
     if target is not None:
         check_free(target, overwrite)  # it may have been created in the meantime

@@ -201,7 +201,7 @@ _OWN_OPTIONS = (
     PROGRESS_OPTION,
     QUIET_OPTION,
     click.option("-v", "--verbose", is_flag=True, help="Print more details."),
-)  # fmt: skip
+)
 @click.pass_obj
 def convert(signals: Signals, /, progress: str, quiet: bool, verbose: bool, **values: Any) -> int:
     """Turn videos and images, or all of those in a folder, into stylized ones.

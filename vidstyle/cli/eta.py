@@ -1,4 +1,4 @@
-"""How far a run of many files is: counts, shares and the time left, worked out from what a reporter is told."""
+"""The progress of a run over many files: counts, fractions and the estimated time left, from a reporter's events."""
 
 from __future__ import annotations
 
@@ -14,16 +14,15 @@ if TYPE_CHECKING:
     from vidstyle.conversion.job import Job
 
 RATE_MEMORY_SECONDS = 120.0
-"""What was done so long ago weighs 1/e of what is done now, so that the time left follows the files and the machine."""
-
+"""The time constant of the average rate: work done this long ago counts 1/e as much as work done now."""
 
 RESUME_REPORT_SECONDS = 0.25
-"""A first report of several frames so soon after the start is of those that an interrupted run had made."""
+"""Several frames reported at once this soon after the start were made by an interrupted run."""
 
 
 @dataclass(frozen=True)
 class FileProgress:
-    """How far one file is. `number` counts the files from 1; `total` is what its header says, None where that is unknown."""
+    """The progress of one file. `number` counts from 1; `total` is the frame count of the header, None if unknown."""
 
     number: int
     frames: int
@@ -34,7 +33,7 @@ class FileProgress:
 
 @dataclass(frozen=True)
 class TotalProgress:
-    """How far all files are. `ended` counts finished, skipped and failed ones; `total` is estimated, None if nothing is known."""
+    """The progress of all files. `ended` counts finished, skipped and failed ones; `total` is estimated, None if unknown."""
 
     files: int
     ended: int
@@ -47,28 +46,28 @@ class TotalProgress:
 
 @dataclass(slots=True)
 class _File:
-    """What is known of a job. Its work is frames times pixels, for a net's cost is per pixel."""
+    """The state of one file. Its work is frames times pixels, because the cost of a network is per pixel."""
 
     number: int
     total: int | None = None
     pixels: int = 0
     frames: int = 0
-    found: int | None = None
-    """Frames that an interrupted run had made, which say nothing of the speed of this one; None before the first report."""
+    resumed: int | None = None
+    """Frames made by an interrupted run, which do not count for the frame rate; None before the first report."""
     started_at: float = 0.0
     ended: bool = False
     typical: bool = True
-    """Whether it tells of files not looked into yet; one that was skipped or failed does not."""
+    """Whether it counts for estimates of files whose header was not read yet; skipped and failed files do not."""
 
 
 @dataclass(slots=True)
-class _Sums:
-    """Over all files, kept up to date so that nobody has to walk through ten thousand for each line."""
+class _Totals:
+    """Sums over all files, updated with each change: there may be ten thousand files."""
 
     frames: int = 0
     work: int = 0
     all_frames: int = 0
-    """Of files whose length is known; so `all_work`."""
+    """Of the files whose length is known; so is `all_work`."""
     all_work: int = 0
     unknown: int = 0
     typical: int = 0
@@ -76,7 +75,7 @@ class _Sums:
     typical_work: int = 0
 
     def add(self, file: _File, sign: int = 1) -> None:
-        """Count a file, or with -1 no longer."""
+        """Add a file, or remove it with a `sign` of -1."""
         frames, pixels, total = sign * file.frames, sign * file.pixels, file.total
         self.frames += frames
         self.work += frames * file.pixels
@@ -93,27 +92,27 @@ class _Sums:
 
 
 class ProgressTracker:
-    """Keeps count of all files. `clock` tells seconds; any thread may call."""
+    """Tracks the progress of all files. `clock` returns seconds; every method is thread-safe."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
         self._files: dict[Job, _File] = {}
-        self._active: dict[Job, None] = {}  # a set in the order in which they began
-        self._sums = _Sums()
+        self._active: dict[Job, None] = {}  # a set in the order of the starts
+        self._totals = _Totals()
         self._ended = 0
         self._started_at: float | None = None
         self._end = 0.0
         self._work, self._frames = _Rate(), _Rate()
 
     def expect(self, jobs: Sequence[Job]) -> None:
-        """These jobs will be worked off; so will those that are told of without this."""
+        """Add jobs that will run. Jobs that start without this are added then."""
         with self._lock:
             for job in jobs:
                 self._file(job)
 
     def estimate(self, job: Job, frames: int, pixels: int) -> None:
-        """A job's header says this. Nothing new once it was started."""
+        """Set the frame count and the pixels per frame that a job's header gives; ignored once the job has started."""
         with self._lock:
             file = self._file(job)
             if job not in self._active and not file.ended:
@@ -121,7 +120,7 @@ class ProgressTracker:
                     file.total, file.pixels = frames, pixels
 
     def start(self, job: Job, frames: int | None, pixels: int) -> None:
-        """A job begins, perhaps once more."""
+        """A job starts, perhaps not for the first time."""
         with self._lock:
             now = self._clock()
             if self._started_at is None:
@@ -132,25 +131,25 @@ class ProgressTracker:
             with self._changing(file):
                 if file.ended:
                     self._ended -= 1
-                    file.frames, file.found, file.ended, file.typical = 0, None, False, True
+                    file.frames, file.resumed, file.ended, file.typical = 0, None, False, True
                 file.started_at, file.pixels = now, pixels
                 if frames is not None:
                     file.total = frames
             self._active[job] = None
 
     def frame(self, job: Job, count: int) -> None:
-        """So many frames of a job are done."""
+        """`count` frames of a job are done."""
         with self._lock:
             file = self._file(job)
-            self._sums.add(file, -1)
-            if file.found is None:
+            self._totals.add(file, -1)
+            if file.resumed is None:
                 resumed = count > 1 and self._clock() - file.started_at <= RESUME_REPORT_SECONDS
-                file.frames = file.found = count if resumed else 0
+                file.frames = file.resumed = count if resumed else 0
             self._advance(file, count)
-            self._sums.add(file)
+            self._totals.add(file)
 
     def finish(self, job: Job, frames: int) -> None:
-        """A job is done, and had so many frames."""
+        """A job is done, with this number of frames."""
         with self._lock:
             file = self._file(job)
             with self._changing(file):
@@ -159,80 +158,80 @@ class ProgressTracker:
             self._close(job, file)
 
     def skip(self, job: Job) -> None:
-        """There was nothing to do."""
+        """A job was skipped."""
         self._drop(job)
 
     def fail(self, job: Job) -> None:
-        """Nothing more will be done for a job."""
+        """A job failed."""
         self._drop(job)
 
     def active_jobs(self) -> list[Job]:
-        """The jobs that have begun and are not over, in this order."""
+        """The jobs that have started and not ended, in the order in which they started."""
         with self._lock:
             return list(self._active)
 
     def file_progress(self, job: Job) -> FileProgress:
-        """How far this job is."""
+        """The progress of one job."""
         with self._lock:
             file = self._file(job)
-            fps = (file.frames - (file.found or 0)) / max(self._clock() - file.started_at, 1e-9)
+            fps = (file.frames - (file.resumed or 0)) / max(self._clock() - file.started_at, 1e-9)
             left = max(0.0, (file.total - file.frames) / fps) if file.total and fps > 0 else None
             return FileProgress(file.number, file.frames, file.total, fps, left)
 
     def total_progress(self) -> TotalProgress:
-        """How far all of it is."""
+        """The progress of all jobs."""
         with self._lock:
-            sums, now = self._sums, self._clock()
-            known = sums.typical > 0
-            mean_frames = sums.typical_frames / sums.typical if known else 0.0
-            mean_work = sums.typical_work / sums.typical if known else 0.0
+            totals, now = self._totals, self._clock()
+            known = totals.typical > 0
+            mean_frames = totals.typical_frames / totals.typical if known else 0.0
+            mean_work = totals.typical_work / totals.typical if known else 0.0
             started = [f for f in map(self._files.__getitem__, self._active) if f.total is None]
-            waiting = sums.unknown - len(started)
-            frames = sums.all_frames + waiting * mean_frames + sum(max(f.frames, mean_frames) for f in started)
-            work = sums.all_work + waiting * mean_work + sum(max(f.frames * f.pixels, mean_work) for f in started)
+            waiting = totals.unknown - len(started)
+            frames = totals.all_frames + waiting * mean_frames + sum(max(f.frames, mean_frames) for f in started)
+            work = totals.all_work + waiting * mean_work + sum(max(f.frames * f.pixels, mean_work) for f in started)
             rate = self._work.per_second(now)
             return TotalProgress(
                 files=len(self._files),
                 ended=self._ended,
-                frames=sums.frames,
+                frames=totals.frames,
                 total=round(frames) if known else None,
-                fraction=sums.work / work if known and work else self._ended / max(1, len(self._files)),
+                fraction=totals.work / work if known and work else self._ended / max(1, len(self._files)),
                 fps=self._frames.per_second(now),
-                seconds_left=(work - sums.work) / rate if known and rate > 0 else None,
+                seconds_left=(work - totals.work) / rate if known and rate > 0 else None,
             )
 
     @property
     def files(self) -> int:
-        """How many there are."""
+        """The number of files."""
         return len(self._files)
 
     @property
     def started(self) -> bool:
-        """Whether a job has started."""
+        """Whether any job has started."""
         return self._started_at is not None
 
     @property
     def all_ended(self) -> bool:
-        """Whether nothing is left to do."""
+        """Whether every job has ended."""
         return self._ended == len(self._files)
 
     @property
     def seconds(self) -> float:
-        """From when the first job began to when the last was over."""
+        """The time from the start of the first job to the end of the last one that ended."""
         return 0.0 if self._started_at is None else max(0.0, self._end - self._started_at)
 
     def _file(self, job: Job) -> _File:
         file = self._files.get(job)
         if file is None:
             file = self._files[job] = _File(len(self._files) + 1)
-            self._sums.add(file)
+            self._totals.add(file)
         return file
 
     @contextmanager
     def _changing(self, file: _File) -> Iterator[None]:
-        self._sums.add(file, -1)
+        self._totals.add(file, -1)
         yield
-        self._sums.add(file)
+        self._totals.add(file)
 
     def _advance(self, file: _File, count: int) -> None:
         new, file.frames = count - file.frames, count
@@ -255,7 +254,7 @@ class ProgressTracker:
 
 
 class _Rate:
-    """Something per second, the more recent the weightier."""
+    """An exponentially weighted average rate per second."""
 
     def __init__(self) -> None:
         self._amount = self._seconds = self._new = 0.0
@@ -268,7 +267,7 @@ class _Rate:
         self._new += amount
 
     def per_second(self, now: float) -> float:
-        """The rate until now. What was added since the last call counts as done evenly since then."""
+        """The rate until now. What was added since the last call counts as spread evenly over that time."""
         passed = 0.0 if self._then is None else now - self._then
         if passed > 0:
             keep, weight = exp(-passed / RATE_MEMORY_SECONDS), -RATE_MEMORY_SECONDS * expm1(-passed / RATE_MEMORY_SECONDS)

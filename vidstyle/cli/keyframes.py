@@ -101,11 +101,9 @@ from vidstyle.core.options import ConvertOptions, EncodeOptions, KeyframeOptions
 @panel(VIDEO, *ENCODING_OPTIONS)
 @panel(TIME_RANGE, *TRIM_OPTIONS)
 @panel(PERFORMANCE, DEVICE_OPTION, MEMORY_OPTION)
-@panel(OTHER, REPORT_OPTION, PROGRESS_OPTION, QUIET_OPTION)  # fmt: skip
+@panel(OTHER, REPORT_OPTION, PROGRESS_OPTION, QUIET_OPTION)
 @click.pass_obj
-def keyframes(
-    signals: Signals, /, video: str, style: str, output: Path | None, work: Path | None, progress: str, quiet: bool, **values: Any
-) -> int:
+def keyframes(signals: Signals, /, video: str, style: str, progress: str, quiet: bool, **values: Any) -> int:
     """Stylize keyframes of a video as `vidstyle paint` does, and propagate them over all frames.
 
     Run the same command again to continue after an interruption. After you retouched a keyframe in the working folder, run it
@@ -120,7 +118,7 @@ def keyframes(
         subtitles=not values["no_subtitles"],
         **{k: values[k] for k in ("stabilize", "report", "overwrite")},
     )
-    chosen = KeyframeOptions(
+    keyframe_options = KeyframeOptions(
         every=values["every"],
         keyframes=_numbers(values["keyframes"]),
         propagation=values["propagation"],
@@ -128,13 +126,13 @@ def keyframes(
         device=values["device"],
     )
     options = PaintOptions(**options_from(PaintOptions, values))
-    paths = KeyframePaths(video, output, work, values["mask"])
+    paths = KeyframePaths(video, values["output"], values["work"], values["mask"])
 
-    def work_on(reporter: Any) -> Any:
+    def stylize(reporter: Any) -> Any:
         interruptible = InterruptibleReporter(reporter, signals)
-        return stylize_with_keyframes(paths, style, options, chosen, convert, interruptible, signals.held)
+        return stylize_with_keyframes(paths, style, options, keyframe_options, convert, interruptible, signals.held)
 
-    return run_optimization(progress, quiet, work_on)
+    return run_optimization(progress, quiet, stylize)
 
 
 def _numbers(text: str | None) -> tuple[int, ...] | None:

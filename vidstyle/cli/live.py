@@ -126,7 +126,7 @@ if TYPE_CHECKING:
         help="Height at which the network runs.",
     ),
 )
-@panel(OTHER, PROGRESS_OPTION, QUIET_OPTION)  # fmt: skip
+@panel(OTHER, PROGRESS_OPTION, QUIET_OPTION)
 @click.pass_obj
 def live(signals: Signals, /, camera: str | None, web: bool, progress: str, quiet: bool, **values: Any) -> int:
     """Stylize a camera live, in a window or a browser. Press h to show the keys.
@@ -139,10 +139,10 @@ def live(signals: Signals, /, camera: str | None, web: bool, progress: str, quie
     code = EXIT_DONE
     try:
         options, state = _options(values), _state(values)
-        source, screen = _in_browser(camera, state, values, reporter) if web else _in_window(camera, values)
+        source, screen = _open_web_page(camera, state, values, reporter) if web else _open_window(camera, values)
         from vidstyle.live.session import run
 
-        signals.hold()  # looked after between two images, so that a recording is finished
+        signals.hold()  # checked between two frames, so that a recording is finished
         run(source, screen, state, options, reporter, signals.check)
     except VidstyleError as error:
         code = error.exit_code
@@ -168,25 +168,25 @@ def devices() -> int:
     return EXIT_DONE
 
 
-def _in_window(camera: str | None, values: dict[str, Any]) -> tuple[Camera, Screen]:
+def _open_window(camera: str | None, values: dict[str, Any]) -> tuple[Camera, Screen]:
     from vidstyle.live.window import WindowScreen
 
     return _camera(camera or "0", values), WindowScreen()
 
 
-def _in_browser(camera: str | None, state: LiveState, values: dict[str, Any], reporter: LiveReporter) -> tuple[Camera, Screen]:
+def _open_web_page(camera: str | None, state: LiveState, values: dict[str, Any], reporter: LiveReporter) -> tuple[Camera, Screen]:
     from vidstyle.live.devices import list_cameras
     from vidstyle.web import WebScreen
 
-    theirs = camera == "browser" or (camera is None and not list_cameras())
-    own = None if theirs else _camera(camera or "0", values)
+    remote = camera == "browser" or (camera is None and not list_cameras())
+    local = None if remote else _camera(camera or "0", values)
     screen = WebScreen(state.styles, values["host"], values["port"], values["token"])
     reporter.note(f"open {screen.url} in a browser; Ctrl-C ends it")
-    if own is None:
+    if local is None:
         return screen.camera, screen
     from vidstyle.web.switch import SwitchedCamera
 
-    return SwitchedCamera(screen.camera, own), screen
+    return SwitchedCamera(screen.camera, local), screen
 
 
 def _camera(input: str, values: dict[str, Any]) -> Camera:
@@ -212,15 +212,15 @@ def _options(values: dict[str, Any]) -> LiveOptions:
     if not folder.is_dir():
         raise InputError(f"expected a folder for snapshots and recordings, found none: {folder}")
     style = StyleOptions(**{f.name: values[f.name] for f in fields(StyleOptions) if f.name in values and f.name != "strength"})
-    own = {f.name: values[f.name] for f in fields(LiveOptions) if f.name not in ("style", "microphone")}
-    # What is wrong is told before a camera lights up.
+    live_options = {f.name: values[f.name] for f in fields(LiveOptions) if f.name not in ("style", "microphone")}
+    # Errors are reported before a camera is switched on.
     if len(parse_style(style.style)) > 1:
         raise UsageError(f"expected a style, live there is no timeline: keys change it; got {style.style}")
     for name in styles_in(style.style):
         find_style(name)
     if values["record"] is not None:
         check_new_recording(values["record"])
-    return LiveOptions(style=style, microphone=None if values["microphone"] == "none" else values["microphone"], **own)
+    return LiveOptions(style=style, microphone=None if values["microphone"] == "none" else values["microphone"], **live_options)
 
 
 def _state(values: dict[str, Any]) -> LiveState:

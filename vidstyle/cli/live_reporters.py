@@ -16,7 +16,7 @@ JSON_VERSION = 1
 
 
 class LiveReporter:
-    """Tells how it goes in sentences on stderr."""
+    """Prints lines on stderr."""
 
     def __init__(self, quiet: bool = False) -> None:
         self._quiet = quiet
@@ -29,10 +29,10 @@ class LiveReporter:
         print(f"error: {text}", file=sys.stderr, flush=True)
 
     def first(self) -> None:
-        """The image itself tells it."""
+        """Print nothing: the image is visible."""
 
     def progress(self, progress: LiveProgress) -> None:
-        """So it does here."""
+        """Print nothing: the progress is visible in the image."""
 
     def total(self, measurements: Measurements) -> None:
         if measurements.shown:
@@ -43,11 +43,11 @@ class LiveReporter:
             )
 
     def close(self, code: int) -> None:
-        """The end, with the exit code."""
+        """The run ends with this exit code."""
 
 
 class LiveJsonReporter(LiveReporter):
-    """Events for programs on stderr, one object a line: note, first (image), progress, total, error, exit."""
+    """Prints JSON events on stderr, one per line: note, first (frame), progress, total, error, exit."""
 
     def note(self, text: str) -> None:
         self._event("note", message=text)

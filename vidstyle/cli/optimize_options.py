@@ -49,7 +49,7 @@ MEMORY_OPTION = click.option("--memory", type=Finite(0.1), default=PaintOptions.
 
 
 def run_optimization(progress: str, quiet: bool, work: Callable[[Any], Any]) -> int:
-    """The exit code of `work`, which is given a reporter and returns a `Result`."""
+    """Call `work` with a reporter, print its report, and return the exit code; `work` returns a `Result`."""
 
     def coded(reporter: Any) -> int:
         result = work(reporter)

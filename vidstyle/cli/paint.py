@@ -45,7 +45,7 @@ from vidstyle.core.options import PaintOptions
 @panel(STYLE, *OPTIMIZATION_STYLE_OPTIONS)
 @panel(OPTIMIZATION, *OPTIMIZATION_OPTIONS)
 @panel(PERFORMANCE, DEVICE_OPTION, MEMORY_OPTION)
-@panel(OTHER, PROGRESS_OPTION, QUIET_OPTION)  # fmt: skip
+@panel(OTHER, PROGRESS_OPTION, QUIET_OPTION)
 def paint(image: str, style: str, output: Path | None, progress: str, quiet: bool, **values: Any) -> int:
     """Stylize one image by optimization (Gatys et al. 2015), in the style of any image.
 

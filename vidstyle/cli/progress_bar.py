@@ -1,4 +1,4 @@
-"""Progress on a terminal: a bar for all files and one for each that is under way, above them what there is to say."""
+"""Progress bars on a terminal: one for all files and one for each active file, with messages printed above them."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ if TYPE_CHECKING:
     from vidstyle.core.frames import VideoInfo
 
 MOST_BARS = 4
-"""Files under way that get a bar of their own."""
+"""The most active files that get a bar of their own."""
 
 
 class _Row(NamedTuple):
-    """A bar and the words around it."""
+    """A bar and the text beside it."""
 
     label: str
     done: float = 0
     total: float | None = None
-    figure: str = ""
+    amount: str = ""
     fps: str = ""
     left: str = ""
 
 
 class BarReporter(QuietReporter):
-    """A progress bar with frames per second and time left; of several files one for all, and one for each under way."""
+    """Shows progress bars with frames per second and time left: for several files one in total, and one per active file."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic, console: Console | None = None) -> None:
         super().__init__(quiet=False, clock=clock)
@@ -75,13 +75,13 @@ class BarReporter(QuietReporter):
         super()._report(job_result)
 
     def _begin(self) -> None:
-        """From now on a thread shows how far it is. It looks that up when it draws, so that a frame costs next to nothing."""
+        """Start the thread that draws the bars. It reads the progress when it draws, so that `frame` costs next to nothing."""
         if self._live is None:
-            # What is for stdout must not end up on stderr because a bar is shown there.
+            # Output to stdout must not be redirected to stderr because the bar is shown there.
             to_terminal = sys.stdout.isatty()
             self._live = Live(
                 console=self._console,
-                get_renderable=self._image,
+                get_renderable=self._render,
                 transient=True,
                 refresh_per_second=5,
                 redirect_stdout=to_terminal,
@@ -93,13 +93,13 @@ class BarReporter(QuietReporter):
             self._live.stop()
             self._live = None
 
-    def _image(self) -> Table:
+    def _render(self) -> Table:
         grid = Table.grid(*(Column(no_wrap=name != "bar") for name in ("label", "bar", "count", "fps", "left")), padding=(0, 1))
-        room = max(16, min(50, self._console.width - 50))  # the rest is for the bar and the figures
+        room = max(16, min(50, self._console.width - 50))  # the rest is for the bar and the numbers
         for row in self._rows():
-            bar = ProgressBar(row.total, row.done, width=40) if row.figure else ""
+            bar = ProgressBar(row.total, row.done, width=40) if row.amount else ""
             label = shortened(printable(row.label), room)
-            grid.add_row(Text(label), bar, row.figure, row.fps, Text(row.left, "progress.remaining"))
+            grid.add_row(Text(label), bar, row.amount, row.fps, Text(row.left, "progress.remaining"))
         return grid
 
     def _rows(self) -> list[_Row]:
@@ -135,7 +135,7 @@ def _of(done: int, total: int | None) -> str:
 
 
 def _remaining(seconds: float | None) -> str:
-    """As a clock with hours, which does not jump about beside a bar."""
+    """The time as H:MM:SS, whose width does not change beside a bar."""
     if seconds is None:
         return "-:--:--"
     return f"{int(seconds) // 3600}:{int(seconds) // 60 % 60:02}:{int(seconds) % 60:02}"

@@ -1,4 +1,4 @@
-"""Telling how the work goes: a bar on a terminal (`bar`), a line now and then elsewhere, or JSON, one object a line."""
+"""Reporters of progress: a line every ten seconds, JSON events, or errors only; `progress_bar` has the one for terminals."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ JSON_VERSION = 1
 
 
 class QuietReporter:
-    """Says nothing of progress; errors and warnings still go to stderr. `clock` tells seconds."""
+    """Reports no progress, only errors and warnings, on stderr. `clock` returns seconds."""
 
     def __init__(self, quiet: bool = True, clock: Callable[[], float] = time.monotonic) -> None:
         self._quiet = quiet
@@ -31,14 +31,14 @@ class QuietReporter:
         self._tracker = ProgressTracker(clock)
 
     def stage(self, what: str, done: int, total: int | None, seconds_left: float | None) -> None:
-        """How far work is that comes before the frames."""
+        """The progress of work that comes before the frames."""
 
     def expect(self, jobs: Sequence[Job]) -> None:
-        """These jobs will be worked off; more may come later."""
+        """These jobs will run; more may follow."""
         self._tracker.expect(jobs)
 
     def estimate(self, job: Job, frames: int, pixels: int) -> None:
-        """By its header the job has so many frames, of so many pixels each. Nothing is shown: any thread may tell this."""
+        """The frame count and the pixels per frame that the job's header gives. Prints nothing, as any thread may call it."""
         self._tracker.estimate(job, frames, pixels)
 
     def start(self, job: Job, info: VideoInfo) -> None:
@@ -46,11 +46,11 @@ class QuietReporter:
         self._tracker.start(job, info.frame_count_estimate, info.width * info.height)
 
     def frame(self, job: Job, count: int) -> None:
-        """So many frames of the job are done."""
+        """`count` frames of the job are done."""
         self._tracker.frame(job, count)
 
     def done(self, job_result: JobResult) -> None:
-        """The job is over, whether it was started or not."""
+        """The job has ended, whether it was started or not."""
         if job_result.result is not None:
             self._tracker.finish(job_result.job, job_result.result.frames)
         elif job_result.error is not None:
@@ -60,23 +60,23 @@ class QuietReporter:
         self._report(job_result)
 
     def summary(self, job_results: Sequence[JobResult]) -> None:
-        """What became of all files, at the end of a run of several."""
+        """Print the results of all files, at the end of a run over several."""
         if not self._quiet:
             rows = table(job_results, lines=False)
             for line in [*headlines(job_results, self._tracker.seconds), *(plain(rows) if rows else [])]:
                 self.write_line(line)
 
     def note(self, text: str) -> None:
-        """Worth a line unless quiet was asked for."""
+        """Print a line unless quiet."""
         if not self._quiet:
             self.write_line(text)
 
     def write_line(self, text: str) -> None:
-        """Put a line, or several, where lines go."""
+        """Print one or several lines."""
         print(printable_lines(text), file=sys.stderr)
 
     def close(self, code: int) -> None:
-        """The end of the work, with the exit code."""
+        """The run ends with this exit code."""
 
     def _report(self, job_result: JobResult) -> None:
         input, output, result = printable(job_result.job.input), printable(str(job_result.job.output)), job_result.result
@@ -94,21 +94,21 @@ class QuietReporter:
 
 
 class LineReporter(QuietReporter):
-    """A line every ten seconds, for logs."""
+    """Prints a line of progress every ten seconds, for logs."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(quiet=False, clock=clock)
         self._last_line = -math.inf
 
     def start(self, job: Job, info: VideoInfo) -> None:
-        if not self._tracker.started:  # not at every start: with short files, it would never be time for a line
+        if not self._tracker.started:  # only at the first start: with many short files no line would ever be due
             self._last_line = self._clock()
         super().start(job, info)
 
     def frame(self, job: Job, count: int) -> None:
         super().frame(job, count)
         if self._due():
-            self.write_line(self._how_far(job))
+            self.write_line(self._progress_line(job))
 
     def stage(self, what: str, done: int, total: int | None, seconds_left: float | None) -> None:
         if self._due():
@@ -117,7 +117,7 @@ class LineReporter(QuietReporter):
                 f"{what}: {done}{of}" + (f", about {as_clock(seconds_left)} left" if seconds_left is not None else "")
             )
 
-    def _how_far(self, job: Job) -> str:
+    def _progress_line(self, job: Job) -> str:
         file = self._tracker.file_progress(job)
         frame = f"frame {file.frames}" + (f" of about {file.total}" if file.total else "")
         if self._tracker.files == 1:
@@ -139,7 +139,7 @@ class LineReporter(QuietReporter):
 
 
 class JsonReporter(QuietReporter):
-    """Events for programs on stderr, versioned: stage, expect, start, progress, warning, file_done, summary, exit."""
+    """Prints versioned JSON events on stderr: stage, expect, start, progress, warning, file_done, summary, exit."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(clock=clock)
@@ -187,7 +187,7 @@ class JsonReporter(QuietReporter):
         self._event("summary", **counts(job_results), **facts, others=others)
 
     def note(self, text: str) -> None:
-        """Nothing: the events tell it."""
+        """Print nothing: the events contain it."""
 
     def write_line(self, text: str) -> None:
         self._event("warning", message=text)
@@ -212,7 +212,7 @@ class JsonReporter(QuietReporter):
         self._event("file_done", **facts)
 
     def _due(self, job: Job | None) -> bool:
-        """Whether it is time again to tell of a job; each has its own, so that none is passed over among many."""
+        """Whether a job's next event is due. Each job has its own interval, so that all of many are reported."""
         now = self._clock()
         if now - self._last_line.get(job, -math.inf) < JSON_EVERY_SECONDS:
             return False
@@ -220,7 +220,7 @@ class JsonReporter(QuietReporter):
         return True
 
     def _event(self, event: str, **facts: object) -> None:
-        # In one piece, so that lines of other threads stay lines.
+        # A single write, so that lines of several threads do not mix.
         sys.stderr.write(json.dumps({"v": JSON_VERSION, "event": event, **facts}) + "\n")
         sys.stderr.flush()
 

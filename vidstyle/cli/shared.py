@@ -24,9 +24,9 @@ UNWRAPPED_WIDTH = 10_000
 
 
 def report_line(result: Result) -> str:
-    """What --report prints."""
-    figures = result.report.items()
-    known = ", ".join(f"{name} {value:.2e}" for name, value in figures if not math.isnan(value))
+    """The line that --report prints."""
+    metrics = result.report.items()
+    known = ", ".join(f"{name} {value:.2e}" for name, value in metrics if not math.isnan(value))
     return f"{result.output}: {known or 'too few frames to measure a warping error'}"
 
 
@@ -45,13 +45,13 @@ def print_table(table: Table) -> None:
 
 
 class LineWriter(Protocol):
-    """Puts a line where lines go."""
+    """Something that prints lines."""
 
     def write_line(self, text: str) -> None: ...
 
 
 class LogHandler(logging.Handler):
-    """Log records go where progress goes, so that they do not cut through the bar."""
+    """Prints log records through a reporter, so that they do not disturb its progress bar."""
 
     def __init__(self, reporter: LineWriter) -> None:
         super().__init__()
@@ -77,7 +77,7 @@ def _reporter(kind: str, quiet: bool) -> QuietReporter:
 
 
 def run_with_reporter(progress: str, quiet: bool, level: int, work: Callable[[Any], int]) -> int:
-    """The exit code of `work`, which is given a reporter; every error is one sentence in it."""
+    """Call `work` with a reporter and return its exit code; every error is printed as one sentence."""
     reporter = _reporter(progress, quiet)
     logging.basicConfig(level=level, handlers=[LogHandler(reporter)], force=True)
     code = EXIT_FAILED
@@ -90,7 +90,7 @@ def run_with_reporter(progress: str, quiet: bool, level: int, work: Callable[[An
         return code
     except KeyboardInterrupt as stop:
         code = exit_code(stop)
-        if progress == "json":  # whose last line is the event that tells the code
+        if progress == "json":  # the last event has the exit code
             return code
         raise
     finally:

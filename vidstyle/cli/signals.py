@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the frame in flight is finished, everything is cleaned up."""
+"""Ctrl-C and SIGTERM: the current frame is finished, and everything is cleaned up."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from types import FrameType
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM, brought to the main thread the way Ctrl-C is, so that everything is cleaned up."""
+    """SIGTERM, raised in the main thread as Ctrl-C is, so that everything is cleaned up."""
 
 
 EXIT_INTERRUPTED = 130
@@ -17,12 +17,12 @@ EXIT_TERMINATED = 143
 
 
 def exit_code(stop: BaseException) -> int:
-    """What a shell expects of a program that this ended."""
+    """The exit code of a program that was interrupted, as shells expect it."""
     return EXIT_TERMINATED if isinstance(stop, Terminated) else EXIT_INTERRUPTED
 
 
 class Signals:
-    """Ctrl-C and SIGTERM. While frames are worked on the first one waits for the frame in flight; a second does not."""
+    """Handlers of SIGINT and SIGTERM. While held, a first signal waits until `check` is called; a second one does not."""
 
     def __init__(self) -> None:
         self._held = False
@@ -37,17 +37,17 @@ class Signals:
         self._pending = kind
 
     def hold(self) -> None:
-        """From now on a first signal waits for `check`."""
+        """Make a first signal wait for `check` from now on."""
         self._held = True
 
     def check(self) -> None:
-        """Raise for a signal that waits."""
+        """Raise the signal that is waiting, if any."""
         if self._pending:
             raise self._pending
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Inside, a first signal waits for `check`; at the end one that still waits is raised, unless an error is already."""
+        """Make a first signal wait for `check` in a block. At its end a waiting signal is raised, unless an error is already."""
         before, self._held = self._held, True
         try:
             yield

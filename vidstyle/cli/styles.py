@@ -37,16 +37,29 @@ _COLUMNS = {
 )
 @panel(
     "Sheet",
-    click.option("--sheet", type=click.Path(path_type=Path), metavar="FILE",
-                 help="Write one image (.png, .jpg or .webp) that shows --image in every style."),
-    click.option("--image", cls=Option, aliases=["--picture"], metavar="FILE",
-                 help="Image to stylize for the sheet, or a video to take one frame from."),
-    click.option("--at", type=SECONDS, default=None, show_default="the middle of the video",
-                 help="Time of that frame, as seconds or H:M:S."),
-    click.option("--height", type=int, default=None, show_default="the image's height",
-                 help="Height at which the networks run."),
+    click.option(
+        "--sheet",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Write one image (.png, .jpg or .webp) that shows --image in every style.",
+    ),
+    click.option(
+        "--image",
+        cls=Option,
+        aliases=["--picture"],
+        metavar="FILE",
+        help="Image to stylize for the sheet, or a video to take one frame from.",
+    ),
+    click.option(
+        "--at",
+        type=SECONDS,
+        default=None,
+        show_default="the middle of the video",
+        help="Time of that frame, as seconds or H:M:S.",
+    ),
+    click.option("--height", type=int, default=None, show_default="the image's height", help="Height at which the networks run."),
     click.option("--overwrite", is_flag=True, help="Replace a sheet that exists."),
-)  # fmt: skip
+)
 @click.pass_context
 def styles(context: click.Context, /, as_json: bool, sheet: Path | None, **values: Any) -> int:
     """List the available styles or show them on a sheet; add, verify and remove styles."""
@@ -134,7 +147,7 @@ def _table(found: list[dict[str, Any]]) -> Table:
     click.option("--artist", "painter", cls=Option, aliases=["--painter"], default=None, help="Artist of the style image."),
     click.option("--year", default=None, help="Year of the style image."),
     click.option("--licence", default=None, help="Licence of the model."),
-)  # fmt: skip
+)
 def add(origin: str, name: str | None, sha256: str | None, overwrite: bool, allow_network: bool, **facts: str | None) -> int:
     """Add a model to your styles, to use it with --style NAME.
 

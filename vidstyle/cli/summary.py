@@ -1,4 +1,4 @@
-"""What became of many files: counts, and a table of those that did not simply get done."""
+"""The summary of a run over many files: counts, and a table of the files that failed or are damaged."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from vidstyle.conversion.job import JobResult
 
 MOST_ROWS = 50
-"""Of a kind; the rest is only counted."""
+"""The most rows per status; the others are only counted."""
 
 LOG_WIDTH = 100
 NAME_WIDTH = 40
@@ -29,7 +29,7 @@ _COLORS = {"failed": "red", "damaged": "yellow"}
 
 
 def status_of(job_result: JobResult) -> Status:
-    """What became of a job, in a word; damaged: it is done, but something was wrong with the input."""
+    """The status of a job. damaged: it is done, but something was wrong with the input."""
     if job_result.error is not None:
         return "failed"
     if job_result.result is None:
@@ -38,7 +38,7 @@ def status_of(job_result: JobResult) -> Status:
 
 
 def reason_of(job_result: JobResult) -> str:
-    """Why it was not simply done; empty if it was. Of several damages the first stands for all."""
+    """Why a job is not `done`; empty if it is. Of several damages only the first is given."""
     if job_result.error is not None:
         return str(job_result.error)
     if job_result.result is None:
@@ -48,20 +48,20 @@ def reason_of(job_result: JobResult) -> str:
 
 
 def counts(job_results: Sequence[JobResult]) -> dict[Status, int]:
-    """How many of each status."""
+    """The number of jobs per status."""
     found = Counter(map(status_of, job_results))
     return {"done": found["done"], "damaged": found["damaged"], "skipped": found["skipped"], "failed": found["failed"]}
 
 
 def work_done(job_results: Sequence[JobResult], seconds: float) -> tuple[int, float, float]:
-    """Frames of all outputs, seconds it took, frames per second. `seconds`: of the run, 0 if unknown; files may overlap."""
+    """The frames of all outputs, the seconds, and frames per second. `seconds`: of the whole run, 0 if unknown."""
     results = [o.result for o in job_results if o.result is not None]
     frames, seconds = sum(r.frames for r in results), seconds or sum(r.seconds for r in results)
     return frames, seconds, frames / seconds if seconds > 0 else 0.0
 
 
 def headlines(job_results: Sequence[JobResult], seconds: float) -> list[str]:
-    """The counts, in lines."""
+    """The counts as lines of text."""
     facts = [f"{count} {status}" for status, count in counts(job_results).items() if count]
     lines = [f"{len(job_results)} files: {', '.join(facts)}"]
     frames, seconds, fps = work_done(job_results, seconds)
@@ -75,7 +75,7 @@ def headlines(job_results: Sequence[JobResult], seconds: float) -> list[str]:
 
 
 def table(job_results: Sequence[JobResult], lines: bool = True) -> Table | None:
-    """A row for each file that failed or is damaged, with lines around them; None if there is none."""
+    """A table with a row per failed or damaged file; None if there is none. `lines`: with borders and a header."""
     many_styles = len({o.job.style for o in job_results}) > 1
     rows = Table(box=box.ROUNDED if lines else None, show_header=lines, pad_edge=lines)
     rows.add_column("", no_wrap=True)
@@ -95,12 +95,12 @@ def table(job_results: Sequence[JobResult], lines: bool = True) -> Table | None:
 
 
 def plain(rows: Table) -> list[str]:
-    """The lines of a table, for a log."""
+    """The lines of a table as plain text."""
     text = io.StringIO()
     Console(file=text, width=LOG_WIDTH, color_system=None, force_terminal=False, legacy_windows=False).print(rows)
     return [line.rstrip() for line in text.getvalue().splitlines()]
 
 
 def _sentence(text: str) -> str:
-    """In one line, and no longer than anybody reads in a table."""
+    """The text in one line, clipped to a length that is readable in a table."""
     return clipped(printable(" ".join(text.split())), REASON_WIDTH)

@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from vidstyle.cli.completion import complete_styles
-from vidstyle.cli.options import INPUT_OUTPUT, Command, Finite, Option, panel
+from vidstyle.cli.options import INPUT_OUTPUT, Command, Finite, Option, options_from, panel
 from vidstyle.cli.signals import Signals, exit_code
 from vidstyle.core.errors import EXIT_DONE, UsageError
 from vidstyle.core.options import TrainOptions
@@ -27,7 +27,7 @@ from vidstyle.core.options import TrainOptions
         "vidstyle train waves.jpg --name waves --photos photos/ --minutes 60",
     ],
 )
-@click.argument("paintings", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="IMAGE [IMAGE ...]")
+@click.argument("style_images", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="IMAGE [IMAGE ...]")
 @panel(
     INPUT_OUTPUT,
     click.option("--name", required=True, help="Name of the new style."),
@@ -144,34 +144,60 @@ from vidstyle.core.options import TrainOptions
 )
 @panel(
     "Losses",
-    click.option("--style-layers", default=None, metavar="LAYER:WEIGHT,...",
-                 help="Layers of the style loss and their weights, such as relu1_1:1,relu3_1/2:2; /2 means at half size."),
-    click.option("--content-layers", default=None, metavar="LAYER,...",
-                 help="Layers of the content loss, such as relu3_1,relu4_1/2."),
-    click.option("--content-weight", type=float, default=TrainOptions.content_weight, show_default=True,
-                 help="Weight of the content loss."),
-    click.option("--tone-weight", type=float, default=TrainOptions.tone_weight, show_default=True,
-                 help="Weight of the tone loss, which compares colours averaged over areas."),
-    click.option("--tv-weight", type=float, default=TrainOptions.tv_weight, show_default=True,
-                 help="Weight of the total variation loss."),
-    click.option("--consistency-weight", cls=Option, aliases=["--steadiness-weight"], type=float,
-                 default=TrainOptions.consistency_weight, show_default=True, help="Weight of the temporal consistency loss."),
-    click.option("--consistency-ramp", cls=Option, aliases=["--steadiness-ramp"], type=Finite(0, 1),
-                 default=TrainOptions.consistency_ramp, show_default=True,
-                 help="Fraction of the training over which the temporal consistency weight rises to its full value."),
-)  # fmt: skip
+    click.option(
+        "--style-layers",
+        default=None,
+        metavar="LAYER:WEIGHT,...",
+        help="Layers of the style loss and their weights, such as relu1_1:1,relu3_1/2:2; /2 means at half size.",
+    ),
+    click.option(
+        "--content-layers", default=None, metavar="LAYER,...", help="Layers of the content loss, such as relu3_1,relu4_1/2."
+    ),
+    click.option(
+        "--content-weight", type=float, default=TrainOptions.content_weight, show_default=True, help="Weight of the content loss."
+    ),
+    click.option(
+        "--tone-weight",
+        type=float,
+        default=TrainOptions.tone_weight,
+        show_default=True,
+        help="Weight of the tone loss, which compares colours averaged over areas.",
+    ),
+    click.option(
+        "--tv-weight", type=float, default=TrainOptions.tv_weight, show_default=True, help="Weight of the total variation loss."
+    ),
+    click.option(
+        "--consistency-weight",
+        cls=Option,
+        aliases=["--steadiness-weight"],
+        type=float,
+        default=TrainOptions.consistency_weight,
+        show_default=True,
+        help="Weight of the temporal consistency loss.",
+    ),
+    click.option(
+        "--consistency-ramp",
+        cls=Option,
+        aliases=["--steadiness-ramp"],
+        type=Finite(0, 1),
+        default=TrainOptions.consistency_ramp,
+        show_default=True,
+        help="Fraction of the training over which the temporal consistency weight rises to its full value.",
+    ),
+)
 @click.pass_obj
-def train(signals: Signals, /, no_exemplar: bool, **given: Any) -> int:
+def train(signals: Signals, /, no_exemplar: bool, **values: Any) -> int:
     """Train a new style from one or more images of it.
 
     Run the same command again to continue after an interruption.
     """
+    from vidstyle.studio.training.request import StyleFacts, TrainingPaths, TrainingSources
     from vidstyle.studio.training.train import train_style
 
     logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
-    if given["minutes"] is not None and given["steps"] is not None:
+    if values["minutes"] is not None and values["steps"] is not None:
         raise UsageError("expected --minutes or --steps, got both")
-    options = {f.name: given.pop(f.name) for f in fields(TrainOptions) if f.name in given}
+    options = {f.name: values.pop(f.name) for f in fields(TrainOptions) if f.name in values}
     options["steps"] = options["steps"] or TrainOptions.steps
     style_layers, content_layers = options.pop("style_layers"), options.pop("content_layers")
     if style_layers is not None:
@@ -183,12 +209,18 @@ def train(signals: Signals, /, no_exemplar: bool, **given: Any) -> int:
     try:
         with signals.held():
             style = train_style(
-                options=TrainOptions(**options), command=_command(), exemplar=not no_exemplar, check=signals.check, **given
+                StyleFacts(**options_from(StyleFacts, values)),
+                TrainingSources(values["style_images"], values["photos"], values["encoder"], values["start"]),
+                TrainOptions(**options),
+                TrainingPaths(**options_from(TrainingPaths, values)),
+                _command(),
+                not no_exemplar,
+                signals.check,
             )
     except KeyboardInterrupt as stop:
-        click.echo("interrupted; the same command goes on from here", err=True)
+        click.echo("interrupted; run the same command to continue", err=True)
         return exit_code(stop)
-    click.echo(f"{style}: use it with --style {given['name']}")
+    click.echo(f"{style}: use it with --style {values['name']}")
     return EXIT_DONE
 
 
@@ -213,12 +245,12 @@ def _weight(text: str) -> float:
 
 
 def _command() -> str:
-    """This command as it was given, for the model's metadata. Folders are named by their last part; where the style and its
-    training went is nobody's business."""
-    words, given = ["vidstyle"], iter(sys.argv[1:])
-    for word in given:
+    """This command line, for the model's metadata. Paths are reduced to their names, and output folders are left out, so that
+    the model does not reveal them."""
+    words, arguments = ["vidstyle"], iter(sys.argv[1:])
+    for word in arguments:
         if word in ("--into", "--work"):
-            next(given, None)
+            next(arguments, None)
         elif not word.startswith(("--into=", "--work=")):
             words.append(Path(word).name if Path(word).exists() else word)
     return shlex.join(words)
