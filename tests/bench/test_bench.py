@@ -1,4 +1,4 @@
-"""`vidstyle bench` and `tools/bench/speed.py`: what is measured is real, and nothing is left behind."""
+"""`vidstyle bench` and `tools/bench/speed.py`: results are real, and no files are left behind."""
 
 from __future__ import annotations
 
@@ -22,12 +22,14 @@ from tools.bench import peers
 from tools.bench import speed as bench
 from tools.docs import speed_plots as bench_plots
 from tools.docs.speed_table import speed_table
-from vidstyle.bench.clips import HELD_BYTES, fitting_seconds, made_clip, pans, scaled
-from vidstyle.bench.energy import measured_energy
+from vidstyle.bench.clips import MAX_CLIP_BYTES, fitting_seconds, make_clip, pans, scaled
+from vidstyle.bench.energy import measure_energy
 from vidstyle.bench.options import parse_size
 from vidstyle.bench.process import peak_memory_mib
-from vidstyle.bench.stages import STAGES, HandedOut, gpu_of
+from vidstyle.bench.stages import STAGES, PrecomputedStylizer, gpu_index
 from vidstyle.core.errors import UsageError
+from vidstyle.core.hardware import machine_details
+from vidstyle.core.protocols import Engine
 
 FAILED, USAGE, MODEL, DISK = 1, 2, 4, 5
 QUICK = ("--style", "tiny", "--device", "cpu", "--seconds", "0.2", "--rounds", "1")
@@ -35,32 +37,32 @@ QUICK = ("--style", "tiny", "--device", "cpu", "--seconds", "0.2", "--rounds", "
 
 @pytest.fixture
 def scratch(tmp_path: Path) -> Path:
-    """Where temporary files go."""
+    """The folder for temporary files."""
     folder = tmp_path / "scratch"
     folder.mkdir()
     return folder
 
 
-def left_in(scratch: Path) -> list[str]:
-    """What lies there, but for ONNX Runtime's own note, which every program that imports it leaves."""
+def files_in(scratch: Path) -> list[str]:
+    """The files there, except one that every import of ONNX Runtime leaves."""
     return [name for name in listing(scratch) if name != ".ses"]
 
 
-def benched(scratch: Path, *args: object, code: int = 0) -> subprocess.CompletedProcess[str]:
-    """`vidstyle bench ARGS`, which leaves no temporary file behind."""
+def run_bench(scratch: Path, *args: object, code: int = 0) -> subprocess.CompletedProcess[str]:
+    """Run `vidstyle bench ARGS`, and check that it leaves no temporary file behind."""
     done = run_cli("bench", *QUICK, *args, env={"TMPDIR": str(scratch)})
     assert done.returncode == code, done.stderr
-    assert left_in(scratch) == []
+    assert files_in(scratch) == []
     return done
 
 
-def check_figures(found: dict[str, Any], frames: int) -> None:
-    """Everything was measured, and figures that belong together agree."""
+def check_result(found: dict[str, Any], frames: int) -> None:
+    """Check that everything was measured, and that results agree with each other."""
     assert found["frames"] == frames
     assert {*found["stages"]} == {*STAGES}
-    for spent in found["stages"].values():
-        assert spent["wall"] > 0
-        assert spent["fps"] == pytest.approx(frames / spent["wall"], rel=0.05)
+    for times in found["stages"].values():
+        assert times["wall"] > 0
+        assert times["fps"] == pytest.approx(frames / times["wall"], rel=0.05)
     assert found["fps"] == found["stages"]["total"]["fps"]
     assert found["real_time"] == pytest.approx(found["fps"] / found["frame_rate"], rel=0.01)
     walls = {stage: found["stages"][stage]["wall"] for stage in ("without_net", "total")}
@@ -69,13 +71,13 @@ def check_figures(found: dict[str, Any], frames: int) -> None:
     assert found["peak_memory_mib"] is None or found["peak_memory_mib"] > 10
 
 
-def test_it_makes_its_own_clips_and_tells_a_table_and_json(tmp_path: Path, scratch: Path) -> None:
-    done = benched(scratch, "--size", "64x48", "--size", "96x64", "--json", tmp_path / "found.json")
+def test_generated_clips_give_a_table_and_json(tmp_path: Path, scratch: Path) -> None:
+    done = run_bench(scratch, "--size", "64x48", "--size", "96x64", "--json", tmp_path / "found.json")
     found = json.loads((tmp_path / "found.json").read_text())
     assert list(found["sizes"]) == ["64x48", "96x64"]
-    for figures in found["sizes"].values():
-        check_figures(figures, frames=5)
-        assert figures["frame_rate"] == 25
+    for result in found["sizes"].values():
+        check_result(result, frames=5)
+        assert result["frame_rate"] == 25
     assert (found["style"], found["rounds"], found["batch_size"]) == ("tiny", 1, 1)
     assert found["command"].startswith("vidstyle bench --style tiny")
     assert found["machine"]["cores"] > 0
@@ -89,39 +91,39 @@ def test_it_makes_its_own_clips_and_tells_a_table_and_json(tmp_path: Path, scrat
 
 
 def test_a_clip_is_measured_as_it_is(clip: Path, scratch: Path) -> None:
-    done = benched(scratch, clip, "--json", "-", "--batch-size", 2)
+    done = run_bench(scratch, clip, "--json", "-", "--batch-size", 2)
     found = json.loads(done.stdout)
     assert list(found["sizes"]) == ["64x48"]
     assert found["sizes"]["64x48"]["frame_rate"] == 24
-    check_figures(found["sizes"]["64x48"], frames=5)
+    check_result(found["sizes"]["64x48"], frames=5)
     assert listing(clip.parent) == ["in.mp4"]
 
 
 def test_a_clip_is_scaled_and_repeated(clip: Path, scratch: Path) -> None:
-    done = benched(scratch, clip, "--size", "96x32", "--seconds", 1, "--json", "-")
+    done = run_bench(scratch, clip, "--size", "96x32", "--seconds", 1, "--json", "-")
     found = json.loads(done.stdout)
     assert list(found["sizes"]) == ["96x32"]
-    check_figures(found["sizes"]["96x32"], frames=25)
+    check_result(found["sizes"]["96x32"], frames=25)
 
 
 def test_json_is_not_overwritten_unless_asked(tmp_path: Path, scratch: Path) -> None:
     target = tmp_path / "found.json"
     target.write_text("mine")
-    done = benched(scratch, "--size", "64x48", "--json", target, code=FAILED)
+    done = run_bench(scratch, "--size", "64x48", "--json", target, code=FAILED)
     assert "--overwrite" in done.stderr
-    assert "round" not in done.stderr, "expected to be told before anything is measured"
+    assert "round" not in done.stderr, "expected an error before anything is measured"
     assert target.read_text() == "mine"
-    benched(scratch, "--size", "64x48", "--json", target, "--overwrite")
+    run_bench(scratch, "--size", "64x48", "--json", target, "--overwrite")
     assert json.loads(target.read_text())["style"] == "tiny"
 
 
 @pytest.mark.parametrize(
-    ("args", "code", "says"),
+    ("args", "code", "text"),
     [
         (["missing.mp4"], FAILED, "missing.mp4"),
         (["photo.png"], FAILED, "expected a video"),
         (["talk.m4a"], FAILED, "expected a video stream"),
-        (["--style", "nobody"], MODEL, "unknown style 'nobody'"),
+        (["--style", "missing"], MODEL, "unknown style 'missing'"),
         (["--device", "cuda:x"], MODEL, "cuda"),
         (["--size", "640"], USAGE, "expected a size such as 640x360"),
         (["--size", "63x48"], USAGE, "even"),
@@ -132,48 +134,48 @@ def test_json_is_not_overwritten_unless_asked(tmp_path: Path, scratch: Path) -> 
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_what_cannot_be_measured_is_one_sentence(
-    tmp_path: Path, scratch: Path, monkeypatch: pytest.MonkeyPatch, args: list[str], code: int, says: str
+def test_invalid_arguments_are_one_sentence(
+    tmp_path: Path, scratch: Path, monkeypatch: pytest.MonkeyPatch, args: list[str], code: int, text: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     cv2.imwrite("photo.png", np.zeros((48, 64, 3), np.uint8))
     write_audio(tmp_path / "talk.m4a")
-    done = benched(scratch, *args, code=code)
-    assert says in done.stderr
+    done = run_bench(scratch, *args, code=code)
+    assert text in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
 
 
-def test_cuda_that_is_not_there_is_an_error(scratch: Path) -> None:
+def test_missing_cuda_is_an_error(scratch: Path) -> None:
     import onnxruntime
 
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers() and Path("/proc/driver/nvidia/version").exists():
         pytest.skip("there is CUDA")
-    done = benched(scratch, "--device", "cuda", code=MODEL)
+    done = run_bench(scratch, "--device", "cuda", code=MODEL)
     assert "expected to run on cuda" in done.stderr
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["SIGINT", "SIGTERM"])
-def test_a_signal_ends_it_and_leaves_nothing(tmp_path: Path, scratch: Path, number: int, code: int) -> None:
+def test_a_signal_ends_it_and_leaves_no_files(tmp_path: Path, scratch: Path, number: int, code: int) -> None:
     process = subprocess.Popen(
         command("bench", "--style", "tiny", "--size", "64x48", "--rounds", 10_000, "--json", tmp_path / "found.json"),
         env=environment(TMPDIR=str(scratch)),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # whoever runs the tests may ignore it
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # the process that runs the tests may ignore it
     )
     try:
         assert process.stderr is not None
         assert any(line.startswith("round 2") for line in process.stderr)
-        assert left_in(scratch), "expected temporary files while it measures"
+        assert files_in(scratch), "expected temporary files while it measures"
         process.send_signal(number)
         _, rest = process.communicate(timeout=60)
     finally:
         process.kill()
     assert process.returncode == code
     assert "Traceback" not in rest
-    assert left_in(scratch) == []
+    assert files_in(scratch) == []
     assert not (tmp_path / "found.json").exists()
 
 
@@ -193,55 +195,60 @@ def test_a_video_is_repeated_back_and_forth(tmp_path: Path) -> None:
     assert levels == [0, 1, 2, 2, 1, 0, 0, 1]
 
 
-def test_a_made_clip_is_as_long_as_it_says(tmp_path: Path) -> None:
-    clip = made_clip(tmp_path, (64, 48), 0.4)
+def test_a_generated_clip_has_the_requested_length(tmp_path: Path) -> None:
+    clip = make_clip(tmp_path, (64, 48), 0.4)
     frames = frames_of(Path(clip.input))
     assert [(f.width, f.height) for f in frames] == [(64, 48)] * 10
     assert (clip.name, clip.rate) == ("64x48", 25)
 
 
-def test_no_more_is_measured_than_can_be_held() -> None:
+def test_clips_are_limited_to_the_memory() -> None:
     assert fitting_seconds((640, 360), Fraction(25), 4) == 4
     seconds = fitting_seconds((3840, 2160), Fraction(25), 60)
-    assert seconds * 25 * 6 * 3840 * 2160 == pytest.approx(HELD_BYTES, rel=0.05)
+    assert seconds * 25 * 6 * 3840 * 2160 == pytest.approx(MAX_CLIP_BYTES, rel=0.05)
     assert fitting_seconds((20_000, 20_000), Fraction(25), 60) == 1 / 25
 
 
-def test_paintings_are_handed_out_in_order() -> None:
-    paintings = [np.full((2, 2, 3), n, np.uint8) for n in range(4)]
-    handed_out, asked = HandedOut(paintings), np.zeros((2, 2, 3), np.uint8)
-    given = [handed_out.stylize([asked] * count) for count in (1, 2, 1)]
-    assert [g.shape for g in given] == [(1, 2, 2, 3), (2, 2, 2, 3), (1, 2, 2, 3)]
-    assert [int(p[0, 0, 0]) for g in given for p in g] == [0, 1, 2, 3]
+def test_precomputed_images_are_returned_in_order() -> None:
+    images = [np.full((2, 2, 3), n, np.uint8) for n in range(4)]
+    stylizer, frame = PrecomputedStylizer(images), np.zeros((2, 2, 3), np.uint8)
+    batches = [stylizer.stylize([frame] * count) for count in (1, 2, 1)]
+    assert [batch.shape for batch in batches] == [(1, 2, 2, 3), (2, 2, 2, 3), (1, 2, 2, 3)]
+    assert [int(image[0, 0, 0]) for batch in batches for image in batch] == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize("text", ["", "640", "640x", "640x360x2", "-640x360", "641x360", "30x30", "640x99999", "²x360"])
-def test_what_is_no_size_is_refused(text: str) -> None:
+def test_an_invalid_size_is_an_error(text: str) -> None:
     with pytest.raises(UsageError, match="expected a size"):
         parse_size(text)
 
 
-def test_own_memory_is_told() -> None:
+def test_peak_memory_is_known_or_none() -> None:
     peak = peak_memory_mib()
     assert peak is None or 10 < peak < 1e6
 
 
-class OnCuda(HandedOut):
-    """What says that it stylizes on a GPU."""
+class OnCuda(PrecomputedStylizer):
+    """A stylizer that runs on a GPU."""
 
-    def describe(self) -> str:
-        return "ONNX Runtime on CUDA"
+    device = "cuda:0"
+
+    @property
+    def engine(self) -> Engine:
+        return Engine("onnxruntime", self.device)
 
 
-def test_the_gpu_whose_power_counts_is_that_which_paints() -> None:
-    assert gpu_of(HandedOut([]), "auto") is None
-    assert gpu_of(OnCuda([]), "auto") == 0
-    assert gpu_of(OnCuda([]), "cuda:3") == 3
+def test_the_power_is_that_of_the_gpu_that_stylizes() -> None:
+    assert gpu_index(PrecomputedStylizer([])) is None
+    stylizer = OnCuda([])
+    assert gpu_index(stylizer) == 0
+    stylizer.device = "cuda:3"
+    assert gpu_index(stylizer) == 3
 
 
 @pytest.fixture
 def rapl(tmp_path: Path) -> Path:
-    """Two processors as Linux tells their energy, and a part of one."""
+    """The energy counters of two processors, and of a part of one, as in Linux."""
     for name in ("intel-rapl:0", "intel-rapl:1", "intel-rapl:0:0"):
         folder = tmp_path / "powercap" / name
         folder.mkdir(parents=True)
@@ -250,8 +257,8 @@ def rapl(tmp_path: Path) -> Path:
     return tmp_path / "powercap"
 
 
-def test_energy_of_processors_is_added_also_when_a_counter_starts_anew(rapl: Path) -> None:
-    with measured_energy(rapl=rapl) as joules:
+def test_energy_of_processors_is_added_even_if_a_counter_wraps(rapl: Path) -> None:
+    with measure_energy(rapl=rapl) as joules:
         (rapl / "intel-rapl:0" / "energy_uj").write_text("9500000\n")
         (rapl / "intel-rapl:1" / "energy_uj").write_text("1000000\n")
         (rapl / "intel-rapl:0:0" / "energy_uj").write_text("9400000\n")
@@ -259,43 +266,44 @@ def test_energy_of_processors_is_added_also_when_a_counter_starts_anew(rapl: Pat
     assert joules.gpu is None
 
 
-def test_energy_that_nobody_tells_is_unknown(tmp_path: Path, rapl: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreported_energy_is_none(tmp_path: Path, rapl: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (rapl / "intel-rapl:1" / "energy_uj").unlink()
     monkeypatch.setenv("PATH", str(tmp_path))
     for folder in (rapl, tmp_path / "none"):
-        with measured_energy(gpu=0, rapl=folder) as joules:
+        with measure_energy(gpu=0, rapl=folder) as joules:
             pass
         assert (joules.cpu, joules.gpu) == (None, None)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the program is a shell script")
 def test_energy_of_a_gpu_is_its_power_over_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    told = tmp_path / "told"
+    arguments = tmp_path / "arguments"
     program = tmp_path / "nvidia-smi"
     program.write_text(
-        f"#!/bin/sh\necho 100.0; echo '[N/A]'; echo 200.0; echo \"$@\" > {told}.new; mv {told}.new {told}; exec sleep 60\n"
+        f"#!/bin/sh\necho 100.0; echo '[N/A]'; echo 200.0; echo \"$@\" > {arguments}.new; mv {arguments}.new {arguments}\n"
+        "exec sleep 60\n"
     )
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     outer = time.perf_counter()
-    with measured_energy(gpu=1, rapl=tmp_path) as joules:
+    with measure_energy(gpu=1, rapl=tmp_path) as joules:
         inner = time.perf_counter()
-        while not told.exists() and time.perf_counter() - inner < 60:
+        while not arguments.exists() and time.perf_counter() - inner < 60:
             pass
         seconds = time.perf_counter() - inner
     assert joules.gpu is not None
     assert seconds <= joules.gpu / 150 <= time.perf_counter() - outer
-    assert "--id=1" in told.read_text()
+    assert "--id=1" in arguments.read_text()
 
 
-def test_the_exponent_is_that_of_the_law() -> None:
+def test_the_exponent_of_a_power_law_is_found() -> None:
     assert bench.exponent((x, 3 * x**1.5) for x in (10, 20, 400)) == pytest.approx(1.5)
     assert bench.exponent((x, 5 + x) for x in (10, 20, 400)) < 1
 
 
 @pytest.fixture
 def measured() -> dict[str, Any]:
-    """Results as `tools/bench/speed.py` writes them, made up."""
+    """Invented results, as `tools/bench/speed.py` writes them."""
     spent = {stage: {"wall": 2.0, "cpu": 3.0, "fps": 50.0} for stage in STAGES}
     ours = {
         "frames": 100,
@@ -304,7 +312,7 @@ def measured() -> dict[str, Any]:
         "fps": 60.0,
         "real_time": 2.4,
         "headroom": 0.29,
-        "total_wall_over_cpu_share": 1.02,
+        "total_wall_over_cpu_time_per_core": 1.02,
         "seconds_to_first_frame": 0.77,
         "peak_memory_mib": 301.0,
     }
@@ -314,7 +322,7 @@ def measured() -> dict[str, Any]:
     larger = run | {"pixels": 12_288, "fps": 15.0, "frames": 400, "seconds": 6.7, "peak_memory_mib": 444.0}
     return {
         "command": "python -m tools.bench.speed --peers",
-        "machine": bench.machine(2),
+        "machine": machine_details(2),
         "style": "mosaic",
         "rounds": 3,
         "seconds_to_help": 0.09,
@@ -329,7 +337,7 @@ def measured() -> dict[str, Any]:
     }
 
 
-def test_plots_are_images_with_all_that_was_measured(measured: dict[str, Any]) -> None:
+def test_plots_show_all_results(measured: dict[str, Any]) -> None:
     drawn = bench_plots.plots(measured)
     assert {*drawn} == {"bench_stages.svg", "bench_sizes.svg", "bench_lengths.svg"}
     texts = {name: [e.text for e in ElementTree.fromstring(svg).iter() if e.text] for name, svg in drawn.items()}
@@ -341,15 +349,15 @@ def test_plots_are_images_with_all_that_was_measured(measured: dict[str, Any]) -
     points = ElementTree.fromstring(drawn["bench_sizes.svg"]).findall("{http://www.w3.org/2000/svg}circle")
     assert len(points) == 3
     small, large = (float(p.get("cy", 0)) for p in points[:2])
-    assert small < large, "expected more frames a second to be higher up"
+    assert small < large, "expected a higher rate to be higher up"
 
 
-def test_without_a_sweep_only_stages_are_drawn(measured: dict[str, Any]) -> None:
+def test_without_a_sweep_only_stages_are_plotted(measured: dict[str, Any]) -> None:
     del measured["sweep"], measured["peers"]
     assert {*bench_plots.plots(measured)} == {"bench_stages.svg"}
 
 
-def test_the_readme_tells_what_was_measured(measured: dict[str, Any]) -> None:
+def test_the_table_shows_all_results(measured: dict[str, Any]) -> None:
     text = speed_table(measured)
     assert "| vidstyle, mosaic | 12.3 | 60.0 |  |" in text
     assert "| full TransformerNet, torch eager | 500.0 | 2.00 | 30.0x |" in text
@@ -361,33 +369,33 @@ def test_the_readme_tells_what_was_measured(measured: dict[str, Any]) -> None:
     assert "power" not in speed_table(measured)
 
 
-def test_a_sweep_that_was_not_made_again_stays(tmp_path: Path, measured: dict[str, Any]) -> None:
+def test_an_older_sweep_is_kept(tmp_path: Path, measured: dict[str, Any]) -> None:
     path = tmp_path / "results" / "bench.json"
     bench.write(path, dict(measured))
     later = {key: value for key, value in measured.items() if key not in ("sweep", "peers")} | {"rounds": 5}
     bench.write(path, later)
     found = json.loads(path.read_text())
     assert found["rounds"] == 5
-    assert "peers" not in found, "they belong to other rounds"
+    assert "peers" not in found, "they were measured in other rounds"
     assert found["sweep"] == measured["sweep"]
 
 
-def test_peers_paint_the_same_image_and_convert_clips(tmp_path: Path) -> None:
+def test_peers_give_the_same_image_and_convert_clips(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "in.mp4", times=range(3))
     image = frames_of(clip)[0].to_ndarray(format="bgr24")
-    ways = peers.make_peers(tmp_path)
-    assert {*ways} == {*peers.LABELS} == {*bench_plots.PEERS}
-    torch_way, onnx_way = ways["torch_eager"], ways["onnxruntime"]
-    assert torch_way.paint is not None
-    assert onnx_way.paint is not None
-    by_torch = torch_way.paint(image)
+    peer_by_name = peers.make_peers(tmp_path)
+    assert {*peer_by_name} == {*peers.LABELS} == {*bench_plots.PEERS}
+    torch_peer, onnx_peer = peer_by_name["torch_eager"], peer_by_name["onnxruntime"]
+    assert torch_peer.stylize is not None
+    assert onnx_peer.stylize is not None
+    by_torch = torch_peer.stylize(image)
     assert by_torch.std() > 5
-    assert np.abs(by_torch.astype(int) - onnx_way.paint(image)).max() <= 2
-    for name, way in ways.items():
+    assert np.abs(by_torch.astype(int) - onnx_peer.stylize(image)).max() <= 2
+    for name, peer in peer_by_name.items():
         output = tmp_path / f"{name}.mp4"
-        way.convert(clip, output, "64x48")
-        found = way.result("64x48")
-        if way.paint is None:
+        peer.convert(clip, output, "64x48")
+        found = peer.result("64x48")
+        if peer.stylize is None:
             assert found["trouble"]
             continue
         assert len(frames_of(output)) == found["frames"] == 3

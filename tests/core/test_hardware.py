@@ -1,4 +1,4 @@
-"""What a figure was measured on."""
+"""The details of the machine."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 import vidstyle
 from tests.support.helpers import environment
-from vidstyle.core.hardware import gpu_name, has_nvidia, installed, machine, processor
+from vidstyle.core.hardware import gpu_details, has_nvidia, installed_version, machine_details, processor
 
 INTEL = """processor\t: 0
 model name\t: Some Processor 9000
@@ -35,13 +35,13 @@ CPU part\t: 0xd40
     ],
     ids=["avx512", "avx2", "old"],
 )
-def test_the_processor_is_told_with_its_instructions(tmp_path: Path, cpuinfo: str, widest: str, simd: list[str]) -> None:
+def test_the_processor_has_a_name_and_instruction_sets(tmp_path: Path, cpuinfo: str, widest: str, simd: list[str]) -> None:
     path = tmp_path / "cpuinfo"
     path.write_text(cpuinfo)
     assert processor(path) == (f"Some Processor 9000, {widest}", simd)
 
 
-def test_an_arm_processor_has_no_name_but_instructions(tmp_path: Path) -> None:
+def test_an_arm_processor_has_instruction_sets_but_no_name(tmp_path: Path) -> None:
     path = tmp_path / "cpuinfo"
     path.write_text(ARM)
     name, simd = processor(path)
@@ -49,29 +49,29 @@ def test_an_arm_processor_has_no_name_but_instructions(tmp_path: Path) -> None:
     assert "AVX" not in name
 
 
-def test_where_the_system_does_not_tell_instructions_are_unknown(tmp_path: Path) -> None:
+def test_instruction_sets_are_unknown_without_cpuinfo(tmp_path: Path) -> None:
     name, simd = processor(tmp_path / "none")
     assert name
     assert simd is None
 
 
-def test_versions_are_told_of_what_is_installed() -> None:
-    found = machine(2)
+def test_versions_are_those_of_installed_packages() -> None:
+    found = machine_details(2)
     assert found["cores"] == 2
     assert found["vidstyle"] == vidstyle.__version__
     assert found["python"] == ".".join(map(str, sys.version_info[:3]))
     assert all(found[name] for name in ("av", "numpy", "onnxruntime", "opencv"))
-    assert installed(("no-such-package-as-this", "numpy")) == found["numpy"]
-    assert installed(("no-such-package-as-this",)) is None
+    assert installed_version(("no-such-package-as-this", "numpy")) == found["numpy"]
+    assert installed_version(("no-such-package-as-this",)) is None
 
 
-def test_to_tell_versions_nothing_heavy_is_imported() -> None:
+def test_versions_are_found_without_heavy_imports() -> None:
     code = (
-        "import sys; from vidstyle.core.hardware import machine; machine(1); "
+        "import sys; from vidstyle.core.hardware import machine_details; machine_details(1); "
         "print(*{'av', 'cv2', 'onnxruntime', 'torch'} & {*sys.modules})"
     )
-    told = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, timeout=60, check=True)
-    assert told.stdout.strip() == ""
+    done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == ""
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the program is a shell script")
@@ -83,26 +83,26 @@ def test_to_tell_versions_nothing_heavy_is_imported() -> None:
         ("echo 'no driver' >&2; exit 9", None),
         ("true", None),
     ],
-    ids=["one", "two", "no driver", "silent"],
+    ids=["one", "two", "no driver", "no output"],
 )
-def test_the_graphics_gpu_is_told(
+def test_name_and_driver_of_the_gpu_are_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, gpu: dict[str, str] | None
 ) -> None:
     program = tmp_path / "nvidia-smi"
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    assert gpu_name() == gpu
+    assert gpu_details() == gpu
 
 
-def test_without_a_driver_there_is_no_graphics_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_nvidia_smi_there_is_no_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert gpu_name() is None
-    assert machine(1)["gpu"] is None
+    assert gpu_details() is None
+    assert machine_details(1)["gpu"] is None
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="its tool tells it there")
-def test_a_driver_is_found_also_where_linux_runs_within_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.skipif(sys.platform == "win32", reason="nvidia-smi is used there")
+def test_a_driver_is_found_in_wsl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vidstyle.core.hardware.NVIDIA_DRIVER", (tmp_path / "version", tmp_path / "libcuda.so.1"))
     assert not has_nvidia()
     (tmp_path / "libcuda.so.1").touch()

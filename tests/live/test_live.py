@@ -18,7 +18,7 @@ import pytest
 
 from tests.support.mjpeg_camera import MjpegCamera, encoded, pattern
 from tests.support.virtual_camera import FakeCamera, driver
-from vidstyle.core.concurrency import Newest, background
+from vidstyle.core.concurrency import Newest, background_executor
 from vidstyle.core.errors import DiskError, InputError, MissingExtraError, StyleError
 from vidstyle.core.frames import Frame, Pixels
 from vidstyle.core.options import LiveOptions, StyleOptions
@@ -404,7 +404,7 @@ def test_statistics_neither_pulse_nor_drift(monkeypatch: pytest.MonkeyPatch) -> 
     clock = [0.0]
     monkeypatch.setattr(scene_stylizer_module.time, "monotonic", lambda: clock[0])
     scene = DimmableScene()
-    with background() as executor:
+    with background_executor() as executor:
         scene_stylizer = SceneStylizer("mosaic", OPTIONS.style, executor)
 
         def stylize_for(seconds: float) -> list[Pixels]:

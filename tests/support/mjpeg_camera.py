@@ -1,9 +1,9 @@
-"""A network camera to try things with where there is none: plays a clip or a moving pattern as MJPEG over HTTP on loopback.
+"""A simulated network camera: plays a clip or a moving pattern as MJPEG over HTTP on loopback.
 
     python -m tests.support.mjpeg_camera [CLIP] [--size 640x360] [--fps 30] [--port 8081]
     vidstyle live http://127.0.0.1:8081/ --allow-network
 
-Frames are encoded beforehand, so that it takes hardly any time of the machine that is measured.
+Frames are encoded in advance, so that the camera takes hardly any processor time.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MAX_FRAMES = 300
 
 
 class MjpegCamera:
-    """Serves JPEG images in turn at `fps` to whoever connects. `stalled` set: connections stay, no images come."""
+    """Serves JPEG images in turn at `fps` to every client. While `stalled` is set, connections stay open without images."""
 
     def __init__(self, jpegs: Sequence[bytes], fps: float, port: int = 0) -> None:
         self._jpegs, self._interval = jpegs, 1 / fps
@@ -45,7 +45,7 @@ class MjpegCamera:
                     camera._serve(self)
 
             def log_message(self, *args: object) -> None:
-                """Not a word."""
+                """Log nothing."""
 
         server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         server.daemon_threads = True
@@ -61,7 +61,7 @@ class MjpegCamera:
         try:
             began = time.monotonic()
             for number in range(1 << 40):
-                # The image is that of the clock: who connects again sees time gone on.
+                # The number of the image depends on the clock, also for a new connection.
                 due = began + number * self._interval
                 time.sleep(max(0.0, due - time.monotonic()))
                 while self.stalled.is_set():
@@ -75,14 +75,14 @@ class MjpegCamera:
             self._open.discard(request)
 
     def cut(self) -> None:
-        """End every connection, as a pulled plug does; who connects again is served."""
+        """Cut all connections; new ones are served."""
         for request in list(self._open):
             self._open.discard(request)
             with contextlib.suppress(OSError):
                 request.connection.shutdown(2)
 
     def close(self) -> None:
-        """No longer listen."""
+        """Stop listening and cut all connections."""
         self.stalled.clear()
         self._server.shutdown()
         self._server.server_close()
@@ -90,7 +90,7 @@ class MjpegCamera:
 
 
 def pattern(number: int, width: int, height: int) -> Pixels:
-    """A soft colour gradient with a disc that circles once in 60 frames; RGB uint8 (H, W, 3)."""
+    """A colour gradient with a disc that circles once in 60 frames; RGB uint8 (H, W, 3)."""
     x, y = np.meshgrid(np.linspace(0, 255, width), np.linspace(0, 255, height))
     image = np.stack([x, y, 255 - x / 2 - y / 2], -1).astype(np.uint8)
     angle = 2 * np.pi * number / 60
@@ -99,7 +99,7 @@ def pattern(number: int, width: int, height: int) -> Pixels:
 
 
 def encoded(images: Sequence[Pixels]) -> list[bytes]:
-    """JPEG of RGB images."""
+    """Encode RGB images as JPEG."""
     return [cv2.imencode(".jpg", cv2.cvtColor(p, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 85])[1].tobytes() for p in images]
 
 

@@ -1,4 +1,4 @@
-"""A screen that only exists in memory, for windows in tests and benchmarks."""
+"""A virtual screen (Xvfb) for windows in tests and benchmarks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def virtual_screen(width: int, height: int) -> Iterator[str]:
-    """Runs Xvfb; gives its name for DISPLAY."""
+    """Run Xvfb; yields its name for DISPLAY."""
     reading, writing = os.pipe()
     server = subprocess.Popen(
         ["Xvfb", "-displayfd", str(writing), "-screen", "0", f"{width}x{height}x24", "-nolisten", "tcp"],
@@ -19,8 +19,8 @@ def virtual_screen(width: int, height: int) -> Iterator[str]:
     )
     os.close(writing)
     try:
-        with os.fdopen(reading) as told:
-            yield f":{told.readline().strip()}"
+        with os.fdopen(reading) as output:
+            yield f":{output.readline().strip()}"
     finally:
         server.terminate()
         server.wait()

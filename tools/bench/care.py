@@ -20,9 +20,9 @@ from unittest import mock
 
 import av
 
-from tools.bench.speed import ROOT, machine
+from tools.bench.speed import ROOT
 from vidstyle.conversion.convert import convert
-from vidstyle.core.hardware import usable_cores
+from vidstyle.core.hardware import machine_details, usable_cores
 from vidstyle.core.options import ConvertOptions, StyleOptions
 from vidstyle.stylizers import load_stylizer
 
@@ -99,7 +99,7 @@ def main() -> None:
     fastest = {kind: min(taken) for kind, taken in seconds.items()}
     found = {
         "command": f"python -m tools.bench.care --style {args.style} --times {args.times} --rounds {args.rounds}",
-        "machine": machine(usable_cores()),
+        "machine": machine_details(usable_cores()),
         "frames": frames,
         "seconds": {kind: [round(s, 3) for s in taken] for kind, taken in seconds.items()},
         "care_costs": round(fastest["with"] / fastest["without"] - 1, 4),

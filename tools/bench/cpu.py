@@ -34,14 +34,16 @@ import onnx.parser
 import onnxruntime as ort
 
 from tools.bench.cpu_variants import from_yuv, in_int8, to_yuv, with_instance_norms
-from tools.bench.speed import ROOT, machine
+from tools.bench.speed import ROOT
 from vidstyle.conversion.convert import convert
 from vidstyle.core.frames import Pixels
+from vidstyle.core.hardware import machine_details
 from vidstyle.core.options import ConvertOptions
 from vidstyle.core.protocols import Stylizer
 from vidstyle.styles.catalog import find_style
 from vidstyle.stylizers.folding import folded
-from vidstyle.stylizers.onnx import OnnxStylizer, read_model
+from vidstyle.stylizers.model_file import read_model
+from vidstyle.stylizers.onnx import load_onnx_stylizer
 from vidstyle.stylizers.padding import pad_to_multiple
 
 STYLE = "mosaic"
@@ -76,7 +78,7 @@ def main() -> None:
         print(json.dumps(memory_of(args.memory)))
         return
     found = json.loads(args.output.read_text("utf-8")) if args.output.exists() else {}
-    found |= {"command": "python -m tools.bench.cpu", "machine": machine(len(os.sched_getaffinity(0))), "rounds": args.rounds}
+    found |= {"command": "python -m tools.bench.cpu", "machine": machine_details(len(os.sched_getaffinity(0))), "rounds": args.rounds}
     for part in args.only:
         print(part, flush=True)
         found[part] = PARTS[part](args.rounds)
@@ -117,7 +119,7 @@ def graphs(size: tuple[int, int], rounds: int) -> dict[str, Any]:
     """The net as different graphs, one thread; and how far the images are from those of the plain chain of convolutions."""
     model = read_model(find_style(STYLE))
     images = sample(*size, 8)
-    shot = OnnxStylizer(find_style(STYLE), "cpu", concurrency=1, cores=1).for_shot(images)
+    shot = load_onnx_stylizer(find_style(STYLE), "cpu", concurrency=1, cores=1).for_shot(images)
     batches = [pad_to_multiple([image], MARGIN, MULTIPLE) for image in images]
     plain, cut = folded(shot._model), folded(shot._model, margin=MARGIN)
     variants = {
@@ -187,7 +189,7 @@ def memory_of(kind: str) -> dict[str, Any]:
         from vidstyle.stylizers import sessions
 
         sessions._sharing_memory = MEMORY[kind]  # type: ignore[assignment]
-    stylizer: Any = OnnxStylizer(find_style(STYLE), "cpu")
+    stylizer: Any = load_onnx_stylizer(find_style(STYLE), "cpu")
     times = []
     with ThreadPoolExecutor(stylizer.concurrency) as concurrency:
         for _ in range(3):
@@ -212,7 +214,7 @@ def memory(rounds: int) -> dict[str, Any]:
 def learning(size: tuple[int, int], rounds: int) -> dict[str, Any]:
     """Milliseconds until a shot's statistics are known, by one image at a time and by one on each core."""
     images, cores = sample(*size, 8), len(os.sched_getaffinity(0))
-    one, each = (OnnxStylizer(find_style(STYLE), "cpu", concurrency=concurrency, cores=concurrency) for concurrency in (1, cores))
+    one, each = (load_onnx_stylizer(find_style(STYLE), "cpu", concurrency=concurrency, cores=concurrency) for concurrency in (1, cores))
     ways = {"one after the other": one, "side by side (ours)": each}
     return interleaved({name: partial(stylizer.for_shot, images) for name, stylizer in ways.items()}, rounds, 1)
 
@@ -227,7 +229,7 @@ def concurrency(rounds: int) -> dict[str, Any]:
         output = Path(name) / "stylized.mp4"
         for _ in range(max(1, rounds // 2)):
             for way, (at_once, threads, batch) in zip(found, splits, strict=True):
-                stylizer = OnnxStylizer(find_style(STYLE), "cpu", concurrency=at_once, cores=at_once * threads)
+                stylizer = load_onnx_stylizer(find_style(STYLE), "cpu", concurrency=at_once, cores=at_once * threads)
                 began = time.perf_counter()
                 result = convert(str(clip), output, stylizer, ConvertOptions(batch_size=batch, overwrite=True))
                 found[way].append(result.frames / (time.perf_counter() - began))
@@ -239,7 +241,7 @@ def backends(size: tuple[int, int], rounds: int) -> dict[str, Any]:
     from vidstyle.stylizers.torch import load_torch_stylizer
 
     images, path = sample(*size, 8), find_style(STYLE)
-    both = [OnnxStylizer(path, "cpu"), load_torch_stylizer(path, "cpu")]
+    both = [load_onnx_stylizer(path, "cpu"), load_torch_stylizer(path, "cpu")]
     shots = {stylizer.describe(): stylizer.for_shot(images) for stylizer in both}
     with ExitStack() as stack:
         ways = {}
@@ -256,10 +258,10 @@ def precisions_of(rounds: int) -> dict[str, float]:
     import torch
 
     from vidstyle.networks.export import load_net
-    from vidstyle.stylizers.torch_cuda import plain
+    from vidstyle.networks.fusion import fused
 
     torch.set_num_threads(1)
-    net = plain(load_net(find_style(STYLE))[0].eval())
+    net = fused(load_net(find_style(STYLE))[0].eval())
     shape = (1, 3, SIZES[0][1] + 2 * MARGIN, SIZES[0][0] + 2 * MARGIN)
     ways = {}
     for kind in (torch.float32, torch.bfloat16):

@@ -19,22 +19,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tools.bench.speed import machine
+from vidstyle.core.hardware import machine_details
 from vidstyle.core.options import StyleOptions
 from vidstyle.sources import IMAGE_SUFFIXES
-from vidstyle.studio.perceptual.encoder import (
-    Encoder,
-    Features,
-    content_loss,
-    find_encoder,
-    gram_matrix,
-    load_encoder,
-    style_grams,
-    style_loss,
-    total_variation,
-)
-from vidstyle.studio.perceptual.losses import to_tensor
+from vidstyle.studio.perceptual.encoder import Encoder, Features, find_encoder, load_encoder
+from vidstyle.studio.perceptual.losses import content_loss, gram_matrix, style_grams, style_loss, total_variation
 from vidstyle.studio.training.photos import fit_short_side, read_image
+from vidstyle.studio.training.style_losses import to_tensor
 from vidstyle.stylizers import load_stylizer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -117,7 +108,7 @@ def main() -> None:
     found = {key: distances(encoder, contents, list(paintings.values())) for key, encoder in encoders.items()}
     result = {
         "command": "python -m tools.bench.encoder --photos large --style mosaic --style udnie --style great-wave --style scream",
-        "machine": machine(torch.get_num_threads()),
+        "machine": machine_details(torch.get_num_threads()),
         "pairs": len(contents) * len(paintings),
         "rank_correlation": spearman(*(f[..., :TRAINED].mean(-1) for f in found.values())),
         "rank_correlation_with_relu5_1": spearman(*(f.mean(-1) for f in found.values())),

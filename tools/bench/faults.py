@@ -27,23 +27,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.support.faults import (
-    DONE,
-    FAILED,
-    FRAMES,
-    VIDEOS,
-    Facts,
-    Studio,
-    Verdict,
-    Worker,
-    Workers,
-    decode,
-    facts_of,
-    judge,
-    make_video,
-    random_case,
-)
-from tools.bench.speed import machine
+from tests.support.faults import Verdict, judge, random_case
+from tests.support.judge import decode
+from tests.support.resumable import VIDEOS, ResumableRun, VideoContent, content_of, make_video
+from tests.support.runs import DONE, FAILED, FRAMES, CommandRunner, CommandRunners
+from vidstyle.core.hardware import machine_details
 
 ROOT = Path(__file__).resolve().parents[2]
 STYLE = "mosaic"
@@ -60,11 +48,11 @@ def damage(seeds: list[int], folder: Path) -> dict[str, Any]:
     kinds: Counter[str] = Counter()
     failures, lost, peak = [], [], 0.0
 
-    def one(worker: Worker, seed: int) -> tuple[int, Verdict, int]:
+    def one(worker: CommandRunner, seed: int) -> tuple[int, Verdict, int]:
         verdict = judge(worker, folder / str(seed), random_case(seed), "--style", STYLE)
         return seed, verdict, _could_be_saved(verdict, folder / str(seed)) if verdict.run_result.code == FAILED else 0
 
-    workers = Workers(2)
+    workers = CommandRunners(2)
     try:
         for number, (seed, verdict, saved) in enumerate(workers.map(one, seeds), 1):
             code = verdict.run_result.code
@@ -113,20 +101,20 @@ class Kills:
     after: Counter[int] = field(default_factory=Counter)
     failures: list[dict[str, Any]] = field(default_factory=list)
     clips: dict[str, Path] = field(default_factory=dict)
-    expected: dict[str, tuple[Facts, float, int]] = field(default_factory=dict)
+    expected: dict[str, tuple[VideoContent, float, int]] = field(default_factory=dict)
 
-    def reference(self, name: str) -> tuple[Facts, float, int]:
+    def reference(self, name: str) -> tuple[VideoContent, float, int]:
         """A video that nobody interrupts: what is in it, how long it took and its exit code."""
         if name not in self.expected:
             place = self.folder / "uninterrupted" / name
             place.mkdir(parents=True)
             self.clips[name] = make_video(name, place, KILL_SIZE)
-            studio = Studio(place, VIDEOS[name], STYLE)
+            studio = ResumableRun(place, VIDEOS[name], STYLE)
             began = time.monotonic()
             run_result = studio.run()
             if run_result.code != VIDEOS[name].code:
                 raise SystemExit(f"{name}: expected an uninterrupted run to end with {VIDEOS[name].code}, got {run_result}")
-            self.expected[name] = facts_of(studio.output), time.monotonic() - began, run_result.code
+            self.expected[name] = content_of(studio.output), time.monotonic() - began, run_result.code
         return self.expected[name]
 
     def video(self, seed: int) -> None:
@@ -137,7 +125,7 @@ class Kills:
         place = self.folder / f"kill-{seed}"
         place.mkdir(parents=True)
         shutil.copy2(self.clips[name], place)
-        studio = Studio(place, VIDEOS[name], STYLE)
+        studio = ResumableRun(place, VIDEOS[name], STYLE)
         self.videos += 1
         delays, broken = [], []
         for _ in range(chance.randrange(1, MOST_KILLS + 1)):
@@ -166,17 +154,17 @@ class Kills:
         else:
             shutil.rmtree(place)
 
-    def _compare(self, studio: Studio, expected: Facts) -> list[str]:
+    def _compare(self, studio: ResumableRun, expected: VideoContent) -> list[str]:
         if not studio.output.exists():
             return ["no output"]
         if not decode(studio.output).whole:
             return ["not whole"]
-        found = facts_of(studio.output)
+        found = content_of(studio.output)
         broken = [] if found == expected else ["unequal"]
         # A kill between the publishing and the clearing away leaves the folder; that is no loss, but told apart.
         return [*broken, *(["hidden left"] if studio.work.exists() and not self._cleared(studio) else [])]
 
-    def _cleared(self, studio: Studio) -> bool:
+    def _cleared(self, studio: ResumableRun) -> bool:
         """Whether the next run clears away what a kill right after publishing left."""
         return studio.run("-q", "--overwrite").code in (DONE, 3) and not studio.work.exists()
 
@@ -229,7 +217,7 @@ def main() -> None:
         killed = kill(range(first, first + 100_000), args.kills, Path(name)) if args.kills else None
     result = {
         "command": shlex.join(["python", "-m", "tools.bench.faults", *sys.argv[1:]]),
-        "machine": machine(len(os.sched_getaffinity(0))),
+        "machine": machine_details(len(os.sched_getaffinity(0))),
         "judge": subprocess.run(["ffmpeg", "-version"], capture_output=True, text=True, check=True).stdout.splitlines()[0],
         "style": STYLE,
         "seconds": round(time.monotonic() - began),

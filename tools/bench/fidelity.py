@@ -1238,12 +1238,12 @@ def main() -> int:
 
 
 def _write(path: Path, clips: Sequence[Facts]) -> None:
-    from tools.bench.speed import machine
+    from vidstyle.core.hardware import machine_details
 
     told = subprocess.run(["ffprobe", "-version"], capture_output=True, text=True, check=True).stdout
     words = [Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:]]
     command = shlex.join(["python", "-m", "tools.bench.fidelity", *words])
-    about = {**machine(len(os.sched_getaffinity(0))), "ffprobe": told.split()[2]}
+    about = {**machine_details(len(os.sched_getaffinity(0))), "ffprobe": told.split()[2]}
     path.write_text(json.dumps({"command": command, "machine": about, "clips": list(clips)}, indent=1, ensure_ascii=False) + "\n")
 
 

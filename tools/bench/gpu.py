@@ -98,12 +98,12 @@ def main() -> None:
 
 def measure_all(bench: Bench, parts: Sequence[str], output: Path) -> None:
     """Run all parts, each in its process, and write what is known after every figure."""
-    from vidstyle.bench.clips import made_clip
-    from vidstyle.core.hardware import machine, usable_cores
+    from vidstyle.bench.clips import make_clip
+    from vidstyle.core.hardware import machine_details, usable_cores
 
     began = time.monotonic()
     chosen = f" --device {bench.device}{' --small' if bench.small else ''}"
-    found: dict[str, Any] = {"command": "python -m tools.bench.gpu" + chosen, "machine": machine(usable_cores())}
+    found: dict[str, Any] = {"command": "python -m tools.bench.gpu" + chosen, "machine": machine_details(usable_cores())}
     found |= {where: {} for where, _ in PARTS.values()} | {"peak MiB on the GPU": {}}
     output.parent.mkdir(parents=True, exist_ok=True)
 
@@ -114,7 +114,7 @@ def measure_all(bench: Bench, parts: Sequence[str], output: Path) -> None:
         print(f"[{time.monotonic() - began:5.0f} s] {where}, {label}: {figure}", file=sys.stderr, flush=True)
 
     for size, shape in bench.sizes.items():
-        Path(made_clip(bench.folder, shape, bench.frames(size) / RATE, str(SAMPLE)).input).rename(bench.clip(size))
+        Path(make_clip(bench.folder, shape, bench.frames(size) / RATE, str(SAMPLE)).input).rename(bench.clip(size))
     for part in parts:
         left = SECONDS_IN_ALL - (time.monotonic() - began)
         if left < 5:

@@ -4,7 +4,7 @@
 
 Each clip is scaled to 640x360 (or its own shape at width 640), ten seconds at most, and stylized by `vidstyle keyframes` in a
 process of its own, once from nothing, timed as a whole, and once more with the other propagation. 16 frames from the middle
-are also stylized each on its own, as keyframes are stylized without a neighbour. Temporal consistency is the warping error of Lai et al.
+are also stylized each on its own, as keyframes are stylized without a previous. Temporal consistency is the warping error of Lai et al.
 2018 (`vidstyle.temporal.metrics`) over those frames, less the input's own; the style distance is the relative squared error of
 Gram matrices at relu1_1, relu2_1 and relu3_1 over three sizes (that of tools/bench/quality.py), of the keyframes as they
 were stylized and of five frames between keyframes, read back from the output.
@@ -27,13 +27,13 @@ import numpy as np
 import torch
 
 from tools.bench.quality import Judge
-from tools.bench.speed import machine
 from vidstyle.core.frames import Pixels
+from vidstyle.core.hardware import machine_details
 from vidstyle.core.options import PaintOptions
 from vidstyle.sources import open_source
-from vidstyle.studio.optimize.image_optimizer import Painter
+from vidstyle.studio.optimize.image_optimizer import ImageOptimizer
 from vidstyle.studio.perceptual.encoder import load_encoder
-from vidstyle.studio.style_images import read_painting
+from vidstyle.studio.style_images import read_style_image
 from vidstyle.studio.training.photos import read_image
 from vidstyle.temporal.metrics import WarpingError
 
@@ -77,10 +77,10 @@ def measure(clip: Path, painting: Path, judge: Path, scratch: Path) -> dict[str,
     first = max(s for s in plan["shots"] if s <= max(0, len(sources) // 2 - FRAMES))
     first = max(first, len(sources) // 2 - FRAMES)
     part = slice(first, first + FRAMES)
-    painter, alone = Painter([read_painting(painting)], PaintOptions()), []
+    optimizer, alone = ImageOptimizer([read_style_image(painting)], PaintOptions()), []
     for frame in sources[part]:
-        *_, last = painter.paint(frame)
-        alone.append(painter.finished(frame, last))
+        *_, last = optimizer.optimize(frame)
+        alone.append(optimizer.result(frame, last))
     found["excess_warping_error_each_alone"] = unsteadiness(sources[part], alone)
     net = Judge(load_encoder(judge))
     target = net.grams(read_image(painting))
@@ -107,7 +107,7 @@ def main() -> None:
     args = parser.parse_args()
     clips = " ".join(f"--clip {c.name}" for c in args.clip)
     command = f"python -m tools.bench.keyframes {clips} --painting {args.painting.name} --judge {args.judge.name}"
-    results: dict[str, Any] = {"command": command, "machine": machine(torch.get_num_threads()), "clips": {}}
+    results: dict[str, Any] = {"command": command, "machine": machine_details(torch.get_num_threads()), "clips": {}}
     with tempfile.TemporaryDirectory() as scratch:
         for clip in args.clip:
             found = measure(clip, args.painting, args.judge, Path(scratch))

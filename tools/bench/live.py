@@ -27,7 +27,7 @@ from typing import Any
 
 from tests.support.mjpeg_camera import MjpegCamera, clip_images, encoded
 from tests.support.virtual_screen import virtual_screen
-from tools.bench.speed import machine
+from vidstyle.core.hardware import machine_details
 from vidstyle.styles.catalog import all_styles
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -146,7 +146,7 @@ def main() -> None:
         figures = long_run(camera.url, display, folder, args.minutes)
     result = {
         "command": shlex.join(["python", "-m", "tools.bench.live", *sys.argv[1:]]),
-        "machine": machine(len(os.sched_getaffinity(0))),
+        "machine": machine_details(len(os.sched_getaffinity(0))),
         "camera": {"size": args.size, "fps": args.fps},
         "styles": sorted(all_styles()),
         "seconds_to_first_image": starts,

@@ -13,8 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from tools.bench.speed import machine
-from vidstyle.core.hardware import usable_cores
+from vidstyle.core.hardware import machine_details, usable_cores
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "tools" / "bench" / "results"
@@ -41,7 +40,7 @@ def command_line(arguments: Sequence[str] | None = None) -> str:
 def noted(path: Path, part: str, found: dict[str, Any], seconds: float, command: str | None = None) -> None:
     """Put what a part of a benchmark found into the results, beside what other parts found at other times."""
     results: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
-    where = {"command": command or command_line(), "machine": machine(usable_cores()) | _ray(), "seconds": round(seconds)}
+    where = {"command": command or command_line(), "machine": machine_details(usable_cores()) | _ray(), "seconds": round(seconds)}
     results[part] = where | found
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(results, indent=1) + "\n", "utf-8")

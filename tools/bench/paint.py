@@ -22,12 +22,12 @@ import cv2
 import numpy as np
 import torch
 
-from tools.bench.speed import machine
 from vidstyle.core.frames import Pixels
+from vidstyle.core.hardware import machine_details
 from vidstyle.core.options import PaintOptions
 from vidstyle.studio.optimize.gatys import ALPHA, Step
-from vidstyle.studio.optimize.image_optimizer import Painter
-from vidstyle.studio.style_images import Painting, read_painting
+from vidstyle.studio.optimize.image_optimizer import ImageOptimizer
+from vidstyle.studio.style_images import StyleImage, read_style_image
 from vidstyle.studio.training.photos import read_image
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,21 +43,21 @@ def fitted(image: Pixels, long_side: int) -> Pixels:
     return np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def run(painter: Painter, image: Pixels) -> tuple[Pixels, float, list[float], Step]:
+def run(optimizer: ImageOptimizer, image: Pixels) -> tuple[Pixels, float, list[float], Step]:
     """The painting, its seconds, the loss of every step, and the last step."""
     began, losses, step = time.monotonic(), [], None
-    for step in painter.paint(image):
+    for step in optimizer.optimize(image):
         losses.append(step.losses["loss"])
     assert step is not None
-    return painter.finished(image, step), time.monotonic() - began, losses, step
+    return optimizer.result(image, step), time.monotonic() - began, losses, step
 
 
-def compare(encoder: str, image: Pixels, painting: Painting) -> dict[str, Any]:
+def compare(encoder: str, image: Pixels, painting: StyleImage) -> dict[str, Any]:
     """Figures of one pair."""
     best = PaintOptions(encoder=encoder)
-    plain = Painter([painting], replace(best, recipe="gatys"))
+    plain = ImageOptimizer([painting], replace(best, recipe="gatys"))
     theirs, their_seconds, losses, _ = run(plain, image)
-    ours, seconds, _, last = run(Painter([painting], best), image)
+    ours, seconds, _, last = run(ImageOptimizer([painting], best), image)
     windows = [float(np.mean(losses[i : i + WINDOW])) for i in range(0, len(losses), WINDOW)]
     return {
         "gatys": plain.gatys_loss(image, theirs),
@@ -81,12 +81,12 @@ def main() -> None:
     photos = sorted(args.photos.iterdir(), reverse=True)[::7]
     paintings = [args.paintings / f"{n}.jpg" for n in ("starry_night", "the_scream", "udnie", "great_wave")]
     results: dict[str, Any] = json.loads(args.out.read_text()) if args.only else {}
-    results |= {"command": COMMAND, "machine": machine(torch.get_num_threads()), "alpha": ALPHA}
+    results |= {"command": COMMAND, "machine": machine_details(torch.get_num_threads()), "alpha": ALPHA}
     for name, side, count in (pair for pair in PAIRS if args.only in (None, pair[0])):
         encoder = str(args.vgg19) if name == "vgg19" else name
         pairs = []
         for photo, painting in zip(photos, paintings[:count], strict=False):
-            figures = compare(encoder, fitted(read_image(photo), side), read_painting(painting))
+            figures = compare(encoder, fitted(read_image(photo), side), read_style_image(painting))
             pairs.append({"photo": photo.name, "painting": painting.name, **figures})
             print(name, pairs[-1], flush=True)
         results[name] = {

@@ -1,7 +1,7 @@
-"""How the known tools stylise a video, to be measured beside ours: the full TransformerNet, frame by frame, all in memory.
+"""How other tools stylize a video, for comparison: the full TransformerNet, frame by frame, all in memory.
 
-The net is untrained, for its speed does not depend on its weights. Each way decodes the whole clip with OpenCV, then stylizes
-frame after frame, then encodes with PyAV and the settings that vidstyle has by default.
+The network is untrained, because its speed does not depend on its weights. Each peer decodes the whole clip with OpenCV, then
+stylizes frame by frame, then encodes with PyAV and the default settings of vidstyle.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from vidstyle.core.options import EncodeOptions
 from vidstyle.networks.transformer_net import Residual, TransformerNet
 from vidstyle.sinks.encoders import choose_encoder, encoder_options
 
-Painter = Callable[[np.ndarray], np.ndarray]
-"""An image (H, W, 3) uint8 BGR, as OpenCV decodes it, stylized."""
+StylizeImage = Callable[[np.ndarray], np.ndarray]
+"""Stylizes an image (H, W, 3) uint8 BGR, as OpenCV decodes it."""
 
 MEANS = (103.939, 116.779, 123.68)
-"""Of blue, green and red, taken off and put back as in OpenCV's sample."""
+"""Means of blue, green and red, which are subtracted and added as in OpenCV's sample."""
 
 LABELS = {
     "onnxruntime": "full TransformerNet, ONNX Runtime",
@@ -43,29 +43,29 @@ LABELS = {
 
 @dataclass
 class Peer:
-    """One way of doing it. `paint` None: it does not work here, for the reason `trouble`."""
+    """Another tool. `stylize` is None if it does not work here, for the reason `trouble`."""
 
-    paint: Painter | None
+    stylize: StylizeImage | None
     trouble: str = ""
     rounds: dict[str, list[tuple[float, float, int]]] = field(default_factory=dict)
-    """Size -> seconds in all, seconds in the net, frames; a tuple a round."""
+    """Size -> total seconds, seconds in the network, number of frames; a tuple per round."""
 
     def convert(self, clip: Path, output: Path, size: str) -> None:
-        """Convert `clip` and note how long it took, after a frame that does not count: the first one is slow, and clips short."""
-        if self.paint is None:
+        """Convert `clip` and record the time, after a frame to warm up: the first one is slow, and clips are short."""
+        if self.stylize is None:
             return
-        self.paint(decoded(clip)[0][0])
+        self.stylize(decoded(clip)[0][0])
         began = time.perf_counter()
         frames, rate = decoded(clip)
-        netted = time.perf_counter()
-        stylized = [self.paint(frame) for frame in frames]
-        net = time.perf_counter() - netted
+        net_began = time.perf_counter()
+        stylized = [self.stylize(frame) for frame in frames]
+        net = time.perf_counter() - net_began
         encode(stylized, output, rate)
         self.rounds.setdefault(size, []).append((time.perf_counter() - began, net, len(frames)))
 
     def result(self, size: str) -> dict[str, Any]:
-        """Medians of a size; the reason where there are none."""
-        if self.paint is None:
+        """The medians of a size; the reason if there are none."""
+        if self.stylize is None:
             return {"trouble": self.trouble}
         rounds, count = self.rounds[size], self.rounds[size][0][2]
         seconds, net = (statistics.median(r[i] for r in rounds) for i in (0, 1))
@@ -73,7 +73,7 @@ class Peer:
 
 
 def decoded(clip: Path) -> tuple[list[np.ndarray], Fraction]:
-    """All frames of `clip`, BGR, and its rate."""
+    """All frames of `clip`, in BGR, and its frame rate."""
     capture, frames = cv2.VideoCapture(str(clip)), []
     rate = Fraction(capture.get(cv2.CAP_PROP_FPS)).limit_denominator(1001)
     while True:
@@ -86,7 +86,7 @@ def decoded(clip: Path) -> tuple[list[np.ndarray], Fraction]:
 
 
 def encode(frames: list[np.ndarray], output: Path, rate: Fraction) -> None:
-    """BGR frames into a video, with the encoder and the settings that are vidstyle's defaults."""
+    """Encode BGR frames into a video, with the default encoder and settings of vidstyle."""
     encoder = choose_encoder(EncodeOptions(), ".mp4")
     with av.open(str(output), "w") as container:
         stream = container.add_stream(encoder.name, rate=rate, options=encoder_options(encoder, EncodeOptions()))
@@ -98,7 +98,7 @@ def encode(frames: list[np.ndarray], output: Path, rate: Fraction) -> None:
 
 
 def make_peers(folder: Path) -> dict[str, Peer]:
-    """All of them, with the same weights; their models are written into `folder`."""
+    """All peers, with the same weights; their models are written into `folder`."""
     torch.manual_seed(0)
     net = TransformerNet().eval()
     norms, folded = folder / "peer.onnx", folder / "peer-folded.onnx"
@@ -112,8 +112,8 @@ def make_peers(folder: Path) -> dict[str, Peer]:
     }
 
 
-def in_torch(net: nn.Module, device: torch.device = torch.device("cpu")) -> Painter:
-    """As pytorch/examples does it."""
+def in_torch(net: nn.Module, device: torch.device = torch.device("cpu")) -> StylizeImage:
+    """PyTorch as in pytorch/examples."""
     net.to(device)
     for module in net.modules():
         if isinstance(module, nn.InstanceNorm2d):
@@ -121,47 +121,49 @@ def in_torch(net: nn.Module, device: torch.device = torch.device("cpu")) -> Pain
             module.track_running_stats, module.running_mean, module.running_var = False, None, None
 
     @torch.no_grad()
-    def paint(frame: np.ndarray) -> np.ndarray:
+    def stylize(frame: np.ndarray) -> np.ndarray:
         rgb = np.ascontiguousarray(frame[..., ::-1])
         x = torch.from_numpy(rgb).to(device).permute(2, 0, 1).unsqueeze(0).float().div(255)
         y = net(x)[0].mul(255).clamp(0, 255)
         return np.asarray(y.permute(1, 2, 0).to(torch.uint8).cpu().numpy()[..., ::-1])
 
-    return paint
+    return stylize
 
 
-def in_onnxruntime(model: Path) -> Painter:
-    """ONNX Runtime as it is by default."""
+def in_onnxruntime(model: Path) -> StylizeImage:
+    """ONNX Runtime with default settings."""
     session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
 
-    def paint(frame: np.ndarray) -> np.ndarray:
+    def stylize(frame: np.ndarray) -> np.ndarray:
         x = np.ascontiguousarray(frame[None, ..., ::-1].transpose(0, 3, 1, 2), np.float32)
         (y,) = session.run(None, {"x": x})
         return np.asarray(np.clip(y[0], 0, 255).transpose(1, 2, 0).astype(np.uint8)[..., ::-1])
 
-    return paint
+    return stylize
 
 
 def in_opencv(model: Path) -> Peer:
-    """OpenCV's DNN, as its sample of fast neural style uses it."""
+    """OpenCV's DNN module as in its fast neural style sample."""
     try:
         net = cv2.dnn.readNetFromONNX(str(model))
 
-        def paint(frame: np.ndarray) -> np.ndarray:
+        def stylize(frame: np.ndarray) -> np.ndarray:
             height, width = frame.shape[:2]
             net.setInput(cv2.dnn.blobFromImage(frame, 1.0, (width, height), MEANS, swapRB=False, crop=False))
             y = net.forward().reshape(3, height, width) + np.array(MEANS, np.float32)[:, None, None]
             return np.asarray(np.clip(y, 0, 255).transpose(1, 2, 0).astype(np.uint8))
 
-        paint(np.zeros((64, 64, 3), np.uint8))
+        stylize(np.zeros((64, 64, 3), np.uint8))
     except cv2.error as error:
         return Peer(None, str(error).strip().splitlines()[0])
-    return Peer(paint)
+    return Peer(stylize)
 
 
 def plain_model(net: TransformerNet, folded: bool) -> onnx.ModelProto:
-    """The net as its users export it: float (N, 3, H, W) in 0..255 to the same; norms of the frame itself, or `folded` ones that
-    ONNX Runtime makes part of the convolutions."""
+    """The network as usually exported: float (N, 3, H, W) in 0..255 to the same, with instance norms, or with `folded` norms.
+
+    ONNX Runtime merges folded norms into the convolutions.
+    """
     nodes: list[onnx.NodeProto] = []
     constants: list[onnx.TensorProto] = []
 
@@ -175,8 +177,8 @@ def plain_model(net: TransformerNet, folded: bool) -> onnx.ModelProto:
 
     def add(module: nn.Module, x: str) -> str:
         if isinstance(module, nn.Sequential):
-            for part in module:
-                x = add(part, x)
+            for layer in module:
+                x = add(layer, x)
             return x
         if isinstance(module, Residual):
             return op("Add", x, add(module.body, x))
@@ -188,18 +190,18 @@ def plain_model(net: TransformerNet, folded: bool) -> onnx.ModelProto:
             shape = {"kernel_shape": module.kernel_size, "strides": module.stride, "pads": module.padding * 2}
             return op("Conv", x, *weights, **shape)
         if isinstance(module, nn.InstanceNorm2d):
-            parts = ["weight", "bias", *(["running_mean", "running_var"] if folded else [])]
+            names = ["weight", "bias", *(["running_mean", "running_var"] if folded else [])]
             kind = "BatchNormalization" if folded else "InstanceNormalization"
-            return op(kind, x, *(constant(getattr(module, p).detach().numpy()) for p in parts), epsilon=module.eps)
+            return op(kind, x, *(constant(getattr(module, name).detach().numpy()) for name in names), epsilon=module.eps)
         if isinstance(module, nn.Upsample):
-            how = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
-            return op("Resize", x, "", constant(np.array([1, 1, 2, 2], np.float32)), **how)
+            resize = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+            return op("Resize", x, "", constant(np.array([1, 1, 2, 2], np.float32)), **resize)
         assert isinstance(module, nn.ReLU)
         return op("Relu", x)
 
     y = "x"
-    for part in (net.encode, net.body, net.decode, net.paint):
-        y = add(part, y)
+    for block in (net.encode, net.body, net.decode, net.paint):
+        y = add(block, y)
     nodes[-1].output[0] = "y"
     value, shape = helper.make_tensor_value_info, [1, 3, "h", "w"]
     graph = helper.make_graph(

@@ -30,9 +30,9 @@ import torch
 
 from tools.bench.judge import PAINTINGS, SIZE, Judge, image
 from tools.bench.optimum import optimum, total
-from tools.bench.speed import machine
 from vidstyle.conversion.convert import SHOT_FRAMES, convert
 from vidstyle.core.frames import Frame, Pixels, VideoInfo
+from vidstyle.core.hardware import machine_details
 from vidstyle.core.options import ConvertOptions, EncodeOptions, StyleOptions
 from vidstyle.core.protocols import Stylizer
 from vidstyle.sinks import open_video_sink
@@ -120,7 +120,7 @@ def paint(stylizer: Stylizer, clip: Sequence[Pixels], stabilize: Stabilize) -> l
     if stabilize == "off":
         return stylized
     stabilizer = Stabilizer(stabilize)
-    return [stabilizer.finish(frame, image, i == 0) for i, (frame, image) in enumerate(zip(clip, stylized, strict=False))]
+    return [stabilizer.process(frame, image, i == 0) for i, (frame, image) in enumerate(zip(clip, stylized, strict=False))]
 
 
 def judge_clip(
@@ -243,7 +243,7 @@ def note(path: Path, part: str, found: dict[str, Any]) -> dict[str, Any]:
     both = {**results.get(part, {}), **found}
     results["command"] = COMMAND
     if part == "end_to_end" or "machine" not in results:  # nothing else depends on it
-        results["machine"] = machine(torch.get_num_threads())
+        results["machine"] = machine_details(torch.get_num_threads())
     results[part] = {name: both[name] for name in sorted(both, key=order.index)}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(results, indent=1) + "\n", "utf-8")

@@ -1,11 +1,11 @@
-"""Speed and memory of conversions: what `vidstyle bench` measures, beside the known tools' way, and over sizes and lengths.
+"""Speed and memory of conversions: the measurements of `vidstyle bench`, compared with other tools, and by size and length.
 
     python -m tools.bench.speed [--peers] [--sweep] [--plots] [--cores 2] [--output tools/bench/results/bench.json]
 
-The clip is `samples/boat.mp4`, scaled and repeated. --peers measures in the same rounds how the known tools would convert it
-(`tools/bench/peers.py`); their clips are the first frames of ours, since they take seconds a frame. --sweep converts once at each of
-many sizes and lengths, in a process of its own. --small does a little of everything, to see whether the benchmark works, and
-writes nothing unless --output says where. Times of different machines differ: compare the ratios.
+The clip is `samples/boat.mp4`, scaled and repeated. --peers measures other tools in the same rounds (`tools/bench/peers.py`);
+their clips are the first frames of ours, because they take seconds per frame. --sweep converts once at each of many sizes and
+lengths, each in its own process. --small does a little of everything, to check that the benchmark works, and writes results
+only with --output. Times differ between machines: compare the ratios.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from typing import Any
 
 import numpy as np
 
-from vidstyle.bench.clips import RATE, made_clip
+from vidstyle.bench.clips import RATE, make_clip
 from vidstyle.bench.measure import measure_clips
 from vidstyle.bench.options import BenchOptions, Size
-from vidstyle.bench.process import run_as_user
+from vidstyle.bench.process import run_command
 from vidstyle.bench.stages import ClipBench
-from vidstyle.core.hardware import machine
+from vidstyle.core.hardware import machine_details
 from vidstyle.core.options import StyleOptions
 from vidstyle.stylizers import load_stylizer
 
@@ -37,14 +37,12 @@ ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "tools" / "bench" / "results"
 SAMPLE = ROOT / "samples" / "boat.mp4"
 
-__all__ = ["ROOT", "machine"]
-
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is measured: sizes in pixels, lengths in seconds."""
+    """What to measure: sizes in pixels, lengths in seconds."""
 
     options: BenchOptions
     peer_frames: int
@@ -67,10 +65,10 @@ SMALL = Plan(BenchOptions(ON_CPU, ((128, 96), (256, 192)), 1, 1), 2, (((128, 96)
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--peers", action="store_true", help="the known tools' way beside ours; needs torch")
-    parser.add_argument("--sweep", action="store_true", help="sizes up to 4K and lengths up to ten minutes")
-    parser.add_argument("--plots", action="store_true", help="draw what was measured, beside the results, or else in this folder")
-    parser.add_argument("--small", action="store_true", help="a little of everything: does the benchmark work?")
+    parser.add_argument("--peers", action="store_true", help="also measure other tools; needs torch")
+    parser.add_argument("--sweep", action="store_true", help="measure sizes up to 4K and lengths up to ten minutes")
+    parser.add_argument("--plots", action="store_true", help="draw plots next to the results, or in the current folder")
+    parser.add_argument("--small", action="store_true", help="do a little of everything, to check that the benchmark works")
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--output", type=Path)
     args = parser.parse_args()
@@ -84,7 +82,7 @@ def main() -> None:
         found = {"command": command_line(), **stages(plan, folder, args.peers, args.cores)}
         if args.sweep:
             (folder / "sweep").mkdir()
-            found["sweep"] = {"command": command_line(), "machine": machine(args.cores), **sweep(plan, folder / "sweep")}
+            found["sweep"] = {"command": command_line(), "machine": machine_details(args.cores), **sweep(plan, folder / "sweep")}
     if output is not None:
         found = write(output, found)
     print(json.dumps(found, indent=2))
@@ -95,16 +93,16 @@ def main() -> None:
 
 
 def command_line() -> str:
-    """The command as it was given, without where the results go."""
-    given = sys.argv[1:]
-    if "--output" in given:
-        place = given.index("--output")
-        del given[place : place + 2]
-    return shlex.join(["python", "-m", "tools.bench.speed", *given])
+    """The command line without --output."""
+    arguments = sys.argv[1:]
+    if "--output" in arguments:
+        place = arguments.index("--output")
+        del arguments[place : place + 2]
+    return shlex.join(["python", "-m", "tools.bench.speed", *arguments])
 
 
 def write(path: Path, found: dict[str, Any]) -> dict[str, Any]:
-    """Write results; a sweep that was not made this time stays as it was, and tells itself when and where it was made."""
+    """Write results; without a new sweep, the previous one is kept, with its own command and machine."""
     before = json.loads(path.read_text("utf-8")) if path.exists() else {}
     if "sweep" in before:
         found.setdefault("sweep", before["sweep"])
@@ -114,9 +112,9 @@ def write(path: Path, found: dict[str, Any]) -> dict[str, Any]:
 
 
 def stages(plan: Plan, folder: Path, with_peers: bool, cores: int) -> dict[str, Any]:
-    """Ours, stage by stage, and in the same rounds ours in torch and the peers."""
+    """Our results by stage, and with peers, ours in torch and those of the peers in the same rounds."""
     options = plan.options
-    clips = [made_clip(folder, size, options.seconds, str(SAMPLE)) for size in options.sizes]
+    clips = [make_clip(folder, size, options.seconds, str(SAMPLE)) for size in options.sizes]
     stylizer = load_stylizer(options.style)
     if not with_peers:
         return measure_clips(clips, stylizer, options, folder)
@@ -128,9 +126,9 @@ def stages(plan: Plan, folder: Path, with_peers: bool, cores: int) -> dict[str, 
     peers = make_peers(folder)
     in_torch = replace(options, style=replace(options.style, backend="torch"))
     ours_in_torch = [ClipBench(clip, load_stylizer(in_torch.style), in_torch, folder) for clip in clips]
-    short = {clip.name: made_clip(folder, (clip.width, clip.height), plan.peer_frames / RATE, str(SAMPLE)) for clip in clips}
+    short = {clip.name: make_clip(folder, (clip.width, clip.height), plan.peer_frames / RATE, str(SAMPLE)) for clip in clips}
 
-    def peers_too(number: int) -> None:
+    def measure_peers(number: int) -> None:
         for bench in ours_in_torch:
             log.info("round %d: %s, ours in torch", number, bench.name)
             bench.round()
@@ -139,7 +137,7 @@ def stages(plan: Plan, folder: Path, with_peers: bool, cores: int) -> dict[str, 
                 log.info("round %d: %s, %s", number, size, name)
                 peer.convert(Path(clip.input), folder / "peer.mp4", size)
 
-    found = measure_clips(clips, stylizer, options, folder, peers_too)
+    found = measure_clips(clips, stylizer, options, folder, measure_peers)
     found["in_torch"] = {bench.name: bench.result() for bench in ours_in_torch}
     found["peers"] = {
         name: {"label": LABELS[name], **{size: compared(peer.result(size), found["sizes"][size]) for size in short}}
@@ -149,7 +147,7 @@ def stages(plan: Plan, folder: Path, with_peers: bool, cores: int) -> dict[str, 
 
 
 def compared(peer: dict[str, Any], ours: Mapping[str, Any]) -> dict[str, Any]:
-    """A peer's figures of one size, with how much faster ours is."""
+    """The result of a peer at one size, with the ratio to ours."""
     if "trouble" in peer:
         return peer
     return peer | {
@@ -159,15 +157,15 @@ def compared(peer: dict[str, Any], ours: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def sweep(plan: Plan, folder: Path) -> dict[str, Any]:
-    """Conversions at many sizes, and of many lengths at one size; and how their cost grows."""
+    """Conversions at many sizes, and of many lengths at one size; and how their time grows."""
 
     def converted(size: Size, seconds: float) -> dict[str, Any]:
         log.info("sweep: %dx%d, %g s", *size, seconds)
-        clip = made_clip(folder, size, seconds, str(SAMPLE))
-        run = asdict(run_as_user(clip, plan.options, folder))
+        clip = make_clip(folder, size, seconds, str(SAMPLE))
+        run = asdict(run_command(clip, plan.options, folder))
         Path(clip.input).unlink()
         return {"pixels": size[0] * size[1], "fps": round(run["frames"] / run["seconds"], 2)} | {
-            key: figure if figure is None else round(figure, 3) for key, figure in run.items()
+            key: value if value is None else round(value, 3) for key, value in run.items()
         }
 
     sizes = {f"{w}x{h}": converted((w, h), seconds) for (w, h), seconds in plan.sweep_sizes}
@@ -181,8 +179,10 @@ def sweep(plan: Plan, folder: Path) -> dict[str, Any]:
 
 
 def exponent(points: Iterable[tuple[float, float]]) -> float:
-    """The power of x that y grows with: the slope of the straight line through the logarithms, by least squares. Nothing is
-    subtracted beforehand, so that costs which do not grow make it smaller."""
+    """The exponent of the power law of y over x: the slope of a straight line through the logarithms, by least squares.
+
+    Nothing is subtracted beforehand, so constant costs make it smaller.
+    """
     x, y = np.log(np.array(list(points), float)).T
     return float(np.polyfit(x, y, 1)[0])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tools.docs.log_axes import share, ticks
+from tools.docs.log_axes import fraction, ticks
 
 WIDTH, HEIGHT = 900, 560
 LEFT, RIGHT, TOP, BOTTOM = 70, 190, 40, 60
@@ -30,8 +30,8 @@ def figure(nets: dict[str, dict[str, Any]]) -> str:
 
     def place(x: float, y: float) -> tuple[float, float]:
         return (
-            LEFT + (WIDTH - LEFT - RIGHT) * share(x, x_range),
-            HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * share(y, y_range),
+            LEFT + (WIDTH - LEFT - RIGHT) * fraction(x, x_range),
+            HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * fraction(y, y_range),
         )
 
     lines = [

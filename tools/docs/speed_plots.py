@@ -1,4 +1,4 @@
-"""The plots of tools/bench/speed.py's results, as SVG: frames a second over pixels, seconds over frames, the share of each stage.
+"""Plots of the results of tools/bench/speed.py as SVG: frames per second by pixels, seconds by frames, the time of each stage.
 
 python -m tools.docs.speed_plots [tools/bench/results/bench.json]
 """
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tools.docs.log_axes import share, ticks
+from tools.docs.log_axes import fraction, ticks
 
 WIDTH, HEIGHT = 760, 440
 LEFT, RIGHT, TOP, BOTTOM = 80, 220, 40, 60
@@ -25,7 +25,7 @@ Points = list[tuple[float, float]]
 
 
 def plots(bench: Mapping[str, Any]) -> dict[str, str]:
-    """File name -> SVG, of what was measured."""
+    """File name -> SVG."""
     drawn = {"bench_stages.svg": stages_plot(bench["sizes"])}
     if "sweep" in bench:
         drawn["bench_sizes.svg"] = sizes_plot(bench)
@@ -34,31 +34,31 @@ def plots(bench: Mapping[str, Any]) -> dict[str, str]:
 
 
 def sizes_plot(bench: Mapping[str, Any]) -> str:
-    """Frames a second over pixels, ours and the peers'."""
+    """Frames per second by pixels, ours and the peers'."""
     lines = [("vidstyle", OURS, [(r["pixels"], r["fps"]) for r in bench["sweep"]["sizes"].values()])]
     for name, peer in bench.get("peers", {}).items():
         points = [(_pixels(size), peer[size]["fps"]) for size in bench["sizes"] if "fps" in peer[size]]
         if points:
             lines.append((peer["label"].removeprefix("full TransformerNet, "), PEERS[name], points))
     title = f"End to end. Time grows with pixels to the power of {bench['sweep']['exponent_pixels']:.2f}"
-    return log_plot(title, "pixels a frame", "frames a second", lines)
+    return log_plot(title, "pixels per frame", "frames per second", lines)
 
 
 def lengths_plot(sweep: Mapping[str, Any]) -> str:
-    """Seconds over frames."""
+    """Seconds by frames."""
     points = [(r["frames"], r["seconds"]) for r in sweep["lengths"].values()]
     title = f"Time grows with frames to the power of {sweep['exponent_frames']:.2f}"
     return log_plot(title, "frames", "seconds", [("vidstyle", OURS, points)])
 
 
 def log_plot(title: str, across: str, up: str, lines: Sequence[tuple[str, str, Points]]) -> str:
-    """Lines (label, colour, points) over two logarithmic axes; labels stand right of the last points."""
+    """Lines (label, colour, points) on two logarithmic axes; labels are to the right of the last points."""
     xs, ys = ([p[axis] for _, _, points in lines for p in points] for axis in (0, 1))
     x_range, y_range = (min(xs) / 1.2, max(xs) * 1.2), (min(ys) / 1.5, max(ys) * 1.5)
     right, bottom = WIDTH - RIGHT, HEIGHT - BOTTOM
 
     def place(x: float, y: float) -> tuple[float, float]:
-        return LEFT + (right - LEFT) * share(x, x_range), bottom - (bottom - TOP) * share(y, y_range)
+        return LEFT + (right - LEFT) * fraction(x, x_range), bottom - (bottom - TOP) * fraction(y, y_range)
 
     drawn = []
     for tick in ticks(x_range):
@@ -73,7 +73,7 @@ def log_plot(title: str, across: str, up: str, lines: Sequence[tuple[str, str, P
         drawn.append(_line(placed, color, 2))
         drawn += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{color}"/>' for x, y in placed]
         ends.append((placed[-1][1], label, color))
-    drawn += [_text(right + 12, y, label, "start", color) for y, label, color in _apart(ends)]
+    drawn += [_text(right + 12, y, label, "start", color) for y, label, color in _spaced(ends)]
     middle = (TOP + bottom) / 2
     drawn += [
         _text((LEFT + right) / 2, HEIGHT - 16, across, "middle", "#000"),
@@ -83,7 +83,7 @@ def log_plot(title: str, across: str, up: str, lines: Sequence[tuple[str, str, P
 
 
 def stages_plot(sizes: Mapping[str, Any]) -> str:
-    """A bar for each size: processor time of each stage, by itself."""
+    """A bar for each size: processor time of each stage, measured alone."""
     drawn, y = [], float(TOP)
     for name, figures in sizes.items():
         times = {stage: 1000 * figures["stages"][stage]["cpu"] / figures["frames"] for stage in STAGES}
@@ -100,7 +100,7 @@ def stages_plot(sizes: Mapping[str, Any]) -> str:
     for stage, color in STAGES.items():
         drawn += [f'<rect x="{legend}" y="{y}" width="12" height="12" fill="{color}"/>', _text(legend + 18, y + 11, stage)]
         legend += 90
-    return _svg("Processor time a frame, each stage by itself", drawn, y + 30)
+    return _svg("Processor time per frame, each stage measured alone", drawn, y + 30)
 
 
 def _svg(title: str, drawn: Iterable[str], height: float) -> str:
@@ -121,8 +121,8 @@ def _text(x: float, y: float, text: str, anchor: str = "start", color: str = "#0
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{color}">{text}</text>'
 
 
-def _apart(labels: Iterable[tuple[float, str, str]]) -> list[tuple[float, str, str]]:
-    """Labels at their heights, or below where another one is."""
+def _spaced(labels: Iterable[tuple[float, str, str]]) -> list[tuple[float, str, str]]:
+    """Labels at their heights, moved down where they would overlap."""
     placed: list[tuple[float, str, str]] = []
     for y, label, color in sorted(labels):
         y = max(y + 4, placed[-1][0] + LABEL_HEIGHT if placed else 0)

@@ -77,7 +77,7 @@ def _own_cells(figures: dict[str, Any]) -> list[str]:
         f"{figures['headroom']:.2f}",
         f"{figures['seconds_to_first_frame']:.2f} s",
         "-" if memory is None else f"{memory:.0f} MiB",
-        f"{figures['total_wall_over_cpu_share']:.2f}",
+        f"{figures['total_wall_over_cpu_time_per_core']:.2f}",
     ]
 
 

@@ -1,4 +1,4 @@
-"""How fast conversions are here: decode, net and encode, each alone and all together, against decode and encode alone.
+"""Speed of conversions on this machine: decoding, network and encoding, each alone and all together.
 
-`measure.py` runs it all, `vidstyle bench` and `tools/bench/speed.py` call that; `stages.py` has what is measured and how.
+`measure.py` runs all measurements for `vidstyle bench` and `tools/bench/speed.py`; `stages.py` defines what is measured and how.
 """

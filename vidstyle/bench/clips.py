@@ -1,4 +1,4 @@
-"""The clips that conversions are measured on: made of images that ship with vidstyle, of a video, or a video as it is."""
+"""Clips for measurements: generated from images that ship with vidstyle, scaled from a video, or a video as it is."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from vidstyle.sources import is_image, open_source
 from vidstyle.styles.catalog import shipped_folder
 
 RATE = 25
-"""Frames a second of the clips that are made."""
+"""Frame rate of generated clips."""
 
 SHOT_SECONDS = 4
-"""So long the camera pans over one image."""
+"""Seconds that the camera pans over one image."""
 
-HELD_BYTES = 3 << 29
-"""A clip's frames and its paintings are held in so much memory while its stages are measured alone."""
+MAX_CLIP_BYTES = 3 << 29
+"""Memory for the frames of a clip and their stylized images, which are kept while each stage is measured alone."""
 
-STORED_BYTES = 1 << 29
-"""Images of a video that is scaled are kept in so much memory at most, to be repeated back and forth."""
+MAX_SCALED_BYTES = 1 << 29
+"""Memory for the images of a scaled video, which are repeated back and forth."""
 
 
 @dataclass(frozen=True)
 class Clip:
-    """The first `seconds` of a video, whose size and rate are these."""
+    """The first `seconds` of a video, with its size and frame rate."""
 
     input: str
     width: int
@@ -46,23 +46,23 @@ class Clip:
 
     @property
     def name(self) -> str:
-        """As in `640x360`."""
+        """The size, such as `640x360`."""
         return f"{self.width}x{self.height}"
 
     @property
     def output_suffix(self) -> str:
-        """Of the container that its painting goes into by default."""
+        """File suffix of the default output."""
         return Path(default_name(self.input, "bench")).suffix
 
 
 def fitting_seconds(size: Size, rate: Fraction, seconds: float) -> float:
-    """At most `seconds`, and no more than can be held before and after painting; one frame at least."""
-    frames = max(1, HELD_BYTES // (6 * size[0] * size[1]))
+    """`seconds`, or fewer if the frames and their stylized images would not fit into `MAX_CLIP_BYTES`; at least one frame."""
+    frames = max(1, MAX_CLIP_BYTES // (6 * size[0] * size[1]))
     return min(seconds, float(frames / rate))
 
 
-def given_clip(input: str, seconds: float) -> Clip:
-    """A video as it is; raises `InputError` where it is none."""
+def existing_clip(input: str, seconds: float) -> Clip:
+    """A video as it is; raises `InputError` if it is not a video."""
     if is_image(input):
         raise InputError(f"expected a video to measure with, got an image: {input}")
     with closing(open_source(input)) as source:
@@ -70,10 +70,10 @@ def given_clip(input: str, seconds: float) -> Clip:
     return Clip(input, info.width, info.height, info.frame_rate or Fraction(RATE), seconds)
 
 
-def made_clip(folder: Path, size: Size, seconds: float, input: str | None = None) -> Clip:
-    """A new clip in `folder`: the video `input` scaled, and repeated if it is too short, or pans over images that ship.
+def make_clip(folder: Path, size: Size, seconds: float, input: str | None = None) -> Clip:
+    """Write a clip into `folder`: the video `input` scaled, and repeated if it is too short, or pans over images that ship.
 
-    Raises `InputError`, and `DiskError` where there is no room for it.
+    Raises `InputError`, and `DiskError` if the disk is full.
     """
     path = folder / f"{size[0]}x{size[1]}-{seconds:g}s.mp4"
     write_clip(path, islice(pans(size) if input is None else scaled(input, size), max(1, round(seconds * RATE))), size)
@@ -81,7 +81,7 @@ def made_clip(folder: Path, size: Size, seconds: float, input: str | None = None
 
 
 def write_clip(path: Path, images: Iterable[Pixels], size: Size) -> None:
-    """Images (H, W, 3) as H.264 without audio, encoded as outputs of vidstyle are."""
+    """Write images (H, W, 3) as H.264 without audio, encoded like outputs of vidstyle."""
     tick = Fraction(1, RATE)
     with closing(open_video_sink(path, VideoInfo(*size, tick, Fraction(RATE)))) as sink:
         for number, image in enumerate(images):
@@ -90,13 +90,13 @@ def write_clip(path: Path, images: Iterable[Pixels], size: Size) -> None:
 
 
 def pans(size: Size) -> Iterator[Pixels]:
-    """A camera that goes over the exemplars of the shipped styles, one after the other, and nears and leaves them, for ever.
+    """Endless pans and zooms over the style images of the shipped styles, one after the other.
 
-    They are mirrored at their borders as often as it takes, so that a large image has as fine a texture as a small one.
+    The images are mirrored at their borders as often as necessary, so that a large frame has as fine a texture as a small one.
     """
     images = [read for path in sorted(shipped_folder().glob("*.jpg")) if (read := cv2.imread(str(path))) is not None]
     if not images:
-        raise StyleError(f"expected images of the styles to make a clip of, found none in {shipped_folder()}; give a video")
+        raise StyleError(f"expected style images to generate a clip from, found none in {shipped_folder()}; give a video instead")
     frames = SHOT_SECONDS * RATE
     for bgr in cycle(images):
         rgb = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
@@ -109,13 +109,13 @@ def pans(size: Size) -> Iterator[Pixels]:
 
 
 def scaled(input: str, size: Size) -> Iterator[Pixels]:
-    """The images of a video at `size`, back and forth for ever; as much of it as fits into `STORED_BYTES`."""
-    limit = max(1, STORED_BYTES // (3 * size[0] * size[1]))
+    """The images of a video at `size`, endlessly back and forth; as many as fit into `MAX_SCALED_BYTES`."""
+    limit = max(1, MAX_SCALED_BYTES // (3 * size[0] * size[1]))
     with closing(open_source(input)) as source:
         images = [_resized(frame.pixels, size) for frame in islice(source.frames(), limit)]
     return cycle(chain(images, reversed(images)))
 
 
 def _resized(image: Pixels, size: Size) -> Pixels:
-    how = cv2.INTER_AREA if image.shape[1] > size[0] else cv2.INTER_CUBIC
-    return np.asarray(cv2.resize(image, size, interpolation=how), np.uint8)
+    interpolation = cv2.INTER_AREA if image.shape[1] > size[0] else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(image, size, interpolation=interpolation), np.uint8)

@@ -1,4 +1,4 @@
-"""How much energy the machine takes, where it tells: Linux' RAPL counters of processors, NVIDIA's driver for a GPU."""
+"""Energy consumption, where the system reports it: RAPL counters of processors on Linux, NVIDIA's driver for a GPU."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ POLL_MILLISECONDS = 100
 
 @dataclass
 class Joules:
-    """What was taken; None where nobody tells. Everything that ran meanwhile is in it."""
+    """Energy of the whole machine, including other programs; None where the system does not report it."""
 
     cpu: float | None = None
     gpu: float | None = None
 
 
 @contextmanager
-def measured_energy(gpu: int | None = None, rapl: Path = Path("/sys/class/powercap")) -> Iterator[Joules]:
-    """Yields what will hold the joules of the block once it has ended; `gpu`: the GPU that works too, by number."""
+def measure_energy(gpu: int | None = None, rapl: Path = Path("/sys/class/powercap")) -> Iterator[Joules]:
+    """Yield the `Joules` of the block, filled in at its end; `gpu` is the index of the GPU that is used."""
     joules = Joules()
     power = _PowerLog(gpu) if gpu is not None else None
     before, began = _counters(rapl), time.perf_counter()
@@ -38,19 +38,19 @@ def measured_energy(gpu: int | None = None, rapl: Path = Path("/sys/class/powerc
 
 
 def _counters(rapl: Path) -> dict[str, tuple[int, int]]:
-    """Microjoules of each processor and where its counter starts anew; empty where they are not to be read."""
+    """Microjoules of each processor, and the value at which its counter wraps; empty where they cannot be read."""
     try:
         return {
             domain.name: (int((domain / "energy_uj").read_text()), int((domain / "max_energy_range_uj").read_text()) + 1)
             for domain in rapl.glob("intel-rapl:[0-9]*")
-            if domain.name.count(":") == 1  # the others are parts of these
+            if domain.name.count(":") == 1  # the others are contained in these
         }
-    except (OSError, ValueError):  # most systems let only root read them
+    except (OSError, ValueError):  # on most systems only root may read them
         return {}
 
 
 class _PowerLog:
-    """Has the driver tell the power of a GPU again and again."""
+    """Samples the power draw of a GPU with nvidia-smi."""
 
     def __init__(self, gpu: int) -> None:
         program = shutil.which("nvidia-smi")
@@ -61,15 +61,15 @@ class _PowerLog:
         self._process = subprocess.Popen([program, *query], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
 
     def close(self) -> float | None:
-        """Watts on average; None where the driver did not tell."""
+        """The average power in watts; None where the driver does not report it."""
         if self._process is None:
             return None
         self._process.terminate()
-        told, _ = self._process.communicate()
+        output, _ = self._process.communicate()
         watts = []
-        for line in told.splitlines():
+        for line in output.splitlines():
             try:
                 watts.append(float(line))
-            except ValueError:  # such as [N/A], or a line that was cut off
+            except ValueError:  # such as [N/A], or a truncated line
                 continue
         return sum(watts) / len(watts) if watts else None

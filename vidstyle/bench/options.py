@@ -1,4 +1,4 @@
-"""What to measure. Nothing here is slow to import: the command line reads its defaults from it."""
+"""Options of measurements. Nothing here is slow to import, because the command line reads its defaults from it."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ Size = tuple[int, int]
 """Width and height."""
 
 SIDES = (32, 8192)
-"""Of a clip that is made, at least and at most; even, as encoders want them."""
+"""Smallest and largest width or height of a generated clip; it must be even for encoders."""
 
 
 @dataclass(frozen=True)
 class BenchOptions:
-    """How conversions are measured."""
+    """How to measure conversions."""
 
     style: StyleOptions = field(default_factory=StyleOptions)
     sizes: tuple[Size, ...] = ((640, 360), (1280, 720))
     seconds: float = 4.0
-    """Of video, at most: as much of it as `stages.HELD_BYTES` hold."""
+    """Length of the video; less if it does not fit into `clips.MAX_CLIP_BYTES`."""
     rounds: int = 3
-    """Everything is measured so often, taking turns; the medians count."""
+    """Number of measurements of everything, in turns; results are medians."""
     batch_size: int = ConvertOptions.batch_size
 
 

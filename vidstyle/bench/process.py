@@ -1,4 +1,4 @@
-"""Conversions as a user runs them, each in a process of its own: memory, and the time until something happens."""
+"""Conversions by the command line, each in its own process: peak memory, and the time to the first frame."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from vidstyle.bench.options import BenchOptions
 from vidstyle.core.child_process import python_command, python_environment
 from vidstyle.core.errors import OutputError
 
-# The command line as it is, but that it tells of the first frame, and of its memory at the end.
-_TELLING = """
+# The command line, which also prints a line at the first frame, and its peak memory at the end.
+_REPORTING_COMMAND_LINE = """
 import sys
 from vidstyle.cli import run_command_line
 from vidstyle.cli.reporters import QuietReporter
 
-told = QuietReporter.frame
+original = QuietReporter.frame
 
 def frame(reporter, job, count):
     if count == 1:
         print("first", flush=True)
-    told(reporter, job, count)
+    original(reporter, job, count)
 
 QuietReporter.frame = frame
 if code := run_command_line(sys.argv[1:]):
@@ -40,42 +40,43 @@ print(peak_memory_mib())
 
 
 @dataclass(frozen=True)
-class UserRun:
-    """What a conversion took. `seconds` are those from opening the input to naming the output, so without the start-up."""
+class CommandRun:
+    """Measurements of a conversion. `seconds` is the time from opening the input to publishing the output, without start-up."""
 
     frames: int
     seconds: float
     seconds_to_first_frame: float
-    """From the start of the process."""
+    """Time from the start of the process."""
     peak_memory_mib: float | None
-    """None where the system does not tell."""
+    """None where the system does not report it."""
 
 
-def run_as_user(clip: Clip, options: BenchOptions, folder: Path) -> UserRun:
-    """Convert `clip` by the command line, into `folder`. Raises `OutputError` with what it said if that fails."""
-    output, said = folder / f"process{clip.output_suffix}", folder / "process.log"
+def run_command(clip: Clip, options: BenchOptions, folder: Path) -> CommandRun:
+    """Convert `clip` with the command line, into `folder`. Raises `OutputError` with its last message if that fails."""
+    output, log_file = folder / f"process{clip.output_suffix}", folder / "process.log"
     style = options.style
-    command = [*python_command("-c", _TELLING), "--style", style.style, "--device", style.device, "--backend", style.backend]
-    command += ["--batch-size", str(options.batch_size), "--duration", f"{clip.seconds:.6f}", "--progress", "json"]
+    command = [*python_command("-c", _REPORTING_COMMAND_LINE), "--style", style.style, "--device", style.device]
+    command += ["--backend", style.backend, "--batch-size", str(options.batch_size)]
+    command += ["--duration", f"{clip.seconds:.6f}", "--progress", "json"]
     began = time.perf_counter()
-    # To a file: a pipe that nobody empties would fill up.
-    with said.open("wb") as log, _started([*command, "-o", str(output), "--", clip.input], log) as process:
+    # To a file, because a pipe without a reader would fill up.
+    with log_file.open("wb") as log, _running_process([*command, "-o", str(output), "--", clip.input], log) as process:
         assert process.stdout is not None
         process.stdout.readline()
         first = time.perf_counter() - began
         peak, _ = process.communicate()
-    events = said.read_text("utf-8").splitlines()
+    events = log_file.read_text("utf-8").splitlines()
     if process.returncode:
         raise OutputError(f"expected a conversion to measure, it failed: {events[-1] if events else process.returncode}")
     output.unlink()
     done = next(e for e in map(json.loads, events) if e["event"] == "file_done")
     memory = peak.decode().strip()
-    return UserRun(done["frames"], done["seconds"], first, None if memory == "None" else float(memory))
+    return CommandRun(done["frames"], done["seconds"], first, None if memory == "None" else float(memory))
 
 
 @contextmanager
-def _started(command: list[str], log: BinaryIO) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that does not outlive the block, whatever ends that."""
+def _running_process(command: list[str], log: BinaryIO) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that is killed if the block ends with an exception."""
     with subprocess.Popen(command, env=python_environment(), stdout=subprocess.PIPE, stderr=log) as process:
         try:
             yield process
@@ -85,7 +86,7 @@ def _started(command: list[str], log: BinaryIO) -> Iterator[subprocess.Popen[byt
 
 
 def seconds_to_help() -> float:
-    """From the start of `vidstyle --help` to its end."""
+    """Time from the start of `vidstyle --help` to its end."""
     began = time.perf_counter()
     command = python_command("-m", "vidstyle", "--help")
     subprocess.run(command, env=python_environment(), check=True, stdout=subprocess.DEVNULL)
@@ -93,9 +94,9 @@ def seconds_to_help() -> float:
 
 
 def peak_memory_mib() -> float | None:
-    """The most resident memory that this process had; None where the system does not tell."""
+    """Peak resident memory of this process; None where the system does not report it."""
     status = Path("/proc/self/status")
-    if status.exists():  # getrusage would begin with the size of the parent
+    if status.exists():  # getrusage includes the size of the parent before exec
         found = re.search(r"VmHWM:\s*(\d+) kB", status.read_text())
         return int(found[1]) / 1024 if found else None
     try:

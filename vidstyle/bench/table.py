@@ -1,74 +1,82 @@
-"""What was measured, as lines for a terminal."""
+"""Results of measurements as lines for a terminal."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import io
+from collections.abc import Mapping
 from typing import Any
+
+from rich.console import Console
+from rich.table import Table
 
 from vidstyle.bench.stages import STAGES
 from vidstyle.core.text import printable
 
-_NAMES = {"total": "all together", "without_net": "without the net"}
+_NAMES = {"total": "all together", "without_net": "without network"}
 
 
-def table(found: Mapping[str, Any]) -> list[str]:
-    """The lines of what `measure` found."""
-    machine = found["machine"]
+def lines(results: Mapping[str, Any]) -> list[str]:
+    """The results of `measure` as lines of text."""
+    machine = results["machine"]
     gpu = f", {machine['gpu']['name']}" if machine["gpu"] else ""
+    rounds = "one round" if results["rounds"] == 1 else f"medians of {results['rounds']} rounds"
+    place = f"{machine['cores']} cores of {machine['cpu']}{gpu}"
     return [
-        printable(
-            f"{found['style']}, {found['runs_on']}; {machine['cores']} cores of {machine['cpu']}{gpu}; "
-            + ("one round" if found["rounds"] == 1 else f"medians of {found['rounds']} rounds")
-        ),
+        printable(f"{results['style']}, {results['runs_on']}; {place}; {rounds}"),
         "",
-        *_aligned(_stage_rows(found["sizes"]), words=2),
+        *_rendered(_stage_table(results["sizes"])),
         "",
-        *_aligned(_total_rows(found["sizes"]), words=1),
+        *_rendered(_total_table(results["sizes"])),
         "",
-        "headroom: the time of decoding and encoding alone, as part of the time of all together; 1 is the most there can be",
-        f"vidstyle --help takes {found['seconds_to_help']:.2f} s",
+        "headroom: the time of decoding and encoding alone, as a fraction of the time of all together; at most 1",
+        f"vidstyle --help takes {results['seconds_to_help']:.2f} s",
     ]
 
 
-def _stage_rows(sizes: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    rows: list[tuple[str, ...]] = [("size", "stage", "ms a frame", "CPU ms a frame", "frames/s")]
-    for size, figures in sizes.items():
+def _stage_table(sizes: Mapping[str, Any]) -> Table:
+    table = _empty_table(["size", "stage"], ["ms/frame", "CPU ms/frame", "frames/s"])
+    for size, result in sizes.items():
         for stage in STAGES:
-            spent, frames = figures["stages"][stage], figures["frames"]
-            times = (f"{1000 * spent[clock] / frames:.2f}" for clock in ("wall", "cpu"))
-            rows.append((size if stage == STAGES[0] else "", _NAMES.get(stage, stage), *times, f"{spent['fps']:.1f}"))
-    return rows
+            times, frames = result["stages"][stage], result["frames"]
+            milliseconds = (f"{1000 * times[clock] / frames:.2f}" for clock in ("wall", "cpu"))
+            first = size if stage == STAGES[0] else ""
+            table.add_row(first, _NAMES.get(stage, stage), *milliseconds, f"{times['fps']:.1f}")
+    return table
 
 
-def _total_rows(sizes: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    head = ("size", "frames/s", "of real time", "headroom", "first frame, s", "memory, MiB", "CPU J a frame", "GPU J a frame")
-    rows: list[tuple[str, ...]] = [head]
-    for size, figures in sizes.items():
-        joules = figures["joules_per_frame"]
-        rows.append((
+def _total_table(sizes: Mapping[str, Any]) -> Table:
+    numbers = ["frames/s", "of real time", "headroom", "first frame, s", "memory, MiB", "CPU J/frame", "GPU J/frame"]
+    table = _empty_table(["size"], numbers)
+    for size, result in sizes.items():
+        joules = result["joules_per_frame"]
+        table.add_row(
             size,
-            f"{figures['fps']:.1f}",
-            f"{figures['real_time']:.2f}x",
-            f"{figures['headroom']:.2f}",
-            f"{figures['seconds_to_first_frame']:.2f}",
-            _told(figures["peak_memory_mib"], 0),
-            _told(joules["cpu"], 2),
-            _told(joules["gpu"], 2),
-        ))  # fmt: skip
-    return rows
+            f"{result['fps']:.1f}",
+            f"{result['real_time']:.2f}x",
+            f"{result['headroom']:.2f}",
+            f"{result['seconds_to_first_frame']:.2f}",
+            _number(result["peak_memory_mib"], 0),
+            _number(joules["cpu"], 2),
+            _number(joules["gpu"], 2),
+        )
+    return table
 
 
-def _told(figure: float | None, digits: int) -> str:
-    return "-" if figure is None else f"{figure:.{digits}f}"
+def _number(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
 
 
-def _aligned(rows: Sequence[tuple[str, ...]], words: int) -> list[str]:
-    """Columns below one another, the first `words` of them of words, the others of numbers."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            text.ljust(width) if number < words else text.rjust(width)
-            for number, (text, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
+def _empty_table(names: list[str], numbers: list[str]) -> Table:
+    """A table without lines, whose columns of names are aligned to the left and those of numbers to the right."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="")
+    for name in names:
+        table.add_column(name, no_wrap=True)
+    for name in numbers:
+        table.add_column(name, justify="right", no_wrap=True)
+    return table
+
+
+def _rendered(table: Table) -> list[str]:
+    file = io.StringIO()
+    Console(file=file, width=1000, color_system=None).print(table)
+    return [line.rstrip() for line in file.getvalue().splitlines()]

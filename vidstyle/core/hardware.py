@@ -1,4 +1,4 @@
-"""The machine: what it can compute with, and what figures measured on it belong to. Nothing heavy is imported to tell it."""
+"""The hardware and the software versions of this machine. Nothing heavy is imported here."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PACKAGES = {
     "torch": ("torch",),
     "opencv": ("opencv-python", "opencv-python-headless", "opencv-contrib-python"),
 }
-"""What is told of, and the distributions that it may come from."""
+"""Packages in the details of a machine, and the distributions that they may come from."""
 
 SIMD = {
     "avx2": "avx2",
@@ -32,52 +32,54 @@ SIMD = {
     "i8mm": "i8mm",
     "sve": "sve",
 }
-"""Linux' names of what makes nets fast, and ours."""
+"""Instruction sets that speed up networks: the name in Linux -> ours."""
 
 
 MAX_CONCURRENCY = 4
 
 NVIDIA_DRIVER = (Path("/proc/driver/nvidia/version"), Path("/usr/lib/wsl/lib/libcuda.so.1"))
-"""Where Linux shows NVIDIA's driver; the other where Linux runs within Windows."""
+"""Files that exist where NVIDIA's driver is loaded: on Linux, and on Linux within Windows (WSL)."""
 
 
 def usable_cores() -> int:
-    """Cores that this process may use."""
+    """Number of cores that this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def concurrency_on(cores: int) -> int:
-    """As many images side by side as make the most frames a second: threads that share an image wait for one another. Each
-    takes memory, so there is a limit."""
+    """Number of images to stylize concurrently for the highest throughput: threads that share an image wait for one another.
+
+    It is limited, because each image takes memory.
+    """
     return min(cores, MAX_CONCURRENCY)
 
 
 def has_nvidia() -> bool:
-    """Whether an NVIDIA driver is loaded; asking CUDA without one only prints errors."""
-    if os.name == "nt":  # where its tool comes with the driver
+    """Whether an NVIDIA driver is loaded; initialising CUDA without one prints errors."""
+    if os.name == "nt":  # there the tool comes with the driver
         return shutil.which("nvidia-smi") is not None
     return any(path.exists() for path in NVIDIA_DRIVER)
 
 
-def machine(cores: int, cpuinfo: Path = Path("/proc/cpuinfo")) -> dict[str, Any]:
-    """What figures were measured on, with `cores` of its cores; None for a package that is not installed."""
+def machine_details(cores: int, cpuinfo: Path = Path("/proc/cpuinfo")) -> dict[str, Any]:
+    """The machine and versions that results were measured with, on `cores` of its cores; None for a package that is missing."""
     model, simd = processor(cpuinfo)
     return {
         "cpu": model,
         "simd": simd,
         "cores": cores,
-        "gpu": gpu_name(),
+        "gpu": gpu_details(),
         "system": platform.system(),
         "release": platform.release(),
         "python": platform.python_version(),
-        **{name: installed(distributions) for name, distributions in PACKAGES.items()},
+        **{name: installed_version(distributions) for name, distributions in PACKAGES.items()},
         "vidstyle": vidstyle.__version__,
     }
 
 
 def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> tuple[str, list[str] | None]:
-    """The processor's name with the widest instructions that it has, and all of `SIMD`; None where the system does not tell."""
+    """Name of the processor with its widest instruction set, and those of `SIMD` that it has; None where that is unknown."""
     if not cpuinfo.exists():
         return platform.processor() or platform.machine(), None
     facts = dict(_split(line) for line in reversed(cpuinfo.read_text("utf-8", "replace").splitlines()))  # of the first core
@@ -94,8 +96,8 @@ def _split(line: str) -> tuple[str, str]:
     return key.strip(), value.strip()
 
 
-def installed(distributions: tuple[str, ...]) -> str | None:
-    """The version of the first of the `distributions` that is installed."""
+def installed_version(distributions: tuple[str, ...]) -> str | None:
+    """The version of the first of `distributions` that is installed."""
     for name in distributions:
         try:
             return version(name)
@@ -104,15 +106,15 @@ def installed(distributions: tuple[str, ...]) -> str | None:
     return None
 
 
-def gpu_name() -> dict[str, str] | None:
-    """Name and driver of the first NVIDIA GPU; None where there is none, or nobody to ask."""
+def gpu_details() -> dict[str, str] | None:
+    """Name and driver version of the first NVIDIA GPU; None if there is none, or no nvidia-smi."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return None
     try:
         query = [program, "--query-gpu=name,driver_version", "--format=csv,noheader"]
-        told = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True).stdout
-    except (OSError, subprocess.SubprocessError):  # a program without its driver
+        output = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True).stdout
+    except (OSError, subprocess.SubprocessError):  # nvidia-smi without a driver
         return None
-    name, _, driver = told.partition("\n")[0].partition(", ")
+    name, _, driver = output.partition("\n")[0].partition(", ")
     return {"name": name, "driver": driver} if name else None

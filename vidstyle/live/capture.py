@@ -46,7 +46,7 @@ class Capture:
         if newest is not None or self._camera.trouble is not None:
             self._alive = now
         elif now - self._alive > HUNG_SECONDS:
-            self._frames.close(patience=0)
+            self._frames.close(timeout=0)
             self._frames = Newest(self._counted(), "camera")
             self._alive = now
         return newest
@@ -77,4 +77,4 @@ class Capture:
     def close(self) -> None:
         """Release the camera; a thread that hangs in its driver is abandoned."""
         self._camera.close()
-        self._frames.close(patience=1.0)
+        self._frames.close(timeout=1.0)

@@ -15,7 +15,7 @@ from typing import Protocol
 
 import numpy as np
 
-from vidstyle.core.concurrency import Newest, background
+from vidstyle.core.concurrency import Newest, background_executor
 from vidstyle.core.frames import Pixels
 from vidstyle.core.options import LiveOptions
 from vidstyle.live.capture import Capture
@@ -101,7 +101,7 @@ class _Session:
         options: LiveOptions,
         reporter: Reporter,
     ) -> None:
-        executor = stack.enter_context(background())
+        executor = stack.enter_context(background_executor())
         self.capture = stack.enter_context(closing(Capture(camera)))  # the camera warms up while the style is loaded
         scene_stylizer = SceneStylizer(state.mix()[0][0], options.style, executor)
         reporter.note(f"style {state.describe()}: {scene_stylizer.description}")
@@ -111,7 +111,7 @@ class _Session:
         self._notes: SimpleQueue[str] = SimpleQueue()
         stack.callback(self._show_notes)  # at the very end: results of recordings
         # Finishing a long recording takes a while; the next style must not wait for it.
-        self._outputs = Outputs(options, stack.enter_context(background()), self._notes.put)
+        self._outputs = Outputs(options, stack.enter_context(background_executor()), self._notes.put)
         stack.enter_context(closing(self._outputs))
         self._screen, self._scene_stylizer, self._reporter, self._fps = screen, scene_stylizer, reporter, options.fps
         self._recent_metrics, self.total_metrics = LiveMetrics(), LiveMetrics()

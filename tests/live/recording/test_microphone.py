@@ -1,6 +1,6 @@
-"""Audio beside a recording: in step with the images, and never in their way.
+"""Audio of a recording: in sync with the images, and never delaying them.
 
-The device is ALSA's own `file` device, which reads samples from a pipe that the test fills as time passes.
+The device is the `file` device of ALSA, which reads samples from a pipe that the test fills as time passes.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class FakeMicrophone:
         while not self._stop.is_set():
             try:
                 pipe = os.open(self._pipe, os.O_WRONLY | os.O_NONBLOCK)
-            except OSError:  # nobody listens yet
+            except OSError:  # there is no reader yet
                 time.sleep(0.005)
                 continue
             os.set_blocking(pipe, True)
@@ -100,7 +100,7 @@ def fake(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
 
 
 def show_flashes(recorder: Recorder, until: Callable[[], bool]) -> list[float]:
-    """Record images as time passes, white while it beeps; when each was taken."""
+    """Record images as time passes, white during beeps; return the time of each."""
     times = []
     while not until():
         now = round(time.monotonic() * 1e6) / 1e6
@@ -119,7 +119,7 @@ def wait_for(condition: Callable[[], object], what: str, seconds: float = 60.0) 
 
 
 def audio_in(path: Path) -> tuple[float, np.ndarray]:
-    """When the audio begins in the file, in seconds, and its samples, one channel."""
+    """The start time of the audio in the file, in seconds, and the samples of one channel."""
     with av.open(str(path)) as container:
         frames = list(container.decode(audio=0))
     begin = float(frames[0].pts * frames[0].time_base)
@@ -127,14 +127,14 @@ def audio_in(path: Path) -> tuple[float, np.ndarray]:
 
 
 def loudness(samples: np.ndarray, begin: float, at: np.ndarray) -> np.ndarray:
-    """How loud it is in the 20 ms around each of `at` seconds."""
+    """The loudness in the 20 ms around each of `at` seconds."""
     centres = np.round((at - begin) * RATE).astype(int)
     half = RATE // 100
     return np.array([np.abs(samples[max(0, c - half) : c + half]).mean() if c + half <= len(samples) else 0 for c in centres])
 
 
 @needs_alsa
-def test_beeps_meet_flashes(tmp_path: Path, fake: Callable[..., FakeMicrophone]) -> None:
+def test_audio_and_images_are_in_sync(tmp_path: Path, fake: Callable[..., FakeMicrophone]) -> None:
     fake()
     path = tmp_path / "out.mkv"
     recorder = Recorder(path, 64, 48, microphone="auto")
@@ -153,7 +153,7 @@ def test_beeps_meet_flashes(tmp_path: Path, fake: Callable[..., FakeMicrophone])
     begins, samples = audio_in(path)
     assert begins == pytest.approx(0, abs=0.03)
     assert begins + len(samples) / RATE == pytest.approx(seconds[-1], abs=0.3)
-    # The device says nothing of when it heard what it gives: chunks of 20 ms, and how busy this machine is, remain.
+    # The device does not give capture times: chunks of 20 ms and the load of this machine limit the accuracy.
     phase = np.array(times) % (PERIOD / 2)
     clear = (phase > 0.08) & (phase < PERIOD / 2 - 0.08) & (seconds > 0.1) & (seconds < begins + len(samples) / RATE - 0.1)
     assert clear.sum() > 10
@@ -162,8 +162,8 @@ def test_beeps_meet_flashes(tmp_path: Path, fake: Callable[..., FakeMicrophone])
 
 
 @needs_alsa
-@pytest.mark.parametrize("heard", [1e9, 0.8])  # the second falls silent: images must not wait for it
-def test_a_kill_leaves_image_and_audio(tmp_path: Path, fake: Callable[..., FakeMicrophone], heard: float) -> None:
+@pytest.mark.parametrize("heard", [1e9, 0.8])  # the second stops giving samples: images must not wait for it
+def test_a_killed_process_leaves_images_and_audio(tmp_path: Path, fake: Callable[..., FakeMicrophone], heard: float) -> None:
     fake(heard)
     path = tmp_path / "out.mkv"
     recorder = Recorder(path, 64, 48, microphone="auto")
@@ -179,7 +179,7 @@ def test_a_kill_leaves_image_and_audio(tmp_path: Path, fake: Callable[..., FakeM
 
 
 @needs_alsa
-def test_no_microphone_is_no_trouble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_microphone_is_no_error_with_auto(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = tmp_path / "asound.conf"
     config.write_text("")
     monkeypatch.setenv("ALSA_CONFIG_PATH", str(config))
@@ -191,7 +191,7 @@ def test_no_microphone_is_no_trouble(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 @needs_alsa
-def test_a_named_microphone_that_is_missing_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_named_microphone_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = tmp_path / "asound.conf"
     config.write_text("")
     monkeypatch.setenv("ALSA_CONFIG_PATH", str(config))
@@ -208,7 +208,7 @@ def test_a_named_microphone_that_is_missing_is_told(tmp_path: Path, monkeypatch:
 def test_a_microphone_that_never_opens_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "audio").mkdir()
     fake = FakeMicrophone(tmp_path / "audio", monkeypatch)
-    fake.close()  # a pipe that nobody fills: opening it waits for ever
+    fake.close()  # a pipe without a writer: opening it blocks for ever
     recorder = Recorder(tmp_path / "out.mkv", 64, 48, microphone="default")
     show_flashes(recorder, lambda: recorder.trouble is not None)
     done = recorder.close()
@@ -230,7 +230,7 @@ class Chunks:
         raise OSError(errno.ENODEV, "No such device")
 
 
-def test_a_microphone_that_dies_ends_the_audio_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_microphone_failure_ends_only_the_audio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Chunks(monkeypatch, begin=99.5, count=75)  # until 101.0
     microphone = Microphone("studio")
     assert microphone.wait(10)
@@ -248,8 +248,8 @@ def test_a_microphone_that_dies_ends_the_audio_only(tmp_path: Path, monkeypatch:
     assert begins + len(samples) / RATE == pytest.approx(1.0, abs=0.05)
 
 
-def audio_beside(microphone: Microphone, path: Path, count: int) -> tuple[float, np.ndarray]:
-    """When it begins and the samples, recorded with `count` images from second 100 on."""
+def recorded_audio(microphone: Microphone, path: Path, count: int) -> tuple[float, np.ndarray]:
+    """Start time and samples of audio recorded with `count` images from second 100 on."""
     video = VideoTrack(path, EncodeOptions(), microphone)
     for index in range(count):
         video.write(100_000_000 + index * 33_333, np.full((48, 64, 3), index, np.uint8))
@@ -257,11 +257,11 @@ def audio_beside(microphone: Microphone, path: Path, count: int) -> tuple[float,
     return audio_in(path)
 
 
-def test_audio_begins_and_ends_with_the_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_audio_starts_and_ends_with_the_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Chunks(monkeypatch, begin=90.0, count=1000)  # until 110.0
     microphone = Microphone("studio")
     wait_for(lambda: microphone.trouble, "all audio")
-    begins, samples = audio_beside(microphone, tmp_path / "out.mkv", 31)
+    begins, samples = recorded_audio(microphone, tmp_path / "out.mkv", 31)
     assert begins == pytest.approx(0, abs=0.03)
     assert begins + len(samples) / RATE == pytest.approx(1.0, abs=0.05)
 
@@ -270,14 +270,14 @@ def test_audio_that_opens_late_is_preceded_by_silence(tmp_path: Path, monkeypatc
     Chunks(monkeypatch, begin=100.5, count=100)
     microphone = Microphone("studio")
     wait_for(lambda: microphone.trouble, "all audio")
-    begins, samples = audio_beside(microphone, tmp_path / "out.mkv", 61)
+    begins, samples = recorded_audio(microphone, tmp_path / "out.mkv", 61)
     quiet = loudness(samples, begins, np.array([0.1, 0.3, 0.45]))
     loud = loudness(samples, begins, np.array([0.55, 1.0, 1.5]))
     assert quiet.max() < 0.01 < 0.1 < loud.min()
 
 
 def place(arrivals: list[float], chunk: int = 960) -> list[int]:
-    """Where chunks of 20 ms that arrive then are put, in milliseconds."""
+    """Start times in milliseconds of chunks of 20 ms with these arrival times."""
     clock, placed = AudioClock(), []
     for arrival in arrivals:
         placed += clock.place(np.zeros((chunk, 1), np.int16), arrival)
@@ -291,12 +291,12 @@ def test_late_chunks_do_not_move_the_audio() -> None:
     assert place(arrivals) == [10_000 + i * 20 for i in range(100)]
 
 
-def test_a_late_start_is_seen_through() -> None:
+def test_a_late_first_read_does_not_shift_the_audio() -> None:
     arrivals = [10.3] * 15 + [10.02 + i * 0.02 for i in range(15, 60)]  # the first ones wait for their reader
     assert place(arrivals) == [10_000 + i * 20 for i in range(60)]
 
 
-def test_a_burst_after_a_pause_of_the_reader_is_no_gap() -> None:
+def test_a_burst_after_a_pause_of_the_reader_is_not_a_gap() -> None:
     arrivals = [10.02 + i * 0.02 for i in range(50)] + [11.4] * 20 + [10.02 + i * 0.02 for i in range(70, 100)]
     assert place(arrivals) == [10_000 + i * 20 for i in range(100)]
 
@@ -306,13 +306,13 @@ def test_a_gap_is_kept() -> None:
     assert place(arrivals) == [10_000 + i * 20 for i in range(50)] + [15_000 + i * 20 for i in range(50)]
 
 
-def test_a_device_faster_than_time_is_cut() -> None:
+def test_a_device_faster_than_real_time_is_cut() -> None:
     placed = place([10.02 + i * 0.005 for i in range(400)])  # 8 s of audio within 2
     assert 80 < len(placed) < 140
     assert placed == [placed[0] + i * 20 for i in range(len(placed))]
     assert placed[-1] <= 12_100
 
 
-def test_a_device_slower_than_time_is_followed() -> None:
+def test_a_device_slower_than_real_time_is_followed() -> None:
     placed = place([10.02 + i * 0.0202 for i in range(2000)])  # 1 % slow: 0.4 s in 40
     assert placed[-1] == pytest.approx(10_000 + 1999 * 20.2, abs=110)

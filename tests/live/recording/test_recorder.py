@@ -1,4 +1,4 @@
-"""Recordings of the live image: exact in time, never in the way, and playable whatever dies."""
+"""Recordings of the live view: exact in time, never blocking, and playable after a crash."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from vidstyle.live.recording.recorder import Recorder, numbered_name
 
 CLOCK = Fraction(1, 1_000_000)
 CLUSTER_AND_MORE = 25
-"""Images at 30 a second that may not be in the file yet: half a second, and what is on its way."""
+"""Images at 30 fps that may not be in the file yet: a cluster of half a second, and those in the queue."""
 
 
 def frame(pixels: Pixels, seconds: float) -> Frame:
@@ -38,7 +38,7 @@ def frame(pixels: Pixels, seconds: float) -> Frame:
 
 
 def bars(count: int, width: int = 64, height: int = 48, begin: float = 1000.0) -> list[Frame]:
-    """Images of 30 a second."""
+    """Images at 30 fps."""
     return [frame(moving_bar(i, width, height), begin + i / 30) for i in range(count)]
 
 
@@ -58,7 +58,7 @@ def readable(path: Path) -> int:
 
 
 def finished(path: Path) -> bool:
-    """Whether the file says how long it is: that is written last."""
+    """Whether the file has a duration, which is written last."""
     try:
         with av.open(str(path)) as container:
             return container.duration is not None
@@ -84,7 +84,7 @@ def process_of(recorder: Recorder) -> int:
 
 @pytest.fixture
 def start() -> Iterator[Callable[..., Recorder]]:
-    """Makes recorders that are closed in the end."""
+    """Makes recorders that are closed at the end."""
     with contextlib.ExitStack() as stack:
 
         def make(*args: object, **options: object) -> Recorder:
@@ -95,7 +95,7 @@ def start() -> Iterator[Callable[..., Recorder]]:
         yield make
 
 
-def test_times_come_back_exactly(tmp_path: Path, start: Callable[..., Recorder]) -> None:
+def test_times_are_kept_exactly(tmp_path: Path, start: Callable[..., Recorder]) -> None:
     times = [0, 7, 40, 41, 500, 533, 2100, 2101, 9999]
     recorder = start(tmp_path / "out.mkv", 64, 48)
     for index, ms in enumerate(times):
@@ -109,7 +109,7 @@ def test_times_come_back_exactly(tmp_path: Path, start: Callable[..., Recorder])
     assert listing(tmp_path) == ["out.mkv"]
 
 
-def test_colours_come_back(tmp_path: Path, start: Callable[..., Recorder]) -> None:
+def test_colours_are_kept(tmp_path: Path, start: Callable[..., Recorder]) -> None:
     recorder = start(tmp_path / "out.mkv", 64, 48, EncodeOptions(crf=1))
     image = np.full((48, 64, 3), (200, 90, 30), np.uint8)
     recorder.write(frame(image, 1.0))
@@ -150,7 +150,7 @@ def test_another_size_is_fitted_with_black_bars(tmp_path: Path, start: Callable[
     assert high[:, 31:33].min() > 180
 
 
-def test_nothing_written_leaves_nothing(tmp_path: Path, start: Callable[..., Recorder]) -> None:
+def test_without_images_there_is_no_file(tmp_path: Path, start: Callable[..., Recorder]) -> None:
     done = start(tmp_path / "out.mkv", 64, 48).close()
     assert (done.frames, done.seconds, done.trouble) == (0, 0.0, None)
     assert listing(tmp_path) == []
@@ -163,7 +163,7 @@ def test_one_image_is_a_recording(tmp_path: Path, start: Callable[..., Recorder]
     assert readable(tmp_path / "out.mkv") == 1
 
 
-def test_nothing_is_replaced(tmp_path: Path, start: Callable[..., Recorder]) -> None:
+def test_an_existing_file_is_never_replaced(tmp_path: Path, start: Callable[..., Recorder]) -> None:
     path = tmp_path / "out.mkv"
     path.write_bytes(b"precious")
     with pytest.raises(OutputExistsError, match="exists"):
@@ -171,7 +171,7 @@ def test_nothing_is_replaced(tmp_path: Path, start: Callable[..., Recorder]) -> 
     assert path.read_bytes() == b"precious"
 
 
-def test_a_file_that_appears_meanwhile_stays(
+def test_a_file_that_appears_meanwhile_is_kept(
     tmp_path: Path, start: Callable[..., Recorder], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "out.mkv"
@@ -186,7 +186,7 @@ def test_a_file_that_appears_meanwhile_stays(
     assert path.read_bytes() == b"precious"
 
 
-def test_what_cannot_work_is_said_at_once(tmp_path: Path) -> None:
+def test_a_wrong_suffix_or_folder_is_an_error_at_once(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="mkv"):
         Recorder(tmp_path / "out.mp4", 64, 48)
     with pytest.raises(DiskError, match="folder"):
@@ -195,13 +195,13 @@ def test_what_cannot_work_is_said_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_closed_folder_is_said_at_once(tmp_path: Path) -> None:
+def test_a_folder_without_permission_is_an_error_at_once(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(DiskError, match="permission"):
         Recorder(tmp_path / "out.mkv", 64, 48)
 
 
-def test_a_wrong_codec_is_told(tmp_path: Path, start: Callable[..., Recorder]) -> None:
+def test_a_wrong_codec_is_reported(tmp_path: Path, start: Callable[..., Recorder]) -> None:
     recorder = start(tmp_path / "out.mkv", 64, 48, EncodeOptions(codec="h263"))
     wait_for(lambda: recorder.trouble, "trouble")
     recorder.write(bars(1)[0])
@@ -218,7 +218,7 @@ def test_every_codec(tmp_path: Path, start: Callable[..., Recorder], codec: str)
     assert milliseconds(tmp_path / "out.mkv") == [round(i * 1000 / 30) for i in range(20)]
 
 
-def test_the_recorder_dies(tmp_path: Path, start: Callable[..., Recorder]) -> None:
+def test_a_killed_recording_process_leaves_a_playable_file(tmp_path: Path, start: Callable[..., Recorder]) -> None:
     path = tmp_path / "out.mkv"
     recorder = start(path, 64, 48)
     images = bars(300)
@@ -243,8 +243,8 @@ import sys, time
 from fractions import Fraction
 from pathlib import Path
 import numpy as np
-from vidstyle.frames import Frame
-from vidstyle.sinks.recorder import Recorder
+from vidstyle.core.frames import Frame
+from vidstyle.live.recording.recorder import Recorder
 
 recorder = Recorder(Path(sys.argv[1]), 64, 48, microphone=None)
 try:
@@ -276,7 +276,7 @@ def live(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], int, Path]]:
             process.kill()
 
 
-def test_the_window_dies(live: tuple[subprocess.Popen[str], int, Path]) -> None:
+def test_a_killed_window_leaves_a_finished_file(live: tuple[subprocess.Popen[str], int, Path]) -> None:
     process, child, path = live
     process.kill()
     wait_for(lambda: not alive(child), "the end of the recording")
@@ -284,7 +284,7 @@ def test_the_window_dies(live: tuple[subprocess.Popen[str], int, Path]) -> None:
     assert readable(path) >= 290
 
 
-def test_both_die(live: tuple[subprocess.Popen[str], int, Path]) -> None:
+def test_both_processes_killed_leave_a_playable_file(live: tuple[subprocess.Popen[str], int, Path]) -> None:
     process, child, path = live
     os.kill(process.pid, signal.SIGKILL)
     with contextlib.suppress(ProcessLookupError):
@@ -295,7 +295,7 @@ def test_both_die(live: tuple[subprocess.Popen[str], int, Path]) -> None:
 
 def test_ctrl_c_reaches_only_the_window(live: tuple[subprocess.Popen[str], int, Path]) -> None:
     process, child, path = live
-    os.kill(child, signal.SIGINT)  # not even one of its own
+    os.kill(child, signal.SIGINT)  # must be ignored
     os.killpg(process.pid, signal.SIGINT)
     output, _ = process.communicate(timeout=60)
     frames, lost, trouble = output.split()
@@ -318,7 +318,7 @@ def test_sigterm_finishes_the_file(tmp_path: Path, start: Callable[..., Recorder
 
 
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="needs a limit on another process")
-def test_a_full_disk_keeps_what_was_there(tmp_path: Path, start: Callable[..., Recorder]) -> None:
+def test_a_full_disk_keeps_what_was_recorded(tmp_path: Path, start: Callable[..., Recorder]) -> None:
     path = tmp_path / "out.mkv"
     recorder = start(path, 128, 96)
     resource.prlimit(process_of(recorder), resource.RLIMIT_FSIZE, (800_000, 800_000))
@@ -333,7 +333,7 @@ def test_a_full_disk_keeps_what_was_there(tmp_path: Path, start: Callable[..., R
     assert done.seconds == pytest.approx((done.frames - 1) / 30, abs=0.1)
 
 
-def test_a_disk_without_any_space_leaves_nothing(tmp_path: Path, start: Callable[..., Recorder]) -> None:
+def test_a_disk_without_any_space_leaves_no_file(tmp_path: Path, start: Callable[..., Recorder]) -> None:
     recorder = start(tmp_path / "out.mkv", 128, 96)
     resource.prlimit(process_of(recorder), resource.RLIMIT_FSIZE, (0, 0))
     for each in bars(30, 128, 96):
@@ -344,14 +344,14 @@ def test_a_disk_without_any_space_leaves_nothing(tmp_path: Path, start: Callable
     assert listing(tmp_path) == []
 
 
-def test_a_full_queue_drops_and_never_waits(
+def test_a_full_queue_drops_images_and_never_blocks(
     tmp_path: Path, start: Callable[..., Recorder], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recorder_module, "_QUEUE_BYTES", 2_000_000)
     recorder = start(tmp_path / "out.mkv", 320, 240)
     os.kill(process_of(recorder), signal.SIGSTOP)
     try:
-        for each in bars(40, 320, 240):  # 9 MB; whoever waited here would do so for ever
+        for each in bars(40, 320, 240):  # 9 MB; blocking here would be for ever
             recorder.write(each)
     finally:
         os.kill(process_of(recorder), signal.SIGCONT)
@@ -371,10 +371,10 @@ for _ in range(60):
     print('{"event": "progress"}', flush=True)
 print('{"event": "finished", "frames": 1, "dropped": 0, "seconds": 0.0}', flush=True)
 """
-"""Takes three seconds to finish, as reading a long recording back does, and shows all the while that it is alive."""
+"""Takes three seconds to finish, as reading back a long recording does, and writes progress events meanwhile."""
 
 
-def test_a_long_recording_may_take_its_time_to_be_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reading_back_a_long_recording_may_take_longer_than_the_timeout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recorder_module, "_CLOSE_SECONDS", 2.0)
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     monkeypatch.setattr(recorder_module, "_start", lambda request: subprocess.Popen([sys.executable, "-c", SLOW], **pipes))
@@ -385,7 +385,7 @@ def test_a_long_recording_may_take_its_time_to_be_read_back(tmp_path: Path, monk
     assert done.frames == 1
 
 
-def test_a_recording_that_hangs_is_cut_off(
+def test_a_recording_that_hangs_is_killed(
     tmp_path: Path, start: Callable[..., Recorder], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recorder_module, "_CLOSE_SECONDS", 0.5)
@@ -396,7 +396,7 @@ def test_a_recording_that_hangs_is_cut_off(
     assert not alive(process_of(recorder))
 
 
-def test_close_again_and_write_afterwards(tmp_path: Path, start: Callable[..., Recorder]) -> None:
+def test_closing_again_and_writing_afterwards_are_harmless(tmp_path: Path, start: Callable[..., Recorder]) -> None:
     recorder = start(tmp_path / "out.mkv", 64, 48)
     for each in bars(5):
         recorder.write(each)
@@ -406,7 +406,7 @@ def test_close_again_and_write_afterwards(tmp_path: Path, start: Callable[..., R
     assert readable(tmp_path / "out.mkv") == 5
 
 
-def test_nothing_is_left_running(tmp_path: Path) -> None:
+def test_no_thread_process_or_descriptor_is_left(tmp_path: Path) -> None:
     before = set(threading.enumerate())
     descriptors = len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").is_dir() else None
     for number in range(3):
@@ -419,13 +419,13 @@ def test_nothing_is_left_running(tmp_path: Path) -> None:
         assert len(os.listdir("/proc/self/fd")) == descriptors
 
 
-def test_the_window_is_spared_pyav() -> None:
+def test_the_recorder_does_not_import_pyav() -> None:
     code = "import sys, vidstyle.live.recording.recorder; print('av' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, timeout=60)
     assert done.stdout == "False\n", done.stderr
 
 
-def test_modules_in_the_current_folder_are_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_modules_in_the_current_folder_are_not_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "av.py").write_text("raise SystemExit('wrong one')")
     monkeypatch.chdir(tmp_path)
     recorder = Recorder(Path("out.mkv"), 64, 48)
@@ -449,7 +449,7 @@ def test_numbered_names(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("ffprobe") is None, reason="no ffprobe")
-def test_another_reader_agrees(tmp_path: Path, start: Callable[..., Recorder]) -> None:
+def test_ffprobe_agrees(tmp_path: Path, start: Callable[..., Recorder]) -> None:
     recorder = start(tmp_path / "out.mkv", 1280, 720)
     for each in bars(10, 1280, 720):
         recorder.write(each)

@@ -1,1 +1,1 @@
-"""Recording of the live view, in a process of its own."""
+"""Recording of the live view in a separate process."""

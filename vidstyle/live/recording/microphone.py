@@ -1,4 +1,4 @@
-"""Audio beside a recording: a microphone that PyAV opens, its samples put where they belong on the clock of the images."""
+"""Audio of a recording: a microphone opened with PyAV, its samples placed on the clock of the images."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ Samples = NDArray[np.int16]
 """Shape (N, channels)."""
 
 RATE = 48000
-"""Samples a second, whatever the device gives."""
+"""Samples per second, whatever the device gives."""
 
 _CHUNK = RATE // 50
 _TOLERANCE = RATE // 10
-"""How far audio may be from the clock before it is moved."""
+"""Samples by which audio may deviate from the clock before it is moved."""
 _SETTLE = RATE // 2
 _PENDING = 60 * RATE
-"""What is kept while no image comes."""
+"""Samples that are kept while no image comes."""
 _LATE_SECONDS = 0.5
 
 _SYSTEM_ALSA = Path("/usr/share/alsa")
 
 
 class AudioClock:
-    """Places samples on time.monotonic's clock, counted in samples.
+    """Places samples on the clock of `time.monotonic`, counted in samples.
 
-    Samples are counted, for they come at their own steady pace, while the moment at which a chunk arrives jitters: a chunk is
-    never early, but may be late. So where audio begins, and after a gap, half a second of chunks is held back and the least
-    late one decides. A device that gives more than time allows is cut.
+    Samples come at a steady rate, so they are counted; the arrival times of chunks jitter: a chunk is never early, but may be
+    late. At the start and after a gap, half a second of chunks is therefore held back, and the least late one sets the time.
+    Samples of a device that gives more than real time are dropped.
     """
 
     def __init__(self) -> None:
@@ -55,7 +55,7 @@ class AudioClock:
         self._settled = False
 
     def place(self, samples: Samples, arrival: float) -> list[tuple[int, Samples]]:
-        """Take a chunk whose last sample came at `arrival` seconds; return chunks and when each begins, in samples."""
+        """Add a chunk whose last sample came at `arrival` seconds; return chunks and their start times in samples."""
         begins = round(arrival * RATE) - len(samples)
         if self._next is None:
             self._next = begins
@@ -68,12 +68,12 @@ class AudioClock:
         self._least_late = min(late, self._least_late) if self._held else late
         self._held.append(samples)
         self._held_count += len(samples)
-        if self._settled and self._least_late <= _TOLERANCE:  # nothing is missing: the chunks before were only late
+        if self._settled and self._least_late <= _TOLERANCE:  # nothing is missing: the previous chunks were only late
             return self.flush(shift=False)
         return self.flush() if self._held_count >= _SETTLE else []
 
     def flush(self, shift: bool = True) -> list[tuple[int, Samples]]:
-        """What is held back; no more is to come, or enough is known."""
+        """Return the chunks that are held back, at the end or once their time is known."""
         if self._next is not None and shift and self._held:
             self._next += self._least_late
         self._settled = True
@@ -90,14 +90,14 @@ class AudioClock:
 
 
 class Microphone:
-    """Listens in a thread of its own until `close`; `take` gives what was heard, in order and without gaps.
+    """Records in a background thread until `close`; `take` gives the samples, in order and without gaps.
 
-    `name` is that of a device, or "auto".
+    `name` is the name of a device, or "auto".
     """
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._title = "the microphone" if name == "auto" else f"the microphone {name}"
+        self._label = "the microphone" if name == "auto" else f"the microphone {name}"
         self._opened, self._stop = threading.Event(), threading.Event()
         self._lock = threading.Lock()
         self._chunks: deque[tuple[int, Samples]] = deque()
@@ -105,24 +105,24 @@ class Microphone:
         self.channels = 0
         """1 or 2 once the device is open, else 0."""
         self.trouble: str | None = None
-        """Why there is no audio, or no more; a sentence."""
-        self._thread = threading.Thread(target=self._listen, name="microphone", daemon=True)
+        """Why there is no audio, or no more, as a sentence."""
+        self._thread = threading.Thread(target=self._record, name="microphone", daemon=True)
         self._thread.start()
 
     def wait(self, seconds: float) -> bool:
-        """Whether the device is open, after waiting for that at most `seconds`."""
+        """Wait at most `seconds` for the device; return whether it is open."""
         if not self._opened.wait(seconds):
-            self.trouble = f"{self._title} did not open within {seconds:g} s, the recording has no audio"
+            self.trouble = f"{self._label} did not open within {seconds:g} s, the recording has no audio"
         return bool(self.channels) and self._opened.is_set()
 
     def begin(self, seconds: float) -> None:
-        """What was heard before `seconds` (time.monotonic) is not wanted."""
+        """Discard samples from before `seconds` (`time.monotonic`)."""
         self._position = round(seconds * RATE)
 
     def take(self, until: float) -> Iterator[Samples]:
-        """What was heard from the last time on until `until` (time.monotonic), silence where something is missing.
+        """Samples from the end of the last call up to `until` (`time.monotonic`), with silence for missing ones.
 
-        It ends with what is known: the rest comes next time.
+        It ends with the samples recorded so far; the rest comes with the next call.
         """
         assert self._position is not None
         end = round(until * RATE)
@@ -144,11 +144,11 @@ class Microphone:
         return samples[position - begins : end - begins]
 
     def close(self) -> None:
-        """Stop listening; a device that hangs is left to its thread."""
+        """Stop recording; a thread that hangs in its device is abandoned."""
         self._stop.set()
         self._thread.join(_LATE_SECONDS)
 
-    def _listen(self) -> None:
+    def _record(self) -> None:
         clock = AudioClock()
         try:
             container, self.channels = _open(self._name)
@@ -157,12 +157,12 @@ class Microphone:
                 for samples, arrival in _chunks(container, self.channels, self._stop):
                     self._keep(clock.place(samples, arrival))
             if not self._stop.is_set():
-                self.trouble = f"{self._title} ended, and with it the audio of the recording"
+                self.trouble = f"{self._label} ended, the rest of the recording has no audio"
         except InputError as error:
             if self._name != "auto":
                 self.trouble = str(error)
         except AV_ERRORS as error:
-            self.trouble = f"{self._title} failed ({reason(error)}), and with it the audio of the recording"
+            self.trouble = f"{self._label} failed ({reason(error)}), the rest of the recording has no audio"
         finally:
             self._keep(clock.flush())
             self._opened.set()
@@ -175,7 +175,7 @@ class Microphone:
 
 
 def _open(name: str) -> tuple[InputContainer, int]:
-    """The device and how many channels to take from it; raises `InputError`."""
+    """The open device and the number of channels to use; raises `InputError`."""
     errors = []
     for device, format_name, options in _candidates(name):
         try:
@@ -191,7 +191,7 @@ def _open(name: str) -> tuple[InputContainer, int]:
 
 
 def _candidates(name: str) -> list[tuple[str, str, dict[str, str]]]:
-    """What to try for `name`, in this order: device, FFmpeg's name for the system's audio, options."""
+    """What to try for `name`, in this order: device, FFmpeg input format, options."""
     auto = name == "auto"
     if sys.platform == "darwin":
         return [(":default" if auto else f":{name}", "avfoundation", {})]
@@ -199,16 +199,16 @@ def _candidates(name: str) -> list[tuple[str, str, dict[str, str]]]:
         found = av.device.enumerate_input_devices("dshow") if auto else []
         names = [d.name for d in found if "audio" in d.media_types] if auto else [name]
         return [(f"audio={each}", "dshow", {}) for each in names]
-    # PyAV's wheel looks for ALSA's settings in a folder of the machine that built it.
+    # The wheel of PyAV looks for the settings of ALSA in a folder of the machine that built it.
     if _SYSTEM_ALSA.is_dir():
         os.environ.setdefault("ALSA_CONFIG_DIR", str(_SYSTEM_ALSA))
-    # sysdefault needs no plugin: a default that leads to PipeWire or PulseAudio does, and the wheel has none.
+    # A default device for PipeWire or PulseAudio needs a plugin, which the wheel lacks; sysdefault needs none.
     names = ["default", "sysdefault"] if auto else [name]
     return [(each, "alsa", {"channels": channels}) for each in names for channels in ("2", "1")]
 
 
 def _chunks(container: InputContainer, channels: int, stop: threading.Event) -> Iterator[tuple[Samples, float]]:
-    """Audio in chunks of 20 ms at least, and when the last sample of each came."""
+    """Audio in chunks of at least 20 ms, with the arrival time of the last sample of each."""
     stream: AudioStream = container.streams.audio[0]
     resampler = AudioResampler(format="s16", layout="mono" if channels == 1 else "stereo", rate=RATE)
     waiting: list[bytes] = []

@@ -1,7 +1,7 @@
-"""A recording of what the live window shows.
+"""Recording of the live view.
 
-The window's process must not import PyAV (see `files`), so another process encodes: `vidstyle.live.recording.writer`. Here are the
-queue that leads to it, and what it tells of itself.
+The process of the window must not import PyAV (see `files`), so another process encodes: `vidstyle.live.recording.writer`. This
+module holds the queue of images to that process, and reads its events.
 """
 
 from __future__ import annotations
@@ -35,24 +35,24 @@ _CLOSE_SECONDS = 15.0
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """What a recording came to; there is no file at `path` where `frames` is 0 and nothing went wrong."""
+    """The result of a recording; there is no file at `path` if `frames` is 0 and nothing went wrong."""
 
     path: Path
     frames: int
     dropped: int
-    """Images left out because encoding could not keep up, or was over."""
+    """Images dropped because encoding could not keep up, or had ended."""
     seconds: float
     audio: bool
     trouble: str | None
-    """What went wrong, a sentence; what was recorded until then is in the file."""
+    """What went wrong, as a sentence; the file holds what was recorded until then."""
 
 
 class Recorder:
-    """Records images of `width` x `height` pixels, others fitted with black bars, to a new Matroska file at `path`.
+    """Records images to a new Matroska file at `path`; images of another size than `width` x `height` are letterboxed.
 
-    `microphone` is None for no audio, "auto" for the system's own, silently without audio where there is none, or a device's
-    name. Raises `UsageError` for another suffix than .mkv, `OutputExistsError`, or `DiskError` where the folder is missing or
-    closed; whatever goes wrong later is told by `trouble`.
+    `microphone` is None for no audio, "auto" for the default device (no audio and no error if there is none), or the name of
+    a device. Raises `UsageError` for another suffix than .mkv, `OutputExistsError`, or `DiskError` if the folder is missing
+    or not writable; later errors are reported by `trouble`.
     """
 
     def __init__(
@@ -73,37 +73,37 @@ class Recorder:
         self._sent = 0
         self._trouble: str | None = None
         self._audio: bool | None = None if microphone is not None else False
-        self._report: dict[str, Any] = {}
-        self._finished = self._cut_off = False
+        self._statistics: dict[str, Any] = {}
+        self._finished = self._killed = False
         self._alive = time.monotonic()
         self._result: Recording | None = None
         self._closing = threading.Lock()
         self.dropped = 0
-        """Images left out because encoding could not keep up, or was over."""
+        """Images dropped because encoding could not keep up, or had ended."""
         request = json.dumps({"path": str(path.absolute()), "encode": asdict(encode), "microphone": microphone})
         with writing(path):
             self._process = _start(request)
-        self._feeder = threading.Thread(target=self._feed, name="recording, images", daemon=True)
-        self._listener = threading.Thread(target=self._listen, name="recording, news", daemon=True)
-        self._feeder.start()
-        self._listener.start()
+        self._sender = threading.Thread(target=self._send_images, name="recording images", daemon=True)
+        self._event_reader = threading.Thread(target=self._read_events, name="recording events", daemon=True)
+        self._sender.start()
+        self._event_reader.start()
 
     @property
     def seconds(self) -> float:
-        """How long the recording is so far."""
+        """Length of the recording so far."""
         return self._last - self._first
 
     @property
     def trouble(self) -> str | None:
-        """What is wrong with the recording, a sentence; None while all is well. Any thread may read it.
+        """What is wrong with the recording, as a sentence; None while nothing is. Any thread may read it.
 
-        It may be the audio only: see `over`.
+        It may concern only the audio: see `over`.
         """
         return self._trouble
 
     @property
     def over(self) -> bool:
-        """Whether nothing more is recorded, whoever ended it."""
+        """Whether the recording has ended, for whatever reason."""
         return self._ending
 
     @property
@@ -112,9 +112,9 @@ class Recorder:
         return self._audio
 
     def write(self, frame: Frame) -> None:
-        """Record `frame` (see `Camera`), whose pixels must not change afterwards. Never waits, never raises.
+        """Record `frame` (see `Camera`), whose pixels must not change afterwards. Never blocks, never raises.
 
-        An image that finds the queue full (256 MiB) is dropped and counted.
+        If the queue is full (256 MiB), the image is dropped and counted.
         """
         size = frame.pixels.nbytes
         with self._changed:
@@ -126,7 +126,7 @@ class Recorder:
             self._changed.notify()
 
     def close(self) -> Recording:
-        """Finish the file; ends it after 15 seconds without a sign of life. Closing again returns the same."""
+        """Finish the file; the process is killed after 15 seconds without an event. Closing again returns the same result."""
         with self._closing:
             if self._result is None:
                 self._result = self._close()
@@ -135,20 +135,20 @@ class Recorder:
     def _close(self) -> Recording:
         self._end()
         self._alive = time.monotonic()
-        # A long recording takes its time to be read back, and says so.
-        while self._listener.is_alive() and (left := self._alive + _CLOSE_SECONDS - time.monotonic()) > 0:
-            self._listener.join(left)
-        if self._listener.is_alive():
-            self._cut_off = True
+        # Reading back a long recording takes a while; progress events show that it goes on.
+        while self._event_reader.is_alive() and (left := self._alive + _CLOSE_SECONDS - time.monotonic()) > 0:
+            self._event_reader.join(left)
+        if self._event_reader.is_alive():
+            self._killed = True
             self._process.kill()
-            self._listener.join()
-        self._feeder.join()
-        report = self._report
+            self._event_reader.join()
+        self._sender.join()
+        statistics = self._statistics
         return Recording(
             path=self._path,
-            frames=report.get("frames", 0),
-            dropped=self.dropped + report.get("dropped", 0),
-            seconds=report.get("seconds", 0.0),
+            frames=statistics.get("frames", 0),
+            dropped=self.dropped + statistics.get("dropped", 0),
+            seconds=statistics.get("seconds", 0.0),
             audio=bool(self._audio),
             trouble=self._trouble,
         )
@@ -158,8 +158,8 @@ class Recorder:
             self._ending = True
             self._changed.notify()
 
-    def _feed(self) -> None:
-        """Carry images to the other process, until `close` or its end."""
+    def _send_images(self) -> None:
+        """Send images to the other process, until `close` or the end of that process."""
         pipe = self._process.stdin
         assert pipe is not None
         try:
@@ -175,8 +175,8 @@ class Recorder:
                 with self._changed:
                     self._queued_bytes -= frame.pixels.nbytes
         except BrokenPipeError:
-            pass  # the other process is gone, and `_listen` tells why
-        except Exception as error:  # an image that cannot be sent must not end in silence
+            pass  # the other process is gone, and `_read_events` reports why
+        except Exception as error:  # report an image that cannot be sent
             self._trouble = f"the recording ended early ({reason(error)}): {self._path}"
         finally:
             with self._changed:
@@ -191,32 +191,32 @@ class Recorder:
             self._changed.wait_for(lambda: self._queue or self._ending)
             return self._queue.popleft() if self._queue else None
 
-    def _listen(self) -> None:
-        """Hear what the other process tells, until it ends."""
+    def _read_events(self) -> None:
+        """Read the events of the other process, until it ends."""
         assert self._process.stdout is not None
-        last_words = ""
+        last_line = ""
         with self._process.stdout as lines:
             for line in lines:
                 self._alive = time.monotonic()
-                events = _parse_event(line)
-                if events is None:
-                    last_words = line.decode(errors="replace").strip() or last_words
+                event = _parse_event(line)
+                if event is None:
+                    last_line = line.decode(errors="replace").strip() or last_line
                     continue
-                self._audio = events.get("audio", self._audio)
-                self._report |= {key: events[key] for key in ("frames", "dropped", "seconds") if key in events}
-                self._finished = self._finished or events["event"] == "finished"
-                self._trouble = events.get("trouble") or self._trouble
+                self._audio = event.get("audio", self._audio)
+                self._statistics |= {key: event[key] for key in ("frames", "dropped", "seconds") if key in event}
+                self._finished = self._finished or event["event"] == "finished"
+                self._trouble = event.get("trouble") or self._trouble
         code = self._process.wait()
-        if self._cut_off:
+        if self._killed:
             self._trouble = f"the recording hung for {_CLOSE_SECONDS:g} s and was cut off: {self._path}"
         elif not self._finished:
-            why = f"signal {-code}" if code < 0 else last_words or f"exit code {code}"
+            why = f"signal {-code}" if code < 0 else last_line or f"exit code {code}"
             self._trouble = f"the recording broke off ({why}), what was recorded until then is kept: {self._path}"
         self._end()
 
 
 def check_new_recording(path: Path) -> None:
-    """Raise unless a recording can be begun at `path`; see `Recorder`."""
+    """Raise unless a recording can be started at `path`; see `Recorder`."""
     if path.suffix.lower() != ".mkv":
         raise UsageError(f"expected a recording that ends in .mkv, which survives a crash as .mp4 does not, got {path.name}")
     if os.path.lexists(path):
@@ -228,7 +228,7 @@ def check_new_recording(path: Path) -> None:
 
 
 def numbered_name(folder: Path, suffix: str, now: datetime) -> Path:
-    """A free name in `folder` that tells the time, such as `vidstyle-2026-11-24-14.03.22.mkv`."""
+    """An unused path in `folder` with the time in its name, such as `vidstyle-2026-11-24-14.03.22.mkv`."""
     stem = now.strftime("vidstyle-%Y-%m-%d-%H.%M.%S")
     path, number = folder / f"{stem}{suffix}", 1
     while os.path.lexists(path):
@@ -250,7 +250,7 @@ def _start(request: str) -> subprocess.Popen[bytes]:
 
 
 def _fit(pixels: Pixels, width: int, height: int) -> Pixels:
-    """`pixels` at this size, its proportions kept, black around it where they differ."""
+    """`pixels` scaled to this size, letterboxed to keep the aspect ratio."""
     h, w = pixels.shape[:2]
     if (w, h) == (width, height):
         return np.ascontiguousarray(pixels)
@@ -264,9 +264,9 @@ def _fit(pixels: Pixels, width: int, height: int) -> Pixels:
 
 
 def _parse_event(line: bytes) -> dict[str, Any] | None:
-    """A line of news; None for a line of anything else, such as a library's complaint."""
+    """The event in a line of output; None for any other line, such as a warning of a library."""
     try:
-        events = json.loads(line)
+        event = json.loads(line)
     except ValueError:
         return None
-    return events if isinstance(events, dict) and "event" in events else None
+    return event if isinstance(event, dict) and "event" in event else None

@@ -1,4 +1,4 @@
-"""A Matroska file that is written while it happens: what a crash leaves behind is playable."""
+"""A Matroska file that is written in real time: after a crash it is playable."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ from vidstyle.media.container import main_video, open_media, writing
 from vidstyle.sinks.encoder_table import VideoEncoder
 from vidstyle.sinks.encoders import choose_encoder, encoder_options, pixel_format, subsampling
 
-_TICK = Fraction(1, 1000)  # Matroska's own
+_TICK = Fraction(1, 1000)  # of Matroska
 _KEYFRAME_EVERY = 60
 
 _MUXER = {
-    # A cluster reaches the file when it ends: a kill loses this much.
+    # A cluster is written when it is complete: a killed process loses at most this much (milliseconds).
     "cluster_time_limit": "500",
     "flush_packets": "1",
-    # Images do not wait longer than this for audio that does not come (microseconds).
+    # Images wait at most this long for audio that does not come (microseconds).
     "max_interleave_delta": "300000",
 }
 
 
 class _NewFile(io.FileIO):
-    """A file that was not there before, for av: a write is whole or raises."""
+    """A new file for PyAV; a write is complete or raises."""
 
     def __init__(self, path: Path) -> None:
         try:
@@ -59,11 +59,11 @@ class _NewFile(io.FileIO):
 
 
 class VideoTrack:
-    """A Matroska file that grows with each image; audio is cut to begin and end with them."""
+    """The file of a recording, which grows with each image; audio is cut to start and end with the images."""
 
     def __init__(self, path: Path, encode: EncodeOptions, microphone: Microphone | None) -> None:
         self._encoder, self._microphone = choose_encoder(encode, ".mkv"), microphone
-        # Encoders hold images back to look ahead; a kill would lose them.
+        # Encoders delay images to look ahead; a killed process would lose them.
         self._options = encoder_options(self._encoder, encode) | dict(self._encoder.low_latency)
         self._pix_fmt = pixel_format(self._encoder, encode)
         self._path = path
@@ -75,7 +75,7 @@ class VideoTrack:
         self._audio: AudioStream | None = None
         self._reformatter = VideoReformatter()
         self._size = (0, 0)
-        self._first_us = self._heard = 0
+        self._first_us = self._audio_samples = 0
         self._last = -1
         self.frames = self.dropped = 0
 
@@ -85,7 +85,7 @@ class VideoTrack:
         return float(max(self._last, 0) * _TICK)
 
     def write(self, microseconds: int, pixels: Pixels) -> None:
-        """Add an image of `microseconds`; one that is not later than the last, to the millisecond, is dropped."""
+        """Add the image captured at `microseconds`; it is dropped unless it is at least a millisecond later than the last."""
         with writing(self._path):
             if self._container is None:
                 self._begin(microseconds, pixels)
@@ -155,14 +155,14 @@ class VideoTrack:
         assert self._container is not None
         assert self._audio is not None
         frame = av.AudioFrame.from_ndarray(samples.reshape(1, -1), "s16", "mono" if samples.shape[1] == 1 else "stereo")
-        frame.sample_rate, frame.time_base, frame.pts = RATE, Fraction(1, RATE), self._heard
-        self._heard += len(samples)
+        frame.sample_rate, frame.time_base, frame.pts = RATE, Fraction(1, RATE), self._audio_samples
+        self._audio_samples += len(samples)
         self._container.mux(self._audio.encode(frame))
 
     def close(self, on_packet: Callable[[], None] = lambda: None) -> None:
-        """Finish the file and read it back, or remove it where no image was written; raises `OutputError`, `DiskError`.
+        """Finish the file and read it back, or remove it if no image was written; raises `OutputError`, `DiskError`.
 
-        `on_packet` is called over and over while it is read, which takes a while for a long recording.
+        `on_packet` is called for each packet that is read, which takes a while for a long recording.
         """
         container, self._container = self._container, None
         try:
@@ -180,12 +180,12 @@ class VideoTrack:
         if not self.frames:
             self._remove()
             return
-        found, _ = _read_back(self._path, on_packet)
-        if found != self.frames:
-            raise OutputError(f"expected {self.frames} images in the recording, read back {found}: {self._path}")
+        count, _ = _read_back(self._path, on_packet)
+        if count != self.frames:
+            raise OutputError(f"expected {self.frames} images in the recording, read back {count}: {self._path}")
 
     def salvage(self) -> None:
-        """After an error: keep what is in the file, and see how much that is."""
+        """After an error: keep what is in the file, and count its images."""
         with contextlib.suppress(VidstyleError):
             self.close()
         self.frames, self._last = 0, -1
@@ -196,12 +196,12 @@ class VideoTrack:
 
     def _remove(self) -> None:
         with contextlib.suppress(OSError):
-            if os.path.samestat(self._status, self._path.lstat()):  # nobody else's
+            if os.path.samestat(self._status, self._path.lstat()):  # not another file of that name
                 self._path.unlink()
 
 
 def _read_back(path: Path, on_packet: Callable[[], None] = lambda: None) -> tuple[int, int]:
-    """How many images are in the file, and the milliseconds of the last; one must decode. Raises `OutputError`."""
+    """The number of images in the file, and the time of the last in ms; raises `OutputError` unless one can be decoded."""
     try:
         with open_media(str(path)) as container:
             video = main_video(container)

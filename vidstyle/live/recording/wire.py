@@ -1,8 +1,8 @@
-"""How images travel to the process that records them: a header, then the bytes of the image, RGB, row by row."""
+"""The format in which images are sent to the recording process: a header, then the bytes of the image, RGB, row by row."""
 
 from __future__ import annotations
 
 import struct
 
 HEADER = struct.Struct("<qII")
-"""When the image was taken, in microseconds of `time.monotonic`; its width and height in pixels."""
+"""Time of capture in microseconds of `time.monotonic`, then width and height in pixels."""

@@ -1,7 +1,7 @@
-"""The process that records: takes images from its standard input, encodes them, and tells of itself on standard output.
+"""The recording process: reads images from standard input, encodes them, and writes events to standard output.
 
-Run by `recorder.Recorder` as `python -m vidstyle.live.recording.writer REQUEST`, the request in JSON. Each line of its output is an
-object whose `event` is `started`, `progress` or `finished`. It ends with its input, however that ends.
+`recorder.Recorder` runs it as `python -m vidstyle.live.recording.writer REQUEST`, with the request in JSON. Each line of its
+output is an object whose `event` is `started`, `progress` or `finished`. It ends with its input, however that ends.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ _PROGRESS_SECONDS = 1.0
 
 
 class ImageReader:
-    """What comes through the pipe, read ahead a little, until it ends or `end` is called."""
+    """Reads images from the pipe, a few ahead, until it ends or `end` is called."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
-        # SimpleQueue, because a signal handler may put into it whatever was interrupted.
+        # SimpleQueue, because a signal handler may safely put into it.
         self._queue: queue.SimpleQueue[tuple[int, Pixels] | None] = queue.SimpleQueue()
         self._free = threading.Semaphore(_READ_AHEAD)
         threading.Thread(target=self._read, name="images", daemon=True).start()
 
     def __iter__(self) -> Iterator[tuple[int, Pixels] | None]:
-        """Each image and its microseconds; None now and then while nothing comes."""
+        """Each image with its time in microseconds; None about once a second while no image comes."""
         while True:
             try:
                 item = self._queue.get(timeout=_PROGRESS_SECONDS)
@@ -57,7 +57,7 @@ class ImageReader:
             self._free.release()
 
     def end(self) -> None:
-        """No more images after those that have arrived."""
+        """End the iteration after the images that have arrived."""
         self._queue.put(None)
 
     def _read(self) -> None:
@@ -66,7 +66,7 @@ class ImageReader:
                 microseconds, width, height = HEADER.unpack(header)
                 size = width * height * 3
                 data = self._stream.read(size)
-                if len(data) < size:  # the other side died in the middle of an image
+                if len(data) < size:  # the recorder died in the middle of an image
                     break
                 self._free.acquire()
                 self._queue.put((microseconds, np.frombuffer(data, np.uint8).reshape(height, width, 3)))
@@ -74,37 +74,37 @@ class ImageReader:
 
 
 class EventWriter:
-    """Tells the other side, if it is still there."""
+    """Writes events for the recorder, if it is still there."""
 
     def __init__(self) -> None:
         self._due = 0.0
 
-    def tell(self, event: str, **facts: Any) -> None:
+    def write(self, event: str, **facts: Any) -> None:
         with contextlib.suppress(OSError, ValueError):
             sys.stdout.write(json.dumps({"event": event, **facts}) + "\n")
             sys.stdout.flush()
 
     def progress(self, video: VideoTrack, microphone: Microphone | None) -> None:
-        """About once a second."""
+        """Write progress about once a second."""
         if time.monotonic() >= self._due:
             self._due = time.monotonic() + _PROGRESS_SECONDS
             trouble = microphone.trouble if microphone is not None else None
-            self.tell("progress", trouble=trouble, **facts_of(video))
+            self.write("progress", trouble=trouble, **_statistics(video))
 
 
-def facts_of(video: VideoTrack) -> dict[str, Any]:
-    """How far it is."""
+def _statistics(video: VideoTrack) -> dict[str, Any]:
+    """The statistics of the recording so far."""
     return {"frames": video.frames, "dropped": video.dropped, "seconds": video.seconds}
 
 
 def record(request: dict[str, Any], images: ImageReader, events: EventWriter) -> None:
-    """Record until `images` end; whatever goes wrong is told, and what was written is kept."""
+    """Record until `images` end; errors are reported as events, and what was written is kept."""
     microphone = Microphone(request["microphone"]) if request["microphone"] is not None else None
     video = None
     trouble = None
     try:
         audio = microphone is not None and microphone.wait(_MICROPHONE_SECONDS)
-        events.tell("started", audio=audio, trouble=microphone.trouble if microphone is not None else None)
+        events.write("started", audio=audio, trouble=microphone.trouble if microphone is not None else None)
         video = VideoTrack(Path(request["path"]), EncodeOptions(**request["encode"]), microphone if audio else None)
         for item in images:
             if item is not None:
@@ -116,14 +116,14 @@ def record(request: dict[str, Any], images: ImageReader, events: EventWriter) ->
         if video is not None:
             video.salvage()
             trouble = f"{error}; the first {video.seconds:.0f} s are kept" if video.frames else trouble
-    facts = facts_of(video) if video is not None else {}
-    events.tell("finished", trouble=trouble or (microphone.trouble if microphone is not None else None), **facts)
+    statistics = _statistics(video) if video is not None else {}
+    events.write("finished", trouble=trouble or (microphone.trouble if microphone is not None else None), **statistics)
     if microphone is not None:
         microphone.close()
 
 
 def main() -> None:
-    """Record what `sys.argv[1]` asks for, and end the process."""
+    """Record as requested in `sys.argv[1]`, and end the process."""
     code = 1
     try:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -134,7 +134,7 @@ def main() -> None:
     except Exception:
         traceback.print_exc()
     finally:
-        # The interpreter's own end would wait for the threads that read.
+        # A normal exit would wait for the threads that read.
         os._exit(code)
 
 
