@@ -28,11 +28,11 @@ from tests.support.helpers import (
     times_of,
     write_clip,
 )
-from tests.temporal.test_flow import texture
+from tests.support.textures import texture
 from vidstyle.cli import run_command_line
-from vidstyle.cli.reporters import Lines
+from vidstyle.cli.reporters import LineReporter
 from vidstyle.core.frames import Pixels
-from vidstyle.studio.optimize.image_optimizer import Painter
+from vidstyle.studio.optimize.image_optimizer import ImageOptimizer
 
 FAILED, USAGE, MODEL = 1, 2, 4
 UNEVEN = [0, 1, 2, 3, 5, 6, 7, 8, 10, 12]
@@ -138,7 +138,7 @@ def test_painting_is_told_in_json(folder: Path) -> None:
      (("looking for cuts", 7, None, None), "looking for cuts: 7")],
 )  # fmt: skip
 def test_in_a_log_the_stages_are_lines(capsys: pytest.CaptureFixture[str], facts: tuple[Any, ...], line: str) -> None:
-    lines = Lines()
+    lines = LineReporter()
     for _ in range(3):
         lines.stage(*facts)
     assert capsys.readouterr().err == f"{line}\n", "one in a while, not one a step"
@@ -175,7 +175,7 @@ def test_a_number_that_is_none_is_a_wrong_option(folder: Path, monkeypatch: pyte
 def test_an_output_that_cannot_be_written_is_refused_before_painting(
     folder: Path, refuses: Refuses, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Painter, "paint", lambda *args: pytest.fail("stylized in vain"))
+    monkeypatch.setattr(ImageOptimizer, "optimize", lambda *args: pytest.fail("stylized in vain"))
     refuses(folder, FAILED, "paint", "photo.png", "--style", "sea.png", "-o", "out.xyz", says=".xyz")
 
 
@@ -362,8 +362,8 @@ def test_interrupted_it_keeps_what_is_stylized_and_goes_on_from_there(folder: Pa
     )
     try:
         assert process.stderr is not None
-        told = (json.loads(line).get("stage", "") for line in process.stderr)
-        assert any(re.match("painting keyframe [2-6] ", stage) for stage in told), "ended too soon"
+        facts = (json.loads(line).get("stage", "") for line in process.stderr)
+        assert any(re.match("painting keyframe [2-6] ", stage) for stage in facts), "ended too soon"
         process.send_signal(signal.SIGINT)
         _, rest = process.communicate(timeout=60)
     finally:

@@ -30,7 +30,7 @@ from vidstyle.styles.catalog import add_style, all_styles, find_style, read_cata
 from vidstyle.stylizers import install as installing
 from vidstyle.stylizers import load_stylizer
 from vidstyle.stylizers.install import install
-from vidstyle.stylizers.torch import ExamplesTransformerNet
+from vidstyle.networks.examples_net import ExamplesTransformerNet
 
 FAILED, USAGE, MODEL, DISK = 1, 2, 4, 5
 SHIPPED = read_catalog(shipped_folder())
@@ -93,9 +93,9 @@ def test_the_table_is_aligned_and_nothing_in_it_is_cut(styles: Path) -> None:
 
 def test_programs_get_all_facts(styles: Path, own: Path, model: Path) -> None:
     install(str(model), {"family": "water"})
-    told = json.loads(run_cli("styles", "--json").stdout)
-    assert told["v"] == 1
-    found = {style["name"]: style for style in told["styles"]}
+    facts = json.loads(run_cli("styles", "--json").stdout)
+    assert facts["v"] == 1
+    found = {style["name"]: style for style in facts["styles"]}
     assert found["tiny"] == {
         "name": "tiny", "file": str(own / "tiny.onnx"), "sha256": sha256(model), "bytes": model.stat().st_size,
         "title": "Tiny", "painter": "Nobody", "year": None, "licence": "CC0", "architecture": "compact", "family": "water",

@@ -12,33 +12,12 @@ import torch
 from torch import nn
 
 from tests.support.helpers import noise, rgb_of
+from tests.support.networks import STYLE, soft_image, stylize_in_torch
 from vidstyle.core.errors import StyleError
 from vidstyle.core.options import StyleOptions
 from vidstyle.networks.export import export_onnx, load_net
-from vidstyle.networks.transformer_net import ARCHITECTURES, MARGIN, MULTIPLE
+from vidstyle.networks.transformer_net import ARCHITECTURES
 from vidstyle.stylizers import load_stylizer
-
-STYLE = {"compact": "tiny", "full": "slow"}
-
-
-def soft_image(height: int, width: int, seed: int = 0) -> np.ndarray:
-    """An image with gradients, edges and grain."""
-    y, x = np.mgrid[:height, :width]
-    rng = np.random.default_rng(seed)
-    base = np.stack([127 + 100 * np.sin(x / 9 + seed), 127 + 100 * np.cos(y / 7), 255.0 * ((x // 8 + y // 8) % 2)], -1)
-    return np.clip(base + rng.normal(0, 8, base.shape), 0, 255).astype(np.uint8)
-
-
-def paint_in_torch(net: nn.Module, images: list[np.ndarray]) -> np.ndarray:
-    """What the net should give, in the plainest way: mirror, run, crop, round."""
-    h, w = images[0].shape[:2]
-    bottom, right = -(h + 2 * MARGIN) % MULTIPLE, -(w + 2 * MARGIN) % MULTIPLE
-    around = ((MARGIN, MARGIN + bottom), (MARGIN, MARGIN + right), (0, 0))
-    batch = np.stack([np.pad(p, around, mode="reflect") for p in images])
-    with torch.no_grad():
-        y = net(torch.from_numpy(batch).permute(0, 3, 1, 2).float() / 255)
-    y = (y * 255 + 0.5).clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
-    return y[:, MARGIN : MARGIN + h, MARGIN : MARGIN + w]
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -46,7 +25,7 @@ def paint_in_torch(net: nn.Module, images: list[np.ndarray]) -> np.ndarray:
 def test_onnx_paints_what_torch_paints(styles: Path, architecture: str, height: int, width: int, count: int) -> None:
     images = [soft_image(height, width, seed) for seed in range(count)]
     net, _ = load_net(styles / f"{STYLE[architecture]}.onnx")
-    expected = paint_in_torch(net.eval(), images).astype(int)
+    expected = stylize_in_torch(net.eval(), images).astype(int)
     got = load_stylizer(StyleOptions(STYLE[architecture], device="cpu")).stylize(images)
     assert got.dtype == np.uint8
     assert got.shape == (count, height, width, 3)

@@ -14,7 +14,8 @@ import pytest
 
 from vidstyle.core.frames import Pixels
 from vidstyle.stylizers.folding import folded
-from vidstyle.stylizers.onnx import OnnxStylizer, read_model
+from vidstyle.stylizers.model_file import read_model
+from vidstyle.stylizers.onnx import load_onnx_stylizer
 from vidstyle.stylizers.padding import pad_to_multiple
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
@@ -61,11 +62,11 @@ def test_what_is_cut_off_early_makes_no_difference(path: Path, image: Pixels) ->
 
 
 def test_norms_of_a_shot_fold_as_those_of_the_file_do(image: Pixels) -> None:
-    stylizer = OnnxStylizer(STYLES[0], "cpu").for_shot([255 - image])
+    stylizer = load_onnx_stylizer(STYLES[0], "cpu").for_shot([255 - image])
     batch = pad_to_multiple([image], MARGIN, MULTIPLE)
     inside = np.s_[:, MARGIN : MARGIN + HEIGHT, MARGIN : MARGIN + WIDTH]
-    assert difference(run(stylizer._model, batch)[inside], stylizer.stylize([image])) <= 1
-    assert difference(stylizer.stylize([image]), OnnxStylizer(STYLES[0], "cpu").stylize([image])) > 1
+    assert difference(run(stylizer._model.proto, batch)[inside], stylizer.stylize([image])) <= 1
+    assert difference(stylizer.stylize([image]), load_onnx_stylizer(STYLES[0], "cpu").stylize([image])) > 1
 
 
 @pytest.mark.skipif(platform.machine().lower() not in ("x86_64", "amd64"), reason="the blocked layout is x86's")

@@ -11,13 +11,12 @@ import pytest
 import torch
 from onnx import helper
 
-from tests.networks.test_networks import soft_image
-from tests.studio.test_perceptual import RunsCode
 from tests.support.helpers import identity_model, listing, paint, rgb_of, run_cli, save_model
+from tests.support.networks import RunsCode, soft_image
 from vidstyle.core.errors import StyleError
 from vidstyle.core.options import StyleOptions
+from vidstyle.networks.examples_net import ExamplesTransformerNet
 from vidstyle.stylizers import load_stylizer
-from vidstyle.stylizers.torch import ExamplesTransformerNet
 
 
 def negative_model(path: Path) -> Path:

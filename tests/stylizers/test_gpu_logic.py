@@ -18,18 +18,19 @@ import onnxruntime as ort
 import pytest
 import torch
 
-from tests.networks.test_networks import soft_image
 from tests.support.helpers import environment, identity_model
+from tests.support.networks import soft_image
 from vidstyle.core.errors import EXIT_MODEL, DeviceError, StyleError
 from vidstyle.core.frames import Pixels
 from vidstyle.core.options import StyleOptions
+from vidstyle.core.protocols import Engine, Stylizer
 from vidstyle.networks.device import find_device
-from vidstyle.stylizers import engine_selection as choosing
-from vidstyle.stylizers import load_stylizer, sessions, torch_cuda
-from vidstyle.stylizers.engine_selection import Choice, Choosing, fastest
-from vidstyle.stylizers.onnx import OnnxStylizer
-from vidstyle.stylizers.torch import TorchStylizer
-from vidstyle.stylizers.torch_cuda import CudaNet, plain
+from vidstyle.networks.fusion import fused
+from vidstyle.stylizers import engine_selection, load_stylizer, sessions, torch_cuda
+from vidstyle.stylizers.engine_selection import SelectingStylizer, Selection, select_engine
+from vidstyle.stylizers.onnx import CpuOnnxStylizer, GpuOnnxStylizer
+from vidstyle.stylizers.torch import CpuTorchStylizer, GpuTorchStylizer
+from vidstyle.stylizers.torch_cuda import CudaNetwork
 
 ROOT = Path(__file__).parents[2]
 IMAGES = [soft_image(61, 83, seed) for seed in range(4)]
@@ -108,24 +109,24 @@ def gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Gpu]:
     make, bring = ort.OrtValue.ortvalue_from_shape_and_type, ort.OrtValue.numpy
     monkeypatch.setattr(ort.OrtValue, "ortvalue_from_shape_and_type", lambda shape, kind, *place: make(shape, kind))
     monkeypatch.setattr(ort.OrtValue, "numpy", lambda value: bring(value).copy())
-    for module in ("machine", "stylizers.sessions"):
+    for module in ("core.hardware", "stylizers.sessions"):
         monkeypatch.setattr(f"vidstyle.{module}.has_nvidia", lambda: True)
     monkeypatch.setattr(sessions, "_preload", lambda: None)
     monkeypatch.setattr(sessions, "has_tensorrt", lambda: False)
-    sessions._say_once.cache_clear()
+    sessions._warn_once.cache_clear()
     yield played
-    sessions._say_once.cache_clear()
+    sessions._warn_once.cache_clear()
 
 
-def on_gpu(device: str = "cuda", style: str = "tiny") -> OnnxStylizer:
+def on_gpu(device: str = "cuda", style: str = "tiny") -> GpuOnnxStylizer:
     stylizer = load_stylizer(StyleOptions(style, device=device, backend="onnx"))
-    assert isinstance(stylizer, OnnxStylizer)
+    assert isinstance(stylizer, GpuOnnxStylizer)
     return stylizer
 
 
-def on_cpu(style: str = "tiny") -> OnnxStylizer:
+def on_cpu(style: str = "tiny") -> CpuOnnxStylizer:
     stylizer = load_stylizer(StyleOptions(style, device="cpu"))
-    assert isinstance(stylizer, OnnxStylizer)
+    assert isinstance(stylizer, CpuOnnxStylizer)
     return stylizer
 
 
@@ -142,7 +143,7 @@ def test_it_paints_what_the_processor_paints(gpu: Gpu, style: str) -> None:
     stylizer = on_gpu(style=style)
     assert differ(stylizer.stylize(IMAGES), on_cpu(style).stylize(IMAGES)) <= 2
     assert gpu.runs
-    assert stylizer.describe() == "ONNX Runtime on CUDA"
+    assert stylizer.engine == Engine("onnxruntime", "cuda:0", "float16")
 
 
 def test_the_session_is_opened_for_speed(gpu: Gpu) -> None:
@@ -226,9 +227,9 @@ def test_auto_falls_to_the_processor_and_says_so_once(
     else:
         gpu.raises = {sessions.CUDA}
     with caplog.at_level(logging.WARNING):
-        stylizer = on_gpu("auto").for_shot(IMAGES)
+        stylizer = load_stylizer(StyleOptions("tiny", backend="onnx")).for_shot(IMAGES)
         assert (stylizer.stylize(IMAGES) == on_cpu().for_shot(IMAGES).stylize(IMAGES)).all()
-    assert stylizer.describe() == "ONNX Runtime on CPU"
+    assert stylizer.engine == Engine("onnxruntime", "cpu", "float32")
     assert len(caplog.messages) == 1
     assert "CPU" in caplog.messages[0]
     assert capfd.readouterr().out == ""
@@ -286,7 +287,7 @@ def test_too_little_memory_on_the_gpu_loses_no_frame(gpu: Gpu, share: float, lea
     stylizer = on_gpu()
     gpu.most_pixels = int(share * (330 + 64 + 6) * (500 + 64 + 4))
     assert differ(stylizer.stylize(images), expected) <= 2
-    assert stylizer._fitting.most(330, 500) == least
+    assert stylizer._fitter.max_images(330, 500) == least
     assert differ(stylizer.stylize(images[:2]), expected[:2]) <= 2
 
 
@@ -303,7 +304,7 @@ def tensorrt(gpu: Gpu, monkeypatch: pytest.MonkeyPatch) -> Gpu:
 def test_tensorrt_runs_models_of_one_shape_and_keeps_its_engines(tensorrt: Gpu, tmp_path: Path) -> None:
     model = identity_model(tmp_path / "fixed.onnx", (1, 3, 32, 48))
     stylizer = load_stylizer(StyleOptions(str(model), device="cuda", backend="onnx"))
-    assert stylizer.describe() == "ONNX Runtime on CUDA with TensorRT"
+    assert stylizer.engine == Engine("tensorrt", "cuda:0", "float16")
     options = tensorrt.opened[0][0][1]
     assert options["trt_engine_cache_enable"] == options["trt_fp16_enable"] == "1"
     assert Path(options["trt_engine_cache_path"]).is_dir()
@@ -321,17 +322,15 @@ def test_tensorrt_that_fails_leaves_it_to_cuda(tensorrt: Gpu, tmp_path: Path, ca
     model = identity_model(tmp_path / "fixed.onnx", (1, 3, 32, 48))
     with caplog.at_level(logging.WARNING, "vidstyle.stylizers.sessions"):
         stylizer = load_stylizer(StyleOptions(str(model), device="cuda", backend="onnx"))
-    assert stylizer.describe() == "ONNX Runtime on CUDA"
+    assert stylizer.engine == Engine("onnxruntime", "cuda:0", "float32")
     assert len([message for message in caplog.messages if "TensorRT" in message]) == 1
 
 
 # --- which engine
 
 
-class Played:
+class Played(Stylizer):
     """A stylizer that takes `seconds` of the played clock for a batch, and stylizes everything `level`."""
-
-    concurrency = 1
 
     def __init__(self, clock: list[float], name: str, seconds: float, level: int, trouble: Exception | None = None) -> None:
         self.clock, self.name, self.seconds, self.level, self.trouble = clock, name, seconds, level, trouble
@@ -348,27 +347,19 @@ class Played:
         list(images)
         return self
 
+    @property
+    def engine(self) -> Engine:
+        return Engine(self.name, "cuda:0", "float16")
+
     def statistics(self) -> Mapping[str, np.ndarray]:
         return {self.name: np.zeros(1)}
-
-    def with_statistics(self, statistics: Mapping[str, np.ndarray]) -> Played:
-        return self
-
-    def adapted(self, image: Pixels, share: float) -> Played:
-        return self
-
-    def at(self, seconds: float) -> Played:
-        return self
-
-    def describe(self) -> str:
-        return f"{self.name} on a GPU"
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[float]:
-    """Seconds that `choosing` sees, and a cache folder of its own."""
+    """Seconds that `engine_selection` sees, and a cache folder of its own."""
     now = [0.0]
-    monkeypatch.setattr(choosing.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(engine_selection.time, "perf_counter", lambda: now[0])
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return now
 
@@ -380,22 +371,24 @@ def engines(clock: list[float], onnx: float, torch_: float) -> dict[str, Played]
 @pytest.mark.parametrize(("seconds", "faster"), [((1.0, 3.0), "onnx"), ((3.0, 1.0), "torch")])
 def test_the_faster_engine_paints_from_the_first_batch_on(clock: list[float], seconds: tuple[float, float], faster: str) -> None:
     played = engines(clock, *seconds)
-    stylizer = Choosing(played, Choice())
+    stylizer = SelectingStylizer(played, Selection())
+    before = stylizer.engine
+    assert before == Engine("onnx or torch", "cuda:0", "float16")
     first = stylizer.for_shot(IMAGES).stylize(IMAGES)
     assert (first == played[faster].level).all()
     assert first.shape == (4, 61, 83, 3)
     slower = next(engine for name, engine in played.items() if name != faster)
-    before = slower.stylized
+    count = slower.stylized
     second = stylizer.for_shot(IMAGES)
     assert (second.stylize(IMAGES) == played[faster].level).all()
-    assert slower.stylized == before
-    assert stylizer.describe() == second.describe() == f"{faster} on a GPU"
+    assert slower.stylized == count
+    assert stylizer.engine == second.engine == Engine(faster, before.device, before.precision)
 
 
 def test_an_engine_that_fails_while_it_is_measured_is_left_out(clock: list[float], caplog: pytest.LogCaptureFixture) -> None:
     played = engines(clock, 1.0, 2.0)
     played["onnx"].trouble = DeviceError("it broke")
-    stylizer = Choosing(played, Choice())
+    stylizer = SelectingStylizer(played, Selection())
     assert (stylizer.stylize(IMAGES) == 2).all()
     assert "it broke" in caplog.text
 
@@ -405,7 +398,7 @@ def test_where_all_engines_fail_it_is_an_error(clock: list[float]) -> None:
     for engine in played.values():
         engine.trouble = DeviceError(f"{engine.name} broke")
     with pytest.raises(DeviceError, match="onnx broke"):
-        Choosing(played, Choice()).stylize(IMAGES)
+        SelectingStylizer(played, Selection()).stylize(IMAGES)
 
 
 def makers(played: dict[str, Played], loaded: list[str], missing: Sequence[str] = ()) -> dict[str, Callable[[str], Played]]:
@@ -424,47 +417,47 @@ def makers(played: dict[str, Played], loaded: list[str], missing: Sequence[str] 
 def test_the_choice_is_remembered_and_the_other_engine_not_loaded(clock: list[float]) -> None:
     loaded: list[str] = []
     played = engines(clock, 3.0, 1.0)
-    fastest(makers(played, loaded), "auto", "compact").stylize(IMAGES)
+    select_engine(makers(played, loaded), "auto", "compact").stylize(IMAGES)
     assert loaded == ["onnx cuda", "torch cuda"]
     loaded.clear()
-    assert fastest(makers(played, loaded), "cuda", "compact").describe() == "torch on a GPU"
+    assert select_engine(makers(played, loaded), "cuda", "compact").engine.name == "torch"
     assert loaded == ["torch cuda"]
     loaded.clear()
-    fastest(makers(played, loaded), "cuda", "full")
+    select_engine(makers(played, loaded), "cuda", "full")
     assert loaded == ["onnx cuda", "torch cuda"], "another kind of net"
 
 
 def test_a_remembered_engine_that_is_gone_is_done_without(clock: list[float]) -> None:
     loaded: list[str] = []
     played = engines(clock, 3.0, 1.0)
-    fastest(makers(played, loaded), "auto", "compact").stylize(IMAGES)
-    assert fastest(makers(played, loaded, missing=["torch"]), "cuda", "compact").describe() == "onnx on a GPU"
+    select_engine(makers(played, loaded), "auto", "compact").stylize(IMAGES)
+    assert select_engine(makers(played, loaded, missing=["torch"]), "cuda", "compact").engine.name == "onnx"
 
 
 def test_a_broken_memory_is_as_none(clock: list[float], tmp_path: Path) -> None:
     played = engines(clock, 3.0, 1.0)
     for content in (b"rubbish", b"[1]", b'{"x": 3}'):
-        choosing._memory().parent.mkdir(parents=True, exist_ok=True)
-        choosing._memory().write_bytes(content)
-        assert (fastest(makers(played, []), "auto", "compact").stylize(IMAGES) == 2).all()
+        engine_selection._memory().parent.mkdir(parents=True, exist_ok=True)
+        engine_selection._memory().write_bytes(content)
+        assert (select_engine(makers(played, []), "auto", "compact").stylize(IMAGES) == 2).all()
 
 
 def test_the_only_engine_with_cuda_is_taken(clock: list[float]) -> None:
     played = engines(clock, 1.0, 3.0)
-    assert fastest(makers(played, [], missing=["onnx"]), "auto", "compact") is played["torch"]
+    assert select_engine(makers(played, [], missing=["onnx"]), "auto", "compact") is played["torch"]
 
 
 def test_without_cuda_auto_takes_the_processor_and_cuda_is_an_error(clock: list[float]) -> None:
     played, loaded = engines(clock, 1.0, 3.0), list[str]()
-    assert fastest(makers(played, loaded, missing=["onnx", "torch"]), "auto", "compact") is played["onnx"]
+    assert select_engine(makers(played, loaded, missing=["onnx", "torch"]), "auto", "compact") is played["onnx"]
     assert loaded[-1] == "onnx auto"
     with pytest.raises(DeviceError, match="no CUDA in onnx"):
-        fastest(makers(played, [], missing=["onnx", "torch"]), "cuda:1", "compact")
+        select_engine(makers(played, [], missing=["onnx", "torch"]), "cuda:1", "compact")
 
 
 def test_auto_on_a_machine_with_a_gpu_paints_the_same(gpu: Gpu) -> None:
     stylizer = load_stylizer(StyleOptions("tiny"))
-    assert stylizer.describe() == "ONNX Runtime on CUDA"  # this torch gets no GPU
+    assert stylizer.engine == Engine("onnxruntime", "cuda:0", "float16")  # this torch finds no GPU
     assert differ(stylizer.stylize(IMAGES), on_cpu().stylize(IMAGES)) <= 2
 
 
@@ -472,43 +465,43 @@ def test_auto_on_a_machine_with_a_gpu_paints_the_same(gpu: Gpu) -> None:
 
 
 @pytest.fixture
-def in_torch() -> TorchStylizer:
+def in_torch() -> CpuTorchStylizer:
     stylizer = load_stylizer(StyleOptions("tiny", device="cpu", backend="torch"))
-    assert isinstance(stylizer, TorchStylizer)
+    assert isinstance(stylizer, CpuTorchStylizer)
     return stylizer
 
 
-def bound(stylizer: TorchStylizer, half: bool) -> TorchStylizer:
-    """The stylizer as it is on a GPU, but on the processor."""
-    stylizer._cuda = CudaNet(stylizer._net, torch.device("cpu"), 255.0, half)
-    return stylizer._ready()
+def as_on_gpu(stylizer: CpuTorchStylizer, half: bool) -> GpuTorchStylizer:
+    """The stylizer of a GPU, run by the CPU."""
+    return GpuTorchStylizer(stylizer._net, torch.device("cpu"), None, half)
 
 
 @pytest.mark.parametrize("half", [False, True])
-def test_torch_paints_the_same_folded(in_torch: TorchStylizer, half: bool) -> None:
+def test_torch_paints_the_same_folded(in_torch: CpuTorchStylizer, half: bool) -> None:
     expected = in_torch.stylize(IMAGES)
-    assert differ(bound(in_torch, half).stylize(IMAGES), expected) <= (2 if half else 1)
-    assert differ(in_torch.stylize(IMAGES[:2]), expected[:2]) <= 2, "filled up to four"
+    stylizer = as_on_gpu(in_torch, half)
+    assert differ(stylizer.stylize(IMAGES), expected) <= (2 if half else 1)
+    assert differ(stylizer.stylize(IMAGES[:2]), expected[:2]) <= 2, "filled up to four"
 
 
-def test_torch_has_no_norms_left_on_a_gpu(in_torch: TorchStylizer) -> None:
-    kinds = {type(module) for module in plain(in_torch._net).modules()}
+def test_torch_has_no_norms_left_on_a_gpu(in_torch: CpuTorchStylizer) -> None:
+    kinds = {type(module) for module in fused(in_torch._net).modules()}
     assert torch.nn.InstanceNorm2d not in kinds
 
 
-def test_torch_changes_the_weights_with_the_shot(in_torch: TorchStylizer) -> None:
+def test_torch_changes_the_weights_with_the_shot(in_torch: CpuTorchStylizer) -> None:
     shots = [IMAGES, [255 - image for image in IMAGES]]
     expected = [in_torch.for_shot(shot).stylize(IMAGES) for shot in shots]
-    stylizer = bound(in_torch, half=False)
+    stylizer = as_on_gpu(in_torch, half=False)
     made = [stylizer.for_shot(shot) for shot in shots]
-    assert made[0]._cuda is made[1]._cuda
+    assert made[0]._network is made[1]._network  # type: ignore[attr-defined]
     for wanted in (0, 1, 0):
         assert differ(made[wanted].stylize(IMAGES), expected[wanted]) <= 1
     assert differ(stylizer.with_statistics(made[1].statistics()).stylize(IMAGES), expected[1]) <= 1
 
 
 def test_a_compiler_that_fails_leaves_torch_as_it_is(
-    in_torch: TorchStylizer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    in_torch: CpuTorchStylizer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def failing(*args: Any, **options: Any) -> Any:
         raise RuntimeError("Failed to find C compiler.\nand much more")
@@ -516,13 +509,13 @@ def test_a_compiler_that_fails_leaves_torch_as_it_is(
     expected = in_torch.stylize(IMAGES)
     monkeypatch.setattr(torch_cuda, "COMPILE_AFTER", 5)
     monkeypatch.setattr(torch, "compile", failing)
-    stylizer = bound(in_torch, half=False)
-    assert stylizer._cuda is not None
-    stylizer._cuda._compiles = True
+    stylizer = as_on_gpu(in_torch, half=False)
+    assert stylizer._network is not None
+    stylizer._network._compiles = True
     for _ in range(3):
         assert differ(stylizer.stylize(IMAGES), expected) <= 1
     assert [message for message in caplog.messages if "compile" in message] == [
-        "torch cannot compile the net (Failed to find C compiler.); it goes on uncompiled"
+        "torch cannot compile the network (Failed to find C compiler.); it runs uncompiled"
     ]
 
 
@@ -562,9 +555,9 @@ def streams(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         if trouble:
             raise RuntimeError(trouble[0])
         stylized: list[tuple[torch.Tensor, torch.Tensor]] = []
-        copy, again = torch.Tensor.copy_, CudaNet._stylized
+        copy, again = torch.Tensor.copy_, CudaNetwork._stylized
 
-        def noted(net: CudaNet, source: torch.Tensor) -> torch.Tensor:
+        def noted(net: CudaNetwork, source: torch.Tensor) -> torch.Tensor:
             stylized.append((source, again(net, source)))
             graph.again = lambda: copy(target[0], again(net, source))  # type: ignore[method-assign]
             return stylized[0][1]
@@ -576,7 +569,7 @@ def streams(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             return tensor  # nothing is stylized while it is captured
 
         with monkeypatch.context() as patch:
-            patch.setattr(CudaNet, "_stylized", noted)
+            patch.setattr(CudaNetwork, "_stylized", noted)
             patch.setattr(torch.Tensor, "copy_", copied)
             yield
 
@@ -592,10 +585,10 @@ def streams(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return trouble
 
 
-def test_torch_captures_what_stays_and_replays_it_for_every_shot(in_torch: TorchStylizer, streams: list[str]) -> None:
+def test_torch_captures_what_stays_and_replays_it_for_every_shot(in_torch: CpuTorchStylizer, streams: list[str]) -> None:
     shots = [IMAGES, [255 - image for image in IMAGES]]
     expected = [in_torch.for_shot(shot).stylize(IMAGES) for shot in shots]
-    stylizer = bound(in_torch, half=False)
+    stylizer = as_on_gpu(in_torch, half=False)
     made = [stylizer.for_shot(shot) for shot in shots]
     for wanted in [0, 0, 0, 1, 0, 1]:
         assert differ(made[wanted].stylize(IMAGES), expected[wanted]) <= 1
@@ -603,26 +596,26 @@ def test_torch_captures_what_stays_and_replays_it_for_every_shot(in_torch: Torch
     assert differ(made[1].stylize(IMAGES[::-1]), expected[1][::-1]) <= 1
 
 
-def test_torch_does_without_graphs_that_cannot_be_captured(in_torch: TorchStylizer, streams: list[str]) -> None:
+def test_torch_does_without_graphs_that_cannot_be_captured(in_torch: CpuTorchStylizer, streams: list[str]) -> None:
     expected = in_torch.stylize(IMAGES)
-    stylizer = bound(in_torch, half=False)
+    stylizer = as_on_gpu(in_torch, half=False)
     streams.append("CUDA error: operation not permitted when stream is capturing")
     for _ in range(5):
         assert differ(stylizer.stylize(IMAGES), expected) <= 1
     assert PlayedGraph.replays == 0
 
 
-def test_torch_that_lacks_memory_for_a_graph_paints_fewer_images(in_torch: TorchStylizer, streams: list[str]) -> None:
+def test_torch_that_lacks_memory_for_a_graph_paints_fewer_images(in_torch: CpuTorchStylizer, streams: list[str]) -> None:
     expected = in_torch.stylize(IMAGES)
-    stylizer = bound(in_torch, half=False)
+    stylizer = as_on_gpu(in_torch, half=False)
     for _ in range(2):
         stylizer.stylize(IMAGES)
     streams.append("CUDA out of memory. Tried to allocate 2.00 GiB")
     assert differ(stylizer.stylize(IMAGES), expected) <= 1
-    assert stylizer._fitting.most(128, 152) == 2
+    assert stylizer._fitter.max_images(128, 152) == 2
 
 
-def test_torch_says_in_one_sentence_that_the_gpu_failed(in_torch: TorchStylizer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_torch_says_in_one_sentence_that_the_gpu_failed(in_torch: CpuTorchStylizer, monkeypatch: pytest.MonkeyPatch) -> None:
     def failing(x: torch.Tensor) -> torch.Tensor:
         raise RuntimeError("CUDA error: an illegal memory access was encountered\nCUDA kernel errors might be ...")
 

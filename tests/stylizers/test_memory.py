@@ -12,14 +12,15 @@ import onnxruntime as ort
 import pytest
 import torch
 
-from tests.networks.test_networks import soft_image
 from tests.support.helpers import identity_model
-from vidstyle.core.errors import EXIT_FAILED, MemoryLimitError
+from tests.support.networks import soft_image
+from vidstyle.core.errors import EXIT_FAILED, MemoryLimitError, is_out_of_memory
 from vidstyle.core.options import StyleOptions
 from vidstyle.stylizers import load_stylizer
-from vidstyle.stylizers.memory import Fitting, is_out_of_memory, reach
-from vidstyle.stylizers.onnx import OnnxStylizer
-from vidstyle.stylizers.torch import TorchStylizer
+from vidstyle.stylizers.memory import MemoryFitter, receptive_radius
+from vidstyle.stylizers.onnx import CpuOnnxStylizer, load_onnx_stylizer
+from vidstyle.stylizers.onnx_foreign import ForeignOnnxStylizer
+from vidstyle.stylizers.torch import CpuTorchStylizer
 
 ORT_SAYS = (
     "[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : Non-zero status code returned while running Conv node. Status Message: "
@@ -45,13 +46,13 @@ class TightSession:
         return self.session.run(outputs, given, options)
 
 
-def on_cpu(style: str = "tiny") -> OnnxStylizer:
+def on_cpu(style: str = "tiny") -> CpuOnnxStylizer:
     stylizer = load_stylizer(StyleOptions(style, device="cpu"))
-    assert isinstance(stylizer, OnnxStylizer)
+    assert isinstance(stylizer, CpuOnnxStylizer)
     return stylizer
 
 
-def tight(limit: int, style: str = "tiny") -> tuple[OnnxStylizer, TightSession]:
+def tight(limit: int, style: str = "tiny") -> tuple[CpuOnnxStylizer, TightSession]:
     stylizer = on_cpu(style)
     session = TightSession(stylizer.session, limit)
     stylizer.session = session
@@ -125,12 +126,12 @@ def test_where_nothing_fits_it_says_so() -> None:
 
 def test_a_model_that_sees_the_whole_image_is_not_given_parts(tmp_path: Path) -> None:
     model = identity_model(tmp_path / "m.onnx")
-    stylizer = OnnxStylizer(model, "cpu")
-    assert stylizer._engine is not None
-    stylizer._engine._session = TightSession(stylizer.session, 2 * 600 * 600)
+    stylizer = load_onnx_stylizer(model, "cpu")
+    assert isinstance(stylizer, ForeignOnnxStylizer)
+    stylizer.session = TightSession(stylizer.session, 2 * 600 * 600)
     images = [soft_image(600, 600, seed) for seed in range(4)]
     assert (stylizer.stylize(images) == np.stack(images)).all()
-    stylizer._engine._session.limit = 1
+    stylizer.session.limit = 1
     with pytest.raises(MemoryLimitError):
         stylizer.stylize(images)
 
@@ -140,8 +141,8 @@ def test_statistics_are_taken_of_a_smaller_image() -> None:
     expected = on_cpu().for_shot(images).statistics()
     stylizer = on_cpu()
     at_once = stylizer.concurrency
-    session, names = stylizer._measuring(at_once)
-    stylizer._measurers[at_once] = TightSession(session, padded(300, 400) // 2), names  # type: ignore[assignment]
+    session, names = stylizer._measuring_session(at_once)
+    stylizer._measuring_sessions[at_once] = TightSession(session, padded(300, 400) // 2), names  # type: ignore[assignment]
     found = stylizer.for_shot(images).statistics()
     assert found.keys() == expected.keys()
     assert any((found[name] != expected[name]).any() for name in found)
@@ -162,17 +163,18 @@ class TightNet(torch.nn.Module):
 
 
 def test_torch_does_the_same() -> None:
-    stylizers = [load_stylizer(StyleOptions("tiny", device="cpu", backend="torch")) for _ in range(2)]
-    assert all(isinstance(stylizer, TorchStylizer) for stylizer in stylizers)
-    stylizers[1]._net = TightNet(stylizers[1]._net, padded(330, 500) * 3 // 4)  # type: ignore[attr-defined]
+    stylizer = load_stylizer(StyleOptions("tiny", device="cpu", backend="torch"))
+    assert isinstance(stylizer, CpuTorchStylizer)
     images = [soft_image(330, 500, seed) for seed in range(3)]
-    expected, stylized = (stylizer.stylize(images).astype(int) for stylizer in stylizers)
-    assert np.abs(expected - stylized).max() <= 1
+    expected = stylizer.stylize(images).astype(int)
+    stylizer._plain = TightNet(stylizer._plain, padded(330, 500) * 3 // 4)
+    assert np.abs(expected - stylizer.stylize(images)).max() <= 1
+    assert stylizer._fitter.max_images(330 + 64 + 6, 500 + 64 + 4) == 0
 
 
 @pytest.mark.parametrize("style", ["tiny", "slow"])
 def test_a_net_sees_no_farther_than_it_is_said_to(styles: Path, style: str) -> None:
-    far = reach(onnx.load(styles / f"{style}.onnx"))
+    far = receptive_radius(onnx.load(styles / f"{style}.onnx"))
     assert far is not None
     size = 2 * (far + 40)
     images = np.full((2, size, size, 3), 128, np.uint8)
@@ -187,7 +189,7 @@ def test_a_net_sees_no_farther_than_it_is_said_to(styles: Path, style: str) -> N
 def test_what_takes_norms_from_the_whole_image_is_known(tmp_path: Path, styles: Path) -> None:
     model = onnx.load(styles / "tiny.onnx")
     next(node for node in model.graph.node if node.op_type == "Relu").op_type = "GlobalAveragePool"
-    assert reach(model) is None
+    assert receptive_radius(model) is None
 
 
 SAID = [
@@ -217,27 +219,27 @@ def test_other_errors_are_not_taken_for_it(text: str) -> None:
 def test_parts_of_which_the_borders_are_not_stylized_join_too(height: int, width: int) -> None:
     images = np.stack([soft_image(height, width, seed) for seed in range(2)])
 
-    def paint(batch: np.ndarray) -> np.ndarray:
+    def stylize(batch: np.ndarray) -> np.ndarray:
         if batch.size / 3 > height * width * 0.4:
             raise MemoryLimitError("too little")
         return batch[:, 8:-8, 8:-8]
 
-    assert (Fitting(40, 8).paint(images, paint) == images[:, 8:-8, 8:-8]).all()
+    assert (MemoryFitter(40, 8).stylize(images, stylize) == images[:, 8:-8, 8:-8]).all()
 
 
 def test_two_threads_that_fail_at_once_halve_once() -> None:
-    fitting = Fitting(None, 1)
+    fitter = MemoryFitter(None, 1)
     images = np.zeros((8, 4, 4, 3), np.uint8)
     inner = False
 
-    def paint(batch: np.ndarray) -> np.ndarray:
+    def stylize(batch: np.ndarray) -> np.ndarray:
         nonlocal inner
         if len(batch) > 4:
             if not inner:
                 inner = True
-                fitting.paint(images, paint)  # another thread's turn
+                fitter.stylize(images, stylize)  # another thread's turn
             raise MemoryLimitError("too little")
         return batch
 
-    assert (fitting.paint(images, paint) == images).all()
-    assert fitting.most(4, 4) == 4
+    assert (fitter.stylize(images, stylize) == images).all()
+    assert fitter.max_images(4, 4) == 4

@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 import torch
 
-from tests.networks.test_networks import STYLE, paint_in_torch, soft_image
 from tests.support.helpers import identity_model
+from tests.support.networks import STYLE, soft_image, stylize_in_torch
 from vidstyle.core.frames import Pixels
 from vidstyle.core.options import StyleOptions
 from vidstyle.core.protocols import Stylizer
+from vidstyle.networks.examples_net import ExamplesTransformerNet
 from vidstyle.networks.export import load_net
 from vidstyle.networks.transformer_net import ARCHITECTURES
 from vidstyle.stylizers import load_stylizer
 from vidstyle.stylizers.resized import Resized
-from vidstyle.stylizers.torch import ExamplesTransformerNet
 
 IMAGES = [soft_image(61, 83, seed) // (seed + 1) for seed in range(3)]
 
@@ -39,7 +39,7 @@ def difference(one: Pixels, other: Pixels) -> np.ndarray:
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_a_shot_of_one_image_is_stylized_with_its_own_statistics(styles: Path, architecture: str, backend: str) -> None:
     net, _ = load_net(styles / f"{STYLE[architecture]}.onnx")
-    expected = paint_in_torch(net.train(), IMAGES[2:])
+    expected = stylize_in_torch(net.train(), IMAGES[2:])
     stylizer = engine(backend, architecture)
     stylized = stylizer.for_shot(IMAGES[2:]).stylize(IMAGES[2:])
     assert stylized.std() > 10, "a flat image proves nothing"

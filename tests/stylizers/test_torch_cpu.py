@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from vidstyle.core.frames import Pixels
-from vidstyle.stylizers.onnx import OnnxStylizer
+from vidstyle.stylizers.onnx import load_onnx_stylizer
 from vidstyle.stylizers.torch import load_torch_stylizer
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
@@ -35,10 +35,10 @@ def two_threads() -> Iterator[None]:
 @pytest.mark.parametrize("style", ["udnie", "mosaic", "ink"])
 def test_bfloat16_does_not_show(style: str, image: Pixels, monkeypatch: pytest.MonkeyPatch) -> None:
     path = MODELS / f"{style}.onnx"
-    expected = OnnxStylizer(path, "cpu").for_shot([image]).stylize([image])
+    expected = load_onnx_stylizer(path, "cpu").for_shot([image]).stylize([image])
     monkeypatch.setattr("vidstyle.stylizers.torch_cpu.has_tiles", lambda: True)
     stylizer = load_torch_stylizer(path, "cpu").for_shot([image])
-    assert stylizer.describe() == "torch on cpu in bfloat16"
+    assert stylizer.describe() == "torch on CPU (bfloat16)"
     off = np.abs(stylizer.stylize([image]).astype(int) - expected)
     assert 0 < off.mean() < 0.75
     assert np.percentile(off, 99.9) <= 8
@@ -47,9 +47,9 @@ def test_bfloat16_does_not_show(style: str, image: Pixels, monkeypatch: pytest.M
 def test_without_tiles_it_paints_what_onnx_runtime_does(image: Pixels) -> None:
     path = MODELS / "udnie.onnx"
     stylizer = load_torch_stylizer(path, "cpu", concurrency=2, cores=2)
-    assert stylizer.describe() == "torch on cpu in float32"
+    assert stylizer.describe() == "torch on CPU (float32)"
     assert stylizer.concurrency == 2
-    assert np.abs(stylizer.stylize([image]).astype(int) - OnnxStylizer(path, "cpu").stylize([image])).max() <= 1
+    assert np.abs(stylizer.stylize([image]).astype(int) - load_onnx_stylizer(path, "cpu").stylize([image])).max() <= 1
 
 
 @pytest.mark.usefixtures("two_threads")

@@ -2,31 +2,12 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 import pytest
 
-from vidstyle.core.frames import Pixels
+from tests.support.textures import CANVAS, inner, texture, window
 from vidstyle.temporal.flow import Flow, Quality, grey, occluded, warp
 
-
-def texture(height: int, width: int, seed: int = 0, softness: float = 4) -> Pixels:
-    """Soft random blobs of all colours, some `softness` pixels in size, in the middle range."""
-    rough = np.random.default_rng(seed).standard_normal((height, width, 3)).astype(np.float32)
-    soft = cv2.GaussianBlur(rough, (0, 0), softness, borderType=cv2.BORDER_REFLECT)
-    return np.asarray(np.clip(128 + 40 * soft / soft.std(), 30, 225), np.uint8)
-
-
-def window(canvas: Pixels, x: int, y: int, height: int = 120, width: int = 160) -> Pixels:
-    """What a camera sees of `canvas`, its upper left corner at (32 + x, 32 + y): the scene moves the other way."""
-    return canvas[32 + y : 32 + y + height, 32 + x : 32 + x + width]
-
-
-def inner(image: np.ndarray, margin: int = 16) -> np.ndarray:
-    return image[margin:-margin, margin:-margin]
-
-
-CANVAS = texture(200, 240)
 each_shift = pytest.mark.parametrize("shift", [(0, 0), (3, -2), (-6, 4), (0, 12)], ids=str)
 
 

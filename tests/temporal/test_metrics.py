@@ -8,11 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from tests.temporal.test_flow import CANVAS, window
+from tests.support.textures import CANVAS, STILL, window, with_noise
 from vidstyle.core.frames import Pixels
 from vidstyle.temporal.metrics import WarpingError
 
-STILL = [window(CANVAS, 0, 0)] * 4
 MOVING = [window(CANVAS, 3 * n, -2 * n) for n in range(4)]
 
 
@@ -25,11 +24,6 @@ def measured(source: Sequence[Pixels], stylized: Sequence[Pixels], distance: int
     for before, after in zip(source, stylized, strict=True):
         metric.add(before, after)
     return metric
-
-
-def with_noise(images: Sequence[Pixels], sigma: float) -> list[Pixels]:
-    rng = np.random.default_rng(8)
-    return [np.clip(p + rng.normal(0, sigma, p.shape) + 0.5, 0, 255).astype(np.uint8) for p in images]
 
 
 def test_a_still_video_has_no_error() -> None:
@@ -69,7 +63,7 @@ def test_no_pair_spans_a_cut() -> None:
     metric = WarpingError()
     for level, begins_shot in ((10, True), (10, False), (200, True), (200, False)):
         stylized = flat(level)
-        assert metric.finish(STILL[0], stylized, begins_shot) is stylized, "it looks on only"
+        assert metric.process(STILL[0], stylized, begins_shot) is stylized, "it looks on only"
     assert metric.pairs == 2
     assert metric.stylized == pytest.approx(0, abs=1e-7)
 

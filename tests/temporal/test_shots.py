@@ -8,7 +8,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from tests.temporal.test_flow import texture
+from tests.support.textures import texture
 from vidstyle.core.frames import Frame, Pixels
 from vidstyle.temporal.shots import CutDetector, shot_batches, spread_over_shot
 

@@ -9,8 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.temporal.test_flow import CANVAS, inner, texture, window
-from tests.temporal.test_metrics import STILL, with_noise
+from tests.support.textures import CANVAS, STILL, inner, texture, window, with_noise
 from vidstyle.core.frames import Pixels
 from vidstyle.temporal.stabilize import FLOW_HEIGHT, Stabilizer
 
@@ -21,7 +20,7 @@ each_strength = pytest.mark.parametrize("strength", ["light", "strong"])
 def steadied(strength: Strength, source: Sequence[Pixels], stylized: Sequence[Pixels]) -> list[Pixels]:
     """One shot."""
     stabilizer = Stabilizer(strength)
-    return [stabilizer.finish(*pair, n == 0) for n, pair in enumerate(zip(source, stylized, strict=True))]
+    return [stabilizer.process(*pair, n == 0) for n, pair in enumerate(zip(source, stylized, strict=True))]
 
 
 def flicker(images: Sequence[Pixels]) -> float:
@@ -58,9 +57,9 @@ def test_a_painting_that_moves_with_the_scene_stays_sharp(strength: Strength) ->
 def test_a_new_shot_shows_its_painting_as_it_is(strength: Strength) -> None:
     stabilizer = Stabilizer(strength)
     old, new = texture(120, 160, seed=4), texture(120, 160, seed=5)
-    assert (stabilizer.finish(STILL[0], old, True) == old).all()
-    assert (stabilizer.finish(STILL[0], new, False) != new).any()
-    assert (stabilizer.finish(STILL[0], new, True) == new).all()
+    assert (stabilizer.process(STILL[0], old, True) == old).all()
+    assert (stabilizer.process(STILL[0], new, False) != new).any()
+    assert (stabilizer.process(STILL[0], new, True) == new).all()
 
 
 @each_strength

@@ -78,7 +78,11 @@ def main() -> None:
         print(json.dumps(memory_of(args.memory)))
         return
     found = json.loads(args.output.read_text("utf-8")) if args.output.exists() else {}
-    found |= {"command": "python -m tools.bench.cpu", "machine": machine_details(len(os.sched_getaffinity(0))), "rounds": args.rounds}
+    found |= {
+        "command": "python -m tools.bench.cpu",
+        "machine": machine_details(len(os.sched_getaffinity(0))),
+        "rounds": args.rounds,
+    }
     for part in args.only:
         print(part, flush=True)
         found[part] = PARTS[part](args.rounds)
@@ -121,7 +125,7 @@ def graphs(size: tuple[int, int], rounds: int) -> dict[str, Any]:
     images = sample(*size, 8)
     shot = load_onnx_stylizer(find_style(STYLE), "cpu", concurrency=1, cores=1).for_shot(images)
     batches = [pad_to_multiple([image], MARGIN, MULTIPLE) for image in images]
-    plain, cut = folded(shot._model), folded(shot._model, margin=MARGIN)
+    plain, cut = folded(shot._model.proto), folded(shot._model.proto, margin=MARGIN)
     variants = {
         "instance norms of each image": with_instance_norms(model),
         "norms folded": plain,
@@ -214,7 +218,9 @@ def memory(rounds: int) -> dict[str, Any]:
 def learning(size: tuple[int, int], rounds: int) -> dict[str, Any]:
     """Milliseconds until a shot's statistics are known, by one image at a time and by one on each core."""
     images, cores = sample(*size, 8), len(os.sched_getaffinity(0))
-    one, each = (load_onnx_stylizer(find_style(STYLE), "cpu", concurrency=concurrency, cores=concurrency) for concurrency in (1, cores))
+    one, each = (
+        load_onnx_stylizer(find_style(STYLE), "cpu", concurrency=concurrency, cores=concurrency) for concurrency in (1, cores)
+    )
     ways = {"one after the other": one, "side by side (ours)": each}
     return interleaved({name: partial(stylizer.for_shot, images) for name, stylizer in ways.items()}, rounds, 1)
 

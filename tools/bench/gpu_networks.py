@@ -142,12 +142,12 @@ def sessions_alone(bench: Bench) -> Iterator[Measurement]:
     from onnxruntime import InferenceSession
 
     from vidstyle.styles.catalog import find_style
-    from vidstyle.stylizers.onnx_gpu import BoundNet, open_weights
-    from vidstyle.stylizers.sessions import CPU, CUDA, TENSORRT, cuda_options, gpu_of, has_tensorrt
+    from vidstyle.stylizers.onnx_gpu import GpuNetwork, with_weight_inputs
+    from vidstyle.stylizers.sessions import CPU, CUDA, TENSORRT, cuda_options, gpu_index, has_tensorrt
 
     model = onnx.load(find_style(STYLE))
-    index = gpu_of(bench.device)
-    inputs, weights = open_weights(model)
+    index = gpu_index(bench.device)
+    inputs, weights = with_weight_inputs(model)
     constant = onnx.ModelProto()
     constant.CopyFrom(inputs)
     del constant.graph.input[1:]
@@ -164,20 +164,20 @@ def sessions_alone(bench: Bench) -> Iterator[Measurement]:
     if index is not None and has_tensorrt():
         ways["TensorRT, constant weights"] = (constant, {"tensorrt": "1"})
 
-    def opened(proto: onnx.ModelProto, options: dict[str, str]) -> BoundNet:
+    def opened(proto: onnx.ModelProto, options: dict[str, str]) -> GpuNetwork:
         providers: list[Any] = [CPU]
         if index is not None:
             providers.insert(0, (CUDA, cuda_options(index) | {k: v for k, v in options.items() if k != "tensorrt"}))
         if "tensorrt" in options:
             providers.insert(0, (TENSORRT, {"device_id": index, "trt_fp16_enable": "1"}))
-        net = BoundNet(model, lambda data: InferenceSession(proto.SerializeToString(), providers=providers, enable_fallback=0))
+        net = GpuNetwork(model, lambda data: InferenceSession(proto.SerializeToString(), providers=providers, enable_fallback=0))
         net.weights = weights if proto is inputs else {}
         return net
 
     for way, (proto, options) in ways.items():
-        nets: list[BoundNet] = []
+        nets: list[GpuNetwork] = []
 
-        def opening(proto: onnx.ModelProto = proto, options: dict[str, str] = options, nets: list[BoundNet] = nets) -> Figure:
+        def opening(proto: onnx.ModelProto = proto, options: dict[str, str] = options, nets: list[GpuNetwork] = nets) -> Figure:
             began = time.perf_counter()
             nets.append(opened(proto, options))
             providers = nets[0].session.get_providers()
@@ -187,14 +187,14 @@ def sessions_alone(bench: Bench) -> Iterator[Measurement]:
         for size, shape in bench.sizes.items():
             for batch in bench.batches[:2]:
 
-                def figure(batch: int = batch, shape: tuple[int, int] = shape, nets: list[BoundNet] = nets) -> Figure:
+                def figure(batch: int = batch, shape: tuple[int, int] = shape, nets: list[GpuNetwork] = nets) -> Figure:
                     if not nets:
                         raise RuntimeError("it did not open")
                     net = nets[0]
-                    state = net._state_now()
-                    slot = state.take((batch, shape[1], shape[0], 3))
+                    runner = net._current_runner()
+                    slot = runner._new_slot((batch, shape[1], shape[0], 3))
                     thread = net._thread
-                    return rate_of(lambda: thread.submit(state.run, slot, net.weights).result(), batch, bench.seconds)
+                    return rate_of(lambda: thread.submit(runner.run, slot, net.weights).result(), batch, bench.seconds)
 
                 yield f"{way}: {size} batch {batch}", figure
         nets.clear()
@@ -209,7 +209,7 @@ def torch_alone(compiled: bool) -> Callable[[Bench], Iterator[Measurement]]:
         from vidstyle.networks.device import find_device
         from vidstyle.networks.export import load_net
         from vidstyle.styles.catalog import find_style
-        from vidstyle.stylizers.torch_cuda import CudaNet, _on, _Slot
+        from vidstyle.stylizers.torch_cuda import CudaNetwork, _on, _Slot
 
         device = find_device(bench.device)
         after: Callable[[], object] = torch.cuda.synchronize if device.type == "cuda" else int
@@ -217,14 +217,14 @@ def torch_alone(compiled: bool) -> Callable[[Bench], Iterator[Measurement]]:
         if compiled:
             ways = {"half, compiled": (True, False), "half, compiled, graph": (True, True)}
         for way, (half, graph) in ways.items():
-            net = CudaNet(load_net(find_style(STYLE))[0].eval(), device, 255.0, half)
+            net = CudaNetwork(load_net(find_style(STYLE))[0].eval(), device, 255.0, half)
             net._compiles, net._captures = False, graph and net._captures
             if compiled:
                 net._forward = torch.compile(net._net, dynamic=False)
             for size, shape in bench.sizes.items():
                 for batch in bench.batches[:2]:
 
-                    def figure(batch: int = batch, shape: tuple[int, int] = shape, net: CudaNet = net) -> Figure:
+                    def figure(batch: int = batch, shape: tuple[int, int] = shape, net: CudaNetwork = net) -> Figure:
                         slot = _Slot((batch, shape[1], shape[0], 3), device)
 
                         def once() -> None:

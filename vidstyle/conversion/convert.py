@@ -104,11 +104,11 @@ class Conversion:
         if not self._resumable:
             return open_video_sink(output, info, options.encode, stream_copier, options.overwrite, self._stamp)
         key = resume_key(input, options, self._stylizer.engine)
-        remember = self._stabilizer.state if self._stabilizer is not None else None
-        sink = open_resumable_sink(output, info, options, key, stream_copier, remember, self._stamp)
+        get_state = self._stabilizer.state if self._stabilizer is not None else None
+        sink = open_resumable_sink(output, info, options, key, stream_copier, get_state, self._stamp)
         self._done = sink.done
         if self._stabilizer is not None:
-            self._stabilizer.restore(sink.memory)
+            self._stabilizer.restore(sink.state)
         return sink
 
     def _resumes(self) -> bool:
@@ -228,8 +228,8 @@ def resume_key(input: str, options: ConvertOptions, engine: Engine | None = None
     status = Path(input).stat()
     key = {
         "input": {"path": str(Path(input).resolve()), "bytes": status.st_size, "modified_ns": status.st_mtime_ns},
-        "model": provenance.model_of(options.style.style),
-        "mask": None if options.mask is None else provenance.sampled(Path(options.mask)),
+        "model": provenance.model_digests(options.style.style),
+        "mask": None if options.mask is None else provenance.sample_digest(Path(options.mask)),
         "options": values,
         "version": vidstyle.__version__,
     }

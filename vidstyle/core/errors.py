@@ -1,7 +1,7 @@
 """Every error that vidstyle raises on purpose.
 
-Each kind is a `VidstyleError` and also the fitting builtin, so callers may catch either. The message is one sentence that
-says what was expected, what was found and, where there is one, the way out. `exit_code` is what the command line returns.
+Each is a `VidstyleError` and also the corresponding built-in exception, so callers may catch either. The message is one sentence:
+what was expected, what was found and, if there is one, the remedy. `exit_code` is what the command line returns.
 """
 
 from __future__ import annotations
@@ -22,54 +22,54 @@ class VidstyleError(Exception):
     exit_code = EXIT_FAILED
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Workers send errors to the run: the message is all there is to them, however the kind is made.
-        return _remade, (type(self), self.args)
+        # Worker processes send errors by pickle: only the message is needed, whatever the arguments of __init__.
+        return _unpickled, (type(self), self.args)
 
 
-def _remade(kind: type[VidstyleError], args: tuple[Any, ...]) -> VidstyleError:
+def _unpickled(kind: type[VidstyleError], args: tuple[Any, ...]) -> VidstyleError:
     error = kind.__new__(kind, *args)
     error.args = args
     return error
 
 
 class UsageError(VidstyleError, ValueError):
-    """The request itself makes no sense: an option out of range, a URL without leave to use the network."""
+    """The request is invalid: an option out of range, a URL without permission to use the network."""
 
     exit_code = EXIT_USAGE
 
 
 class InputError(VidstyleError, OSError):
-    """The input is missing, unreadable or holds no image."""
+    """The input is missing, unreadable or contains no image."""
 
 
 class OutputExistsError(VidstyleError, FileExistsError):
-    """The output is there already and overwriting was not asked for."""
+    """The output exists already and is not to be overwritten."""
 
 
 class OutputError(VidstyleError, OSError):
-    """The output could not be encoded or did not survive verification."""
+    """The output could not be encoded or failed verification."""
 
 
 class DiskError(VidstyleError, OSError):
-    """No space, no permission, or the device went away."""
+    """No space left, no permission, or the device was disconnected."""
 
     exit_code = EXIT_DISK
 
 
 class StyleError(VidstyleError, ValueError):
-    """Unknown style, or a model file that is not what it should be."""
+    """Unknown style, or an invalid model file."""
 
     exit_code = EXIT_MODEL
 
 
 class DeviceError(VidstyleError, RuntimeError):
-    """The device or backend asked for is not to be had."""
+    """The requested device or backend is not available."""
 
     exit_code = EXIT_MODEL
 
 
 class MissingExtraError(VidstyleError, ImportError):
-    """A part of vidstyle that was not installed is needed."""
+    """An optional dependency that is not installed is needed."""
 
     exit_code = EXIT_MODEL
 
@@ -78,8 +78,31 @@ class MissingExtraError(VidstyleError, ImportError):
 
 
 class TrainingError(VidstyleError, RuntimeError):
-    """Training cannot start or go on; checkpoints written so far stay."""
+    """Training cannot start or continue; the checkpoints written so far are kept."""
 
 
 class MemoryLimitError(VidstyleError, MemoryError):
-    """Not enough memory, even in the smallest pieces."""
+    """Not enough memory, even for the smallest tiles."""
+
+
+_OUT_OF_MEMORY = (
+    "out of memory",
+    "out_of_memory",
+    "failed to allocate memory",
+    "failed to allocate output",
+    "status_alloc_failed",
+    "host_allocation_failed",
+    "bad_alloc",
+    "bad allocation",
+    "can't allocate memory",
+    "not enough memory",
+)
+"""What ONNX Runtime, torch, CUDA, cuDNN and cuBLAS report, in lower case."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether `error` means that there was too little memory, of the machine or of the GPU."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    text = str(error).lower()
+    return any(sign in text for sign in _OUT_OF_MEMORY)

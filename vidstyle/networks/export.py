@@ -22,6 +22,7 @@ from torch import fx, nn
 
 from vidstyle.core.errors import StyleError
 from vidstyle.core.files import replaced
+from vidstyle.core.model_metadata import PREFIX, metadata_of
 from vidstyle.networks.transformer_net import ARCHITECTURES, MARGIN, MULTIPLE
 
 OPSET = 17
@@ -33,7 +34,7 @@ def export_onnx(net: nn.Module, architecture: str, path: Path, facts: Mapping[st
     """Write `net` to `path`, whole or not at all. `facts` go into the metadata, each key prefixed with `vidstyle.`."""
     model = _Graph(net).model()
     facts = {"format": FORMAT, "architecture": architecture, "margin": str(MARGIN), "multiple": str(MULTIPLE), **facts}
-    helper.set_model_props(model, {f"vidstyle.{key}": value for key, value in facts.items()})
+    helper.set_model_props(model, {f"{PREFIX}{key}": value for key, value in facts.items()})
     onnx.checker.check_model(model)
     with replaced(path) as temporary:
         temporary.write_bytes(model.SerializeToString())
@@ -50,7 +51,7 @@ def load_net(path: Path) -> tuple[nn.Module, dict[str, str]]:
 
 def net_of(model: onnx.ModelProto, path: Path) -> tuple[nn.Module, dict[str, str]]:
     """As `load_net`, of what was read from `path`."""
-    facts = {p.key.removeprefix("vidstyle."): p.value for p in model.metadata_props if p.key.startswith("vidstyle.")}
+    facts = metadata_of(model)
     make = ARCHITECTURES.get(facts.get("architecture", ""))
     if make is None:
         raise StyleError(f"expected a style that vidstyle trained, found no known architecture in {path}")

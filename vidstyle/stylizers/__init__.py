@@ -1,4 +1,4 @@
-"""What stylizes: `load_stylizer` finds the styles, mixes them and picks the engine."""
+"""Frames -> stylized frames: `load_stylizer` finds the styles, loads their networks, and combines them as the options ask."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vidstyle.styles.catalog import find_style
 from vidstyle.styles.spec import Blend, parse_style
 
 if TYPE_CHECKING:
-    from vidstyle.stylizers.blend_networks import Net
+    from vidstyle.stylizers.blend_networks import Network
 
 
 def load_stylizer(
@@ -22,64 +22,65 @@ def load_stylizer(
     cores: int | None = None,
     find: Callable[[str], Path] = find_style,
 ) -> Stylizer:
-    """The stylizer that `options` ask for; `concurrency` None: as many as make the most frames a second on `cores`, None: on all
-    there are. `find` knows the styles' files.
+    """The stylizer that `options` ask for. `concurrency`: how many threads will call it; None: as many as give the highest
+    throughput on `cores` (None: all usable ones). `find` looks up the styles' model files.
 
-    Raises `StyleError` for an unknown style or a bad model, `DeviceError` for a device that is not to be had,
-    `MissingExtraError` where torch is needed and not installed, `UsageError` for a choice out of range.
+    Raises `StyleError` for an unknown style or a bad model, `DeviceError` for an unavailable device, `MissingExtraError` where
+    torch is needed and not installed.
     """
     changes = parse_style(options.style)
-    stylizers = [_blend(change.blend, options, concurrency, cores, find) for change in changes]
+    stylizers = [_load_blend(change.blend, options, concurrency, cores, find) for change in changes]
     if len(changes) == 1:
         return stylizers[0]
-    from vidstyle.stylizers.timeline import Timed
+    from vidstyle.stylizers.timeline import TimelineStylizer
 
-    return Timed(stylizers, [change.seconds for change in changes], options.fade)
+    return TimelineStylizer(stylizers, [change.seconds for change in changes], options.fade)
 
 
-def _blend(
+def _load_blend(
     blend: Blend, options: StyleOptions, concurrency: int | None, cores: int | None, find: Callable[[str], Path]
 ) -> Stylizer:
-    """A blend with all that the options ask for."""
-    from vidstyle.stylizers.blend_networks import nets_of
+    """The stylizer of a blend, with height, stroke scale and strength."""
+    from vidstyle.stylizers.blend_networks import networks_of
 
-    nets = nets_of([(find(name), share) for name, share in blend])
-    stylizers = [_load(net, options, concurrency, cores) for net in nets]
+    networks = networks_of([(find(name), weight) for name, weight in blend])
+    stylizers = [_load_network(network, options, concurrency, cores) for network in networks]
     stylizer = stylizers[0]
-    if len(nets) > 1:
-        from vidstyle.stylizers.blends import Blended
+    if len(networks) > 1:
+        from vidstyle.stylizers.blends import BlendedStylizer
 
-        stylizer = Blended(stylizers, [net.share for net in nets])
+        stylizer = BlendedStylizer(stylizers, [network.weight for network in networks])
     if options.height is not None or options.stroke_scale != 1:
-        from vidstyle.stylizers.resized import Resized
+        from vidstyle.stylizers.resized import ResizedStylizer
 
-        stylizer = Resized(stylizer, options.height, options.stroke_scale)
+        stylizer = ResizedStylizer(stylizer, options.height, options.stroke_scale)
     if options.strength < 1:
-        from vidstyle.stylizers.blends import Faint
+        from vidstyle.stylizers.blends import StrengthStylizer
 
-        stylizer = Faint(stylizer, options.strength)
+        stylizer = StrengthStylizer(stylizer, options.strength)
     return stylizer
 
 
-def _load(net: Net, options: StyleOptions, concurrency: int | None, cores: int | None) -> Stylizer:
-    if net.model is None and options.backend == "onnx":
-        raise StyleError(f"expected an .onnx model for the backend onnx, got {net.path}")
+def _load_network(network: Network, options: StyleOptions, concurrency: int | None, cores: int | None) -> Stylizer:
+    path, model = network.path, network.model
+    if model is None and options.backend == "onnx":
+        raise StyleError(f"expected an .onnx model for the backend onnx, got {path}")
 
     def in_torch(device: str) -> Stylizer:
         from vidstyle.stylizers.torch import load_torch_stylizer
 
-        return load_torch_stylizer(net.path, device, net.model, concurrency, cores)
+        return load_torch_stylizer(path, device, model, concurrency, cores)
 
     def in_onnx(device: str) -> Stylizer:
-        from vidstyle.stylizers.onnx import OnnxStylizer
+        from vidstyle.stylizers.onnx import load_onnx_stylizer
 
-        return OnnxStylizer(net.path, device, options.model_color, concurrency, cores, net.model)
+        return load_onnx_stylizer(path, device, model, concurrency, cores, options.model_color)
 
-    if options.backend == "torch" or net.model is None:
+    if options.backend == "torch" or model is None:
         return in_torch(options.device)
     if options.backend == "auto" and options.device != "cpu":
-        from vidstyle.stylizers.engine_selection import architecture_of, fastest, may_choose
+        from vidstyle.stylizers.engine_selection import architecture_of, may_choose, select_engine
 
-        if may_choose(net.model):
-            return fastest({"onnx": in_onnx, "torch": in_torch}, options.device, architecture_of(net.model))
+        if may_choose(model):
+            return select_engine({"onnx": in_onnx, "torch": in_torch}, options.device, architecture_of(model))
     return in_onnx(options.device)

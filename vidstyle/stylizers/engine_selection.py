@@ -1,8 +1,7 @@
 """Which engine stylizes on a GPU, ONNX Runtime or torch: the faster one, measured once.
 
-The first batch that a machine stylizes is stylized by both, several times, and shown as the faster one stylized it. What came of
-that is remembered in the user's cache folder for the GPU, the versions and the kind of net, so that later runs load one only:
-loading torch takes seconds.
+Both stylize the first batch several times, and the result of the faster one is used. The choice is remembered in the user's
+cache folder by GPU, package versions and architecture, so that later runs load one engine only: loading torch takes seconds.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,87 +25,95 @@ import platformdirs
 from vidstyle.core.errors import DeviceError, MissingExtraError, VidstyleError
 from vidstyle.core.files import replaced
 from vidstyle.core.frames import Pixels
-from vidstyle.core.protocols import Stylizer
+from vidstyle.core.model_metadata import metadata_of
+from vidstyle.core.protocols import Engine, Stylizer
 
 log = logging.getLogger(__name__)
 
 WARM_RUNS = 3
-"""Algorithms are chosen in the first run, graphs captured in the third."""
+"""The engines pick algorithms in the first run, and capture graphs in the third."""
 TIMED_RUNS = 5
 
 NAMES = {"onnx": "ONNX Runtime", "torch": "torch"}
 
-Make = Callable[[str], Stylizer]
+Load = Callable[[str], Stylizer]
 """Loads a stylizer for a device."""
 
 
 def may_choose(model: onnx.ModelProto) -> bool:
-    """Whether both engines could run the net on a GPU, as far as that can be told without loading them."""
+    """Whether both engines could run the model on a GPU, as far as can be known without loading them."""
     from vidstyle.core.hardware import has_nvidia
 
     return bool(architecture_of(model)) and has_nvidia() and find_spec("torch") is not None
 
 
 def architecture_of(model: onnx.ModelProto) -> str:
-    """The kind of a net that `vidstyle train` made; empty for others, which torch cannot run."""
-    return next((p.value for p in model.metadata_props if p.key == "vidstyle.architecture"), "")
+    """The architecture of a model that `vidstyle train` made; empty for others, which torch cannot run."""
+    return metadata_of(model).get("architecture", "")
 
 
-def fastest(makers: Mapping[str, Make], device: str, architecture: str) -> Stylizer:
-    """The faster of the engines on a GPU, or the one that runs there; with `auto` and none, the first on the CPU.
+def select_engine(loaders: Mapping[str, Load], device: str, architecture: str) -> Stylizer:
+    """The faster of the engines on a GPU, or the only one that runs there; with `auto` and none, the first on the CPU.
 
-    Raises `DeviceError` where `device` is a GPU that none of them gets, and what else the engines raise.
+    Raises `DeviceError` where `device` is a GPU that no engine can use, and what else the engines raise.
     """
     key = f"{_gpu()}, {architecture}, onnxruntime {_version('onnxruntime-gpu')}, torch {_version('torch')}"
     known = remembered(key)
-    wanted = [known] if known in makers else list(makers)
+    wanted = [known] if known in loaders else list(loaders)
     gpu = "cuda" if device == "auto" else device
     stylizers: dict[str, Stylizer] = {}
-    trouble: VidstyleError | None = None
-    for name in [*wanted, *(other for other in makers if other not in wanted)]:
+    first_error: VidstyleError | None = None
+    for name in [*wanted, *(other for other in loaders if other not in wanted)]:
         if stylizers and name not in wanted:
             break
         try:
-            stylizers[name] = makers[name](gpu)
+            stylizers[name] = loaders[name](gpu)
         except (DeviceError, MissingExtraError) as error:
-            trouble = trouble or error
+            first_error = first_error or error
             log.debug("%s does not run on the GPU: %s", NAMES.get(name, name), error)
     if len(stylizers) == 1:
         return next(iter(stylizers.values()))
     if stylizers:
-        return Choosing(stylizers, Choice(lambda name: remember(key, name)))
-    if device != "auto" and trouble is not None:
-        raise trouble
-    return next(iter(makers.values()))("auto")
+        return SelectingStylizer(stylizers, Selection(lambda name: remember(key, name)))
+    if device != "auto" and first_error is not None:
+        raise first_error
+    return next(iter(loaders.values()))("auto")
 
 
-class Choice:
-    """Which of several engines stylizes, None until it was measured; one for all that are made of a `Choosing`."""
+class Selection:
+    """The engine that was selected, None until it is measured; shared by all stylizers made from one `SelectingStylizer`."""
 
-    def __init__(self, on_choice: Callable[[str], None] = lambda name: None) -> None:
+    def __init__(self, on_selected: Callable[[str], None] = lambda name: None) -> None:
         self.name: str | None = None
         self.lock = Lock()
-        self.on_choice = on_choice
+        self.on_selected = on_selected
 
 
-class Choosing:
-    """Several engines with the same net; the first batch tells which of them stylizes from then on."""
+class SelectingStylizer(Stylizer):
+    """The same network in several engines; the first batch decides which of them stylizes from then on."""
 
-    def __init__(self, stylizers: Mapping[str, Stylizer], choice: Choice) -> None:
-        self._stylizers, self._choice = dict(stylizers), choice
+    def __init__(self, stylizers: Mapping[str, Stylizer], selection: Selection) -> None:
+        self._stylizers, self._selection = dict(stylizers), selection
         self.concurrency = max(stylizer.concurrency for stylizer in stylizers.values())
 
+    @property
+    def engine(self) -> Engine:
+        if self._selection.name is not None:
+            return self._selected().engine
+        engines = [stylizer.engine for stylizer in self._stylizers.values()]
+        return replace(engines[0], name=" or ".join(engine.name for engine in engines))
+
     def stylize(self, images: Sequence[Pixels]) -> Pixels:
-        if self._choice.name is None:
-            with self._choice.lock:
-                if self._choice.name is None:
+        if self._selection.name is None:
+            with self._selection.lock:
+                if self._selection.name is None:
                     return self._measure(images)
-        return self._chosen().stylize(images)
+        return self._selected().stylize(images)
 
     def _measure(self, images: Sequence[Pixels]) -> Pixels:
-        """Choose by painting `images`; returns them as the fastest stylized them."""
+        """Select an engine by stylizing `images`; returns the result of the fastest."""
         stylized, seconds = dict[str, Pixels](), dict[str, float]()
-        trouble: VidstyleError | None = None
+        first_error: VidstyleError | None = None
         for name, stylizer in self._stylizers.items():
             try:
                 times = []
@@ -115,54 +123,44 @@ class Choosing:
                     times.append(time.perf_counter() - began)
                 seconds[name] = statistics.median(times[WARM_RUNS:])
             except VidstyleError as error:
-                trouble = trouble or error
-                log.warning("%s cannot paint: %s", NAMES.get(name, name), error)
+                first_error = first_error or error
+                log.warning("%s cannot stylize: %s", NAMES.get(name, name), error)
         if not seconds:
-            assert trouble is not None
-            raise trouble
+            assert first_error is not None
+            raise first_error
         best = min(seconds, key=lambda name: seconds[name])
-        told = ", ".join(f"{NAMES.get(name, name)} {1000 * took / len(images):.2f} ms" for name, took in seconds.items())
-        log.info("%s stylizes: an image takes %s", NAMES.get(best, best), told)
+        figures = ", ".join(f"{NAMES.get(name, name)} {1000 * took / len(images):.2f} ms" for name, took in seconds.items())
+        log.info("%s stylizes: an image takes %s", NAMES.get(best, best), figures)
         if len(seconds) == len(self._stylizers):
-            self._choice.on_choice(best)
-        self._choice.name = best
+            self._selection.on_selected(best)
+        self._selection.name = best
         return stylized[best]
 
-    def _chosen(self) -> Stylizer:
-        assert self._choice.name is not None
-        return self._stylizers[self._choice.name]
+    def _selected(self) -> Stylizer:
+        assert self._selection.name is not None
+        return self._stylizers[self._selection.name]
 
     def for_shot(self, images: Iterable[Pixels]) -> Stylizer:
-        if self._choice.name is not None:
-            return self._chosen().for_shot(images)
-        seen = list(images)
-        return self._each(lambda stylizer: stylizer.for_shot(seen))
+        samples = images if self._selection.name is not None else list(images)
+        return self._each(lambda stylizer: stylizer.for_shot(samples))
 
     def statistics(self) -> Mapping[str, np.ndarray]:
-        return (self._chosen() if self._choice.name is not None else next(iter(self._stylizers.values()))).statistics()
+        return (self._selected() if self._selection.name is not None else next(iter(self._stylizers.values()))).statistics()
 
     def with_statistics(self, statistics: Mapping[str, np.ndarray]) -> Stylizer:
         return self._each(lambda stylizer: stylizer.with_statistics(statistics))
 
-    def adapted(self, image: Pixels, share: float) -> Stylizer:
-        return self._each(lambda stylizer: stylizer.adapted(image, share))
+    def adapted(self, image: Pixels, weight: float) -> Stylizer:
+        return self._each(lambda stylizer: stylizer.adapted(image, weight))
 
     def _each(self, change: Callable[[Stylizer], Stylizer]) -> Stylizer:
-        if self._choice.name is not None:
-            return change(self._chosen())
-        return Choosing({name: change(stylizer) for name, stylizer in self._stylizers.items()}, self._choice)
-
-    def at(self, seconds: float) -> Stylizer:
-        return self
-
-    def describe(self) -> str:
-        if self._choice.name is not None:
-            return self._chosen().describe()
-        return "CUDA, by " + " or ".join(NAMES.get(name, name) for name in self._stylizers)
+        if self._selection.name is not None:
+            return change(self._selected())
+        return SelectingStylizer({name: change(stylizer) for name, stylizer in self._stylizers.items()}, self._selection)
 
 
 def remembered(key: str) -> str | None:
-    """What was chosen before under `key`; None where nothing was."""
+    """The engine that was selected before under `key`, if any."""
     try:
         found = json.loads(_memory().read_text("utf-8")).get(key)
         return found if isinstance(found, str) else None
@@ -171,7 +169,7 @@ def remembered(key: str) -> str | None:
 
 
 def remember(key: str, name: str) -> None:
-    """Note what was chosen; where that cannot be written, it is measured again next time."""
+    """Save which engine was selected; where that cannot be written, it is measured again next time."""
     path = _memory()
     known: dict[str, str] = {}
     with suppress(OSError, ValueError, TypeError):
@@ -194,7 +192,7 @@ def _version(package: str) -> str:
 
 
 def _gpu() -> str:
-    """What the GPUs are called, as far as the driver says so without being asked through CUDA."""
+    """The names of the GPUs, from the driver's files, without CUDA."""
     models = []
     for path in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
         with suppress(OSError):

@@ -23,7 +23,7 @@ from vidstyle.core.frames import Pixels
 from vidstyle.core.options import StyleOptions
 from vidstyle.styles import catalog
 from vidstyle.stylizers import load_stylizer
-from vidstyle.stylizers.onnx import MAX_MODEL_BYTES
+from vidstyle.stylizers.model_file import MAX_MODEL_BYTES
 
 TIMEOUT_SECONDS = 20.0
 _CHUNK = 1 << 20

@@ -1,17 +1,14 @@
-"""A net of ours on the GPU: half precision, buffers that stay, CUDA graphs, and one session for all shots.
+"""A model that vidstyle trained on a GPU: half precision, reused buffers, CUDA graphs, and one session for all shots.
 
-A shot's statistics are folded into weights (`stylizers.folding`). Opening a session for every shot would cost as much as
-painting dozens of frames, and throw away what was captured. So weights and biases are inputs of the graph, which lie on the
-card: a shot costs their upload, less than a megabyte. (For that ONNX Runtime's `prefer_nhwc` is given up: it rearranges weights
-when a session is opened, constant ones alone.) Batches are filled up to the largest so far, so that shapes stay.
-
-While one thread's batch is stylized another thread's is brought to the GPU or back: `CONCURRENCY` threads gain by that.
+The statistics of a shot are folded into weights (`stylizers.folding`). Opening a session for every shot would cost as much as
+stylizing dozens of frames, and lose the captured graphs. So weights and biases are inputs of the graph, which stay on the GPU:
+a new shot costs their upload, less than a megabyte. (ONNX Runtime's `prefer_nhwc` cannot be used with that: it rearranges
+constant weights when a session is opened.)
 """
 
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from threading import Lock
 
@@ -20,32 +17,30 @@ import onnx
 import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
-from vidstyle.core.concurrency import background
+from vidstyle.core.concurrency import background_executor
 from vidstyle.core.errors import MemoryLimitError
 from vidstyle.core.frames import Pixels
 from vidstyle.stylizers.folding import folded
-from vidstyle.stylizers.memory import filled_up
-from vidstyle.stylizers.sessions import CPU, failure, run_options
+from vidstyle.stylizers.gpu_slots import WARM_RUNS, Shape, SlotPool, filled_up
+from vidstyle.stylizers.memory import inference_error
+from vidstyle.stylizers.sessions import run_options, runs_on_gpu
 
 log = logging.getLogger(__name__)
 
-CONCURRENCY = 2
-
-SHAPES = 4
-"""For so many shapes of batches buffers are kept."""
-
-GRAPHS = 8
-"""So many graphs are captured at most: each holds memory as long as the session lives."""
-
-WARM_RUNS = 2
-"""Runs with a buffer before they are captured: images that come once are not worth it."""
+MAX_GRAPHS = 8
+"""At most so many graphs are captured: each holds memory as long as the session lives."""
 
 Weights = Mapping[str, np.ndarray]
 
 
-def open_weights(model: onnx.ModelProto, margin: int = 0) -> tuple[onnx.ModelProto, Weights]:
-    """A net of ours in half precision as a graph that takes its weights and biases as inputs beside the images, and what those
-    are; `margin` as for `folding.folded`."""
+def weights_of(model: onnx.ModelProto) -> Weights:
+    """The half-precision weights and biases of a model, as `GpuNetwork.stylize` takes them."""
+    return with_weight_inputs(model)[1]
+
+
+def with_weight_inputs(model: onnx.ModelProto, margin: int = 0) -> tuple[onnx.ModelProto, Weights]:
+    """A model in half precision whose weights and biases are inputs beside the images, and their values; `margin` as for
+    `folding.folded`."""
     graph_model = folded(model, True, margin)
     graph = graph_model.graph
     taken = {name for node in graph.node if node.op_type == "Conv" for name in node.input[1:]}
@@ -60,7 +55,7 @@ def open_weights(model: onnx.ModelProto, margin: int = 0) -> tuple[onnx.ModelPro
 
 
 def _shuffle_before_bytes(graph: onnx.GraphProto) -> None:
-    """Let a pixel shuffle of bytes, which CUDA does not know, come before they are made bytes."""
+    """Move a pixel shuffle of bytes, which CUDA does not support, before the cast to bytes."""
     makers = {name: node for node in graph.node for name in node.output}
     for shuffle in graph.node:
         cast = makers.get(shuffle.input[0]) if shuffle.op_type == "DepthToSpace" else None
@@ -77,8 +72,8 @@ def _shuffle_before_bytes(graph: onnx.GraphProto) -> None:
         return
 
 
-def _lost(model: onnx.ModelProto) -> int:
-    """So many pixels less than its images have a graph's paintings on every side."""
+def _cropped_margin(model: onnx.ModelProto) -> int:
+    """How many pixels the output of a graph is smaller than its input on every side."""
     fixed, size = onnx.ModelProto(), 256
     fixed.CopyFrom(model)
     for dim, value in zip(fixed.graph.input[0].type.tensor_type.shape.dim, (1, size, size, 3), strict=True):
@@ -89,120 +84,102 @@ def _lost(model: onnx.ModelProto) -> int:
     return (size - height) // 2
 
 
-class BoundNet:
-    """Runs the graph that `open_weights` made of a net with the weights of whichever shot.
+class GpuNetwork:
+    """Runs the graph of `with_weight_inputs` with the weights of any shot. Several threads may call `stylize`.
 
-    Paintings lack a part of the `margin` around the image. `open_session` opens the graph, also again after a failure, which
-    may leave a session useless; raises as `sessions.open_session`. Several threads may call `paint`.
+    Its output lacks a part of the `margin` around the image. `open_session` opens the graph, again after every failure, which
+    may leave a session unusable; raises as `sessions.open_session`.
     """
 
     def __init__(self, model: onnx.ModelProto, open_session: Callable[[bytes], ort.InferenceSession], margin: int = 0) -> None:
-        graph, self.weights = open_weights(model, margin)
-        self._lost = _lost(graph)
-        self._image, self._painting = graph.graph.input[0].name, graph.graph.output[0].name
+        graph, self.weights = with_weight_inputs(model, margin)
+        self._cropped = _cropped_margin(graph)
         self._bytes, self._open = graph.SerializeToString(), open_session
-        # What was captured belongs to the thread that captured it.
-        self._thread = background()
+        self._thread = background_executor()  # graphs belong to the thread that captured them
         self._lock = Lock()
-        self._largest: dict[tuple[int, ...], int] = {}
         self._captures = True
-        self._state: _State | None = self._new_state()
+        self._runner: _Runner | None = self._new_runner()
 
     @property
     def session(self) -> ort.InferenceSession:
         """The session in use."""
-        return self._state_now().session
+        return self._current_runner().session
 
-    def _state_now(self) -> _State:
+    def _current_runner(self) -> _Runner:
         with self._lock:
-            if self._state is None:
-                self._state = self._new_state()
-            return self._state
+            if self._runner is None:
+                self._runner = self._new_runner()
+            return self._runner
 
-    def _new_state(self) -> _State:
-        return _State(self._open(self._bytes), self._image, self._painting, self._lost, self._captures)
+    def _new_runner(self) -> _Runner:
+        return _Runner(self._open(self._bytes), self._cropped, self._captures)
 
-    def paint(self, weights: Weights, images: Pixels) -> Pixels:
-        """Images (N, H, W, 3) uint8 -> the same, stylized, but for the margin.
+    def stylize(self, weights: Weights, images: Pixels) -> Pixels:
+        """Images (N, H, W, 3) uint8 -> stylized ones, without a part of the margin.
 
         Raises `MemoryLimitError`, `DeviceError` and `StyleError`.
         """
-        state, size = self._state_now(), images.shape[1:]
-        largest = self._largest[size] = max(len(images), self._largest.get(size, 0))
+        runner = self._current_runner()
         slot = None
         try:
-            slot = state.take((largest, *size))
-            slot.source.update_inplace(filled_up(images, largest))
-            self._thread.submit(state.run, slot, weights).result()
-            stylized = np.asarray(slot.painting.numpy())
-        except Exception as error:  # onnxruntime's kinds derive from Exception alone
+            slot = runner.slots.take(images)
+            slot.source.update_inplace(filled_up(images, slot.shape[0]))
+            self._thread.submit(runner.run, slot, weights).result()
+            stylized = np.asarray(slot.stylized.numpy())
+        except Exception as error:  # ONNX Runtime's exceptions derive from Exception only
             with self._lock:
-                if self._state is state:
-                    self._state = None
-            self._largest.pop(size, None)
-            meant = failure(error, state.session, images.shape)
-            if slot is not None and slot.is_capturing and not isinstance(meant, MemoryLimitError):
+                if self._runner is runner:
+                    self._runner = None
+            raised = inference_error(error, images.shape, runs_on_gpu(runner.session))
+            if slot is not None and slot.is_capturing and not isinstance(raised, MemoryLimitError):
                 log.debug("no CUDA graph can be captured: %s", error)
                 self._captures = False
-                return self.paint(weights, images)
-            raise meant from error
-        state.give_back(slot)
+                return self.stylize(weights, images)
+            raise raised from error
+        runner.slots.give_back(slot)
         return stylized[: len(images)]
 
 
 class _Slot:
-    """Buffers on the device for one batch, and the binding of the session to them."""
+    """Buffers on the device for one batch, and the session's binding to them."""
 
-    def __init__(self, shape: tuple[int, ...], source: ort.OrtValue, painting: ort.OrtValue, binding: ort.IOBinding) -> None:
-        self.shape, self.source, self.painting, self.binding = shape, source, painting, binding
+    def __init__(self, shape: Shape, source: ort.OrtValue, stylized: ort.OrtValue, binding: ort.IOBinding) -> None:
+        self.shape, self.source, self.stylized, self.binding = shape, source, stylized, binding
         self.runs = 0
         self.graph: int | None = None
         self.is_capturing = False
 
 
-class _State:
-    """A session with its buffers: all that is thrown away where it fails."""
+class _Runner:
+    """A session with its buffers: all that is thrown away when it fails."""
 
-    def __init__(self, session: ort.InferenceSession, image: str, painting: str, lost: int, captures: bool) -> None:
-        self.session, self._image, self._painting, self._lost = session, image, painting, lost
-        first = session.get_providers()[0]
-        options = session.get_provider_options().get(first, {})
-        self._place = ("cpu", 0) if first == CPU else ("cuda", int(options.get("device_id", 0)))
+    def __init__(self, session: ort.InferenceSession, cropped: int, captures: bool) -> None:
+        self.session, self._cropped = session, cropped
+        options = session.get_provider_options().get(session.get_providers()[0], {})
+        self._place = ("cuda", int(options.get("device_id", 0))) if runs_on_gpu(session) else ("cpu", 0)
         self._has_graphs = options.get("enable_cuda_graph") == "1"
         self._captures = captures and self._has_graphs
-        self._lock = Lock()
-        self._free: OrderedDict[tuple[int, ...], list[_Slot]] = OrderedDict()
         self._graphs = 0
         self._on_device: dict[str, ort.OrtValue] = {}
         self._loaded: Weights | None = None
+        self.slots = SlotPool(self._new_slot)
 
-    def take(self, shape: tuple[int, ...]) -> _Slot:
-        """Buffers for a batch of that shape, which nobody else has until they are given back."""
-        with self._lock:
-            if self._free.get(shape):
-                return self._free[shape].pop()
+    def _new_slot(self, shape: Shape) -> _Slot:
         count, height, width, channels = shape
-        smaller = (count, height - 2 * self._lost, width - 2 * self._lost, channels)
+        smaller = (count, height - 2 * self._cropped, width - 2 * self._cropped, channels)
         buffers = [ort.OrtValue.ortvalue_from_shape_and_type(s, np.uint8, *self._place) for s in (shape, smaller)]
         binding = self.session.io_binding()
-        binding.bind_ortvalue_input(self._image, buffers[0])
-        binding.bind_ortvalue_output(self._painting, buffers[1])
+        binding.bind_ortvalue_input(self.session.get_inputs()[0].name, buffers[0])
+        binding.bind_ortvalue_output(self.session.get_outputs()[0].name, buffers[1])
         return _Slot(shape, buffers[0], buffers[1], binding)
 
-    def give_back(self, slot: _Slot) -> None:
-        with self._lock:
-            self._free.setdefault(slot.shape, []).append(slot)
-            self._free.move_to_end(slot.shape)
-            while len(self._free) > SHAPES:
-                self._free.popitem(last=False)
-
     def run(self, slot: _Slot, weights: Weights) -> None:
-        """Paint what is in the slot; in one thread, always the same."""
+        """Stylize the images in the slot; always called in the same thread."""
         self._load(weights)
         if slot.runs == 0:
             for name, value in self._on_device.items():
                 slot.binding.bind_ortvalue_input(name, value)
-        if self._captures and slot.runs == WARM_RUNS and self._graphs < GRAPHS:
+        if self._captures and slot.runs == WARM_RUNS and self._graphs < MAX_GRAPHS:
             self._graphs += 1
             slot.graph, slot.is_capturing = self._graphs, True
         slot.runs += 1

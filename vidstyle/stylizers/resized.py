@@ -1,8 +1,8 @@
-"""Inference at another size than the video's: strokes of another size, or a slow machine."""
+"""Inference at another size than the video's, for strokes of another size or for slow machines."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import cv2
 import numpy as np
@@ -11,28 +11,35 @@ from vidstyle.core.errors import UsageError
 from vidstyle.core.frames import Pixels
 from vidstyle.core.protocols import Stylizer
 from vidstyle.stylizers.guided_upsampling import scaled, upsample_guided
+from vidstyle.stylizers.wrapper import StylizerWrapper
 
-MOST_PIXELS = 1 << 26
-"""Larger images would take a hundred bytes of memory a pixel."""
+MAX_PIXELS = 1 << 26
+"""Images are not enlarged beyond this: a network takes some hundred bytes of memory per pixel."""
 
 
-class Resized:
-    """Scales images to `height` (None: as they are) over `stroke_scale`, has them stylized, scales back: strokes grow by as
-    much as the net's image shrinks. A smaller painting gets the original's edges back."""
+class ResizedStylizer(StylizerWrapper):
+    """Scales images to `height` (None: their own) divided by `stroke_scale`, stylizes them, and scales them back.
 
-    def __init__(self, stylizer: Stylizer, height: int | None, stroke_scale: float = 1.0) -> None:
-        self._stylizer, self._height, self._stroke_scale, self.concurrency = stylizer, height, stroke_scale, stylizer.concurrency
+    Strokes grow by as much as the network's input shrinks. Results that are enlarged get the edges of the original back.
+    """
+
+    def __init__(self, inner: Stylizer, height: int | None, stroke_scale: float = 1.0) -> None:
+        super().__init__(inner)
+        self._height, self._stroke_scale = height, stroke_scale
+
+    def _around(self, inner: Stylizer) -> Stylizer:
+        return ResizedStylizer(inner, self._height, self._stroke_scale)
 
     def stylize(self, images: Sequence[Pixels]) -> Pixels:
-        scaled_images = [self._scaled(p) for p in images]
-        stylized = self._stylizer.stylize(scaled_images)
+        scaled_images = [self._scaled(image) for image in images]
+        stylized = self._inner.stylize(scaled_images)
         triples = zip(stylized, scaled_images, images, strict=True)
         return np.stack([self._scaled_back(np.ascontiguousarray(p), small, full) for p, small, full in triples])
 
     def _scaled(self, image: Pixels) -> Pixels:
         h, w = image.shape[:2]
         height = max(16, round((self._height or h) / self._stroke_scale))
-        if height > h and height * height * w / h > MOST_PIXELS:
+        if height > h and height * height * w / h > MAX_PIXELS:
             raise UsageError(
                 f"expected a larger stroke scale or a smaller height, {w}x{h} would be stylized {height} pixels high"
             )
@@ -47,24 +54,12 @@ class Resized:
         return np.asarray(cv2.resize(stylized, (w, h), interpolation=cv2.INTER_AREA), np.uint8)
 
     def for_shot(self, images: Iterable[Pixels]) -> Stylizer:
-        return self._around(self._stylizer.for_shot(self._scaled(p) for p in images))
+        return super().for_shot(self._scaled(image) for image in images)
 
-    def statistics(self) -> Mapping[str, np.ndarray]:
-        return self._stylizer.statistics()
-
-    def with_statistics(self, statistics: Mapping[str, np.ndarray]) -> Stylizer:
-        return self._around(self._stylizer.with_statistics(statistics))
-
-    def adapted(self, image: Pixels, share: float) -> Stylizer:
-        return self._around(self._stylizer.adapted(self._scaled(image), share))
-
-    def at(self, seconds: float) -> Stylizer:
-        return self
-
-    def _around(self, stylizer: Stylizer) -> Resized:
-        return Resized(stylizer, self._height, self._stroke_scale)
+    def adapted(self, image: Pixels, weight: float) -> Stylizer:
+        return super().adapted(self._scaled(image), weight)
 
     def describe(self) -> str:
         height = f", at height {self._height}" if self._height is not None else ""
         strokes = f", strokes of {self._stroke_scale:g} times the size" if self._stroke_scale != 1 else ""
-        return self._stylizer.describe() + height + strokes
+        return super().describe() + height + strokes

@@ -1,9 +1,9 @@
-"""ONNX Runtime sessions: on which provider they open, with which options, and what their failures mean.
+"""ONNX Runtime sessions: their execution providers and options, and what their errors mean.
 
-`auto` takes CUDA where it opens and says so in one line where it should have and did not; `cuda` never becomes the CPU.
-TensorRT builds an engine of its own, seconds to minutes each, for every set of weights and every size. A net of ours gets
-other weights at every cut (`stylizers.norms`), so it is not for those: it is asked for models of other tools whose size is
-fixed, which need one engine, kept in the user's cache folder.
+`auto` uses CUDA where it can, and logs one warning where there is a GPU that it cannot use; `cuda` never falls back to the CPU.
+TensorRT builds an engine, which takes seconds to minutes, for every set of weights and every size. Models that vidstyle trained
+get other weights at every cut (`stylizers.norm_statistics`), so TensorRT is only used for models of other tools with a fixed
+size, which need one engine, kept in the user's cache folder.
 """
 
 from __future__ import annotations
@@ -21,16 +21,17 @@ import numpy as np
 import onnxruntime as ort
 import platformdirs
 
-from vidstyle.core.errors import DeviceError, StyleError, VidstyleError
+from vidstyle.core.errors import DeviceError, StyleError, is_out_of_memory
+from vidstyle.core.files import reason
 from vidstyle.core.hardware import has_nvidia
-from vidstyle.stylizers.memory import first_line, is_out_of_memory, not_enough
+from vidstyle.core.protocols import Engine
+from vidstyle.stylizers.memory import inference_error, memory_limit_error
 
 log = logging.getLogger(__name__)
 
 CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
 
 _FATAL = 4  # ONNX Runtime's log level
-_GPU_WORDS = ("cuda", "cudnn", "cublas", "tensorrt")
 _INSTALL = "try pip install 'vidstyle[cuda]' or --device cpu"
 
 Provider = str | tuple[str, dict[str, str]]
@@ -41,37 +42,37 @@ def open_session(
 ) -> ort.InferenceSession:
     """A session for the serialised `model`, which came from `path`, on `device` (auto, cpu, cuda or cuda:N).
 
-    `graphs`: one that can capture CUDA graphs, where all of the model runs on CUDA.
-    Raises `StyleError` for a model that does not load anywhere, `DeviceError` for a device that is not to be had.
+    `graphs`: whether to capture CUDA graphs, where all of the model runs on CUDA.
+    Raises `StyleError` for a model that does not load anywhere, `DeviceError` for an unavailable device.
     """
-    wanted = gpu_of(device)
+    wanted = gpu_index(device)
     if wanted is None:
         return _opened(model, path, [CPU], threads)
     _preload()
-    for providers in _choices(wanted, graphs, tensorrt and has_tensorrt()):
+    for providers in _provider_lists(wanted, graphs, tensorrt and has_tensorrt()):
         try:
             session = ort.InferenceSession(model, _options(threads), providers=providers, enable_fallback=0)
-        except Exception as error:  # onnxruntime's kinds derive from Exception alone
+        except Exception as error:  # ONNX Runtime's exceptions derive from Exception only
             if is_out_of_memory(error):
-                raise not_enough(error) from error
-            trouble = first_line(error)
+                raise memory_limit_error(error) from error
+            problem = reason(error)
             continue
         first = name_of(providers[0])
         if first == TENSORRT and not _builds_engine(session):
-            _say_once("TensorRT is installed and cannot run the model; painting with CUDA alone")
+            _warn_once("TensorRT is installed but cannot run the model; using CUDA alone")
             continue
         if session.get_providers()[0] == first:
             return session
-        trouble = f"{first.removesuffix('ExecutionProvider')} did not load"
-    on_cpu = _opened(model, path, [CPU], threads)  # raises where it is the model's fault
+        problem = f"{first.removesuffix('ExecutionProvider')} did not load"
+    on_cpu = _opened(model, path, [CPU], threads)  # raises where the model is to blame
     if device != "auto":
-        raise DeviceError(f"expected to run on {device}, ONNX Runtime got no CUDA ({trouble}); {_INSTALL}")
-    _say_once(f"expected to paint on the GPU, ONNX Runtime got no CUDA ({trouble}); painting on the CPU instead")
+        raise DeviceError(f"expected to run on {device}, ONNX Runtime got no CUDA ({problem}); {_INSTALL}")
+    _warn_once(f"expected to run on the GPU, ONNX Runtime got no CUDA ({problem}); using the CPU instead")
     return on_cpu
 
 
-def _choices(index: str, graphs: bool, tensorrt: bool) -> list[list[Provider]]:
-    """Lists of providers, the best first."""
+def _provider_lists(index: str, graphs: bool, tensorrt: bool) -> list[list[Provider]]:
+    """Lists of providers to try, the best first."""
     lists: list[list[Provider]] = []
     if tensorrt:
         cached = platformdirs.user_cache_path("vidstyle") / "tensorrt"
@@ -85,8 +86,8 @@ def _choices(index: str, graphs: bool, tensorrt: bool) -> list[list[Provider]]:
 
 
 def cuda_options(index: str) -> dict[str, str]:
-    """Options of CUDA's provider for the GPU of that number."""
-    # Searching would take seconds at each new size; powers of two would hold up to twice the memory that is needed.
+    """Options of the CUDA provider for the GPU of that index."""
+    # An exhaustive search takes seconds at each new size; powers of two hold up to twice the memory that is needed.
     search = {"cudnn_conv_algo_search": "HEURISTIC", "arena_extend_strategy": "kSameAsRequested"}
     return {"device_id": index, **search}
 
@@ -96,8 +97,8 @@ def _opened(model: bytes, path: Path, providers: list[Provider], threads: int) -
         return ort.InferenceSession(model, _sharing_memory(_options(threads)), providers=providers, enable_fallback=0)
     except Exception as error:
         if is_out_of_memory(error):
-            raise not_enough(error) from error
-        raise StyleError(f"ONNX Runtime cannot load {path}: {first_line(error)}") from error
+            raise memory_limit_error(error) from error
+        raise StyleError(f"ONNX Runtime cannot load {path}: {reason(error)}") from error
 
 
 def _options(threads: int) -> ort.SessionOptions:
@@ -110,11 +111,11 @@ def _options(threads: int) -> ort.SessionOptions:
 
 
 def _sharing_memory(options: ort.SessionOptions) -> ort.SessionOptions:
-    """`options` of a session that takes its memory from what all sessions on the CPU share.
+    """`options` of a session that allocates from an arena that all sessions on the CPU share.
 
-    A session of its own memory keeps all it ever used, and there are several: the one that measures, those of the last shot and
-    of this one. Planning (`enable_mem_pattern`) takes more than what is in use at any time. In the order of the graph, which is
-    not the default, what is measured of a layer is measured before the next one is there.
+    A session with its own arena keeps all memory it ever used, and there are several sessions: one that measures statistics,
+    those of the last shot and of this one. Memory patterns allocate more than is in use at any time. Priority-based order is
+    the graph's own here, in which the statistics of a layer are measured before the next layer's output is allocated.
     """
     _share_memory()
     options.enable_mem_pattern = False
@@ -131,42 +132,36 @@ def _share_memory() -> None:
 
 
 def run_session(session: ort.InferenceSession, outputs: list[str] | None, name: str, batch: np.ndarray) -> list[np.ndarray]:
-    """One run, all outputs where `outputs` is None; ONNX Runtime's exceptions become what `failure` makes of them."""
+    """One run, all outputs where `outputs` is None; raises as `memory.inference_error` maps ONNX Runtime's exceptions."""
     try:
         return [np.asarray(output) for output in session.run(outputs, {name: batch}, run_options())]
-    except Exception as error:  # onnxruntime's kinds derive from Exception alone
-        raise failure(error, session, batch.shape) from error
+    except Exception as error:  # ONNX Runtime's exceptions derive from Exception only
+        raise inference_error(error, batch.shape, runs_on_gpu(session)) from error
 
 
 def run_options() -> ort.RunOptions:
-    """Options of a run that says nothing by itself: errors are raised, and said once, by us."""
+    """Options of a run that logs nothing: errors are raised anyway."""
     options = ort.RunOptions()
     options.log_severity_level = _FATAL
     return options
 
 
-def failure(error: Exception, session: ort.InferenceSession, shape: tuple[int, ...]) -> VidstyleError:
-    """What it means that a run on images of `shape` failed: too little memory, the GPU, or the model."""
-    if isinstance(error, VidstyleError):
-        return error
-    if is_out_of_memory(error):
-        return not_enough(error)
-    what = first_line(error)
-    if session.get_providers()[0] != CPU and any(word in str(error).lower() for word in _GPU_WORDS):
-        return DeviceError(f"expected the GPU to go on painting, it failed ({what}); try again, or --device cpu")
-    return StyleError(f"the model failed on images {shape}: {what}")
+def runs_on_gpu(session: ort.InferenceSession) -> bool:
+    """Whether the session's first provider is not the CPU's."""
+    return bool(session.get_providers()[0] != CPU)
 
 
-def place_of(session: ort.InferenceSession) -> str:
-    """Where a session runs, for people."""
-    names = {CPU: "CPU", CUDA: "CUDA", TENSORRT: "CUDA with TensorRT"}
+def engine_of(session: ort.InferenceSession, precision: str) -> Engine:
+    """The engine of a session whose network computes in `precision` (TensorRT: in half precision)."""
     first: str = session.get_providers()[0]
-    return names.get(first, first.removesuffix("ExecutionProvider"))
+    if first == CPU:
+        return Engine("onnxruntime", "cpu", precision)
+    device = f"cuda:{session.get_provider_options().get(first, {}).get('device_id', '0')}"
+    return Engine("tensorrt", device, "float16") if first == TENSORRT else Engine("onnxruntime", device, precision)
 
 
-def gpu_of(device: str) -> str | None:
-    """The number of the GPU that `device` means, None where it means the CPU; raises `DeviceError` where a GPU is
-    asked for that cannot be there."""
+def gpu_index(device: str) -> str | None:
+    """The index of the GPU that `device` means, None for the CPU; raises `DeviceError` for a GPU that cannot be used."""
     if device == "cpu":
         return None
     kind, _, index = device.partition(":")
@@ -182,11 +177,11 @@ def gpu_of(device: str) -> str | None:
 
 @cache
 def has_tensorrt() -> bool:
-    """Whether TensorRT's libraries are there: ONNX Runtime lists its provider without them, and complains at length."""
+    """Whether TensorRT's libraries are installed: ONNX Runtime lists its provider without them, and logs many errors."""
     if TENSORRT not in ort.get_available_providers():
         return False
     with contextlib.suppress(ImportError):
-        import tensorrt_libs  # type: ignore[import-not-found]  # noqa: F401  # the wheel's way of making them known
+        import tensorrt_libs  # type: ignore[import-not-found]  # noqa: F401  # importing the wheel loads them
     libraries = ("nvinfer_10.dll", "nvonnxparser_10.dll") if os.name == "nt" else ("libnvinfer.so.10", "libnvonnxparser.so.10")
     try:
         for library in libraries:
@@ -197,27 +192,27 @@ def has_tensorrt() -> bool:
 
 
 def _builds_engine(session: ort.InferenceSession) -> bool:
-    """Whether TensorRT opened and can make an engine of a model of fixed size, which it does at the first run."""
-    given = session.get_inputs()[0]
+    """Whether TensorRT can build an engine for a model of fixed size, which it does in the first run."""
+    image = session.get_inputs()[0]
     try:
-        session.run(None, {given.name: np.zeros(given.shape, np.float32)}, run_options())
-    except Exception as error:  # onnxruntime's kinds derive from Exception alone
-        log.debug("TensorRT failed: %s", first_line(error))
+        session.run(None, {image.name: np.zeros(image.shape, np.float32)}, run_options())
+    except Exception as error:  # ONNX Runtime's exceptions derive from Exception only
+        log.debug("TensorRT failed: %s", reason(error))
         return False
     return bool(session.get_providers()[0] == TENSORRT)
 
 
 @cache
 def _preload() -> None:
-    """CUDA's and cuDNN's libraries out of NVIDIA's wheels, where a system has none of its own."""
-    ort.set_default_logger_severity(_FATAL)  # what does not load is told at length, before any session
+    """Load CUDA's and cuDNN's libraries from NVIDIA's wheels, where the system has none."""
+    ort.set_default_logger_severity(_FATAL)  # it logs every library that does not load, before any session
     preload: Any = getattr(ort, "preload_dlls", None)
     if preload is None:
         return
-    with contextlib.redirect_stdout(io.StringIO()) as said:  # which is for results
+    with contextlib.redirect_stdout(io.StringIO()) as output:  # stdout is for results
         preload()
-    if said.getvalue():
-        log.debug("%s", said.getvalue().strip())
+    if output.getvalue():
+        log.debug("%s", output.getvalue().strip())
 
 
 def name_of(provider: Provider) -> str:
@@ -226,5 +221,5 @@ def name_of(provider: Provider) -> str:
 
 
 @cache
-def _say_once(line: str) -> None:
+def _warn_once(line: str) -> None:
     log.warning("%s", line)

@@ -1,7 +1,7 @@
-"""A net of ours in torch on the processor: norms folded, channels last, bfloat16 where that is fast.
+"""A network in torch on a CPU: norms fused, channels last, bfloat16 where that is fast.
 
-Only with AMX tiles does bfloat16 pay: there the net takes less than half the time, elsewhere longer than in float32. Several
-images side by side, each on few threads, waste less time than all threads on one image.
+bfloat16 pays off with AMX tiles only: there it takes less than half the time of float32, elsewhere longer. Several images in
+parallel, each on few threads, are faster than one image on all threads.
 """
 
 from __future__ import annotations
@@ -16,31 +16,31 @@ from torch import nn
 
 from vidstyle.core.frames import Pixels
 from vidstyle.networks.device import has_tiles
-from vidstyle.stylizers.torch_cuda import plain
+from vidstyle.networks.fusion import fused
 
 
-class CpuNet:
-    """Runs nets (float RGB in 0..255 / `scale`, (N, 3, H, W)) on `concurrency` threads that have `cores` between them."""
+class CpuNetwork:
+    """Runs networks (float RGB in 0..255 / `scale`, (N, 3, H, W)) on `concurrency` threads that share `cores`."""
 
     def __init__(self, scale: float, concurrency: int, cores: int) -> None:
         self._scale = scale
         self._dtype = torch.bfloat16 if has_tiles() else torch.float32
-        # Threads of its own, since how many threads torch uses is set for a thread.
-        self._concurrency = ThreadPoolExecutor(concurrency, "vidstyle-torch", _use_threads, (max(1, cores // concurrency),))
+        # Threads of its own, because torch's number of threads is set per thread.
+        self._executor = ThreadPoolExecutor(concurrency, "vidstyle-torch", _use_threads, (max(1, cores // concurrency),))
 
     @property
     def precision(self) -> str:
-        """In which it computes, for people."""
+        """`float32` or `bfloat16`."""
         return str(self._dtype).removeprefix("torch.")
 
-    def ready(self, net: nn.Module) -> nn.Module:
-        """What `paint` needs of a net."""
-        made: Any = plain(net)
+    def prepared(self, net: nn.Module) -> nn.Module:
+        """`net` as `stylize` takes it."""
+        made: Any = fused(net)
         return cast(nn.Module, made.to(self._dtype, memory_format=torch.channels_last))
 
-    def paint(self, net: nn.Module, images: Pixels) -> Pixels:
-        """Images (N, H, W, 3) uint8 -> the same, stylized by a net that `ready` made. What torch raises goes through."""
-        return self._concurrency.submit(self._stylized, net, images).result()
+    def stylize(self, net: nn.Module, images: Pixels) -> Pixels:
+        """Images (N, H, W, 3) uint8 -> the same, stylized by a network from `prepared`. torch's exceptions are passed on."""
+        return self._executor.submit(self._stylized, net, images).result()
 
     def _stylized(self, net: nn.Module, images: Pixels) -> Pixels:
         with torch.inference_mode():
@@ -50,7 +50,7 @@ class CpuNet:
 
 
 def _use_threads(count: int) -> None:
-    """Let torch use `count` threads for what the calling thread asks; other threads, also those to come, keep theirs."""
+    """Set torch's number of threads for the calling thread; other threads, and later ones, keep theirs."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     restoring = threading.Thread(target=torch.set_num_threads, args=(before,))

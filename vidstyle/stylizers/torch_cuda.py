@@ -1,62 +1,39 @@
-"""A net in torch on the GPU: norms folded, half precision, channels last, buffers that stay, CUDA graphs.
+"""A network in torch on a GPU: norms fused, half precision, channels last, reused buffers, CUDA graphs.
 
-As in `stylizers.binding` a shot's weights are copied into those of one net, so that graphs captured once serve all shots.
-While one thread's batch is stylized another thread's travels through pinned memory on a stream of its own.
+As in `stylizers.onnx_gpu`, the weights of a shot are copied into those of one network, so that graphs captured once serve all
+shots. Batches are copied through pinned memory on streams of their own.
 
-Inductor fuses what is left besides convolutions, but takes half a minute to compile: that is worth it for long videos only.
+Inductor fuses what is left besides convolutions, but compiles for half a minute, which pays off for long videos only.
 """
 
 from __future__ import annotations
 
-import copy
 import logging
-from collections import OrderedDict
 from contextlib import AbstractContextManager, nullcontext
 from importlib.util import find_spec
-from itertools import pairwise
 from threading import Lock
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from vidstyle.core.errors import is_out_of_memory
+from vidstyle.core.files import reason
 from vidstyle.core.frames import Pixels
-from vidstyle.stylizers.memory import filled_up, first_line, is_out_of_memory
+from vidstyle.networks.fusion import fused
+from vidstyle.stylizers.gpu_slots import WARM_RUNS, Shape, SlotPool, filled_up
 
 log = logging.getLogger(__name__)
 
-CONCURRENCY = 2
-SHAPES = 4
-"""For so many shapes of batches buffers are kept."""
-WARM_RUNS = 2
-"""Runs with a buffer before they are captured."""
 COMPILE_AFTER = 20_000
-"""So many images are stylized before the net is compiled."""
+"""The network is compiled after so many images."""
 
 
-def plain(net: nn.Module) -> nn.Module:
-    """A copy of `net` in which norms that hold their statistics are folded into the convolutions before them."""
-    folded = copy.deepcopy(net)
-    for parent in folded.modules():
-        children = list(parent.named_children()) if isinstance(parent, nn.Sequential) else []
-        for (_, conv), (name, norm) in pairwise(children):
-            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.InstanceNorm2d) and _is_held(norm):
-                mean, var = norm.running_mean, norm.running_var
-                assert mean is not None
-                assert var is not None
-                conv.weight, conv.bias = fuse_conv_bn_weights(conv.weight, conv.bias, mean, var, norm.eps, norm.weight, norm.bias)
-                setattr(parent, name, nn.Identity())
-    return folded.requires_grad_(False)
+class CudaNetwork:
+    """Runs `net` (float RGB in 0..255 / `scale`, (N, 3, H, W)) with the weights of any shot, in half precision if `half`.
 
-
-def _is_held(norm: nn.InstanceNorm2d) -> bool:
-    return bool(norm.track_running_stats) and not norm.training
-
-
-class CudaNet:
-    """Runs `net` (float RGB in 0..255 / `scale`, (N, 3, H, W)) with the weights of whichever shot, in half precision where it is
-    `half`. Several threads may call `paint`. (On a CPU, for tests, it does the same without streams and graphs.)"""
+    Several threads may call `stylize`. On a CPU, for tests, it does the same without streams and graphs.
+    """
 
     def __init__(self, net: nn.Module, device: torch.device, scale: float, half: bool) -> None:
         self._device, self._scale = device, scale
@@ -66,62 +43,44 @@ class CudaNet:
         self._parameters: list[Tensor] = list(self._net.parameters())
         self._stream = _stream_of(device)
         self._pool = torch.cuda.graph_pool_handle() if self._stream is not None else None
-        self._lock, self._slots_lock = Lock(), Lock()
-        self._free: OrderedDict[tuple[int, ...], list[_Slot]] = OrderedDict()
-        self._largest: dict[tuple[int, ...], int] = {}
+        self._lock = Lock()
+        self._slots = SlotPool(lambda shape: _Slot(shape, device))
         self._loaded: list[Tensor] | None = None
         self._captures, self._count = self._stream is not None, 0
         self._compiles = self._stream is not None and find_spec("triton") is not None
 
     def weights_of(self, net: nn.Module) -> list[Tensor]:
-        """What `paint` needs of a net that is built as this one is, on the device."""
+        """The weights of another network of the same architecture, on the device, as `stylize` takes them."""
         ready = self._on_device(net)
         if self._stream is not None:
             torch.cuda.current_stream(self._device).synchronize()
         return list(ready.parameters())
 
     def _on_device(self, net: nn.Module) -> nn.Module:
-        ready: Any = plain(net)
+        ready: Any = fused(net)
         ready.to(self._device, self._dtype, memory_format=torch.channels_last)
         return cast(nn.Module, ready)
 
-    def paint(self, weights: list[Tensor], images: Pixels) -> Pixels:
-        """Images (N, H, W, 3) uint8 -> the same, stylized. What torch raises goes through; buffers are given up then."""
-        size = images.shape[1:]
-        largest = self._largest[size] = max(len(images), self._largest.get(size, 0))
+    def stylize(self, weights: list[Tensor], images: Pixels) -> Pixels:
+        """Images (N, H, W, 3) uint8 -> the same, stylized. torch's exceptions are passed on, after all buffers are released."""
         try:
-            slot = self._take((largest, *size))
-            slot.given.numpy()[:] = filled_up(images, largest)
+            slot = self._slots.take(images)
+            slot.host_source.numpy()[:] = filled_up(images, slot.shape[0])
             with torch.inference_mode():
                 self._through(slot, weights)
-            stylized = slot.stylized.numpy()[: len(images)].copy()
+            stylized = slot.host_stylized.numpy()[: len(images)].copy()
         except Exception:
-            self._give_up(size)
+            self._slots.forget(images.shape[1:])
+            if self._stream is not None:
+                torch.cuda.empty_cache()
             raise
-        with self._slots_lock:
-            self._free.setdefault(slot.shape, []).append(slot)
-            self._free.move_to_end(slot.shape)
-            while len(self._free) > SHAPES:
-                self._free.popitem(last=False)
+        self._slots.give_back(slot)
         return stylized
 
-    def _take(self, shape: tuple[int, ...]) -> _Slot:
-        with self._slots_lock:
-            if self._free.get(shape):
-                return self._free[shape].pop()
-        return _Slot(shape, self._device)
-
-    def _give_up(self, size: tuple[int, ...]) -> None:
-        with self._slots_lock:
-            self._largest.pop(size, None)
-            self._free.clear()
-        if self._stream is not None:
-            torch.cuda.empty_cache()
-
     def _through(self, slot: _Slot, weights: list[Tensor]) -> None:
-        """A batch to the GPU, stylized, and back; returns when it has come back."""
+        """Copy a batch to the GPU, stylize it, and copy it back; returns when that is done."""
         with _on(slot.copying):
-            slot.source.copy_(slot.given, non_blocking=True)
+            slot.source.copy_(slot.host_source, non_blocking=True)
         with self._lock, _on(self._stream):
             if self._loaded is not weights:
                 torch._foreach_copy_(self._parameters, weights)
@@ -132,7 +91,7 @@ class CudaNet:
             if self._stream is not None and slot.copying is not None:
                 slot.copying.wait_stream(self._stream)
         with _on(slot.copying):
-            slot.stylized.copy_(slot.painting, non_blocking=True)
+            slot.host_stylized.copy_(slot.stylized, non_blocking=True)
         if slot.copying is not None:
             slot.copying.synchronize()
 
@@ -145,38 +104,37 @@ class CudaNet:
         elif self._captures and slot.runs >= WARM_RUNS:
             self._capture(slot)
         else:
-            # The fastest algorithms are searched for once for a shape.
+            # cuDNN searches for the fastest algorithms once for each shape.
             with torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=True):
-                slot.painting.copy_(self._stylized(slot.source))
+                slot.stylized.copy_(self._stylized(slot.source))
         slot.runs += 1
 
     def _capture(self, slot: _Slot) -> None:
         graph = torch.cuda.CUDAGraph()
         try:
             with torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"):
-                slot.painting.copy_(self._stylized(slot.source))
+                slot.stylized.copy_(self._stylized(slot.source))
         except RuntimeError as error:
             if is_out_of_memory(error):
                 raise
-            log.debug("no CUDA graph can be captured: %s", first_line(error))
+            log.debug("no CUDA graph can be captured: %s", reason(error))
             self._captures = False
-            slot.painting.copy_(self._stylized(slot.source))
+            slot.stylized.copy_(self._stylized(slot.source))
             return
         graph.replay()
         slot.graph = graph
 
     def _compile(self, slot: _Slot) -> None:
-        """Let Inductor fuse the net; where that fails it stays as it is."""
+        """Compile the network with Inductor; where that fails it stays as it is."""
         self._compiles = False
         try:
             self._forward = torch.compile(self._net, dynamic=False)
             self._stylized(slot.source)
-        except Exception as error:  # the compiler's kinds are many
+        except Exception as error:  # the compiler raises many kinds
             self._forward = self._net
-            log.warning("torch cannot compile the net (%s); it goes on uncompiled", first_line(error))
+            log.warning("torch cannot compile the network (%s); it runs uncompiled", reason(error))
             return
-        with self._slots_lock:
-            self._free.clear()
+        self._slots.clear()
         slot.graph, slot.runs = None, 0
 
     def _stylized(self, source: Tensor) -> Tensor:
@@ -187,13 +145,13 @@ class CudaNet:
 
 
 class _Slot:
-    """Buffers for one batch: pinned ones on the host, `given` and `stylized`, and those on the device."""
+    """Buffers for one batch, pinned ones on the host and those on the device."""
 
-    def __init__(self, shape: tuple[int, ...], device: torch.device) -> None:
+    def __init__(self, shape: Shape, device: torch.device) -> None:
         is_cuda = device.type == "cuda"
         self.shape = shape
-        self.given, self.stylized = (torch.empty(shape, dtype=torch.uint8, pin_memory=is_cuda) for _ in range(2))
-        self.source, self.painting = (torch.empty(shape, dtype=torch.uint8, device=device) for _ in range(2))
+        self.host_source, self.host_stylized = (torch.empty(shape, dtype=torch.uint8, pin_memory=is_cuda) for _ in range(2))
+        self.source, self.stylized = (torch.empty(shape, dtype=torch.uint8, device=device) for _ in range(2))
         self.copying = _stream_of(device)
         self.graph: torch.cuda.CUDAGraph | None = None
         self.runs = 0

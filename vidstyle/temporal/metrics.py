@@ -24,7 +24,7 @@ class WarpingError:
         self._sums = np.zeros(2)
         self.pairs = 0
 
-    def finish(self, source: Pixels, stylized: Pixels, begins_shot: bool) -> Pixels:
+    def process(self, source: Pixels, stylized: Pixels, begins_shot: bool) -> Pixels:
         """See `vidstyle.core.protocols.PostProcessor`: looks on, changes nothing. No pair spans a cut."""
         if begins_shot:
             self._before.clear()

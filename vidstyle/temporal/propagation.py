@@ -64,7 +64,7 @@ class Propagation:
         self._before: tuple[int, Sight, Pixels] | None = None
         self._after: tuple[int, Sight, Pixels] | None = None
 
-    def finish(self, source: Pixels, stylized: Pixels, begins_shot: bool) -> Pixels:
+    def process(self, source: Pixels, stylized: Pixels, begins_shot: bool) -> Pixels:
         self._index += 1
         if self._index in self._shots:
             self._before = self._after = None

@@ -15,7 +15,7 @@ from vidstyle.core.frames import Pixels
 from vidstyle.temporal.flow import FLOW_HEIGHT, Flow, enlarged, grey, inside, occluded, shrunk, unchanged, warp
 
 _SHARES = {"light": 0.6, "strong": 0.85}
-_MEMORY = ("grey", "source", "stylized")
+_STATE = ("grey", "source", "stylized")
 
 
 class Stabilizer:
@@ -30,7 +30,7 @@ class Stabilizer:
         self._flow = Flow("fast")
         self._last: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
 
-    def finish(self, source: Pixels, stylized: Pixels, begins_shot: bool) -> Pixels:
+    def process(self, source: Pixels, stylized: Pixels, begins_shot: bool) -> Pixels:
         """See `vidstyle.core.protocols.PostProcessor`."""
         h, w = source.shape[:2]
         small = shrunk(source, FLOW_HEIGHT)
@@ -47,10 +47,10 @@ class Stabilizer:
         self._last = now, small, result
         return np.asarray((result + 0.5).clip(0, 255), np.uint8)
 
-    def memory(self) -> Mapping[str, np.ndarray]:
+    def state(self) -> Mapping[str, np.ndarray]:
         """See `vidstyle.core.protocols.StatefulPostProcessor`."""
-        return {} if self._last is None else dict(zip(_MEMORY, self._last, strict=True))
+        return {} if self._last is None else dict(zip(_STATE, self._last, strict=True))
 
-    def recall(self, memory: Mapping[str, np.ndarray]) -> None:
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """See `vidstyle.core.protocols.StatefulPostProcessor`."""
-        self._last = (memory[_MEMORY[0]], memory[_MEMORY[1]], memory[_MEMORY[2]]) if memory else None
+        self._last = (state[_STATE[0]], state[_STATE[1]], state[_STATE[2]]) if state else None

@@ -1,13 +1,13 @@
-"""Perceptual losses (Gatys et al. 2015, Johnson et al. 2016) on features of a VGG-19, from any of several weight files.
+"""Features of a VGG-19, whose weights may come from any of several file formats.
 
 Images are float RGB in [0, 1], shape (N, 3, H, W). Features are the ReLU outputs, shape (N, C, h, w), named `relu1_1` ...
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import safetensors.torch
 import torch
@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidstyle.core.errors import MissingExtraError, StyleError
+from vidstyle.core.files import reason
 from vidstyle.styles.catalog import sha256, shipped_folder
 
 COMPACT_FILE = "encoder.safetensors"
@@ -22,7 +23,7 @@ COMPACT_WIDTHS = {
     "1_1": 16, "1_2": 16, "2_1": 32, "2_2": 32, "3_1": 64, "3_2": 64, "3_3": 64,
     "4_1": 128, "4_2": 128, "4_3": 128, "5_1": 128,
 }  # fmt: skip
-"""Channels of the compact encoder that ships: VGG-19's topology, thinner, without the last convolutions of blocks 3 and 4."""
+"""Channels of the compact encoder that ships: VGG-19 with fewer channels, without the last convolutions of blocks 3 and 4."""
 
 VGG19_CONVS = ["1_1", "1_2", "2_1", "2_2", "3_1", "3_2", "3_3", "3_4", "4_1", "4_2", "4_3", "4_4", "5_1", "5_2", "5_3", "5_4"]
 _TORCHVISION_POSITIONS = (0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28, 30, 32, 34)
@@ -33,10 +34,10 @@ Features = dict[str, Tensor]
 
 
 class Encoder(nn.Module):
-    """A VGG-19 cut after the last layer asked for. Frozen: gradients reach the image, never the weights.
+    """A VGG-19, evaluated up to the last layer that is needed. Frozen: gradients reach the image, never the weights.
 
-    `stem` is an affine map of the colours (3x3 matrix and offset) as a 1x1 convolution; it holds each weight file's own
-    preprocessing, so that all encoders take RGB in [0, 1].
+    `stem` is an affine map of the colours (3x3 matrix and offset) as a 1x1 convolution; it holds the preprocessing of
+    each weight file, so that all encoders take RGB in [0, 1].
     """
 
     def __init__(self, convs: Mapping[str, tuple[Tensor, Tensor]], stem: tuple[Tensor, Tensor], padding_mode: str) -> None:
@@ -48,7 +49,7 @@ class Encoder(nn.Module):
         self.requires_grad_(False)
 
     def forward(self, image: Tensor, layers: Iterable[str]) -> Features:
-        """Features of `image` (N, 3, H, W) at `layers` such as `relu3_1`; raises `StyleError` for a layer it lacks."""
+        """Features of `image` (N, 3, H, W) at `layers` such as `relu3_1`; raises `StyleError` for a layer that it lacks."""
         wanted = set(layers)
         missing = wanted - {f"relu{name}" for name in self.convs}
         if missing:
@@ -69,8 +70,8 @@ class Encoder(nn.Module):
 def pyramid_features(encoder: Encoder, image: Tensor, layers: Iterable[str]) -> Features:
     """Features at `layers`; `relu3_1/4` is relu3_1 of the image at a quarter of its size (block means).
 
-    Grams of a small copy see large shapes, at a fraction of what deeper layers cost (Snelgrove 2017, "High-resolution
-    multi-scale neural texture synthesis").
+    Gram matrices of a small copy capture large shapes, at a fraction of the cost of deeper layers (Snelgrove 2017,
+    "High-resolution multi-scale neural texture synthesis").
     """
     by_size: dict[int, list[str]] = {}
     for layer in layers:
@@ -78,13 +79,13 @@ def pyramid_features(encoder: Encoder, image: Tensor, layers: Iterable[str]) -> 
         by_size.setdefault(int(divisor or 1), []).append(name)
     features: Features = {}
     for size, names in by_size.items():
-        found = encoder(F.avg_pool2d(image, size) if size > 1 else image, names)
-        features |= {name if size == 1 else f"{name}/{size}": found[name] for name in names}
+        scaled = encoder(F.avg_pool2d(image, size) if size > 1 else image, names)
+        features |= {name if size == 1 else f"{name}/{size}": scaled[name] for name in names}
     return features
 
 
 def untrained_compact_encoder() -> Encoder:
-    """The compact encoder as its training begins: random convolutions (He et al. 2015), ImageNet's colour statistics."""
+    """The compact encoder before training: random convolutions (He et al. 2015), ImageNet's colour statistics."""
     convs, channels = {}, 3
     for name, width in COMPACT_WIDTHS.items():
         weight = nn.init.kaiming_normal_(torch.empty(width, channels, 3, 3))
@@ -104,9 +105,9 @@ def _conv(weight: Tensor, bias: Tensor, padding: int = 0) -> nn.Conv2d:
 
 
 def find_encoder(name: str) -> Encoder:
-    """`compact`: the one that ships; `vgg19`: torchvision's, downloaded once (548 MB) and checked; else a weight file.
+    """`compact`: the one that ships; `vgg19`: torchvision's, downloaded once (548 MB) and verified; otherwise a weight file.
 
-    Raises `StyleError` if it cannot be had, `MissingExtraError` without torchvision.
+    Raises `StyleError` if it cannot be loaded, `MissingExtraError` without torchvision.
     """
     if name == "vgg19":
         return _torchvision_vgg19()
@@ -114,7 +115,7 @@ def find_encoder(name: str) -> Encoder:
 
 
 def encoder_digest(name: str) -> str:
-    """Tells encoders apart: `vgg19`, or the sha256 of the file. Raises `StyleError` if there is none."""
+    """Identifies an encoder: `vgg19`, or the SHA-256 of its file. Raises `StyleError` if there is no such file."""
     if name == "vgg19":
         return name
     path = shipped_folder() / COMPACT_FILE if name == "compact" else Path(name)
@@ -132,20 +133,18 @@ def _torchvision_vgg19() -> Encoder:
     try:
         # The file's name holds the first digits of its sha256, which `check_hash` compares before the file gets its name.
         state = torch.hub.load_state_dict_from_url(url, map_location="cpu", check_hash=True, progress=False, weights_only=True)
-    except Exception as error:  # network, disk, hash or pickle: each has kinds of its own
-        raise StyleError(
-            f"expected VGG-19 from {url}, could not load it: {_first_line(error)}; --encoder takes a file too"
-        ) from error
+    except Exception as error:  # network, disk, hash or pickle: each has exceptions of its own
+        raise StyleError(f"expected VGG-19 from {url}, could not load it: {reason(error)}; --encoder takes a file too") from error
     return _from_weights(state, url)
 
 
 def load_encoder(path: Path) -> Encoder:
-    """An `Encoder` from a weight file; its kind is told from its keys.
+    """An `Encoder` from a weight file, whose format is recognised by its keys.
 
-    Known: our compact encoder (safetensors), torchvision's `vgg19` state dict, Caffe's VGG-19 (`conv1_1.weight`, BGR 0..255),
-    AdaIN's normalised VGG-19 (keys are positions, 1x1 preprocessing first), Collaborative Distillation's small VGG-19
-    (`conv11.weight`, CVPR 2020). Raises `StyleError` for anything else. Files are read with `weights_only=True`: no code in
-    them is run.
+    Known formats: the compact encoder (safetensors), torchvision's `vgg19` state dict, Caffe's VGG-19 (`conv1_1.weight`, BGR
+    0..255), AdaIN's normalised VGG-19 (keys are positions, 1x1 preprocessing first), Collaborative Distillation's small VGG-19
+    (`conv11.weight`, CVPR 2020). Raises `StyleError` for anything else. Files are read with `weights_only=True`: code in them
+    is never run.
     """
     try:
         state: Any = (
@@ -155,9 +154,9 @@ def load_encoder(path: Path) -> Encoder:
         )
     except FileNotFoundError:
         raise StyleError(f"expected an encoder's weights, found no file: {path}") from None
-    except Exception as error:  # torch.load raises many kinds for a broken or unsafe file
+    except Exception as error:  # torch.load raises many kinds of exceptions for a broken or unsafe file
         raise StyleError(
-            f"expected an encoder's weights (.safetensors, or .pth of tensors), could not read {path}: {_first_line(error)}"
+            f"expected an encoder's weights (.safetensors, or .pth of tensors), could not read {path}: {reason(error)}"
         ) from error
     return _from_weights(state, path)
 
@@ -175,7 +174,7 @@ def _from_weights(state: Any, origin: object) -> Encoder:
 
 
 def _formats(state: Weights) -> Iterable[tuple[dict[str, str], tuple[Tensor, Tensor], str]]:
-    """(layer name -> key prefix, stem, padding) of every known format, to be tried against the keys of `state`."""
+    """(layer name -> key prefix, stem, padding mode) of every format that the keys of `state` may be of."""
     if "conv1_1.weight" in state:
         means = torch.tensor([103.939, 116.779, 123.68])
         stem = torch.eye(3).flip(0).mul(255.0).reshape(3, 3, 1, 1), -means  # RGB in [0, 1] -> BGR 0..255, minus the means
@@ -193,91 +192,3 @@ def _formats(state: Weights) -> Iterable[tuple[dict[str, str], tuple[Tensor, Ten
             (state["0.weight"], state["0.bias"]),
             "reflect",
         )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
-
-
-def gram_matrix(features: Tensor) -> Tensor:
-    """G = F F^T / (h w) of features (N, C, h, w): shape (N, C, C), float32. Gatys et al. 2015, eq. 3, per position."""
-    return cast(Tensor, _Gram.apply(features))  # type: ignore[no-untyped-call]
-
-
-class _Gram(torch.autograd.Function):
-    """One product each way, in the features' own precision and layout. Autograd of the plain expression copies the features
-    to float32 and adds gradients of their size, which on a CPU costs more than the convolutions of the encoder."""
-
-    @staticmethod
-    def forward(ctx: Any, features: Tensor) -> Tensor:  # type: ignore[override]
-        ctx.save_for_backward(features)
-        flat = features.permute(0, 2, 3, 1).flatten(1, 2)  # (N, h w, C): a view if the layout is channels last
-        # Image by image: the batched product of bfloat16 takes a CPU nine times as long.
-        gram = torch.stack([image.T @ image for image in flat]).float()
-        return gram / flat.shape[1]
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:  # type: ignore[override]
-        (features,) = ctx.saved_tensors
-        n, c, h, w = features.shape
-        flat = features.permute(0, 2, 3, 1).flatten(1, 2)
-        both = (grad + grad.transpose(1, 2)) / (h * w)
-        product: Tensor = flat @ both.to(features.dtype)
-        return product.reshape(n, h, w, c).permute(0, 3, 1, 2)
-
-
-def style_loss(features: Features, target_grams: Features, weights: Mapping[str, float]) -> Tensor:
-    """Weighted mean over layers of the relative squared error of Gram matrices.
-
-    Departure from the paper: each layer's error is divided by the squared norm of the style's own Gram matrix, so that
-    weights mean the same for every encoder and painting. `target_grams` values have shape (1, C, C).
-    """
-    total = sum(weights.values())
-    terms = [
-        w / total * (gram_matrix(features[k]) - target_grams[k]).square().sum((1, 2)).mean() / target_grams[k].square().sum()
-        for k, w in weights.items()
-    ]
-    return torch.stack(terms).sum()
-
-
-def content_loss(features: Features, target: Features, layers: Iterable[str]) -> Tensor:
-    """Mean over layers of sum((F_out - F_in)^2) / sum(F_in^2). Gatys et al. 2015, eq. 1, made relative."""
-    terms = [(features[k].float() - target[k].float()).square().sum() / target[k].float().square().sum() for k in layers]
-    return torch.stack(terms).mean()
-
-
-def tone_loss(image: Tensor, target: Tensor, size: int) -> Tensor:
-    """Mean squared difference of the colours of `size` x `size` pixel averages.
-
-    Not in the papers: light stays light and red stays reddish, so that the content can be read, while within a stroke the
-    colour is the style's alone.
-    """
-    return (F.avg_pool2d(image, size) - F.avg_pool2d(target, size)).square().mean()
-
-
-def total_variation(image: Tensor) -> Tensor:
-    """Mean squared difference of neighbouring pixels (Mahendran and Vedaldi 2015, beta = 2)."""
-    return (image[..., 1:, :] - image[..., :-1, :]).square().mean() + (image[..., 1:] - image[..., :-1]).square().mean()
-
-
-def style_grams(
-    encoder: Encoder, paintings: Sequence[Tensor], layers: Iterable[str], opacities: Sequence[Tensor | None] | None = None
-) -> Features:
-    """Gram matrices of one or several paintings (1, 3, H, W), averaged: a style made of all of them.
-
-    Where a painting's opacity (1, 1, H, W) in [0, 1] is zero, it does not count; None: all of it does.
-    """
-    layers = tuple(layers)
-    with torch.no_grad():
-        all_grams = [
-            {k: _opaque_gram(f, opacity) for k, f in pyramid_features(encoder, painting, layers).items()}
-            for painting, opacity in zip(paintings, opacities or [None] * len(paintings), strict=True)
-        ]
-    return {k: torch.stack([g[k] for g in all_grams]).mean(0) for k in layers}
-
-
-def _opaque_gram(features: Tensor, opacity: Tensor | None) -> Tensor:
-    if opacity is None:
-        return gram_matrix(features)
-    weights = F.interpolate(opacity, size=features.shape[2:], mode="area")
-    return gram_matrix(features * weights.sqrt().to(features.dtype)) / weights.mean()

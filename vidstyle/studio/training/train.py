@@ -1,4 +1,4 @@
-"""A new style: paintings in; out comes a model that was checked, in a catalogue, with an image to paint from."""
+"""Train a new style: from style images and photographs to a verified model in a catalogue, with an exemplar image."""
 
 from __future__ import annotations
 
@@ -12,73 +12,63 @@ import numpy as np
 from vidstyle.core.errors import TrainingError, UsageError
 from vidstyle.core.frames import Pixels
 from vidstyle.core.options import TrainOptions
-from vidstyle.studio.optimize.paint import needing_studio
-from vidstyle.studio.training.dataset import gather
-from vidstyle.stylizers.onnx import OnnxStylizer
+from vidstyle.studio.optimize.paint import requires_torch
+from vidstyle.studio.training.dataset import gather_images
+from vidstyle.studio.training.request import StyleFacts, TrainingPaths, TrainingSources
+from vidstyle.stylizers.onnx import load_onnx_stylizer
 
 log = logging.getLogger(__name__)
 
-CHECKED = 2
-"""Photographs that are stylized to check a model."""
-MOST_DIFFERENT = 4
-"""Grey levels by which a pixel may differ from the net's: its weights are rounded to half precision in the file."""
+CHECKED_PHOTOS = 2
+"""Number of photographs that are stylized to check a model."""
+MAX_DIFFERENCE = 4
+"""Levels of 255 by which a pixel may differ from the net's, because the file stores weights in half precision."""
 
 
 def train_style(
-    paintings: Sequence[Path],
-    name: str,
-    photos: Sequence[Path],
-    encoder: str = "compact",
+    style: StyleFacts,
+    sources: TrainingSources,
     options: TrainOptions = TrainOptions(),
-    start: str | None = None,
-    into: Path | None = None,
-    work: Path | None = None,
-    title: str = "",
-    painter: str = "unknown",
-    year: str = "unknown",
-    licence: str = "unknown",
-    overwrite: bool = False,
+    paths: TrainingPaths = TrainingPaths(),
     command: str = "",
     exemplar: bool = True,
     check: Callable[[], None] = lambda: None,
 ) -> Path:
-    """Train the style `name` on folders of photographs and videos and enter it in a catalogue; returns the model file.
+    """Train a style and add it to a catalogue; returns the model file.
 
-    `start`: the style whose weights it begins with, `none`, or None for the default; `work`: where checkpoints, previews and
-    sampled frames are, by default `NAME.training`; `exemplar`: whether the style gets an image from which `vidstyle paint` can
-    paint. `check` is called every now and then; when it raises KeyboardInterrupt, the same call goes on later.
-    Raises the kinds of `vidstyle.core.errors`.
+    `command` is recorded in the model's metadata. `exemplar`: whether the style gets an image that `vidstyle paint` can use.
+    `check` is called regularly; after it raised KeyboardInterrupt, the same call resumes the training. Raises the errors of
+    `vidstyle.core.errors`.
     """
     began = time.monotonic()
-    if not photos:
+    if not sources.photos:
         raise UsageError(
             "expected --photos with a folder of photographs or videos; a good set is COCO val2017 (cocodataset.org, 5,000 "
             "photographs, 1 GB): unpack http://images.cocodataset.org/zips/val2017.zip and give --photos val2017"
         )
-    with needing_studio("training"):
-        from vidstyle.studio.training.exemplar import paint_exemplar
+    with requires_torch("training"):
+        from vidstyle.studio.training.exemplar import synthesize_exemplar
         from vidstyle.studio.training.new_style import NewStyle
-    facts = {"title": title or name, "painter": painter, "year": year, "licence": licence}
-    style = NewStyle(name, paintings, into, overwrite, facts)
-    folder = work or Path(f"{name}.training")
-    trained = style.train(
-        lambda: gather(photos, folder / "frames", check), encoder, options, start, folder, command, began, check
+    new_style = NewStyle(style, sources, paths)
+    trained = new_style.train(
+        lambda: gather_images(sources.photos, new_style.work / "frames", check), options, command, began, check
     )
-    check_model(trained.model, trained.paint, trained.photos[:CHECKED])
-    log.info("the model stylizes in ONNX Runtime as it was trained")
-    image = paint_exemplar(trained.paintings, check=check) if exemplar else None
-    return style.publish(trained, image)
+    check_model(trained.model, trained.stylize, trained.photos[:CHECKED_PHOTOS])
+    log.info("verified: the model's output in ONNX Runtime matches the trained net's")
+    image = synthesize_exemplar(trained.style_images, check=check) if exemplar else None
+    return new_style.publish(trained, image)
 
 
-def check_model(model: Path, paint: Callable[[Pixels], Pixels], photos: Sequence[Pixels]) -> None:
-    """Raises `TrainingError` unless `model` stylizes `photos` in ONNX Runtime as `paint` does, and not all in one colour."""
-    stylizer = OnnxStylizer(model, "cpu")
+def check_model(model: Path, stylize: Callable[[Pixels], Pixels], photos: Sequence[Pixels]) -> None:
+    """Raises `TrainingError` unless `model` stylizes `photos` in ONNX Runtime as `stylize` does, and not all in one colour."""
+    stylizer = load_onnx_stylizer(model, "cpu")
     for photo in photos:
         stylized = stylizer.stylize([photo])[0]
-        difference = int(np.abs(stylized.astype(int) - paint(photo)).max())
-        if difference > MOST_DIFFERENT:
+        difference = int(np.abs(stylized.astype(int) - stylize(photo)).max())
+        if difference > MAX_DIFFERENCE:
             raise TrainingError(
-                f"expected {model} to paint as the trained net, it differs by {difference} grey levels; please report this"
+                f"expected {model} to stylize as the trained net does, it differs by {difference} of 255 levels; "
+                "please report this"
             )
         if stylized.max() == stylized.min():
-            raise TrainingError("expected paintings, the trained net gives one colour only; try a smaller learning rate")
+            raise TrainingError("expected stylized images, the trained net outputs a single colour; try a smaller learning rate")

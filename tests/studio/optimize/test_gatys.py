@@ -14,8 +14,8 @@ from vidstyle.core.options import PaintOptions
 from vidstyle.studio.optimize.gatys import ALPHA, gatys
 from vidstyle.studio.optimize.multiscale import multiscale, sizes
 from vidstyle.studio.perceptual.encoder import Encoder, find_encoder
-from vidstyle.studio.perceptual.moments import Moments, mix_moments, painting_moments
-from vidstyle.studio.perceptual.objective import STYLE_LAYERS, Objective, Weights
+from vidstyle.studio.perceptual.moments import Moments, mix_moments, style_moments
+from vidstyle.studio.perceptual.objective import STYLE_LAYERS, LossWeights, Objective, Targets
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def image(height: int, width: int, seed: int) -> Tensor:
 
 
 def moments(encoder: Encoder, seed: int = 1) -> Moments:
-    return painting_moments(encoder, image(96, 80, seed), None, STYLE_LAYERS)
+    return style_moments(encoder, image(96, 80, seed), None, STYLE_LAYERS)
 
 
 def plain_losses(encoder: Encoder, content: Tensor, painting: Tensor, steps: int) -> list[float]:
@@ -60,15 +60,15 @@ def plain_losses(encoder: Encoder, content: Tensor, painting: Tensor, steps: int
 
 def test_the_losses_of_the_first_twenty_steps_are_those_of_a_plain_implementation(encoder: Encoder) -> None:
     content, painting = image(64, 80, 0), image(96, 80, 1)
-    style = painting_moments(encoder, painting, None, STYLE_LAYERS)
-    ours = [step.losses["loss"] for step in gatys(encoder, content, style, content, PaintOptions(steps=20))]
+    style = style_moments(encoder, painting, None, STYLE_LAYERS)
+    ours = [step.losses["loss"] for step in gatys(encoder, Targets(content), style, content, PaintOptions(steps=20))]
     assert ours == pytest.approx(plain_losses(encoder, content, painting, 20), rel=1e-4)
     assert ours[-1] < 0.5 * ours[0]
 
 
 def test_the_loss_falls_from_every_fifty_steps_to_the_next(encoder: Encoder) -> None:
     content = image(48, 48, 0)
-    losses = [s.losses["loss"] for s in gatys(encoder, content, moments(encoder), content, PaintOptions(steps=200))]
+    losses = [s.losses["loss"] for s in gatys(encoder, Targets(content), moments(encoder), content, PaintOptions(steps=200))]
     windows = [np.mean(losses[i : i + 50]) for i in range(0, 200, 50)]
     assert all(after < before for before, after in pairwise(windows))
 
@@ -76,8 +76,8 @@ def test_the_loss_falls_from_every_fifty_steps_to_the_next(encoder: Encoder) -> 
 def test_lbfgs_lowers_the_loss_too(encoder: Encoder) -> None:
     content = image(48, 48, 0)
     options = PaintOptions(steps=35, optimizer="lbfgs")
-    steps = list(gatys(encoder, content, moments(encoder), content, options))
-    start = Objective(encoder, content, moments(encoder), Weights(ALPHA)).evaluate(content.clone().requires_grad_())
+    steps = list(gatys(encoder, Targets(content), moments(encoder), content, options))
+    start = Objective(encoder, Targets(content), moments(encoder), LossWeights(ALPHA)).evaluate(content.clone().requires_grad_())
     assert [s.step for s in steps] == [10, 20, 30, 35]
     assert steps[-1].losses["loss"] < 0.2 * start["loss"]
 
@@ -85,12 +85,12 @@ def test_lbfgs_lowers_the_loss_too(encoder: Encoder) -> None:
 @pytest.mark.parametrize("size", [(96, 96), (75, 133), (33, 50)])
 @pytest.mark.parametrize("with_mask", [False, True])
 def test_loss_and_gradient_in_tiles_are_those_of_the_whole(encoder: Encoder, size: tuple[int, int], with_mask: bool) -> None:
-    content, weights = image(*size, 0), Weights(0.5, 0.5, 1.0, 1.0, 0.1)
+    content, weights = image(*size, 0), LossWeights(0.5, 0.5, 1.0, 1.0, 0.1)
     mask = image(*size, 5)[:, :1] if with_mask else None
     found = []
     for tile in (None, 32):
         x = image(*size, 3).requires_grad_()
-        loss = Objective(encoder, content, moments(encoder), weights, mask, tile=tile).evaluate(x)
+        loss = Objective(encoder, Targets(content, mask), moments(encoder), weights, tile).evaluate(x)
         assert x.grad is not None
         found.append((loss, x.grad))
     (whole, gradient), (tiled, tiled_gradient) = found
@@ -101,7 +101,7 @@ def test_loss_and_gradient_in_tiles_are_those_of_the_whole(encoder: Encoder, siz
 def test_style_is_asked_for_only_where_the_mask_is_white(encoder: Encoder) -> None:
     content, mask = image(96, 96, 0), torch.zeros(1, 1, 96, 96)
     mask[..., :16] = 1
-    objective = Objective(encoder, content, moments(encoder), Weights(content=0.0), mask)
+    objective = Objective(encoder, Targets(content, mask), moments(encoder), LossWeights(content=0.0))
     x = content.clone().requires_grad_()
     objective.evaluate(x)
     assert x.grad is not None
@@ -114,17 +114,17 @@ def test_transparent_parts_of_a_painting_do_not_count(encoder: Encoder) -> None:
     spoilt[..., 96:] = 0
     opacity = torch.ones(1, 1, 96, 128)
     opacity[..., 80:] = 0  # features at the edge of the opaque part see a little of what lies beyond
-    seen = painting_moments(encoder, spoilt, opacity, STYLE_LAYERS)
-    alone = painting_moments(encoder, painting[..., :80], None, STYLE_LAYERS)
-    blind = painting_moments(encoder, spoilt, None, STYLE_LAYERS)
+    seen = style_moments(encoder, spoilt, opacity, STYLE_LAYERS)
+    alone = style_moments(encoder, painting[..., :80], None, STYLE_LAYERS)
+    blind = style_moments(encoder, spoilt, None, STYLE_LAYERS)
     for layer in STYLE_LAYERS[:3]:
         gap = (seen[layer][0] - alone[layer][0]).norm()
         assert gap < 0.2 * (blind[layer][0] - alone[layer][0]).norm()
 
 
 def test_moments_of_a_painting_are_the_same_in_tiles(encoder: Encoder) -> None:
-    whole = painting_moments(encoder, image(90, 150, 1), None, STYLE_LAYERS)
-    tiled = painting_moments(encoder, image(90, 150, 1), None, STYLE_LAYERS, tile=48)
+    whole = style_moments(encoder, image(90, 150, 1), None, STYLE_LAYERS)
+    tiled = style_moments(encoder, image(90, 150, 1), None, STYLE_LAYERS, tile=48)
     for layer in STYLE_LAYERS:
         for a, b in zip(whole[layer], tiled[layer], strict=True):
             assert torch.allclose(a, b, rtol=1e-3, atol=1e-4 * float(a.abs().max()))
@@ -140,8 +140,8 @@ def test_a_mixture_of_paintings_lies_between_them(encoder: Encoder) -> None:
 @pytest.mark.parametrize("size", [(33, 50), (90, 161), (32, 300)])
 def test_a_painting_has_the_size_of_its_image_and_a_lower_loss(encoder: Encoder, size: tuple[int, int]) -> None:
     content, style = image(*size, 0), moments(encoder)
-    *_, step = multiscale(encoder, content, lambda h, w: style, content, PaintOptions(steps=40))
-    objective = Objective(encoder, content, style, Weights(ALPHA))
+    *_, step = multiscale(encoder, Targets(content), lambda h, w: style, content, PaintOptions(steps=40))
+    objective = Objective(encoder, Targets(content), style, LossWeights(ALPHA))
     assert step.image.shape == content.shape
     assert step.image.min() >= 0
     assert step.image.max() <= 1
@@ -151,8 +151,8 @@ def test_a_painting_has_the_size_of_its_image_and_a_lower_loss(encoder: Encoder,
 
 def test_painting_ends_when_the_loss_has_settled(encoder: Encoder) -> None:
     content = image(48, 48, 0)
-    style = painting_moments(encoder, content, None, STYLE_LAYERS)  # nothing to do: the image is the painting
-    *_, step = multiscale(encoder, content, lambda h, w: style, content, PaintOptions(steps=2000))
+    style = style_moments(encoder, content, None, STYLE_LAYERS)  # nothing to do: the image is the painting
+    *_, step = multiscale(encoder, Targets(content), lambda h, w: style, content, PaintOptions(steps=2000))
     assert step.step == step.steps < 500
 
 

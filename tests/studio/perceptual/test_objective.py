@@ -6,15 +6,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.temporal.test_flow import texture
+from tests.support.textures import texture
 from vidstyle.core.frames import Pixels
 from vidstyle.core.options import PaintOptions
 from vidstyle.studio.optimize import multiscale as recipe
 from vidstyle.studio.optimize.gatys import gatys
 from vidstyle.studio.optimize.multiscale import multiscale
 from vidstyle.studio.perceptual.encoder import Encoder, find_encoder
-from vidstyle.studio.perceptual.moments import Moments, covariance_error, gram_error, painting_moments, weighted_moments
-from vidstyle.studio.perceptual.objective import STYLE_LAYERS, Held, Objective, Weights
+from vidstyle.studio.perceptual.moments import Moments, covariance_error, gram_error, style_moments, weighted_moments
+from vidstyle.studio.perceptual.objective import STYLE_LAYERS, LossWeights, Objective, Targets, TemporalTarget
 
 
 @pytest.fixture(scope="module")
@@ -27,11 +27,11 @@ def tensor(pixels: Pixels) -> Tensor:
 
 
 PHOTO = tensor(texture(48, 64, seed=1))
-PAINTING = tensor(texture(64, 56, seed=2, softness=1))
+STYLE_IMAGE = tensor(texture(64, 56, seed=2, softness=1))
 
 
-def moments(encoder: Encoder, image: Tensor = PAINTING, opacity: Tensor | None = None, tile: int | None = None) -> Moments:
-    return painting_moments(encoder, image, opacity, STYLE_LAYERS, tile)
+def moments(encoder: Encoder, image: Tensor = STYLE_IMAGE, opacity: Tensor | None = None, tile: int | None = None) -> Moments:
+    return style_moments(encoder, image, opacity, STYLE_LAYERS, tile)
 
 
 def box(height: int, width: int) -> Tensor:
@@ -47,9 +47,9 @@ def box(height: int, width: int) -> Tensor:
 @pytest.mark.parametrize("masked", [False, True], ids=["whole", "masked"])
 def test_the_gradient_is_that_of_the_loss_times_the_number_of_pixels(encoder: Encoder, masked: bool) -> None:
     """Along a few random directions, by finite differences."""
-    weights = Weights(0.5, detail=0.3, gram=2.0, covariance=1.0, variation=1.0, held=1.0)
-    held = Held(tensor(texture(48, 64, seed=6)), box(48, 64))
-    objective = Objective(encoder, PHOTO, moments(encoder), weights, box(48, 64) if masked else None, held)
+    weights = LossWeights(0.5, detail=0.3, gram=2.0, covariance=1.0, variation=1.0, temporal=1.0)
+    previous = TemporalTarget(tensor(texture(48, 64, seed=6)), box(48, 64))
+    objective = Objective(encoder, Targets(PHOTO, box(48, 64) if masked else None, previous), moments(encoder), weights)
     x = tensor(texture(48, 64, seed=4, softness=2)).requires_grad_()
     objective.evaluate(x)
     assert x.grad is not None
@@ -61,15 +61,15 @@ def test_the_gradient_is_that_of_the_loss_times_the_number_of_pixels(encoder: En
 
 
 def test_the_loss_is_the_sum_of_its_terms_and_none_is_left_of_the_goal_itself(encoder: Encoder) -> None:
-    weights = Weights(0.5, detail=0.3, gram=2.0, covariance=1.0, variation=0.1, held=1.0)
-    held = Held(PHOTO, torch.ones(1, 1, 48, 64))
-    objective = Objective(encoder, PHOTO, moments(encoder, PHOTO), weights, held=held)
+    weights = LossWeights(0.5, detail=0.3, gram=2.0, covariance=1.0, variation=0.1, temporal=1.0)
+    previous = TemporalTarget(PHOTO, torch.ones(1, 1, 48, 64))
+    objective = Objective(encoder, Targets(PHOTO, temporal=previous), moments(encoder, PHOTO), weights)
     there, away = (objective.evaluate(x.clone().requires_grad_()) for x in (PHOTO, 1 - PHOTO))
-    assert set(there) == {"content", "style", "covariance", "variation", "held", "loss"}
+    assert set(there) == {"content", "style", "covariance", "variation", "temporal", "loss"}
     for terms in (there, away):
         assert terms["loss"] == pytest.approx(sum(v for k, v in terms.items() if k != "loss"))
-    assert all(there[k] < 1e-6 for k in ("content", "style", "covariance", "held"))
-    assert all(away[k] > 1e-3 for k in ("content", "style", "covariance", "held"))
+    assert all(there[k] < 1e-6 for k in ("content", "style", "covariance", "temporal"))
+    assert all(away[k] > 1e-3 for k in ("content", "style", "covariance", "temporal"))
     assert away["variation"] == pytest.approx(there["variation"], rel=1e-4), "a negative is as rough"
 
 
@@ -86,15 +86,17 @@ def test_covariances_do_not_see_colours_that_are_the_same_everywhere() -> None:
 def test_weights_multiply_their_terms(encoder: Encoder) -> None:
     style, x = moments(encoder), tensor(texture(48, 64, seed=4))
     light, heavy = (
-        Objective(encoder, PHOTO, style, weights).evaluate(x.clone().requires_grad_())
-        for weights in (Weights(0.5, 0.0, 1.0, 1.0, 1.0), Weights(1.0, 0.0, 3.0, 4.0, 5.0))
+        Objective(encoder, Targets(PHOTO), style, weights).evaluate(x.clone().requires_grad_())
+        for weights in (LossWeights(0.5, 0.0, 1.0, 1.0, 1.0), LossWeights(1.0, 0.0, 3.0, 4.0, 5.0))
     )
     for name, factor in {"content": 2, "style": 3, "covariance": 4, "variation": 5}.items():
         assert heavy[name] == pytest.approx(factor * light[name], rel=1e-4)
 
 
 def test_lbfgs_tells_every_tenth_step_and_the_last(encoder: Encoder) -> None:
-    steps = list(gatys(encoder, PHOTO, moments(encoder), PHOTO, PaintOptions(recipe="gatys", steps=35, optimizer="lbfgs")))
+    steps = list(
+        gatys(encoder, Targets(PHOTO), moments(encoder), PHOTO, PaintOptions(recipe="gatys", steps=35, optimizer="lbfgs"))
+    )
     assert [step.step for step in steps] == [10, 20, 30, 35]
     assert all(step.steps == 35 for step in steps)
     assert [step.losses["loss"] for step in steps] == sorted((step.losses["loss"] for step in steps), reverse=True)
@@ -104,7 +106,7 @@ def test_lbfgs_tells_every_tenth_step_and_the_last(encoder: Encoder) -> None:
 def test_the_start_is_left_as_it_was(encoder: Encoder, optimizer: str) -> None:
     start = PHOTO.clone()
     options = PaintOptions(recipe="gatys", steps=2, optimizer=optimizer)  # type: ignore[arg-type]
-    *_, last = gatys(encoder, PHOTO, moments(encoder), start, options)
+    *_, last = gatys(encoder, Targets(PHOTO), moments(encoder), start, options)
     assert not torch.equal(last.image, PHOTO)
     assert torch.equal(start, PHOTO)
 
@@ -116,10 +118,10 @@ def test_the_start_is_left_as_it_was(encoder: Encoder, optimizer: str) -> None:
 @pytest.mark.parametrize("size", [(75, 93), (80, 96), (130, 230)], ids=str)
 def test_a_hard_mask_means_the_same_in_tiles(encoder: Encoder, size: tuple[int, int], tile: int) -> None:
     content, start = tensor(texture(*size, seed=1)), tensor(texture(*size, seed=4, softness=2))
-    weights, style, found = Weights(0.5, gram=2.0, covariance=1.0), moments(encoder), []
+    weights, style, found = LossWeights(0.5, gram=2.0, covariance=1.0), moments(encoder), []
     for side in (None, tile):
         x = start.clone().requires_grad_()
-        found.append((Objective(encoder, content, style, weights, box(*size), tile=side).evaluate(x), x.grad))
+        found.append((Objective(encoder, Targets(content, box(*size)), style, weights, side).evaluate(x), x.grad))
     (whole, gradient), (tiled, tiled_gradient) = found
     assert tiled == pytest.approx(whole, rel=1e-4)
     assert (tiled_gradient - gradient).norm() < 1e-4 * gradient.norm()
@@ -139,7 +141,7 @@ def test_only_what_the_mask_shows_counts_for_the_style(encoder: Encoder) -> None
     mask = torch.zeros(1, 1, 96, 192)
     mask[..., :64] = 1
     content = tensor(texture(96, 192, seed=1))
-    objective = Objective(encoder, content, moments(encoder), Weights(0.0, covariance=1.0), mask)
+    objective = Objective(encoder, Targets(content, mask), moments(encoder), LossWeights(0.0, covariance=1.0))
     here, elsewhere, everywhere = content.clone(), content.clone(), 1 - content
     elsewhere[..., 128:] = 1 - elsewhere[..., 128:]
     one, other, third = (objective.evaluate(x.requires_grad_()) for x in (here, elsewhere, everywhere))
@@ -167,14 +169,14 @@ def test_what_is_transparent_in_a_painting_does_not_count(encoder: Encoder) -> N
 def test_what_is_held_stays_and_the_rest_is_stylized(encoder: Encoder) -> None:
     trust = torch.zeros(1, 1, 48, 64)
     trust[..., :32] = 1
-    held = Held(tensor(texture(48, 64, seed=9)), trust)
-    objective = Objective(encoder, PHOTO, moments(encoder), Weights(0.005, held=1e4), held=held)
+    previous = TemporalTarget(tensor(texture(48, 64, seed=9)), trust)
+    objective = Objective(encoder, Targets(PHOTO, temporal=previous), moments(encoder), LossWeights(0.005, temporal=1e4))
     x = PHOTO.clone().requires_grad_()
     optimizer = torch.optim.Adam([x], 0.02)
     for _ in range(80):
         objective.evaluate(x)
         optimizer.step()
-    gap, before = ((p - held.image).abs().detach() for p in (x, PHOTO))
+    gap, before = ((p - previous.image).abs().detach() for p in (x, PHOTO))
     assert gap[..., :32].mean() < 0.1 * before[..., :32].mean()
     assert gap[..., 32:].mean() > 0.5 * before[..., 32:].mean()
 
@@ -194,7 +196,7 @@ def test_multiscale_begins_small_and_ends_at_the_images_own_size(
         asked.append((height, width))
         return style
 
-    steps = list(multiscale(encoder, content, style_at, content, PaintOptions(steps=6)))
+    steps = list(multiscale(encoder, Targets(content), style_at, content, PaintOptions(steps=6)))
     shapes = [tuple(step.image.shape[2:]) for step in steps]
     assert len(set(shapes)) == 2, "half the size first"
     assert shapes == sorted(shapes)
@@ -208,8 +210,8 @@ def test_painting_may_be_kept_to_the_last_sizes(encoder: Encoder, monkeypatch: p
     monkeypatch.setattr(recipe, "SMALLEST", 32)
     monkeypatch.setattr(recipe, "STEPS_SMALL", 3)
     style, content, counts = moments(encoder), tensor(texture(64, 64, seed=1)), []
-    for last_sizes in (None, 1):
-        steps = multiscale(encoder, content, lambda h, w: style, content, PaintOptions(steps=2), last_sizes=last_sizes)
+    for last_sizes in (0, 1):
+        steps = multiscale(encoder, Targets(content), lambda h, w: style, content, PaintOptions(steps=2), last_sizes=last_sizes)
         counts.append([step.image.shape[2] for step in steps])
     assert len(set(counts[0])) > 1
     assert counts[1] == [64, 64]
@@ -221,9 +223,9 @@ def test_more_content_weight_keeps_more_of_the_image(encoder: Encoder, name: str
     for weight in (0.01, 100.0):
         options = PaintOptions(steps=30, content_weight=weight)
         *_, last = (
-            gatys(encoder, PHOTO, style, PHOTO, options)
+            gatys(encoder, Targets(PHOTO), style, PHOTO, options)
             if name == "gatys"
-            else multiscale(encoder, PHOTO, lambda h, w: style, PHOTO, options)
+            else multiscale(encoder, Targets(PHOTO), lambda h, w: style, PHOTO, options)
         )
         gaps.append(float((last.image - PHOTO).abs().mean()))
     assert gaps[1] < 0.8 * gaps[0]

@@ -1,11 +1,10 @@
-"""Encoders from weight files of every known kind, and the losses on their features."""
+"""Encoders loaded from weight files of every known format."""
 
 from __future__ import annotations
 
 import functools
 import hashlib
 import io
-import os
 import pickle
 import re
 import sys
@@ -22,40 +21,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tests.support.networks import RunsCode
+from tests.support.perceptual import NAMES, NORMALISED, TORCHVISION, State, random_convs, save_weights
 from vidstyle.core.errors import MissingExtraError, StyleError
 from vidstyle.studio.perceptual import encoder as perceptual
 from vidstyle.studio.perceptual.encoder import (
     COMPACT_WIDTHS,
-    content_loss,
     find_encoder,
-    gram_matrix,
     load_encoder,
     pyramid_features,
-    style_grams,
-    style_loss,
-    total_variation,
     untrained_compact_encoder,
 )
 
-NAMES = [f"{block}_{i}" for block, count in enumerate((2, 2, 4, 4, 4), 1) for i in range(1, count + 1)]
-WIDTHS = [4, 4, 6, 6, 8, 8, 8, 8, 10, 10, 10, 10, 10, 10, 10, 10]
-TORCHVISION = dict(zip(NAMES, (0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28, 30, 32, 34), strict=True))
-NORMALISED = dict(zip(NAMES, (2, 5, 9, 12, 16, 19, 22, 25, 29, 32, 35, 38, 42, 45, 48, 51), strict=True))
 LAYERS = ["relu1_1", "relu1_2", "relu2_1", "relu2_2", "relu3_1", "relu4_1"]
-
-State = dict[str, Tensor]
-
-
-def random_convs(key: Callable[[str], str], names: list[str] = NAMES) -> State:
-    """Weights of a narrow VGG-19, under the keys of some file format."""
-    torch.manual_seed(5)
-    state: State = {}
-    channels = 3
-    for name, width in zip(names, WIDTHS, strict=False):
-        state[f"{key(name)}.weight"] = torch.randn(width, channels, 3, 3) / (channels * 9) ** 0.5
-        state[f"{key(name)}.bias"] = torch.randn(width) * 0.1
-        channels = width
-    return state
 
 
 def plain_features(state: State, key: Callable[[str], str], x: Tensor, padding: str) -> State:
@@ -71,22 +49,11 @@ def plain_features(state: State, key: Callable[[str], str], x: Tensor, padding: 
     return features
 
 
-@pytest.fixture
-def image() -> Tensor:
-    torch.manual_seed(9)
-    return torch.rand(2, 3, 32, 40)
-
-
 def assert_same(features: State, expected: State, layers: list[str]) -> None:
     assert set(features) == set(layers)
     for layer in layers:
         assert expected[layer].abs().max() > 0
         torch.testing.assert_close(features[layer], expected[layer], rtol=1e-4, atol=1e-4)
-
-
-def save(tmp_path: Path, state: object) -> Path:
-    torch.save(state, tmp_path / "encoder.pth")
-    return tmp_path / "encoder.pth"
 
 
 def test_torchvision_weights(tmp_path: Path, image: Tensor) -> None:
@@ -96,13 +63,15 @@ def test_torchvision_weights(tmp_path: Path, image: Tensor) -> None:
     state = random_convs(key) | {"classifier.0.weight": torch.zeros(2, 2), "classifier.0.bias": torch.zeros(2)}
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     x = (image - mean.reshape(3, 1, 1)) / std.reshape(3, 1, 1)
-    assert_same(load_encoder(save(tmp_path, state))(image, LAYERS), plain_features(state, key, x, "constant"), LAYERS)
+    assert_same(load_encoder(save_weights(tmp_path, state))(image, LAYERS), plain_features(state, key, x, "constant"), LAYERS)
 
 
 def test_caffe_weights_take_bgr(tmp_path: Path, image: Tensor) -> None:
     state = random_convs("conv{}".format)
     x = image.flip(1) * 255 - torch.tensor([103.939, 116.779, 123.68]).reshape(3, 1, 1)
-    assert_same(load_encoder(save(tmp_path, state))(image, LAYERS), plain_features(state, "conv{}".format, x, "constant"), LAYERS)
+    assert_same(
+        load_encoder(save_weights(tmp_path, state))(image, LAYERS), plain_features(state, "conv{}".format, x, "constant"), LAYERS
+    )
 
 
 def test_normalised_weights_bring_their_own_preprocessing(tmp_path: Path, image: Tensor) -> None:
@@ -111,7 +80,7 @@ def test_normalised_weights_bring_their_own_preprocessing(tmp_path: Path, image:
 
     state = random_convs(key) | {"0.weight": torch.randn(3, 3, 1, 1), "0.bias": torch.randn(3)}
     x = F.conv2d(image, state["0.weight"], state["0.bias"])
-    assert_same(load_encoder(save(tmp_path, state))(image, LAYERS), plain_features(state, key, x, "reflect"), LAYERS)
+    assert_same(load_encoder(save_weights(tmp_path, state))(image, LAYERS), plain_features(state, key, x, "reflect"), LAYERS)
 
 
 @pytest.mark.parametrize("wrapped", [False, True])
@@ -120,14 +89,14 @@ def test_distilled_weights(tmp_path: Path, image: Tensor, wrapped: bool) -> None
         return f"conv{name.replace('_', '')}"
 
     state = random_convs(key, NAMES[:9]) | {"conv0.weight": torch.randn(3, 3, 1, 1), "conv0.bias": torch.randn(3)}
-    encoder = load_encoder(save(tmp_path, {"model": state} if wrapped else state))
+    encoder = load_encoder(save_weights(tmp_path, {"model": state} if wrapped else state))
     x = F.conv2d(image, state["conv0.weight"], state["conv0.bias"])
     assert_same(encoder(image, LAYERS), plain_features(state, key, x, "reflect"), LAYERS)
 
 
 def test_half_precision_weights_compute_in_single(tmp_path: Path, image: Tensor) -> None:
     state = {k: v.half() for k, v in random_convs("conv{}".format).items()}
-    assert load_encoder(save(tmp_path, state))(image, ["relu2_1"])["relu2_1"].dtype == torch.float32
+    assert load_encoder(save_weights(tmp_path, state))(image, ["relu2_1"])["relu2_1"].dtype == torch.float32
 
 
 def save_compact(folder: Path) -> tuple[perceptual.Encoder, Path]:
@@ -175,7 +144,7 @@ def test_safetensors_of_something_else_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_layer_may_be_taken_of_a_smaller_image(tmp_path: Path, image: Tensor) -> None:
-    encoder = load_encoder(save(tmp_path, random_convs("conv{}".format)))
+    encoder = load_encoder(save_weights(tmp_path, random_convs("conv{}".format)))
     found = pyramid_features(encoder, image, ["relu1_1", "relu3_1", "relu3_1/2", "relu1_1/4"])
     half, quarter = (image.unflatten(2, (-1, n)).unflatten(4, (-1, n)).mean((3, 5)) for n in (2, 4))
     whole = encoder(image, ["relu1_1", "relu3_1"])
@@ -273,13 +242,13 @@ def test_torchvision_names_its_file_after_the_hash() -> None:
 
 
 def test_a_layer_that_is_not_there_is_named(tmp_path: Path, image: Tensor) -> None:
-    encoder = load_encoder(save(tmp_path, random_convs("conv{}".format, NAMES[:3])))
+    encoder = load_encoder(save_weights(tmp_path, random_convs("conv{}".format, NAMES[:3])))
     with pytest.raises(StyleError, match=r"relu4_1.*relu2_1"):
         encoder(image, ["relu1_1", "relu4_1"])
 
 
 def test_gradients_reach_the_image_and_never_the_weights(tmp_path: Path, image: Tensor) -> None:
-    encoder = load_encoder(save(tmp_path, random_convs("conv{}".format)))
+    encoder = load_encoder(save_weights(tmp_path, random_convs("conv{}".format)))
     image.requires_grad_()
     encoder(image, ["relu3_1"])["relu3_1"].sum().backward()
     assert image.grad is not None
@@ -292,7 +261,7 @@ def test_gradients_reach_the_image_and_never_the_weights(tmp_path: Path, image: 
 )
 def test_other_weights_are_refused(tmp_path: Path, state: object) -> None:
     with pytest.raises(StyleError, match=r"encoder\.pth"):
-        load_encoder(save(tmp_path, state))
+        load_encoder(save_weights(tmp_path, state))
 
 
 @pytest.mark.parametrize("content", [b"", b"rubbish" * 50])
@@ -307,16 +276,6 @@ def test_a_missing_file_is_said(tmp_path: Path) -> None:
         load_encoder(tmp_path / "encoder.pth")
 
 
-class RunsCode:
-    """Makes a folder when it is unpickled."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return os.mkdir, (str(self.folder),)
-
-
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 @pytest.mark.parametrize("how", [torch.save, lambda value, path: path.write_bytes(pickle.dumps(value))], ids=["torch", "pickle"])
 def test_code_in_a_weight_file_is_not_run(tmp_path: Path, how: Callable[[object, Path], None]) -> None:
@@ -324,82 +283,3 @@ def test_code_in_a_weight_file_is_not_run(tmp_path: Path, how: Callable[[object,
     with pytest.raises(StyleError, match="of tensors"):
         load_encoder(tmp_path / "encoder.pth")
     assert not (tmp_path / "pwned").exists()
-
-
-def test_gram_matrix_is_the_mean_product_of_channels() -> None:
-    torch.manual_seed(2)
-    f = torch.randn(2, 3, 4, 5)
-    got = gram_matrix(f)
-    assert got.shape == (2, 3, 3)
-    for n in range(2):
-        for a in range(3):
-            for b in range(3):
-                expected = sum(float(f[n, a, y, x] * f[n, b, y, x]) for y in range(4) for x in range(5)) / 20
-                assert float(got[n, a, b]) == pytest.approx(expected, abs=1e-5)
-
-
-def plain_gram(features: Tensor) -> Tensor:
-    flat = features.flatten(2)
-    return flat @ flat.transpose(1, 2) / flat.shape[2]
-
-
-@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=["planes", "channels last"])
-@pytest.mark.parametrize(("kind", "tolerance"), [(torch.float32, 1e-4), (torch.bfloat16, 0.02)], ids=["single", "bfloat16"])
-def test_the_gradient_of_the_gram_matrix_is_that_of_the_plain_expression(
-    kind: torch.dtype, tolerance: float, layout: torch.memory_format
-) -> None:
-    torch.manual_seed(12)
-    f, weights = torch.randn(2, 8, 6, 10).to(kind), torch.randn(2, 8, 8)  # no symmetric gradient
-    plain, ours = f.float().clone().requires_grad_(), f.clone(memory_format=layout).requires_grad_()
-    (plain_gram(plain) * weights).sum().backward()
-    gram = gram_matrix(ours)
-    (gram * weights).sum().backward()
-    assert plain.grad is not None
-    assert ours.grad is not None
-    assert gram.dtype == torch.float32
-    assert ours.grad.dtype == kind
-    assert (gram - plain_gram(plain)).norm() < tolerance * gram.norm()
-    assert (ours.grad.float() - plain.grad).norm() < tolerance * plain.grad.norm()
-
-
-def test_losses_are_zero_at_the_target_and_positive_elsewhere(tmp_path: Path, image: Tensor) -> None:
-    encoder = load_encoder(save(tmp_path, random_convs("conv{}".format)))
-    layers, weights = ["relu1_1", "relu3_1"], {"relu1_1": 1.0, "relu3_1": 2.0}
-    grams = style_grams(encoder, [image[:1]], layers)
-    same, other = encoder(image[:1], layers), encoder(image[1:] * 0.3, layers)
-    assert float(style_loss(same, grams, weights)) == pytest.approx(0, abs=1e-8)
-    assert float(style_loss(other, grams, weights)) > 1e-3
-    assert float(content_loss(same, same, layers)) == 0
-    assert float(content_loss(other, same, layers)) > 1e-3
-
-
-def test_style_does_not_depend_on_where_things_are() -> None:
-    torch.manual_seed(3)
-    features = {"relu1_1": torch.rand(1, 4, 6, 6)}
-    shuffled = {"relu1_1": features["relu1_1"].flatten(2)[..., torch.randperm(36)].reshape(1, 4, 6, 6)}
-    grams = {"relu1_1": gram_matrix(features["relu1_1"])}
-    assert float(style_loss(shuffled, grams, {"relu1_1": 1.0})) == pytest.approx(0, abs=1e-8)
-    assert float(content_loss(shuffled, features, ["relu1_1"])) > 0.01
-
-
-def test_style_weights_are_relative() -> None:
-    torch.manual_seed(4)
-    features = {"a": torch.rand(1, 4, 6, 6), "b": torch.rand(1, 4, 6, 6)}
-    grams = {k: gram_matrix(torch.rand(1, 4, 6, 6)) for k in features}
-    once, tenfold = (float(style_loss(features, grams, {"a": w, "b": 3 * w})) for w in (1.0, 10.0))
-    assert once == pytest.approx(tenfold)
-
-
-def test_several_paintings_are_averaged(tmp_path: Path, image: Tensor) -> None:
-    encoder = load_encoder(save(tmp_path, random_convs("conv{}".format)))
-    one, two = (style_grams(encoder, [image[i : i + 1]], ["relu1_1"])["relu1_1"] for i in range(2))
-    torch.testing.assert_close(style_grams(encoder, [image[:1], image[1:]], ["relu1_1"])["relu1_1"], (one + two) / 2)
-
-
-def test_total_variation_and_tone() -> None:
-    flat, striped = torch.full((1, 3, 16, 16), 0.5), torch.zeros(1, 3, 16, 16)
-    striped[..., ::2] = 1
-    assert float(total_variation(flat)) == 0
-    assert float(total_variation(striped)) == pytest.approx(1)
-    assert float(perceptual.tone_loss(flat, striped, 8)) == pytest.approx(0)  # the same on the average
-    assert float(perceptual.tone_loss(flat, flat + 0.1, 8)) == pytest.approx(0.01, abs=1e-5)

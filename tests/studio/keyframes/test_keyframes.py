@@ -1,0 +1,340 @@
+"""Keyframes: which are chosen, how they are stylized, and which are made again and when."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.support.textures import distance, negative, texture
+from vidstyle.core.errors import InputError, UsageError
+from vidstyle.core.frames import Pixels
+from vidstyle.core.options import KeyframeOptions, PaintOptions, StyleOptions
+from vidstyle.studio.keyframes import finetune
+from vidstyle.studio.keyframes.stylize import KeyframeOptimization, KeyframePlan, choose_keyframes, fine_tuned_net
+from vidstyle.studio.keyframes.work_folder import WorkFolder
+from vidstyle.studio.style_images import StyleImage
+from vidstyle.stylizers import load_stylizer
+
+CLIP = [texture(60, 100, seed=1, softness=3)[6:54, 2 * n : 2 * n + 64] for n in range(10)]
+QUICK = PaintOptions(recipe="gatys", steps=3)
+THREE = KeyframeOptions(keyframes=(0, 4, 8), net_steps=2)
+SEA = [StyleImage(texture(64, 64, seed=2, softness=1))]
+
+
+class StopError(Exception):
+    """Ends a painting in the middle."""
+
+
+def random_frames(count: int, height: int = 64, width: int = 80) -> list[Pixels]:
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, 256, (height, width, 3), np.uint8) for _ in range(count)]
+
+
+def silent(what: str, done: int, total: int | None, seconds_left: float | None) -> None:
+    pass
+
+
+class Work:
+    """Painting the clip in a working folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder
+        self.opened = 0
+
+    def frames(self) -> Iterator[Pixels]:
+        self.opened += 1
+        return iter(CLIP)
+
+    def plan(self, options: KeyframeOptions = THREE) -> KeyframePlan:
+        return choose_keyframes(WorkFolder(self.path), self.frames, "the clip", options, silent)
+
+    def keyframes(
+        self,
+        paint: PaintOptions = QUICK,
+        options: KeyframeOptions = THREE,
+        report: Callable[..., None] = silent,
+        paintings: Sequence[StyleImage] = SEA,
+        mask: np.ndarray | None = None,
+    ) -> KeyframeOptimization:
+        plan = self.plan(options)
+        return KeyframeOptimization(WorkFolder(self.path), plan, paintings, paint, report, mask)
+
+    def stylized(self, number: int) -> Path:
+        return self.path / "stylized" / f"{number:06}.png"
+
+    def bytes_of(self, number: int) -> bytes:
+        return self.stylized(number).read_bytes()
+
+    def retouch(self, number: int, size: tuple[int, int] = (48, 64)) -> bytes:
+        cv2.imwrite(str(self.stylized(number)), texture(*size, seed=30 + number))
+        return self.bytes_of(number)
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Work:
+    return Work(tmp_path / "work")
+
+
+def test_keyframes_lie_in_the_folder_as_filmed_and_as_stylized(work: Work) -> None:
+    plan = work.plan()
+    assert (plan.frames, plan.shots, plan.keyframes) == (10, [0], [0, 4, 8])
+    assert work.keyframes().run() == [0, 4, 8]
+    for kind in ("frames", "stylized"):
+        assert [p.name for p in sorted((work.path / kind).iterdir())] == ["000000.png", "000004.png", "000008.png"]
+    for number in (0, 4, 8):
+        frame, stylized = work.keyframes().load(number)
+        assert (frame == CLIP[number]).all()
+        assert stylized.shape == frame.shape
+        assert distance(stylized, frame) > 1
+    facts = json.loads((work.path / "keyframes.json").read_text())
+    assert facts == {"frames": 10, "shots": [0], "keyframes": [0, 4, 8]}
+    strip = cv2.imread(str(work.path / "preview.jpg"))
+    assert strip is not None
+    assert strip.shape[1] / strip.shape[0] == pytest.approx(3 * 64 / (2 * 48), rel=0.02), "three columns, two rows"
+
+
+def test_a_second_run_opens_no_clip_and_paints_nothing(work: Work) -> None:
+    work.keyframes().run()
+    before, opened = [work.bytes_of(n) for n in (0, 4, 8)], work.opened
+    assert work.keyframes().run() == []
+    assert [work.bytes_of(n) for n in (0, 4, 8)] == before
+    assert work.opened == opened
+
+
+def test_a_keyframe_is_stylized_from_the_one_before(work: Work) -> None:
+    """With hardly a step to go, it looks as that one does, moved along."""
+    options = replace(QUICK, steps=1)
+    plan = work.plan()
+    work.stylized(0).parent.mkdir(exist_ok=True)
+    cv2.imwrite(str(work.stylized(0)), cv2.cvtColor(negative(CLIP[0]), cv2.COLOR_RGB2BGR))
+    keyframes = KeyframeOptimization(WorkFolder(work.path), plan, SEA, options, silent)
+    keyframes.run()
+    stylized = keyframes.load(4)[1]
+    overlap = slice(8, 40), slice(8, 44)
+    assert distance(stylized[overlap], negative(CLIP[4])[overlap]) < 15 < distance(stylized[overlap], CLIP[4][overlap])
+
+
+def test_a_retouched_keyframe_stays_and_what_was_stylized_from_it_is_stylized_again(work: Work) -> None:
+    work.keyframes().run()
+    first, last = work.bytes_of(0), work.bytes_of(8)
+    retouched = work.retouch(4)
+    assert work.keyframes().run() == [8]
+    assert work.bytes_of(0) == first
+    assert work.bytes_of(4) == retouched
+    assert work.bytes_of(8) != last
+    assert work.keyframes().run() == []
+
+
+def test_a_keyframe_deleted_is_stylized_again_as_it_was(work: Work) -> None:
+    work.keyframes().run()
+    before = [work.bytes_of(n) for n in (0, 4, 8)]
+    work.stylized(4).unlink()
+    assert work.keyframes().run() == [4]
+    assert [work.bytes_of(n) for n in (0, 4, 8)] == before
+
+
+def test_a_retouched_keyframe_deleted_is_stylized_again_and_what_came_of_it_too(work: Work) -> None:
+    work.keyframes().run()
+    before = [work.bytes_of(n) for n in (0, 4, 8)]
+    work.retouch(4)
+    work.keyframes().run()
+    work.stylized(4).unlink()
+    assert work.keyframes().run() == [4, 8]
+    assert [work.bytes_of(n) for n in (0, 4, 8)] == before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"paint": replace(QUICK, steps=4)}, {"paint": replace(QUICK, preserve_color=True)}, {"paintings": [StyleImage(CLIP[3])]},
+     {"mask": np.eye(48, 64, dtype=np.float32)}],
+    ids=["steps", "colours", "painting", "mask"],
+)  # fmt: skip
+def test_other_options_paint_all_but_the_retouched_again(work: Work, change: dict[str, object]) -> None:
+    work.keyframes().run()
+    retouched = work.retouch(4)
+    assert work.keyframes(**change).run() == [0, 8]  # type: ignore[arg-type]
+    assert work.bytes_of(4) == retouched
+    assert work.keyframes(**change).run() == []  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("change", [{"memory": 2.0}, {"device": "cpu"}], ids=str)
+def test_where_it_is_stylized_makes_no_difference(work: Work, change: dict[str, object]) -> None:
+    work.keyframes().run()
+    assert work.keyframes(replace(QUICK, **change)).run() == []  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("number", [0, 4, 8])
+def test_a_retouched_keyframe_of_another_size_is_refused_and_left_as_it_is(work: Work, number: int) -> None:
+    work.keyframes().run()
+    work.retouch(number, size=(24, 32))
+    before = [work.bytes_of(n) for n in (0, 4, 8)]
+    with pytest.raises(InputError, match=rf"00000{number}\.png.*64x48.*32x24"):
+        work.keyframes().run()
+    assert [work.bytes_of(n) for n in (0, 4, 8)] == before
+
+
+def test_other_keyframes_leave_the_ones_that_stay(work: Work) -> None:
+    work.keyframes().run()
+    first = work.bytes_of(0)
+    fewer = replace(THREE, keyframes=(0, 8))
+    assert work.keyframes(options=fewer).run() == [8], "it is stylized from another one now"
+    assert work.bytes_of(0) == first
+
+
+def test_a_keyframe_after_a_cut_is_stylized_on_its_own(tmp_path: Path) -> None:
+    frames = [CLIP[0]] * 8 + [negative(texture(48, 64, seed=8)) // 2] * 8
+    options, retouched = KeyframeOptions(keyframes=(0, 4, 8, 12), net_steps=2), tmp_path / "stylized" / "000004.png"
+    plan = choose_keyframes(WorkFolder(tmp_path), lambda: iter(frames), "cut", options, silent)
+    assert plan.shots == [0, 8]
+    assert [plan.parent(n) for n in plan.keyframes] == [None, 0, None, 8]
+    assert KeyframeOptimization(WorkFolder(tmp_path), plan, SEA, QUICK, silent).run() == [0, 4, 8, 12]
+    cv2.imwrite(str(retouched), CLIP[9])
+    assert KeyframeOptimization(WorkFolder(tmp_path), plan, SEA, QUICK, silent).run() == []
+
+
+def test_an_interrupted_painting_goes_on_with_what_is_finished(work: Work) -> None:
+    def interrupt(what: str, done: int, total: int | None, seconds_left: float | None) -> None:
+        if what.startswith("painting keyframe 3") and done == 2:
+            raise StopError
+
+    with pytest.raises(StopError):
+        work.keyframes(report=interrupt).run()
+    before = [work.bytes_of(n) for n in (0, 4)]
+    assert not work.stylized(8).exists()
+    assert work.keyframes().run() == [8]
+    assert [work.bytes_of(n) for n in (0, 4)] == before
+
+
+def test_it_tells_how_far_it_is(work: Work) -> None:
+    told = list[tuple[str, int, int | None, float | None]]()
+    folder = WorkFolder(work.path)
+    plan = choose_keyframes(folder, work.frames, "the clip", THREE, lambda *facts: told.append(facts))
+    keyframes = KeyframeOptimization(folder, plan, SEA, QUICK, lambda *facts: told.append(facts))
+    keyframes.run()
+    assert {what for what, *_ in told[:20]} == {"looking for cuts", "choosing keyframes"}
+    assert [facts[:3] for facts in told[10:20]] == [("choosing keyframes", n, 10) for n in range(1, 11)]
+    assert [facts[:3] for facts in told[20:]] == [
+        (f"painting keyframe {k} of 3", step, 3) for k in (1, 2, 3) for step in (1, 2, 3)
+    ]
+    assert all(left is not None and left >= 0 for *_, left in told[20:])
+    assert told[-1][3] == 0, "nothing is left in the end"
+
+
+@pytest.mark.parametrize(("numbers", "named"), [((0, 10), "10"), ((0, 4, 999), "999"), ((-1,), "-1")])
+def test_keyframes_that_the_clip_does_not_have_are_named(work: Work, numbers: tuple[int, ...], named: str) -> None:
+    with pytest.raises(UsageError, match=rf"0 to 9.*{named}"):
+        work.plan(KeyframeOptions(keyframes=numbers))
+    assert not work.path.exists(), "nothing is left behind"
+
+
+def test_keyframes_at_even_distances_begin_anew_at_every_cut(tmp_path: Path) -> None:
+    frames = [CLIP[0]] * 8 + [negative(texture(48, 64, seed=8)) // 2] * 8
+    plan = choose_keyframes(WorkFolder(tmp_path), lambda: iter(frames), "cut", KeyframeOptions(every=3), silent)
+    assert plan.keyframes == [0, 3, 6, 8, 11, 14]
+
+
+def test_keyframes_are_put_where_the_motion_asks_for_them(tmp_path: Path) -> None:
+    frames = random_frames(9)
+    plan = choose_keyframes(WorkFolder(tmp_path / "noise"), lambda: iter(frames), "noise", KeyframeOptions(), silent)
+    assert plan.keyframes[:2] == [0, 4]
+    plan = choose_keyframes(WorkFolder(tmp_path / "still"), lambda: iter([CLIP[0]] * 9), "still", KeyframeOptions(), silent)
+    assert plan.keyframes == [0]
+
+
+def test_a_clip_without_frames_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="frames"):
+        choose_keyframes(WorkFolder(tmp_path), lambda: iter([]), "nothing", KeyframeOptions(), silent)
+
+
+def test_another_clip_is_planned_anew(work: Work) -> None:
+    work.keyframes().run()
+    frames = [negative(frame) for frame in CLIP]
+    plan = choose_keyframes(WorkFolder(work.path), lambda: iter(frames), "another", THREE, silent)
+    keyframes = KeyframeOptimization(WorkFolder(work.path), plan, SEA, QUICK, silent)
+    assert keyframes.run() == [0, 4, 8]
+    assert (keyframes.load(4)[0] == frames[4]).all()
+
+
+# The net that stylizes between
+
+
+@pytest.fixture
+def small_crops(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(finetune, "CROP", 32)
+    monkeypatch.setattr(finetune, "BATCH", 1)
+
+
+def trained(work: Work, options: KeyframeOptions = THREE, report: Callable[..., None] = silent) -> Path:
+    keyframes = work.keyframes()
+    keyframes.run()
+    plan = work.plan()
+    return fine_tuned_net(WorkFolder(work.path), plan, keyframes, options, report)
+
+
+def stylized_by(net: Path, image: Pixels) -> Pixels:
+    return np.asarray(load_stylizer(StyleOptions(style=str(net), device="cpu")).stylize([image])[0])
+
+
+@pytest.mark.usefixtures("small_crops")
+def test_a_net_is_trained_once_and_again_when_a_keyframe_was_retouched(work: Work) -> None:
+    net = trained(work)
+    assert net == work.path / "net.onnx"
+    assert not (work.path / "net.pt").exists(), "no checkpoint is left"
+    assert stylized_by(net, CLIP[2]).shape == (48, 64, 3)
+    before = net.stat().st_mtime_ns
+    trained(work)
+    assert net.stat().st_mtime_ns == before
+    work.retouch(8)
+    trained(work)
+    assert net.stat().st_mtime_ns > before
+
+
+@pytest.mark.usefixtures("small_crops")
+def test_a_training_that_was_interrupted_goes_on_from_its_checkpoint(work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(finetune, "CHECKPOINT_EVERY", 2)
+    options, told = replace(THREE, net_steps=5), list[int]()
+
+    def interrupt(what: str, done: int, total: int | None, seconds_left: float | None) -> None:
+        if done == 3:
+            raise StopError
+
+    with pytest.raises(StopError):
+        trained(work, options, interrupt)
+    assert not (work.path / "net.onnx").exists()
+    trained(work, options, lambda what, done, total, left: told.append(done))
+    assert told == [3, 4, 5]
+
+
+@pytest.mark.usefixtures("small_crops")
+def test_a_checkpoint_of_other_keyframes_is_not_gone_on_from(work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(finetune, "CHECKPOINT_EVERY", 1)
+    options, told = replace(THREE, net_steps=3), list[int]()
+
+    def interrupt(what: str, done: int, total: int | None, seconds_left: float | None) -> None:
+        if done == 2:
+            raise StopError
+
+    with pytest.raises(StopError):
+        trained(work, options, interrupt)
+    work.retouch(8)
+    trained(work, options, lambda what, done, total, left: told.append(done))
+    assert told == [1, 2, 3]
+
+
+@pytest.mark.usefixtures("small_crops")
+def test_the_net_comes_to_paint_as_the_keyframes_are_stylized(work: Work) -> None:
+    """Negatives, which no shipped style stylizes."""
+    work.keyframes().run()
+    for number in (0, 4, 8):
+        cv2.imwrite(str(work.stylized(number)), cv2.cvtColor(negative(CLIP[number]), cv2.COLOR_RGB2BGR))
+    gaps = []
+    for steps in (1, 60):
+        net = trained(work, replace(THREE, net_steps=steps))
+        gaps.append(distance(stylized_by(net, CLIP[2]), negative(CLIP[2])))
+    assert gaps[1] < 0.8 * gaps[0]

@@ -1,0 +1,41 @@
+"""The base of stylizers around another one, whose images they change before or after."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from vidstyle.core.frames import Pixels
+from vidstyle.core.protocols import Engine, Stylizer
+
+
+class StylizerWrapper(Stylizer):
+    """A stylizer around `inner`, which learns of shots and runs the network."""
+
+    def __init__(self, inner: Stylizer) -> None:
+        self._inner, self.concurrency = inner, inner.concurrency
+
+    @abstractmethod
+    def _around(self, inner: Stylizer) -> Stylizer:
+        """This wrapper around another stylizer."""
+
+    @property
+    def engine(self) -> Engine:
+        return self._inner.engine
+
+    def for_shot(self, images: Iterable[Pixels]) -> Stylizer:
+        return self._around(self._inner.for_shot(images))
+
+    def statistics(self) -> Mapping[str, np.ndarray]:
+        return self._inner.statistics()
+
+    def with_statistics(self, statistics: Mapping[str, np.ndarray]) -> Stylizer:
+        return self._around(self._inner.with_statistics(statistics))
+
+    def adapted(self, image: Pixels, weight: float) -> Stylizer:
+        return self._around(self._inner.adapted(image, weight))
+
+    def describe(self) -> str:
+        return self._inner.describe()
