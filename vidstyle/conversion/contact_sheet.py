@@ -1,4 +1,4 @@
-"""A contact sheet: one image, stylized in every style there is, with names to choose by."""
+"""A contact sheet: one image in every available style, with the names of the styles."""
 
 from __future__ import annotations
 
@@ -29,27 +29,27 @@ SUFFIXES = {".png", ".jpg", ".jpeg", ".webp"}
 WIDTH = 1600
 MARGIN = 32
 MAX_COLUMNS = 4
-SHAPE = 2.3
-"""Width over height that a sheet without captions should have."""
+ASPECT_RATIO = 2.3
+"""The desired width / height of a sheet without captions."""
 
-TALLEST = 2.0
-"""A cell's height over its width at most; taller images become narrower than their cell."""
+MAX_CELL_RATIO = 2.0
+"""The maximum height / width of a cell; taller images are narrower than their cell."""
 
 WHITE, BLACK, GREY = (255, 255, 255), (25, 25, 25), (105, 105, 105)
 _FONT = cv2.FontFace("sans")
 _LINES = ((24, 600, BLACK), (18, 400, GREY), (18, 400, GREY))
-"""Size in pixels, weight and colour of a cell's lines: its name, and two below."""
+"""Font size in pixels, font weight and colour of the lines of a caption: the name, and two lines below it."""
 
 _LEADING = 1.45
 _GAP = MARGIN // 4
-"""Between an image and its caption; and as much below, so that a caption keeps closer to its own image."""
+"""The space between an image and its caption, and below the caption, which thereby is closer to its own image."""
 
 _CAPTION = round(_LEADING * sum(size for size, _, _ in _LINES)) + 2 * _GAP
 
 
 @dataclass(frozen=True)
 class Cell:
-    """An image, uint8 RGB (H, W, 3), and the lines below it, of which the first is its name."""
+    """An image, uint8 RGB (H, W, 3), and the lines of its caption; the first is the name."""
 
     image: Pixels
     lines: Sequence[str]
@@ -58,15 +58,15 @@ class Cell:
 def make_contact_sheet(
     output: Path, input: str, at: float | None = None, height: int | None = None, overwrite: bool = False
 ) -> None:
-    """Paint `input` in every style as still images are, and write the sheet of them, whole or not at all.
+    """Stylize the image `input` in every style and write a sheet of the results, whole or not at all.
 
-    Of a video the frame at `at` seconds is taken, None: from its middle. `height`: at which the nets work. Raises `UsageError`
-    for an output that is no PNG, JPEG or WebP, and the kinds that reading, painting and writing raise.
+    `at`: the time in seconds of the frame of a video; None: the middle. `height`: the inference height. Raises `UsageError` for
+    an output that is not a PNG, JPEG or WebP, and the errors of reading, stylizing and writing.
     """
     if output.suffix.lower() not in SUFFIXES:
-        raise UsageError(f"expected a name that ends in .png, .jpg or .webp for the sheet, got {output.name}")
+        raise UsageError(f"expected an output name ending in .png, .jpg or .webp for the contact sheet, got {output.name}")
     check_not_itself(input, output)
-    with closing(open_image_sink(output, overwrite)) as sink:  # before painting: it may refuse
+    with closing(open_image_sink(output, overwrite)) as sink:  # before stylizing: it may fail
         original, at = read_sample_image(input, at)
         sheet = draw_sheet(_cells(original, [Path(input).name, "" if at is None else f"at {as_clock(at)}"], height))
         sink.write(Frame(sheet, 0, Fraction(1)))
@@ -74,12 +74,12 @@ def make_contact_sheet(
 
 
 def read_sample_image(input: str, at: float | None = None) -> tuple[Pixels, float | None]:
-    """The image `input`, or the frame of the video `input` at `at` seconds, None: from its middle; and the seconds, if any.
+    """The image `input`, or the frame of the video `input` at `at` seconds (None: the middle), and the time of that frame.
 
-    uint8 RGB (H, W, 3), upright and with square pixels, as a player shows it. Raises `InputError` or `UsageError`.
+    uint8 RGB (H, W, 3), in display orientation and with square pixels. Raises `InputError` or `UsageError`.
     """
     if is_url(input):
-        raise UsageError(f"expected a file as the sheet's image, got a URL: {input}")
+        raise UsageError(f"expected a file for the contact sheet, got a URL: {input}")
     if is_image(input):
         if at is not None:
             raise UsageError(f"expected a time only for a video, got {at:g} s for the image {input}")
@@ -108,33 +108,33 @@ def _cells(original: Pixels, lines: Sequence[str], height: int | None) -> Iterat
 
 
 def draw_sheet(cells: Iterator[Cell]) -> Pixels:
-    """A sheet of cells whose images are all as large as the first: uint8 RGB (H, W, 3), W is about `WIDTH`."""
+    """The sheet, uint8 RGB (H, W, 3), W about `WIDTH`. All images have the size of the first."""
     first = next(cells)
-    small = [first, *cells]
+    all_cells = [first, *cells]
     h, w = first.image.shape[:2]
-    shape = min(h / w, TALLEST)
-    columns = _columns(len(small), shape)
+    ratio = min(h / w, MAX_CELL_RATIO)
+    columns = _columns(len(all_cells), ratio)
     width = (WIDTH - MARGIN) // columns - MARGIN
-    height = max(1, round(width * shape))
-    rows = ceil(len(small) / columns)
+    height = max(1, round(width * ratio))
+    rows = ceil(len(all_cells) / columns)
     step_x, step_y = width + MARGIN, height + _CAPTION + MARGIN
     canvas = np.full((MARGIN + rows * step_y, MARGIN + columns * step_x, 3), WHITE, np.uint8)
-    for number, cell in enumerate(small):
+    for number, cell in enumerate(all_cells):
         row, column = divmod(number, columns)
         _draw(canvas, cell, MARGIN + column * step_x, MARGIN + row * step_y, (width, height))
     return canvas
 
 
-def _columns(count: int, shape: float) -> int:
-    """How many columns bring a sheet close to `SHAPE`, rows as full as can be; `shape`: height over width of the images."""
-    columns = max(1, min(MAX_COLUMNS, count, round(sqrt(count * shape * SHAPE))))
+def _columns(count: int, ratio: float) -> int:
+    """The number of columns for a sheet close to `ASPECT_RATIO` with full rows. `ratio`: height / width of the images."""
+    columns = max(1, min(MAX_COLUMNS, count, round(sqrt(count * ratio * ASPECT_RATIO))))
     return ceil(count / ceil(count / columns))
 
 
 def _draw(canvas: Pixels, cell: Cell, x: int, y: int, size: tuple[int, int]) -> None:
     width, height = size
     h, w = cell.image.shape[:2]
-    image = _scaled(cell.image, width if h <= TALLEST * w else max(1, round(height * w / h)), height)
+    image = _scaled(cell.image, width if h <= MAX_CELL_RATIO * w else max(1, round(height * w / h)), height)
     canvas[y : y + height, x : x + image.shape[1]] = image
     base = y + height + _GAP
     for line, (pixels, weight, color) in zip(cell.lines, _LINES, strict=True):
@@ -143,7 +143,7 @@ def _draw(canvas: Pixels, cell: Cell, x: int, y: int, size: tuple[int, int]) -> 
 
 
 def _fitting(text: str, width: int, size: int, weight: int) -> str:
-    """`text` in at most `width` pixels: its end gives way."""
+    """`text` cut to at most `width` pixels."""
     kept = text
     while kept and cv2.getTextSize((10 * WIDTH, 100), text, (0, 50), _FONT, size, weight)[2] > width:
         kept = kept[:-1]
@@ -152,5 +152,5 @@ def _fitting(text: str, width: int, size: int, weight: int) -> str:
 
 
 def _scaled(image: Pixels, width: int, height: int) -> Pixels:
-    how = cv2.INTER_AREA if width < image.shape[1] else cv2.INTER_CUBIC
-    return np.asarray(cv2.resize(image, (width, height), interpolation=how), np.uint8)
+    interpolation = cv2.INTER_AREA if width < image.shape[1] else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(image, (width, height), interpolation=interpolation), np.uint8)

@@ -1,4 +1,4 @@
-"""What an output is called unless `-o` says otherwise."""
+"""Default names of outputs, and the fields of a name template."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ _KEPT_SUFFIXES = {".mp4", ".m4v", ".mov", ".mkv"} | IMAGE_SUFFIXES
 
 
 def default_name(input: str, label: str) -> str:
-    """`holiday.mp4` -> `holiday.mosaic.mp4`. A container that cannot be written becomes one that can; so does a GIF, unless it
-    has transparent parts, which MP4 cannot hold."""
+    """`holiday.mp4` -> `holiday.mosaic.mp4`. The suffix of a container that cannot be written becomes `.mkv`. A GIF becomes an
+    MP4, unless it is transparent, which MP4 does not support."""
     return DEFAULT_TEMPLATE.format_map(fields_of(input, "", label))
 
 
 def fields_of(input: str, folder: str, label: str) -> dict[str, str]:
+    """The values of the fields in a name template, for an input in the subfolder `folder` and the style `label`."""
     path = Path(PurePosixPath(urlsplit(input).path).name or "stream") if is_url(input) else Path(input)
     suffix = path.suffix.lower()
     kept = path.suffix if suffix in _KEPT_SUFFIXES else ".mkv"
@@ -41,7 +42,7 @@ def _state(input: str) -> tuple[int, int] | None:
 
 @cache
 def _is_transparent(input: str, state: tuple[int, int] | None) -> bool:
-    """Whether the first image of a file (as it is in `state`) has transparent parts; False where it cannot be read."""
+    """Whether a video has an alpha channel; False if it cannot be read. `state` (size and time) invalidates the cache."""
     try:
         with closing(open_source(input)) as source:
             return source.info.alpha

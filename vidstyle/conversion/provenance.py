@@ -1,4 +1,7 @@
-"""What an output was made from, told by the output itself: so finished work is known again, and work done otherwise is told."""
+"""The fingerprint of what an output was made from, stored in the output itself.
+
+By it a later run recognises finished outputs, and those that were made from another input or with other options.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +20,10 @@ from vidstyle.core.options import ConvertOptions
 from vidstyle.styles.catalog import find_style, sha256
 from vidstyle.styles.spec import parse_style
 
-# Whatever these are, the output is as good.
+# These options do not change the output.
 _IRRELEVANT = {
-    "style.style",  # only a name: the model's content stands for it
-    "mask",  # so it does for this one
+    "style.style",  # a name; the content of the model counts instead
+    "mask",  # a path; the content of the file counts instead
     "style.device",
     "style.backend",
     "batch_size",
@@ -37,40 +40,40 @@ _STAMP = re.compile(r"vidstyle \S+ \(fingerprint ([0-9a-f]{32})\)")
 
 
 def fingerprint(input: str, options: ConvertOptions) -> str | None:
-    """32 hexadecimal digits that stand for the input `input`, the model, and all options that images or streams depend on.
+    """32 hexadecimal digits: a hash of the input, the model, and all options that the images or streams depend on.
 
-    The input counts by its size and samples of its content, not by its name or date: a video that was moved or copied is the
-    same video. Where and how fast it is stylized does not count, nor does the version of vidstyle, nor an option that was left
-    as it is by default: a video that is finished stays finished when vidstyle is updated, or an option is added to it.
-    None for a URL, whose content is not known before. Raises `InputError`, and `StyleError` where there is no such style.
+    The input is identified by its size and samples of its content, not by its name or date: a video that was moved or copied is
+    the same video. Device and speed do not count, nor does the version of vidstyle or an option left at its default: a finished
+    output stays finished when vidstyle is updated or gets a new option. None for a URL, whose content is not known in advance.
+    Raises `InputError`, and `StyleError` for an unknown style.
     """
     if is_url(input):
         return None
-    size, digest = sampled(Path(input))
+    size, digest = sample_digest(Path(input))
     made_from = {
         "input": {"bytes": size, "sampled": digest},
-        "model": model_of(options.style.style),
-        "options": _chosen(options),
+        "model": model_digests(options.style.style),
+        "options": _relevant_options(options),
     }
     if options.mask is not None:
-        made_from["mask"] = sampled(Path(options.mask))
-    # Numbers that are equal are to read equal: 5 and 5.0 seconds are.
+        made_from["mask"] = sample_digest(Path(options.mask))
+    # Equal numbers must have equal digits: 5 and 5.0 seconds.
     canonical = json.loads(json.dumps(made_from, default=str), parse_int=float)
     return hashlib.sha256(json.dumps(canonical, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def model_of(style: str) -> Any:
-    """What stands for the content of all models of a style, a blend or a timeline. Raises `StyleError` for one there is not."""
+def model_digests(style: str) -> Any:
+    """Digests of all models of a style, blend or timeline, with weights and times. Raises `StyleError` for an unknown style."""
     changes = [
-        (change.seconds, [(_model_digest(find_style(name)), share) for name, share in change.blend])
+        (change.seconds, [(_model_digest(find_style(name)), weight) for name, weight in change.blend])
         for change in parse_style(style)
     ]
     first = changes[0][1]
     return changes if len(changes) > 1 or len(first) > 1 else first[0][0]
 
 
-def sampled(path: Path) -> tuple[int, str]:
-    """Size and digest of a file: a digest of all of it, or where that would take long, of its first, middle and last part."""
+def sample_digest(path: Path) -> tuple[int, str]:
+    """Size and digest of a file; of a large file the digest covers only its beginning, middle and end. Raises `InputError`."""
     check_regular_file(path)
     digest = hashlib.sha256()
     try:
@@ -93,14 +96,14 @@ def _model_digest(path: Path) -> str:
 
 @lru_cache(maxsize=64)
 def _cached_digest(path: Path, modified_ns: int, size: int) -> str:
-    """Once for all files of a folder: a model can be large."""
+    """Cached, because models can be large and a run may convert many files."""
     return sha256(path)
 
 
-def _chosen(options: ConvertOptions) -> dict[str, Any]:
-    """Full name -> value of each option that matters and was not left at its default."""
-    given, default = _flat(asdict(options)), _flat(asdict(ConvertOptions()))
-    return {k: v for k, v in given.items() if k not in _IRRELEVANT and not (k in default and default[k] == v)}
+def _relevant_options(options: ConvertOptions) -> dict[str, Any]:
+    """The full names and values of the relevant options that differ from their defaults."""
+    values, default = _flat(asdict(options)), _flat(asdict(ConvertOptions()))
+    return {k: v for k, v in values.items() if k not in _IRRELEVANT and not (k in default and default[k] == v)}
 
 
 def _flat(options: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -111,12 +114,12 @@ def _flat(options: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def stamp(fingerprint: str) -> str:
-    """The text that stands in an output: what made it, and from what."""
+    """The text stored in an output: the version of vidstyle and the fingerprint."""
     return f"vidstyle {__version__} (fingerprint {fingerprint})"
 
 
 def can_hold_stamp(path: Path) -> bool:
-    """Whether an output of this name has a place for the stamp."""
+    """Whether the format of an output can store the stamp."""
     from vidstyle.sinks.images import STAMPED_SUFFIXES
     from vidstyle.sinks.video import FORMATS
 
@@ -125,38 +128,38 @@ def can_hold_stamp(path: Path) -> bool:
 
 
 def read_fingerprint(path: Path) -> str | None:
-    """The fingerprint that the video or image `path` tells; None where it tells none, or cannot be read."""
+    """The fingerprint stored in the video or image `path`; None if there is none or the file cannot be read."""
     from vidstyle.sinks.images import STAMPED_SUFFIXES
     from vidstyle.sinks.video import FORMATS
 
     suffix = path.suffix.lower()
     try:
         if suffix in STAMPED_SUFFIXES:
-            found = _STAMP.search(_told_by_image(path))
+            found = _STAMP.search(_image_tags(path))
         else:
-            found = _STAMP.search(_told_by_video(path)) if suffix in FORMATS else None
+            found = _STAMP.search(_video_tags(path)) if suffix in FORMATS else None
     except (VidstyleError, OSError):
         return None
     return found[1] if found else None
 
 
-def _told_by_image(path: Path) -> str:
-    """Its EXIF, as text. OpenCV does not give it without pixels: those of a JPEG at an eighth of its size, then."""
+def _image_tags(path: Path) -> str:
+    """The EXIF data as text. OpenCV reads them only together with the pixels: a JPEG is decoded at an eighth of its size."""
     import cv2
     import numpy as np
 
     check_regular_file(path)
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # it may be no image at all
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # it may not be an image
     try:
         _, kinds, chunks = cv2.imdecodeWithMetadata(np.fromfile(path, np.uint8), cv2.IMREAD_REDUCED_GRAYSCALE_8)
-    except cv2.error:  # too large for OpenCV's limit, say
+    except cv2.error:  # for example larger than OpenCV's limit
         return ""
     exif = [chunk for kind, chunk in zip(kinds, chunks, strict=True) if kind == cv2.IMAGE_METADATA_EXIF]
     return "".join(chunk.tobytes().decode("latin-1") for chunk in exif)
 
 
-def _told_by_video(path: Path) -> str:
-    """Its tags in which a stamp can stand (`sinks.video` puts it there)."""
+def _video_tags(path: Path) -> str:
+    """The tags that can hold a stamp (written by `sinks.video`)."""
     from vidstyle.media.container import open_media
     from vidstyle.sinks.stream_copy import STAMP_TAG
 
