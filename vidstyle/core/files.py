@@ -1,4 +1,4 @@
-"""Files and URLs, and what goes wrong with them. Nothing here needs PyAV: the process of the live window must not import it."""
+"""Files and URLs: checks, atomic writing, error messages. It does not need PyAV, which the live window must not import."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from vidstyle.core.errors import DiskError, InputError, OutputError, VidstyleError
 
-# Formats that hold media themselves. Playlists (hls, dash, concat, image2) are absent: they name other files to open.
+# Formats that contain media. Playlists (hls, dash, concat, image2) are excluded because they open other files.
 FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,gif,wav,mp3,aac,flac,"
     "m4v,h264,hevc,ivf,obu,av1,nut,mxf,rm,dv,vob,yuv4mpegpipe,apng,webp_pipe,png_pipe,jpeg_pipe,swf,amr,caf,aiff,ac3,eac3"
@@ -20,7 +20,7 @@ NETWORK_PROTOCOLS = "http,https,tcp,tls,udp,rtp,rtsp,rtmp,crypto"
 NETWORK_FORMATS = FORMATS + ",rtsp,mpjpeg,mjpeg"
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_NO_LEAVE = {errno.EACCES, errno.EPERM, errno.EROFS}
+_NO_PERMISSION = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 def is_url(input: str) -> bool:
@@ -45,7 +45,7 @@ def check_regular_file(path: Path) -> None:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn errors inside into one sentence about writing `path`, see `write_error`."""
+    """Turn errors in the block into one sentence about writing `path`, see `write_error`."""
     try:
         yield
     except VidstyleError:
@@ -56,10 +56,10 @@ def writing(path: Path) -> Iterator[None]:
 
 @contextmanager
 def replaced(path: Path) -> Iterator[Path]:
-    """The name of a temporary file beside `path` to write to: it replaces `path` when the block ends, whole or not at all, also
-    after a power failure. An error leaves `path` as it was and no temporary file behind.
+    """The path of a temporary file beside `path` to write to. When the block ends it is flushed to the disk and replaces `path`
+    atomically; after an error `path` is unchanged and the temporary file is removed.
 
-    Raises `OSError` as it comes; put it inside `writing` to get the error as one sentence.
+    Raises plain `OSError`; use it inside `writing` to get one sentence for users.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -76,23 +76,23 @@ def fsync(path: Path) -> None:
     """Flush a file or folder to the disk; raises `OSError`."""
     try:
         handle = os.open(path, os.O_RDONLY)
-    except PermissionError:  # a folder that may be written but not read
+    except PermissionError:  # a folder that can be written but not read
         return
     try:
         os.fsync(handle)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.EBADF, errno.EACCES):  # folders on some file systems
+        if error.errno not in (errno.EINVAL, errno.EBADF, errno.EACCES):  # not supported for folders on some file systems
             raise
     finally:
         os.close(handle)
 
 
 def write_error(path: Path, error: BaseException, means_permission: bool = True) -> VidstyleError:
-    """A `DiskError` for space and permission, else an `OutputError`. `means_permission`: whether `error` says EPERM for that."""
+    """A `DiskError` for problems of the disk, else an `OutputError`. `means_permission`: whether EPERM means a lack of permission."""
     number = getattr(error, "errno", None)
     if number in _NO_SPACE:
         return DiskError(f"no space left to write {path}")
-    if number in _NO_LEAVE and means_permission:
+    if number in _NO_PERMISSION and means_permission:
         return DiskError(f"no permission to write {path}")
     if number in (errno.EIO, errno.ENODEV, errno.ENXIO, errno.ENOENT, errno.ENOTDIR):
         return DiskError(f"could not write {path} ({reason(error)})")
@@ -100,6 +100,6 @@ def write_error(path: Path, error: BaseException, means_permission: bool = True)
 
 
 def reason(error: BaseException) -> str:
-    """What `error` says, in one line."""
+    """The message of `error`, in one line."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return str(text).splitlines()[0]

@@ -1,1 +1,1 @@
-"""Facts about media files that both ends need: containers, colour, HDR, orientation and the clock of streams."""
+"""What sources and sinks both need to know about media files: containers, colour, HDR, orientation and stream clocks."""

@@ -1,4 +1,4 @@
-"""Colour tags between PyAV's numbers (ITU-T H.273) and swscale's, and what to assume where a file says nothing."""
+"""Colour tags: PyAV's numbers (ITU-T H.273), those of swscale, and defaults for files without tags."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ _RESERVED, _UNSPECIFIED = 0, 2
 _BT709, _BT470BG, _SMPTE170M, _BT2020 = 1, 5, 6, 9
 _PQ, _HLG = 16, 18
 
-# H.273 matrix -> swscale's table of coefficients
+# matrix of H.273 -> matrix of swscale
 _SWSCALE = {_BT709: Colorspace.ITU709, 4: Colorspace.FCC, _BT470BG: Colorspace.ITU601, _SMPTE170M: Colorspace.ITU601}
 _SWSCALE |= {7: Colorspace.SMPTE240M, _BT2020: Colorspace.BT2020}
 
 
 def swscale_matrix(tags: ColorTags) -> Colorspace:
-    """swscale's name for the matrix of `tags`."""
+    """The matrix of `tags` for swscale."""
     return _SWSCALE[tags.matrix]
 
 
 def tags_of(frame: VideoFrame, stream: VideoCodecContext | None = None) -> ColorTags:
     """The tags of a decoded frame, or of its stream where the frame has none.
 
-    What is still unspecified is taken by height, as players do (BT.709 from 720 lines on).
+    Unspecified tags are derived from the height, as players do (BT.709 from 720 lines on).
     """
 
     def tag(name: str) -> int:
@@ -37,7 +37,7 @@ def tags_of(frame: VideoFrame, stream: VideoCodecContext | None = None) -> Color
         return _UNSPECIFIED
 
     by_height = _BT709 if frame.height >= 720 else _SMPTE170M
-    if tag("color_trc") in (_PQ, _HLG):  # ITU-R BT.2100 knows no other
+    if tag("color_trc") in (_PQ, _HLG):  # the only one of ITU-R BT.2100
         by_height = _BT2020
     matrix = tag("colorspace") if tag("colorspace") in _SWSCALE else by_height
     full = int(frame.color_range) == FULL or frame.format.name.startswith("yuvj") or frame.format.is_rgb
@@ -51,11 +51,11 @@ def tags_of(frame: VideoFrame, stream: VideoCodecContext | None = None) -> Color
 
 
 def output_tags(source: ColorTags | None, width: int, height: int) -> ColorTags:
-    """The tags to encode with: the source's, so that a player treats both alike."""
+    """The tags to encode with: those of the source, so that players treat both alike."""
     if source is None:
         matrix = _BT709 if height >= 720 else _SMPTE170M
         return ColorTags(matrix, LIMITED, matrix, _default_transfer(matrix))
-    if is_hdr(source):  # the net stylizes standard range
+    if is_hdr(source):  # networks stylize standard range
         return ColorTags(_BT709, LIMITED, _BT709, _BT709)
     return source
 

@@ -1,4 +1,4 @@
-"""Opening media with PyAV, safely: only media formats, only local files unless the network was allowed, av's errors as ours."""
+"""Opens media with PyAV safely: only media formats, only local files unless the network is allowed; maps PyAV's errors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from vidstyle.core.files import FORMATS, NETWORK_FORMATS, NETWORK_PROTOCOLS, che
 from vidstyle.media.av_errors import DAMAGE_ERRORS
 
 _NETWORK_TIMEOUT_SECONDS = 20.0
-_ELSEWHERE_BUFFER = 1 << 20
+_REMOTE_BUFFER = 1 << 20
 
 
 _remote_files: dict[str, Callable[[], BinaryIO]] = {}
@@ -27,7 +27,7 @@ _remote_files: dict[str, Callable[[], BinaryIO]] = {}
 
 @contextmanager
 def read_through(input: str, open_file: Callable[[], BinaryIO]) -> Iterator[None]:
-    """While inside, the bytes of the file `input`, which lies on another machine, are those of what `open_file` gives."""
+    """Within the block, the file `input`, which is on another machine, is read through the files that `open_file` returns."""
     _remote_files[input] = open_file
     try:
         yield
@@ -36,14 +36,14 @@ def read_through(input: str, open_file: Callable[[], BinaryIO]) -> Iterator[None
 
 
 def remote_file(input: str) -> BinaryIO | None:
-    """The file `input` if it is read through something else, see `read_through`: it is no path here."""
+    """The file to read instead of the path `input`, see `read_through`; None to read the path."""
     return _remote_files[input]() if input in _remote_files else None
 
 
 def open_media(input: str, allow_network: bool = False, options: Mapping[str, str] | None = None) -> InputContainer:
-    """Open a file or URL for reading; `options` are a demuxer's own.
+    """Open a file or URL for reading, with `options` of the demuxer.
 
-    Raises `InputError` if it is missing, not a regular file or no media, `UsageError` for a URL without `allow_network`.
+    Raises `InputError` if it is missing, not a regular file or not media, `UsageError` for a URL without `allow_network`.
     """
     if is_url(input):
         if not allow_network:
@@ -59,10 +59,10 @@ def open_media(input: str, allow_network: bool = False, options: Mapping[str, st
                 mode="r",
                 options={**(options or {}), **local},
                 metadata_errors="replace",
-                buffer_size=_ELSEWHERE_BUFFER,
+                buffer_size=_REMOTE_BUFFER,
             )
     check_regular_file(Path(input))
-    # An explicit file: keeps a name with a colon from being read as a protocol.
+    # With an explicit `file:` a name with a colon is not taken for a protocol.
     with reading(input):
         return av.open(
             f"file:{input}",
@@ -73,7 +73,7 @@ def open_media(input: str, allow_network: bool = False, options: Mapping[str, st
 
 
 def main_video(container: InputContainer) -> VideoStream | None:
-    """The video proper: the largest stream that is not cover art."""
+    """The largest video stream that is not cover art, preferably a default one; None if there is none."""
     streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
     streams = [s for s in streams if s.codec_context is not None and s.width and s.height]
     default = [s for s in streams if s.disposition & Disposition.default]
@@ -82,7 +82,7 @@ def main_video(container: InputContainer) -> VideoStream | None:
 
 @contextmanager
 def reading(input: str) -> Iterator[None]:
-    """Turn av's errors inside into one sentence about reading `input`."""
+    """Turn PyAV's errors in the block into an `InputError` about `input`."""
     try:
         yield
     except VidstyleError:
@@ -93,7 +93,7 @@ def reading(input: str) -> Iterator[None]:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """As `files.writing`, for av's errors too, whose muxers mean other things by EPERM than a lack of permission."""
+    """Like `files.writing`, also for FFmpeg's errors, whose EPERM does not mean a lack of permission."""
     with files.writing(path):
         try:
             yield

@@ -1,17 +1,17 @@
-"""HDR video for nets that know standard range only, and paintings back to HDR: PQ and HLG of ITU-R BT.2100.
+"""HDR video to SDR, since networks stylize standard range only, and stylized frames back to HDR: PQ and HLG of ITU-R BT.2100.
 
-HDR to SDR: light on the display in cd/m2 (of HLG by its OOTF), to BT.709 primaries, the tone curve of Report ITU-R BT.2446-1
-method C, to a BT.1886 signal. These are functions of a pixel's three numbers, so they are tabulated once and looked up by
-FFmpeg's `lut3d`, which interpolates within tetrahedra. SDR to HDR is the inverse.
+HDR to SDR: display luminance in cd/m2 (for HLG by its OOTF), to BT.709 primaries, the tone curve of Report ITU-R BT.2446-1
+method C, to a BT.1886 signal. These are functions of a pixel's three values, so they are tabulated once and looked up by
+FFmpeg's `lut3d` with tetrahedral interpolation. SDR to HDR is the inverse.
 
 - Tone curve (BT.2446-1, 6.1.4): linear up to 80 % of the SDR signal, logarithmic above, so midtones keep their contrast. It
   is applied to the largest of R, G and B, and all three are scaled alike: chromaticity is kept and nothing exceeds white.
-  The Report lets highlights go beyond 100 %, where 8 bits have no place: here the video's peak becomes 100 %. The reference
+  The Report allows highlights above 100 %, which 8 bits cannot hold: here the video's peak becomes 100 %. The reference
   white of 203 cd/m2 (BT.2408) then lies at 90 % of the signal where the peak is 1000 cd/m2, at 84 % where it is 4000.
-- Gamut: a colour that BT.709 lacks is mixed with the grey of its luminance until its lowest component is 0; colours within
-  BT.709 are left alone. At this edge, where the table has a crease, the lowest component of a bright colour may come out up
-  to 40 of 255 too high, which is 1 % of the light; elsewhere 99 of 100 colours are right to 1 of 255.
-- Back to HLG, whose brightest saturated colours are darker than its white: what is brighter is dimmed until HLG has it.
+- Gamut: a colour outside BT.709 is mixed with the grey of its luminance until its lowest component is 0; colours within BT.709
+  are not changed. At this edge the function has a kink, so the lowest component of a bright colour may be up to 40 of 255 too
+  high, which is 1 % of the luminance; elsewhere 99 % of all colours are exact to 1 of 255.
+- Back to HLG, whose brightest saturated colours are darker than its white: brighter colours are dimmed until HLG can hold them.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from vidstyle.media.color import FULL, swscale_matrix
 from vidstyle.media.lut import PLANAR, Colors, LookUpTables, planes
 
 NOMINAL_PEAK = 1000.0
-"""cd/m2: what HLG is made for (BT.2100, table 5), and PQ that does not tell."""
+"""cd/m2: the nominal peak of HLG (BT.2100, table 5), also assumed for PQ without metadata."""
 
 _HLG = 18  # H.273
 _GAMMA = 2.4  # BT.1886, black 0
 _WHITE = 255 * 256 / 65535
-"""White of 16 bits to swscale, which multiplies 8 bits by 256 and not 257; without heeding that all is 0.4 % off."""
+"""White in 16 bits as swscale has it, which multiplies 8 bits by 256 and not by 257: a difference of 0.4 %."""
 
 _HEADROOM = (64 / 60) ** _GAMMA
-"""How far light may exceed the peak before its tone is mapped: so far that the peak's signal lies on a node, not between."""
+"""How far luminance may exceed the peak before tone mapping: so far that the signal of the peak is on a node of the table."""
 
 # BT.2446-1, equations 5 to 9: skin at 70 % and the knee at 80 % of the SDR signal, reference white at 96 %, white 100 cd/m2.
 _K1, _K3 = 0.83802, 0.74204
@@ -45,7 +45,7 @@ _KNEE = 100 * 0.8**_GAMMA
 _K2 = _KNEE * (1 - _K3)
 _K4 = _KNEE - _K2 * math.log(1 - _K3)
 
-# x and y of red, green, blue by H.273's number of the primaries; of them all white is D65.
+# x and y of red, green and blue by H.273's number of the primaries; white is always D65.
 _BT709, _BT2020, _P3 = 1, 9, 12
 _CHROMATICITIES = {
     _BT709: ((0.640, 0.330), (0.300, 0.600), (0.150, 0.060)),
@@ -56,10 +56,10 @@ _D65 = (0.3127, 0.3290)
 
 
 class ToneMap:
-    """Between an HDR video with `tags` and 8-bit SDR (BT.709 primaries, BT.1886); for one thread at a time.
+    """Converts between an HDR video with `tags` and 8-bit SDR (BT.709 primaries, BT.1886); not thread-safe.
 
-    `peak_nits` is the brightest light of a PQ video in cd/m2; what is brighter is shown as bright as that. HLG is relative:
-    its peak is `NOMINAL_PEAK` always.
+    `peak_nits` is the peak luminance of a PQ video in cd/m2; anything brighter is clipped to it. HLG is relative: its peak is
+    always `NOMINAL_PEAK`.
     """
 
     def __init__(self, tags: ColorTags, peak_nits: float | None = None) -> None:
@@ -69,11 +69,11 @@ class ToneMap:
         self._luminance = to_xyz[1]
         self._to_bt709 = np.linalg.inv(_to_xyz(_BT709)) @ to_xyz
         self._from_bt709 = np.linalg.inv(self._to_bt709)
-        self._sdr, self._hdr = LookUpTables(self._light_of, self._sdr_of), LookUpTables(self._hdr_of)
+        self._sdr, self._hdr = LookUpTables(self._to_bt709_signal, self._tone_mapped), LookUpTables(self._inverse_tone_mapped)
         self._reformatter = VideoReformatter()
 
     def to_sdr(self, frame: VideoFrame) -> Pixels:
-        """RGB uint8 (H, W, 3) of a frame of any size, format and bit depth; raises av's errors, and `DiskError`."""
+        """RGB uint8 (H, W, 3) of a frame of any size, format and bit depth; raises PyAV's errors, and `DiskError`."""
         planar = self._reformatter.reformat(
             frame,
             format=PLANAR,
@@ -86,8 +86,8 @@ class ToneMap:
         return np.asarray(cv2.merge([red, green, blue]), np.uint8)
 
     def to_hdr(self, pixels: Pixels, pix_fmt: str) -> VideoFrame:
-        """The inverse: RGB uint8 (H, W, 3) as a YUV frame of `pix_fmt` (10 bits or more, lest it shows bands), tagged like the
-        source; raises av's errors, and `DiskError`."""
+        """The inverse: RGB uint8 (H, W, 3) as a YUV frame of `pix_fmt` (10 bits or more, to avoid banding), tagged like the
+        source; raises PyAV's errors, and `DiskError`."""
         planar = VideoFrame(pixels.shape[1], pixels.shape[0], PLANAR)
         red, green, blue = cv2.split(pixels)
         for plane, channel in zip(planes(planar), (green, blue, red), strict=True):
@@ -104,22 +104,22 @@ class ToneMap:
         frame.color_primaries, frame.color_trc = self._tags.primaries, self._tags.transfer
         return frame
 
-    def _light_of(self, planar: Colors) -> Colors:
-        """HDR to BT.709 primaries, light as a BT.1886 signal whose white is `_HEADROOM` times the peak."""
+    def _to_bt709_signal(self, planar: Colors) -> Colors:
+        """HDR to BT.709 primaries, as a BT.1886 signal whose white is `_HEADROOM` times the peak."""
         signal = np.minimum(planar / _WHITE, 1)
         light = self._hlg_light(signal) if self._tags.transfer == _HLG else _pq_light(signal)
         light = _into_gamut(light @ self._to_bt709.T) / (_HEADROOM * self._peak)
         return np.asarray((light / np.maximum(light.max(-1, keepdims=True), 1)) ** (1 / _GAMMA))
 
-    def _sdr_of(self, signal: Colors) -> Colors:
-        """The tone curve, from what `_light_of` gives. The planes R = G, G = B, B = R, at which the largest of them is another
-        one, are faces of the tetrahedra: in one table with the primaries they would lie aslant, and highlights would suffer."""
+    def _tone_mapped(self, signal: Colors) -> Colors:
+        """The tone curve, for the result of `_to_bt709_signal`. The planes R = G, G = B and B = R, where another component becomes
+        the largest, are faces of the tetrahedra; in one table with the primaries they would not be, at the cost of highlights."""
         brightest = signal.max(-1, keepdims=True)
         nits = self._peak * np.minimum(_HEADROOM * brightest**_GAMMA, 1)
         mapped = (_compressed(nits) / _compressed(np.float64(self._peak))) ** (1 / _GAMMA)
         return np.asarray(signal * mapped / np.maximum(brightest, 1e-9))
 
-    def _hdr_of(self, signal: Colors) -> Colors:
+    def _inverse_tone_mapped(self, signal: Colors) -> Colors:
         light = signal**_GAMMA
         brightest = light.max(-1, keepdims=True)
         white = _compressed(np.float64(self._peak))
@@ -145,7 +145,7 @@ class ToneMap:
 
 
 def _compressed(nits: Colors | np.float64) -> Colors:
-    """BT.2446-1, equation 5: HDR light to SDR light, 100 where reference white is at 96 % of the signal."""
+    """BT.2446-1, equation 5: HDR to SDR luminance, 100 where reference white is at 96 % of the signal."""
     above = _K2 * np.log(np.maximum(nits * (_K1 / _KNEE) - _K3, 1 - _K3)) + _K4
     return np.where(nits * _K1 < _KNEE, nits * _K1, above)
 

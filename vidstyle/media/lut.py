@@ -1,4 +1,4 @@
-"""Functions of a pixel's colour, tabulated and looked up for whole frames by FFmpeg's `lut3d`."""
+"""Three-dimensional look-up tables for functions of a pixel's colour, applied to frames by FFmpeg's `lut3d`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _GRID = 65
 
 
 class LookUpTables:
-    """Functions of colour, signal to signal, one after the other: tabulated when first needed, looked up for whole frames."""
+    """Applies functions from signal to signal to frames, one after the other. They are tabulated at the first frame."""
 
     def __init__(self, *functions: Callable[[Colors], Colors]) -> None:
         self._functions = functions
@@ -36,7 +36,7 @@ class LookUpTables:
         self._graph, self._size = Graph(), (0, 0)
 
     def look_up(self, frame: VideoFrame) -> VideoFrame:
-        """`frame` is of format `PLANAR`, and so is the result."""
+        """`frame` and the result have the format `PLANAR`."""
         if self._size != (frame.width, frame.height):
             self._graph, self._size = self._build(frame.width, frame.height), (frame.width, frame.height)
         self._graph.vpush(frame)
@@ -52,7 +52,7 @@ class LookUpTables:
 
 
 def _cube(function: Callable[[Colors], Colors]) -> str:
-    """The text of a .cube file: a line for each node, red fastest (Adobe's Cube LUT Specification 1.0)."""
+    """The text of a .cube file: a line for each node, red changes fastest (Adobe's Cube LUT Specification 1.0)."""
     steps = np.linspace(0, 1, _GRID)
     blue, green, red = np.meshgrid(steps, steps, steps, indexing="ij")
     values = function(np.stack([red, green, blue], -1)).reshape(-1).tolist()
@@ -61,7 +61,7 @@ def _cube(function: Callable[[Colors], Colors]) -> str:
 
 
 def _lookup(graph: Graph, cube: str) -> FilterContext:
-    """A filter that looks up `cube`, which it can only take from a file, and reads at once."""
+    """A filter that applies `cube`, which it reads at once, and only from a file."""
     path = _private_file(cube)
     try:
         return graph.add("lut3d", file=path, interp="tetrahedral")
@@ -73,13 +73,13 @@ def planes(frame: VideoFrame) -> list[NDArray[np.uint16]]:
     """Views (H, W) of the planes of a frame of format `PLANAR`: green, blue, red."""
     found = []
     for plane in frame.planes:
-        whole = np.frombuffer(cast(Any, plane), np.uint16).reshape(plane.height, -1)
-        found.append(whole[:, : plane.width])
+        rows = np.frombuffer(cast(Any, plane), np.uint16).reshape(plane.height, -1)
+        found.append(rows[:, : plane.width])
     return found
 
 
 def _private_file(text: str) -> str:
-    """A new temporary file that only this user may read; raises `DiskError`."""
+    """A new temporary file that only this user can read; raises `DiskError`."""
     path = None
     try:
         handle, path = tempfile.mkstemp(suffix=".cube", prefix="vidstyle-")

@@ -1,4 +1,4 @@
-"""Frames as a player shows them, from frames as a video stores them: telephones video lying down and note the rotation."""
+"""Converts frames from the stored to the display orientation: phones store the rotation of a video in its metadata."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ Image = TypeVar("Image", bound=np.ndarray)
 
 
 def is_right_angled(matrix: tuple[int, ...]) -> bool:
-    """Whether a display matrix (see `VideoInfo`) turns by quarter turns, mirrors, or both, and does nothing else."""
+    """Whether a display matrix (see `VideoInfo`) rotates by a multiple of 90 degrees, mirrors, or both, and does nothing else."""
     (a, b), (c, d) = matrix[0:2], matrix[3:5]
     return (b == c == 0 and 0 not in (a, d)) or (a == d == 0 and 0 not in (b, c))
 
 
 def to_display_orientation(frame: Frame, matrix: tuple[int, ...] | None) -> Frame:
-    """`frame` turned as `matrix` asks for; as it is where that is no right angle."""
+    """`frame` with the display matrix `matrix` applied; unchanged if that is not right-angled."""
     if matrix is None or not is_right_angled(matrix):
         return frame
     return replace(
@@ -31,7 +31,7 @@ def to_display_orientation(frame: Frame, matrix: tuple[int, ...] | None) -> Fram
 
 
 def display_info(info: VideoInfo) -> VideoInfo:
-    """The facts of a video whose frames are those of `to_display_orientation`."""
+    """`info` for frames that `to_display_orientation` has converted."""
     matrix = info.display_matrix
     if matrix is None or not is_right_angled(matrix):
         return info
@@ -43,7 +43,7 @@ def display_info(info: VideoInfo) -> VideoInfo:
 
 
 def to_stored_orientation(image: Image, matrix: tuple[int, ...] | None) -> Image:
-    """`image`, which is upright, as a video with this matrix stores it."""
+    """`image` in display orientation as a video with this display matrix stores it."""
     if matrix is None or not is_right_angled(matrix):
         return image
     a, b, u, c, d, *rest = matrix
@@ -51,11 +51,11 @@ def to_stored_orientation(image: Image, matrix: tuple[int, ...] | None) -> Image
 
 
 def apply_display_matrix(image: Image, matrix: tuple[int, ...]) -> Image:
-    """`image` as a player shows it, for a right-angled matrix: a point (x, y) goes to (a x + c y, b x + d y) (ISO/IEC 14496-12,
+    """`image` rotated and mirrored by a right-angled matrix, which moves (x, y) to (a x + c y, b x + d y) (ISO/IEC 14496-12,
     6.2.2)."""
     a, b, c, d = matrix[0], matrix[1], matrix[3], matrix[4]
     if a:
         result = image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
     else:
-        result = image.swapaxes(0, 1)[:: -1 if b < 0 else 1, :: -1 if c < 0 else 1]  # x and y change places
-    return np.ascontiguousarray(result)  # type: ignore[return-value]  # of the same kind
+        result = image.swapaxes(0, 1)[:: -1 if b < 0 else 1, :: -1 if c < 0 else 1]  # swap x and y
+    return np.ascontiguousarray(result)  # type: ignore[return-value]  # the same dtype

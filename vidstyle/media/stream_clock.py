@@ -1,4 +1,4 @@
-"""All packets of a file on one clock, also where it was glued together from several recordings."""
+"""Puts all packets of a file on one clock, also if several recordings were joined in it."""
 
 from __future__ import annotations
 
@@ -13,37 +13,36 @@ from av.stream import Stream
 from vidstyle.media.av_errors import DAMAGE_ERRORS
 
 BACKWARD_SECONDS = 0.1
-"""A stream whose decoding times go back by more has been joined to another."""
+"""A stream whose decoding times go back by more than this was joined from two recordings."""
 
 FORWARD_SECONDS = 10.0
-"""So has one that leaps ahead of everything by more (as FFmpeg's -dts_delta_threshold)."""
+"""So was one that jumps ahead of all streams by more than this (FFmpeg's -dts_delta_threshold)."""
 
 
 class StreamClock:
-    """Times of packets without the jumps of joined transport streams.
+    """Removes the jumps from the timestamps of joined transport streams.
 
-    Where a stream's decoding times jump, the part behind the jump is moved so that it goes on where the part before ended.
-    Every stream changes to the next part on its own: its packets come in order, but not at the same moment as the others'.
-    Only formats that are known for such jumps are changed.
+    Where a stream's decoding times jump, the part after the jump is moved to follow the part before it. Each stream enters the
+    next part on its own, since the packets of different streams are interleaved. Only formats with such jumps are changed.
     """
 
     def __init__(self, container: InputContainer) -> None:
         self._jumps = may_jump(container)
         self._offsets = [Fraction(0)]
-        self._latest = [0.0]  # raw end of each part, of all streams
+        self._latest = [0.0]  # latest raw time of each part over all streams
         self._end = Fraction(0)
         self._part: dict[int, int] = {}
         self._last: dict[int, float] = {}
         self.joins = 0
 
     def place(self, packet: Packet[Stream]) -> bool:
-        """Move `packet`'s times onto the common clock; returns whether its stream's next part begins with it."""
+        """Move the timestamps of `packet` to the common clock; returns whether its stream's next part begins with it."""
         ticks = packet.dts if packet.dts is not None else packet.pts
         if not self._jumps or ticks is None or not packet.time_base:
             return False
         index, raw = packet.stream.index, float(ticks * packet.time_base)
         part, joined = self._part.get(index, 0), False
-        if packet.stream.type not in ("video", "audio"):  # too sparse to tell
+        if packet.stream.type not in ("video", "audio"):  # too sparse to find jumps
             part = len(self._offsets) - 1
         elif index in self._last and self._jumped(raw, index, part):
             joined, part = True, part + 1
@@ -68,18 +67,18 @@ class StreamClock:
 
 
 def may_jump(container: InputContainer) -> bool:
-    """Whether the format is one whose clock may jump: recordings of broadcasts, which are also joined by mere copying."""
-    return bool(container.format.flags & Flags.ts_discont.value)  # type: ignore[operator]  # an int, whatever the stub says
+    """Whether timestamps may jump in this format: recordings of broadcasts can be joined by concatenating files."""
+    return bool(container.format.flags & Flags.ts_discont.value)  # type: ignore[operator]  # an int, despite the stub
 
 
-def read_packets(container: InputContainer, timeline: StreamClock) -> Iterator[tuple[Packet[Stream], bool]]:
-    """Every packet that holds something, of all streams in the order of the file, and whether a joined part begins with it.
+def read_packets(container: InputContainer, clock: StreamClock) -> Iterator[tuple[Packet[Stream], bool]]:
+    """All non-empty packets of all streams in the order of the file, and whether a joined part begins with each.
 
-    A file that cannot be read any further just ends: whoever needs to know compares lengths.
+    If the file cannot be read any further, the packets just end: callers compare durations.
     """
     try:
         for packet in container.demux():
             if packet.size:
-                yield packet, timeline.place(packet)
+                yield packet, clock.place(packet)
     except DAMAGE_ERRORS:
         return

@@ -1,4 +1,4 @@
-"""Where frames go: `open_sink` picks the fitting writer."""
+"""From frames to files: one function opens each kind of sink."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ __all__ = [
 
 
 def open_image_sink(path: Path, overwrite: bool = False, stamp: str | None = None) -> Sink:
-    """A sink for one image; `stamp` tells what it was made from. Raises `OutputExistsError`, `OutputError` or `DiskError`."""
+    """A sink for one image; `stamp` is written into its metadata. Raises `OutputExistsError`, `OutputError` or `DiskError`."""
     from vidstyle.sinks.images import ImageSink
 
     return ImageSink(path, overwrite, stamp)
@@ -48,7 +48,7 @@ def open_video_sink(
 ) -> Sink:
     """A sink for a video as `info` describes it.
 
-    All other streams, chapters and metadata come from the companion; `stamp` tells what it was made from.
+    All other streams, chapters and metadata come from the stream copier; `stamp` is written into the metadata.
     Raises `OutputExistsError`, `OutputError` or `DiskError`.
     """
     from vidstyle.sinks.video import VideoFile, VideoSink
@@ -68,14 +68,14 @@ def open_resumable_sink(
     options: ConvertOptions,
     fingerprint: Mapping[str, Any],
     open_stream_copier: Callable[[], StreamCopier],
-    remember: Callable[[], Mapping[str, np.ndarray]] | None = None,
+    get_state: Callable[[], Mapping[str, np.ndarray]] | None = None,
     stamp: str | None = None,
 ) -> ResumableSink:
-    """A sink that keeps finished segments; see `sinks.segments`. Raises `UsageError` too, for what has no segments."""
+    """A sink that keeps finished segments, see `sinks.segments`. Also raises `UsageError` for formats without segments."""
     from vidstyle.sinks.segments import ResumableSink
 
     file = open_segmented_file(path, info, options, fingerprint, open_stream_copier, stamp)
-    return ResumableSink(file, info, options.encode, remember)
+    return ResumableSink(file, info, options.encode, get_state)
 
 
 def open_segmented_file(
@@ -86,14 +86,14 @@ def open_segmented_file(
     open_stream_copier: Callable[[], StreamCopier],
     stamp: str | None = None,
 ) -> SegmentedFile:
-    """An output that is joined from segments which are encoded elsewhere. Raises as `open_resumable_sink`."""
+    """An output that is joined from segments which workers encode. Raises the errors of `open_resumable_sink`."""
     from vidstyle.sinks.segments import SegmentedFile
 
     return SegmentedFile(path, info, options.encode, fingerprint, open_stream_copier, options.overwrite, stamp)
 
 
 def open_segment_sink(output: Path, info: VideoInfo, encode: EncodeOptions, skip: int = 0) -> SegmentSink:
-    """A sink for one segment of the video `output`, of which the first `skip` frames are left out."""
+    """A sink for one segment of the video `output`; the first `skip` frames are left out."""
     from vidstyle.sinks.encoding import encoder_for
     from vidstyle.sinks.segments import SegmentSink
 
@@ -101,7 +101,7 @@ def open_segment_sink(output: Path, info: VideoInfo, encode: EncodeOptions, skip
 
 
 def stream_copier_of(input: str, shift_seconds: Fraction, options: ConvertOptions) -> Callable[[], StreamCopier]:
-    """Opens the media `input` (the input) for its other streams, the part that is wanted, moved back by `shift_seconds`."""
+    """A function that opens `input` to copy its other streams, within `options.trim` and moved back by `shift_seconds`."""
 
     def open_stream_copier() -> StreamCopier:
         from vidstyle.sinks.stream_copy import StreamCopier
@@ -112,7 +112,7 @@ def stream_copier_of(input: str, shift_seconds: Fraction, options: ConvertOption
 
 
 def check_encoding(output: Path, encode: EncodeOptions) -> None:
-    """Raise `UsageError` or `DeviceError` where no video `output` can be written, or not encoded as asked."""
+    """Raise `UsageError` or `DeviceError` if a video `output` cannot be written, or not with these encoding options."""
     from vidstyle.sinks.encoders import choose_encoder
     from vidstyle.sinks.video import check_container
 
@@ -121,7 +121,7 @@ def check_encoding(output: Path, encode: EncodeOptions) -> None:
 
 
 def stream_map(input: str, output: Path, info: VideoInfo, options: ConvertOptions) -> list[str]:
-    """What will become of each stream of the media `input` in `output`, a line each. Raises `UsageError` where it cannot be."""
+    """How each stream of `input` will be carried over to `output`, a line each. Raises `UsageError` if that cannot be written."""
     from vidstyle.media.container import open_media
     from vidstyle.sinks.encoding import encoder_for
     from vidstyle.sinks.streams import plan_streams
@@ -131,4 +131,4 @@ def stream_map(input: str, output: Path, info: VideoInfo, options: ConvertOption
     muxer = check_container(output)
     with open_media(input, options.allow_network) as container:
         plans = plan_streams(container, muxer, options.audio, options.subtitles)
-        return [f"{plan} with {encoder.name}" if plan.action == "paint" else str(plan) for plan in plans]
+        return [f"{plan} with {encoder.name}" if plan.action == "stylize" else str(plan) for plan in plans]

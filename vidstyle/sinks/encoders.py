@@ -1,4 +1,4 @@
-"""Choosing the encoder and its options that fit a request, from the table of known encoders."""
+"""Chooses the encoder and its options for a request from `encoder_table`."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from vidstyle.core.options import EncodeOptions
 from vidstyle.media.av_errors import AV_ERRORS
 from vidstyle.sinks.encoder_table import DEFAULT_QUALITY, ENCODERS, VideoEncoder
 
-# The AV1 encoder's own log, which no option quiets: errors only.
+# No option of the AV1 encoder silences its own log, only this variable: errors only.
 os.environ.setdefault("SVT_LOG", "1")
 
-# What is tried where no codec is named.
+# The codecs that are tried if none is named.
 _AUTOMATIC = ("h264", "vp9", "prores", "gif")
 _AUTOMATIC_HDR = ("hevc", "av1", "prores", "ffv1")
 
@@ -31,8 +31,8 @@ _AUTOMATIC_HDR = ("hevc", "av1", "prores", "ffv1")
 def choose_encoder(encode: EncodeOptions, suffix: str = ".mp4", alpha: bool = False) -> VideoEncoder:
     """The encoder that `encode` asks for, for a file that ends in `suffix` (lower case), with transparency if `alpha`.
 
-    Raises `UsageError` where codec, container and options do not go together, and `DeviceError` where a hardware encoder is
-    asked for and none works here.
+    Raises `UsageError` if codec, container and options do not fit together, and `DeviceError` if a hardware encoder is asked
+    for and none works on this machine.
     """
     if encode.quality is not None and encode.crf is not None:
         raise UsageError("expected a quality or a crf, which is the encoder's own scale of it, got both")
@@ -54,12 +54,12 @@ def choose_encoder(encode: EncodeOptions, suffix: str = ".mp4", alpha: bool = Fa
 
 
 def pixel_format(encoder: VideoEncoder, encode: EncodeOptions, alpha: bool = False) -> str:
-    """The pixel format to encode with; `alpha`: with transparency. `encoder` is what `choose_encoder` gave for the same."""
+    """The pixel format to encode with, `alpha`: with transparency. `choose_encoder` must have chosen `encoder` for the same."""
     return _fitting(encoder, encode, alpha)[0]
 
 
 def encoder_options(encoder: VideoEncoder, encode: EncodeOptions) -> dict[str, str]:
-    """FFmpeg's options for `encoder`, by name. `encoder` is what `choose_encoder` gave for the same."""
+    """FFmpeg's options for `encoder`, by name. `choose_encoder` must have chosen it for the same `encode`."""
     value = encode.crf
     if value is None and encoder.quality_options:
         quality = DEFAULT_QUALITY if encode.quality is None else encode.quality
@@ -71,13 +71,13 @@ def encoder_options(encoder: VideoEncoder, encode: EncodeOptions) -> dict[str, s
 
 
 def subsampling(pix_fmt: str) -> tuple[int, int]:
-    """How many columns, and how many rows, share a colour: (2, 2) for yuv420p, (1, 1) for RGB."""
+    """How many columns and rows share a chroma sample: (2, 2) for yuv420p, (1, 1) for RGB."""
     form = VideoFormat(pix_fmt)
     return 4 // form.chroma_width(4), 4 // form.chroma_height(4)
 
 
 def _rows_asked_for(encode: EncodeOptions) -> list[VideoEncoder]:
-    """In order of preference, never none; whether they fit is another matter."""
+    """The rows that match the codec and `hardware`, in order of preference; never empty. Whether they fit is not checked."""
     if encode.codec is None:
         codecs = _AUTOMATIC_HDR if encode.keep_hdr else _AUTOMATIC
         return [row for codec in codecs for row in ENCODERS if row.codec == codec and row.hardware == encode.hardware]
@@ -100,26 +100,26 @@ def _codecs(rows: Iterable[VideoEncoder]) -> str:
 
 @cache
 def _formats_of(name: str) -> tuple[str, ...]:
-    """Pixel formats that the encoder takes; none where this installation of PyAV lacks it."""
+    """The pixel formats of an encoder; none if this installation of PyAV does not have it."""
     try:
         return tuple(form.name for form in Codec(name, "w").video_formats or ())
     except UnknownCodecError:
         return ()
 
 
-def _taken(encoder: VideoEncoder) -> tuple[str, ...]:
-    """Pixel formats that may be asked for: transparent ones only where containers keep it, which the row's formats tell."""
+def _supported_formats(encoder: VideoEncoder) -> tuple[str, ...]:
+    """The pixel formats to choose from; those with transparency only if the row has one, since only then containers keep it."""
     keeps_alpha = any(map(has_alpha, encoder.formats))
     return tuple(name for name in _formats_of(encoder.name) if keeps_alpha or not has_alpha(name))
 
 
 def _fitting(encoder: VideoEncoder, encode: EncodeOptions, alpha: bool) -> list[str]:
-    """Pixel formats that hold what has to be held."""
+    """The pixel formats that keep transparency and HDR as required."""
     names = encoder.formats if encode.pix_fmt is None else (encode.pix_fmt,)
     return [
         name
         for name in names
-        if name in _taken(encoder)
+        if name in _supported_formats(encoder)
         and (not alpha or has_alpha(name))
         and (not encode.keep_hdr or VideoFormat(name).components[0].bits >= 10)
     ]
@@ -131,8 +131,8 @@ def has_alpha(name: str) -> bool:
 
 
 def _refusal(built: list[VideoEncoder], fitting: list[VideoEncoder], encode: EncodeOptions, suffix: str, alpha: bool) -> str:
-    """Why none of `built` will do; `fitting` are those that would in another container."""
-    taken = dict.fromkeys(name for row in built if row.codec == built[0].codec for name in _taken(row))
+    """The message why no row of `built` can be used; `fitting` are those that could in another container."""
+    taken = dict.fromkeys(name for row in built if row.codec == built[0].codec for name in _supported_formats(row))
     if encode.pix_fmt is not None and encode.pix_fmt not in taken and not fitting:
         return f"expected one of {', '.join(taken)} as the pixel format of {built[0].codec}, got {encode.pix_fmt}"
     needs = " and ".join(["transparency"] * alpha + ["10 bits of colour"] * encode.keep_hdr)
@@ -181,7 +181,7 @@ def _first_working(encoders: list[VideoEncoder], encode: EncodeOptions, alpha: b
 
 @cache
 def works(encoder: VideoEncoder, pix_fmt: str) -> bool:
-    """Whether a few frames can be encoded with it here: that FFmpeg lists a hardware encoder says nothing of the hardware."""
+    """Whether a few frames can be encoded on this machine: FFmpeg lists hardware encoders even without the hardware."""
     try:
         context = CodecContext.create(encoder.name, "w")
         assert isinstance(context, VideoCodecContext)

@@ -1,4 +1,4 @@
-"""Stylized frames into packets: size, colour, opacity and clock as the video says."""
+"""Encodes stylized frames into packets, with the size, colour, transparency and clock of the input."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from vidstyle.sinks.encoders import choose_encoder, encoder_options, pixel_forma
 from vidstyle.sinks.gif import GifPalette
 
 KEYFRAME_SECONDS = 4
-"""At most so far apart: players jump there, and an output is checked from one to the next."""
+"""The longest distance between keyframes: players seek to them, and `verify` decodes from one to the next."""
 
 MIN_TICKS = 10_000
-"""A second, at least; MP4's muxer has the same bound."""
+"""The fewest ticks per second; MP4's muxer has the same bound."""
 
 GIF_TICK = Fraction(1, 100)
 
@@ -35,7 +35,7 @@ GIF_TICK = Fraction(1, 100)
 def encoder_for(path: Path, info: VideoInfo, encode: EncodeOptions) -> VideoEncoder:
     """The encoder for the output `path` of a video as `info` describes it.
 
-    Raises what `choose_encoder` does, but an `InputError` where it is the video's transparency that has no place.
+    Raises the errors of `choose_encoder`, but `InputError` if the only obstacle is the video's transparency.
     """
     suffix = path.suffix.lower()
     if info.alpha:
@@ -47,10 +47,10 @@ def encoder_for(path: Path, info: VideoInfo, encode: EncodeOptions) -> VideoEnco
 
 
 class FrameEncoder:
-    """Encodes frames with their own timestamps into a stream of `output`, which it adds.
+    """Encodes frames with their own timestamps into a stream that it adds to `output`.
 
-    Size, shape of pixels, rotation and colour tags are those of `info`, but for an odd width or height that the pixel format
-    cannot hold: the last column or row is repeated once. Where the container cannot hold a rotation the image is turned.
+    Size, pixel aspect ratio, rotation and colour tags are those of `info`, except for an odd width or height that the pixel
+    format does not support: then the last column or row is repeated once. GIF has no rotation, so there the image is rotated.
     Raises `UsageError` for HDR with transparency.
     """
 
@@ -68,7 +68,7 @@ class FrameEncoder:
         self._reformatter, self._palette = VideoReformatter(), GifPalette() if self._is_gif else None
         self._last_pts: int | None = None
         self.dropped = 0
-        """Frames left out because the output's clock is too coarse to tell them apart."""
+        """Frames left out because the output's clock is too coarse for them."""
         self.stream = self._add(output, encode)
 
     @property
@@ -100,7 +100,7 @@ class FrameEncoder:
         return stream
 
     def encode(self, frame: Frame) -> list[Packet[Any]]:
-        """The packets that `frame` completes; raises av's errors."""
+        """The packets that `frame` completes; raises PyAV's errors."""
         converted = self._to_video_frame(frame)
         if self._is_gif:
             converted.pts = round(frame.pts * frame.time_base / GIF_TICK)
@@ -112,14 +112,14 @@ class FrameEncoder:
         return list(self.stream.encode(converted))
 
     def flush(self) -> list[Packet[Any]]:
-        """The packets that are left."""
+        """The remaining packets."""
         return list(self.stream.encode(None))
 
     def _to_video_frame(self, frame: Frame) -> VideoFrame:
         pixels = frame.pixels if frame.alpha is None else np.dstack([frame.pixels, frame.alpha])
         if self._turn:
             if not is_right_angled(self._turn):
-                raise OutputError("expected a rotation by quarter turns, which GIF can be turned by; -o NAME.mp4 keeps any other")
+                raise OutputError("expected a rotation by a multiple of 90 degrees for GIF; -o NAME.mp4 keeps any other")
             pixels = apply_display_matrix(pixels, self._turn)
         if any(self._pad):
             pixels = np.pad(pixels, ((0, self._pad[1]), (0, self._pad[0]), (0, 0)), mode="edge")
@@ -148,7 +148,7 @@ class FrameEncoder:
         return converted
 
     def warnings(self) -> list[str]:
-        """What the encoded video lacks of the frames, a sentence each."""
+        """How the encoded video differs from the frames, a sentence each."""
         found = []
         if any(self._pad):
             found.append(f"{self._pix_fmt} needs even sizes: the output is {self.size[0]}x{self.size[1]}")
@@ -158,13 +158,13 @@ class FrameEncoder:
 
 
 def _in_rows(pixels: np.ndarray) -> np.ndarray:
-    """`pixels` (H, W, C), copied only where FFmpeg could not read them as they lie: a part of a larger image is no matter."""
+    """`pixels` (H, W, C), copied only if FFmpeg cannot read their memory layout; it can read a part of a larger image."""
     row, *within = pixels.strides
     return pixels if row >= pixels.shape[1] * pixels.shape[2] and within == [pixels.shape[2], 1] else np.ascontiguousarray(pixels)
 
 
 def _fine(time_base: Fraction) -> Fraction:
-    """A clock that counts the same times, so fine that no player takes its ticks for the frame rate, as encoders write it."""
+    """`time_base` divided by a power of 2, so fine that no player mistakes it for the frame rate."""
     while time_base.denominator < MIN_TICKS:
         time_base /= 2
     return time_base
@@ -176,7 +176,7 @@ def _tag(frame: VideoFrame, color: ColorTags) -> None:
 
 
 def _padding(encoder: VideoEncoder, pix_fmt: str, info: VideoInfo) -> tuple[int, int]:
-    """Columns and rows to add: what most encoders need of subsampled colour; VP9 and AV1 take any size."""
+    """Columns and rows to add for chroma subsampling; software VP9 and AV1 encoders accept any size."""
     if encoder.codec in ("vp9", "av1", "ffv1", "gif") and not encoder.hardware:
         return 0, 0
     columns, rows = subsampling(pix_fmt)

@@ -1,4 +1,4 @@
-"""A stylized still image."""
+"""Writes still images."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from vidstyle.sinks.publish import UnpublishedFile
 _TRANSPARENT_SUFFIXES = {".png", ".webp", ".tif", ".tiff"}
 
 STAMPED_SUFFIXES = {".jpg", ".jpeg", ".jpe", ".png", ".webp", ".avif"}
-"""Formats in which OpenCV writes EXIF."""
+"""Formats for which OpenCV can write EXIF."""
 
 JPEG_QUALITY = 95
 
 
 class ImageSink:
-    """Writes one frame in the format that the name's suffix tells, with `stamp` as the software that made it where it can."""
+    """Writes one frame in the format of the file name's suffix; `stamp` goes into the EXIF tag Software if there is one."""
 
     def __init__(self, path: Path, overwrite: bool = False, stamp: str | None = None) -> None:
-        if not cv2.haveImageWriter(f"x{path.suffix}"):  # it crashes over a name that is no UTF-8
+        if not cv2.haveImageWriter(f"x{path.suffix}"):  # `imencode` crashes for a name that is no UTF-8
             raise OutputError(f"expected an image's suffix such as .jpg or .png for the output, got {path.name}")
         self._exif = _exif(stamp) if stamp is not None and path.suffix.lower() in STAMPED_SUFFIXES else None
         self._file = UnpublishedFile(path, overwrite)
@@ -63,7 +63,7 @@ class ImageSink:
 
 
 def _exif(software: str) -> np.ndarray:
-    """EXIF with the one tag Software: a TIFF header, then a directory of one entry, then the text that it points to."""
+    """EXIF with the tag Software only: a TIFF header, a directory with one entry, and the text that it points to."""
     text = software.encode("ascii") + b"\0"
     header, end = struct.pack("<2sHI", b"II", 42, 8), struct.pack("<I", 0)
     entry = struct.pack("<HHHII", 1, 0x0131, 2, len(text), 26)

@@ -1,4 +1,4 @@
-"""A file that appears under its name whole, or not at all."""
+"""Output files that appear under their final name only once they are complete."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ except ImportError:  # Windows
 
 
 _STEM_BYTES = 200
-"""Of a long name: with what is put around it, it may not be longer than file systems allow (255)."""
+"""How much of a long name is used for the hidden file, whose name must not exceed 255 bytes on most file systems."""
 
 
 def check_free(target: Path, overwrite: bool) -> None:
-    """Raise `OutputExistsError` if `target` is there and must stay, `DiskError` if its folder cannot be written to."""
+    """Raise `OutputExistsError` if `target` exists and must not be replaced, `DiskError` if its folder is not writable."""
     if target.is_dir():
         raise OutputExistsError(f"expected a file name for the output, {target} is a folder")
     if target.exists() and not target.is_file():
@@ -37,9 +37,9 @@ def check_free(target: Path, overwrite: bool) -> None:
 
 
 class UnpublishedFile:
-    """A hidden, uniquely named file beside `target`; `publish` gives it the name, `discard` removes it.
+    """A hidden, uniquely named file beside `target`; `publish` gives it that name, `discard` removes it.
 
-    It is locked while this process lives: what a killed one left behind is told by that, and removed.
+    It is locked as long as this process runs; files of killed processes are not, and are removed.
     """
 
     def __init__(self, target: Path, overwrite: bool) -> None:
@@ -55,10 +55,10 @@ class UnpublishedFile:
                 _lock(self._handle)
                 if os.path.lexists(name):
                     break
-                os.close(self._handle)  # another run took it for abandoned before it was locked
+                os.close(self._handle)  # another run removed it as abandoned before it was locked
 
     def publish(self) -> None:
-        """Flush to the disk, then take the final name: a link refuses an existing name, whatever happened meanwhile."""
+        """Flush to the disk, then take the final name: creating a link fails if the name exists by now."""
         with writing(self.target):
             os.chmod(self.path, 0o666 & ~_umask())
             fsync(self.path)
@@ -72,16 +72,16 @@ class UnpublishedFile:
         try:
             os.link(self.path, self.target)
         except FileExistsError:
-            raise OutputExistsError(f"{self.target} appeared meanwhile; it was left as it is, nothing was written") from None
+            raise OutputExistsError(f"{self.target} was created meanwhile; it was not changed, nothing was written") from None
         except OSError as error:
             if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):
                 raise
-            if os.path.lexists(self.target):  # a file system without links: check, then rename
-                raise OutputExistsError(f"{self.target} appeared meanwhile; it was left as it is") from None
+            if os.path.lexists(self.target):  # a file system without hard links: check, then rename
+                raise OutputExistsError(f"{self.target} was created meanwhile; it was not changed") from None
             os.rename(self.path, self.target)
 
     def discard(self) -> None:
-        """Remove the hidden file; harmless after `publish`."""
+        """Remove the hidden file; does nothing after `publish`."""
         with contextlib.suppress(OSError):
             self.path.unlink(missing_ok=True)
         if self._handle >= 0:
@@ -90,8 +90,8 @@ class UnpublishedFile:
 
 
 def _remove_abandoned(folder: Path, prefix: str, suffix: str) -> None:
-    """Remove hidden files of this target that no living process holds."""
-    if fcntl is None:  # Windows: not known, so they stay
+    """Remove hidden files of this target that no running process has locked."""
+    if fcntl is None:  # Windows: cannot be determined, so they stay
         return
     names = re.compile(re.escape(prefix) + r"[a-z0-9_]{8}" + re.escape(suffix))
     for path in [Path(entry.path) for entry in os.scandir(folder) if names.fullmatch(entry.name)]:
@@ -105,7 +105,7 @@ def _remove_abandoned(folder: Path, prefix: str, suffix: str) -> None:
 
 
 def _lock(handle: int) -> bool:
-    """Lock an open file for this process; whether that worked."""
+    """Lock an open file for this process; returns whether that worked."""
     try:
         if fcntl is not None:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -22,35 +22,36 @@ from vidstyle.media.container import open_media, writing
 log = logging.getLogger(__name__)
 
 _VERSION = 2
-_BROKEN = (*DAMAGE_ERRORS, KeyError, TypeError, AttributeError)
+_UNREADABLE = (*DAMAGE_ERRORS, KeyError, TypeError, AttributeError)
 
-Memory = Mapping[str, np.ndarray]
+State = Mapping[str, np.ndarray]
+"""The state of a post-processor, see `vidstyle.core.protocols.StatefulPostProcessor`."""
 
 
 def has_plan(output: Path) -> bool:
-    """Whether the unfinished work on `output` was divided by a plan, see `SegmentFolder.plan`."""
+    """Whether the unfinished work on `output` has a plan, see `SegmentFolder.plan`."""
     try:
-        return json.loads((_work_path(output) / "manifest.json").read_text("utf-8"))["plan"] is not None
-    except _BROKEN:
+        return json.loads((_folder_path(output) / "manifest.json").read_text("utf-8"))["plan"] is not None
+    except _UNREADABLE:
         return False
 
 
-def _work_path(output: Path) -> Path:
+def _folder_path(output: Path) -> Path:
     return output.with_name(f".{output.name}.resume")
 
 
 class SegmentFolder:
-    """The hidden folder beside an output that holds its finished segments, locked for one process.
+    """The hidden folder beside an output that holds its finished segments, locked by one process.
 
-    `manifest.json` tells what they were made from (`fingerprint`) and lists them; it is written whole or not at all, after the
-    segment that it lists. Raises `OutputExistsError` where another process is at work in it.
+    `manifest.json` lists them and describes what they were made from (`fingerprint`); it is replaced as a whole, after the
+    segment that it lists was written. Raises `OutputExistsError` if another process is using the folder.
     """
 
     def __init__(self, output: Path, fingerprint: Mapping[str, Any]) -> None:
-        self.path = _work_path(output)
-        self._leaving = output.with_name(f".{output.name}.resume.done")
+        self.path = _folder_path(output)
+        self._finished_path = output.with_name(f".{output.name}.resume.done")
         self._fingerprint = dict(fingerprint)
-        shutil.rmtree(self._leaving, ignore_errors=True)  # of a run that was killed at its very end
+        shutil.rmtree(self._finished_path, ignore_errors=True)  # left by a run that was killed while removing it
         with writing(output):
             self.path.mkdir(mode=0o700, exist_ok=True)
         self._lock = filelock.FileLock(self.path / "lock", thread_local=False)
@@ -58,24 +59,24 @@ class SegmentFolder:
             try:
                 self._lock.acquire(timeout=0)
             except filelock.Timeout:
-                raise OutputExistsError(f"another vidstyle is at work on {output}; nothing was changed") from None
+                raise OutputExistsError(f"another vidstyle process is working on {output}; nothing was changed") from None
         self.plan: Any = None
-        """How the work is divided, if that was written down; JSON."""
+        """How the work is divided, as JSON; None if it is not."""
         self.segments: dict[int, dict[str, Any]] = self._read()
-        """The finished segments by number, counted from 0."""
+        """The finished segments by number, from 0."""
 
     def _read(self) -> dict[int, dict[str, Any]]:
         try:
             manifest = json.loads((self.path / "manifest.json").read_text("utf-8"))
             segments = {int(number): segment for number, segment in manifest["segments"].items()}
-            same = manifest["version"] == _VERSION and manifest["fingerprint"] == self._fingerprint
+            matches = manifest["version"] == _VERSION and manifest["fingerprint"] == self._fingerprint
         except FileNotFoundError:
             return {}
-        except _BROKEN:
-            log.warning("the notes of the interrupted run cannot be read; beginning anew")
+        except _UNREADABLE:
+            log.warning("the manifest of the interrupted run cannot be read; starting over")
             return {}
-        if not same:
-            log.warning("the input, the style or an option has changed since the interrupted run; beginning anew")
+        if not matches:
+            log.warning("the input, the style or an option has changed since the interrupted run; starting over")
             return {}
         self.plan = manifest.get("plan")
         return {number: segment for number, segment in sorted(segments.items()) if self._is_whole(segment)}
@@ -88,63 +89,63 @@ class SegmentFolder:
             with open_media(str(path)) as container:
                 count = sum(1 for packet in container.demux(video=0) if packet.size)
             whole = bool(digest == segment["sha256"] and count == len(segment["packets"]))
-        except _BROKEN:
+        except _UNREADABLE:
             whole = False
         if not whole:
-            log.warning("a segment of the interrupted run is damaged and is done again")
+            log.warning("a segment of the interrupted run is damaged and is stylized again")
         return whole
 
     def segment_path(self, segment: Mapping[str, Any]) -> Path:
-        """The file of a segment; a name from the manifest cannot lead elsewhere."""
+        """The file of a segment; always within this folder, whatever the manifest says."""
         return self.path / Path(str(segment["file"])).name
 
-    def memory(self, number: int) -> dict[str, np.ndarray] | None:
-        """What the finishers knew after segment `number`; None where that is lost."""
+    def state(self, number: int) -> dict[str, np.ndarray] | None:
+        """The state of the post-processor after segment `number`; None if it is lost."""
         try:
-            with np.load(self._memory_path(number), allow_pickle=False) as stored:
+            with np.load(self._state_path(number), allow_pickle=False) as stored:
                 return dict(stored)
         except (OSError, ValueError, KeyError, EOFError):
             return None
 
-    def _memory_path(self, number: int) -> Path:
+    def _state_path(self, number: int) -> Path:
         return self.path / f"{number:06}.npz"
 
-    def add(self, number: int, path: Path, packets: list[tuple[int, int]], memory: Memory | None = None) -> None:
-        """List a finished segment, with what the finishers know after it, which the one before no longer has to."""
+    def add(self, number: int, path: Path, packets: list[tuple[int, int]], state: State | None = None) -> None:
+        """List a finished segment, with the state of the post-processor after it; that after the one before is removed."""
         with path.open("rb") as file:
             os.fsync(file.fileno())
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        if memory:
-            with replaced(self._memory_path(number)) as temporary, temporary.open("wb") as file:
-                np.savez(file, **memory)  # type: ignore[arg-type]
+        if state:
+            with replaced(self._state_path(number)) as temporary, temporary.open("wb") as file:
+                np.savez(file, **state)  # type: ignore[arg-type]
         self.segments[number] = {"file": path.name, "sha256": digest, "packets": packets}
         self.write()
-        self._memory_path(number - 1).unlink(missing_ok=True)
+        self._state_path(number - 1).unlink(missing_ok=True)
 
     def keep_first(self, count: int) -> None:
-        """Begin anew behind the first `count` segments."""
+        """Discard all but the first `count` segments."""
         if any(number >= count for number in self.segments):
             self.segments = {number: segment for number, segment in self.segments.items() if number < count}
             self.write()
 
     def write(self) -> None:
-        """Write the notes down."""
+        """Write the manifest."""
         manifest = {"version": _VERSION, "fingerprint": self._fingerprint, "plan": self.plan, "segments": self.segments}
         with replaced(self.path / "manifest.json") as temporary:
             temporary.write_bytes(json.dumps(manifest).encode())
 
     def remove(self) -> None:
-        """All is done: the folder goes. It loses its name first, so that no other process finds it half gone."""
+        """Remove the folder once all is done. It is renamed first, so that no other process finds it half removed."""
         try:
-            os.replace(self.path, self._leaving)
+            os.replace(self.path, self._finished_path)
         except OSError:  # Windows, while the lock is open
             self.close()
             shutil.rmtree(self.path, ignore_errors=True)
         self.close()
-        shutil.rmtree(self._leaving, ignore_errors=True)
+        shutil.rmtree(self._finished_path, ignore_errors=True)
 
     def close(self) -> None:
-        """Let another process have it; a folder without a finished segment is of little use to anybody."""
+        """Unlock the folder; one without a finished segment is removed."""
         if self._lock.is_locked and not self.segments:
             shutil.rmtree(self.path, ignore_errors=True)
         self._lock.release()

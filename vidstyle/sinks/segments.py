@@ -1,4 +1,4 @@
-"""A conversion that can be taken up again, or divided: the video is encoded in segments, which are joined at the end."""
+"""Conversions that can be resumed or divided: the video is encoded in segments, which are joined at the end."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from vidstyle.media.container import open_media, writing
 from vidstyle.sinks.encoder_table import VideoEncoder
 from vidstyle.sinks.encoding import FrameEncoder, encoder_for
 from vidstyle.sinks.publish import check_free
-from vidstyle.sinks.segment_folder import Memory, SegmentFolder
+from vidstyle.sinks.segment_folder import SegmentFolder, State
 from vidstyle.sinks.stream_copy import StreamCopier
 from vidstyle.sinks.video import VideoFile, check_container
 
 SEGMENT_SECONDS = 10
 _FRAMES = (20, 600)
-"""A segment has so many frames at least and at most, whatever rate a file claims."""
+"""The fewest and most frames of a segment, whatever frame rate a file claims."""
 
 _CONTAINERS = {"h264": "nut", "hevc": "nut"}
-"""What a segment is kept in, Matroska for other codecs. NUT leaves these two as the encoder gave them (Annex B), which fits
+"""The container of a segment by codec, Matroska for all others. NUT stores these two as they were encoded (Annex B), which fits
 the headers of the joined stream."""
 
 
@@ -59,7 +59,7 @@ class SegmentedFile:
         self._output: VideoFile | None = None
 
     def add(self, number: int, segment: EncodedSegment) -> None:
-        """Keep a segment that was encoded elsewhere."""
+        """Keep a segment that was encoded by a worker."""
         with writing(self.path):
             path = self.folder.path / f"{number:06}.{segment_suffix(self.encoder)}"
             with replaced(path) as temporary:
@@ -67,7 +67,7 @@ class SegmentedFile:
             self.folder.add(number, path, segment.packets)
 
     def publish(self, count: int) -> None:
-        """Join the first `count` segments into the output, and give it its name."""
+        """Join the first `count` segments into the output and publish it."""
         stream_copier = self._open_stream_copier()
         try:
             self._output = VideoFile(self.path, self._info, self._encode, stream_copier, self._overwrite, self._stamp)
@@ -80,7 +80,7 @@ class SegmentedFile:
         self.folder.remove()
 
     def _joined(self, segments: list[dict[str, Any]]) -> Iterator[Packet[Any]]:
-        """The packets of all segments with their exact times, and decoding times that fit all of them."""
+        """The packets of all segments with their exact timestamps, and decoding times that rise over all of them."""
         assert self._output is not None
         base = self._output.encoder.time_base
         times = [pts for segment in segments for pts, _ in segment["packets"]]
@@ -98,11 +98,11 @@ class SegmentedFile:
         return self._output.warnings() if self._output is not None else []
 
     def damage(self) -> list[str]:
-        """What of the input's other streams was lost because it is damaged; known after `publish`."""
+        """What was lost of the input's other streams because they are damaged; known after `publish`."""
         return self._output.damage() if self._output is not None else []
 
     def close(self) -> None:
-        """Let go of everything but the finished segments."""
+        """Release everything; the finished segments stay."""
         if self._output is not None:
             self._output.close()
         self.folder.close()
@@ -111,30 +111,30 @@ class SegmentedFile:
 class ResumableSink:
     """Encodes frames into segments of about ten seconds each; `publish` joins them. See `vidstyle.core.protocols.Sink`.
 
-    The first `done` frames are there already from an interrupted run, and `memory` is what the finishers knew after them;
-    `write` takes the frames that follow. `remember` tells what they know now, after the frame written last; None where each
-    frame stands for itself.
+    The first `done` frames are there already from an interrupted run, and `state` is that of the post-processor after them;
+    `write` takes the frames that follow. `get_state` returns the post-processor's state after the last frame written; None
+    if frames do not depend on each other.
     """
 
     def __init__(
-        self, file: SegmentedFile, info: VideoInfo, encode: EncodeOptions, remember: Callable[[], Memory] | None
+        self, file: SegmentedFile, info: VideoInfo, encode: EncodeOptions, get_state: Callable[[], State] | None
     ) -> None:
-        self._file, self._info, self._encode, self._remember = file, info, encode, remember
+        self._file, self._info, self._encode, self._get_state = file, info, encode, get_state
         low, high = _FRAMES
         self._length = min(max(round(SEGMENT_SECONDS * (info.frame_rate or 25)), low), high)
         self._segment: SegmentWriter | None = None
         self._segment_path = Path()
         self._warnings: list[str] = []
-        self.memory: Memory = {}
-        self._recall()
+        self.state: State = {}
+        self._resume()
 
-    def _recall(self) -> None:
+    def _resume(self) -> None:
         folder = self._file.folder
         self._number = next(number for number in range(len(folder.segments) + 1) if number not in folder.segments)
-        if self._remember is not None and self._number:
-            memory = folder.memory(self._number - 1)
-            self._number = self._number if memory is not None else 0
-            self.memory = memory or {}
+        if self._get_state is not None and self._number:
+            state = folder.state(self._number - 1)
+            self._number = self._number if state is not None else 0
+            self.state = state or {}
         with writing(self._file.path):
             folder.keep_first(self._number)
         self.done = sum(len(segment["packets"]) for segment in folder.segments.values())
@@ -155,7 +155,7 @@ class ResumableSink:
             packets = segment.finish()
             self._warnings = segment.encoder.warnings()
             self._file.folder.add(
-                self._number, self._segment_path, packets, self._remember() if self._remember is not None else {}
+                self._number, self._segment_path, packets, self._get_state() if self._get_state is not None else {}
             )
             self._number += 1
 
@@ -179,15 +179,15 @@ class ResumableSink:
 
 @dataclass(frozen=True)
 class EncodedSegment:
-    """A finished segment on its way: the bytes of its file, time and duration of every packet in its order."""
+    """A finished segment from a worker: the bytes of its file, and the timestamp and duration of each of its packets."""
 
     data: bytes
     packets: list[tuple[int, int]]
 
 
 class SegmentSink:
-    """Encodes frames into one segment in memory, of which `encoded` gives the bytes; the first `skip` frames are left out.
-    See `vidstyle.core.protocols.Sink`; it is for others to publish."""
+    """Encodes frames into one segment in memory, which `encoded` returns; the first `skip` frames are left out. See
+    `vidstyle.core.protocols.Sink`; `publish` does nothing, since a `SegmentedFile` takes the segment."""
 
     def __init__(self, output: Path, encoder: VideoEncoder, info: VideoInfo, encode: EncodeOptions, skip: int = 0) -> None:
         self._output, self._skip, self._data = output, skip, io.BytesIO()
@@ -210,7 +210,7 @@ class SegmentSink:
         pass
 
     def encoded(self) -> EncodedSegment:
-        """All of it; nothing can be written after that."""
+        """The whole segment; nothing can be written afterwards."""
         with writing(self._output):
             packets = self._writer.finish()
             return EncodedSegment(self._data.getvalue(), packets)
@@ -220,12 +220,12 @@ class SegmentSink:
 
 
 def segment_suffix(encoder: VideoEncoder) -> str:
-    """Of a segment's file, without the dot."""
+    """The suffix of a segment's file, without the dot."""
     return _CONTAINERS.get(encoder.codec, "mkv")
 
 
 class SegmentWriter:
-    """Encodes some frames into a file; their exact times, which its container would round, are kept aside."""
+    """Encodes frames into a file, and keeps their exact timestamps, which its container would round."""
 
     def __init__(self, file: Path | BinaryIO, suffix: str, encoder: VideoEncoder, info: VideoInfo, encode: EncodeOptions) -> None:
         self.frames = 0
@@ -245,7 +245,7 @@ class SegmentWriter:
             self._container.mux_one(packet)
 
     def finish(self) -> list[tuple[int, int]]:
-        """Close the file; time and duration of every packet, in its order."""
+        """Close the file; returns the timestamp and duration of each packet."""
         self._mux(self.encoder.flush())
         container, self._container = self._container, None
         assert container is not None
@@ -260,7 +260,7 @@ class SegmentWriter:
 
 
 def _decoding_times(times: list[int], step: int) -> list[int]:
-    """Decoding times for frames that are shown at `times`, given in the order of decoding: rising, and never after them."""
+    """Rising decoding times, none later than the timestamp, for frames with the timestamps `times`, in decoding order."""
     shown = sorted(times)
     rank = {pts: i for i, pts in enumerate(shown)}
     delay = max((i - rank[pts] for i, pts in enumerate(times)), default=0)

@@ -1,4 +1,4 @@
-"""What is carried over beside the stylized video: every other stream's packets as they are, chapters, metadata, attachments."""
+"""Copies everything but the stylized video: the packets of all other streams, chapters, metadata and attachments."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ from vidstyle.sinks.streams import StreamPlan, add_copy, codec_of, left_out, pla
 from vidstyle.sinks.tracks import CopiedTrack, Section, Track, TranscodedTrack, add_transcoded_audio
 
 STAMP_TAG = "VIDSTYLE"
-"""Tells what a file was made from, where tags can have any name; see `vidstyle.conversion.provenance`."""
+"""The tag that describes what a file was made from, in containers that allow any tag; see `vidstyle.conversion.provenance`."""
 
-# The muxer writes these itself, or they would tell untruths of the new file.
-_OWN_METADATA = {
+# The muxer writes these itself, or they would be wrong for the new file.
+_NOT_COPIED = {
     "encoder", "encoding_tool", STAMP_TAG.lower(), "major_brand", "minor_version", "compatible_brands", "duration", "alpha_mode",
 }  # fmt: skip
-_OWN_PREFIXES = ("_statistics", "bps", "number_of_", "duration")
+_NOT_COPIED_PREFIXES = ("_statistics", "bps", "number_of_", "duration")
 
 _MATROSKA = ("matroska", "webm")
 
 
 class StreamCopier:
-    """The input, opened a second time, for all that is not the main video.
+    """The input, opened a second time to copy everything but its main video.
 
-    Its packets are read just as far as the video has come, so that nothing piles up in memory however long the video is.
+    Its packets are only read as far as the video has been written, so that memory use does not grow with the video.
     """
 
     def __init__(
@@ -64,39 +64,39 @@ class StreamCopier:
         self._packets: Iterator[Packet[Any]] = iter(())
         self._pending: list[Packet[Any]] = []
         self.written: Counter[int] = Counter()
-        """Packets given to the muxer, by the index of the output's stream."""
+        """The number of packets written, by the index of the output's stream."""
         self.refused = 0
-        """Packets that the muxer did not take: damaged ones."""
+        """The number of damaged packets, which the muxer rejected."""
 
     @property
     def metadata(self) -> dict[str, str]:
-        """What of the input's metadata holds for the output too."""
+        """The metadata of the input that is valid for the output too."""
         return kept_metadata(self._container.metadata)
 
     @property
     def beginnings(self) -> list[Fraction]:
-        """When each stream begins in the output, in seconds, as exactly as it is known before."""
+        """When each stream begins in the output, in seconds, as exactly as it is known in advance."""
         ticks = [(s.start_time or 0, s.time_base) for s in self._container.streams if s.time_base]
-        if self._section.begin is not None:  # then any tick may be the first
+        if self._section.begin is not None:  # then it may begin at any tick
             return [time_base for _, time_base in ticks]
         return [start * time_base for start, time_base in ticks]
 
     @property
     def has_cover(self) -> bool:
-        """Whether there is cover art."""
+        """Whether the input has cover art."""
         return any(s.disposition & Disposition.attached_pic for s in self._container.streams)
 
     def attach(self, output: OutputContainer, add_video: Callable[[], VideoStream]) -> VideoStream:
-        """Add all streams to `output`, in the input's order, `add_video` for the stylized one; chapters and metadata too.
+        """Add all streams to `output` in the input's order, the stylized one by `add_video`; also chapters and metadata.
 
-        Returns the stylized one. To be called before the first packet.
+        Returns the stylized stream. Call this before writing the first packet.
         """
         muxer = output.format.name
         self._plans = plan_streams(self._container, muxer, self._audio, self._subtitles)
         output.metadata.update(self.metadata)
         stylized: VideoStream | None = None
         for plan in self._plans:
-            if plan.action == "paint":
+            if plan.action == "stylize":
                 stylized = add_video()
                 stylized.metadata.update(kept_metadata(plan.stream.metadata))
                 stylized.disposition = plan.stream.disposition
@@ -121,7 +121,7 @@ class StreamCopier:
             self._tracks[stream.index] = CopiedTrack(
                 copy,
                 self._end_of(stream),
-                # It knows the run-up of Opus, and of what comes from its like.
+                # Matroska stores the pre-roll of Opus, and of audio from Matroska.
                 never_before_zero=into_matroska and not from_matroska and codec_of(stream) != "opus",
                 strictly_rising=not into_matroska,
             )
@@ -141,7 +141,7 @@ class StreamCopier:
         return (stream.start_time or 0) + stream.duration - round(self._section.shift / (stream.time_base or 1))
 
     def _attachment(self, stream: Stream) -> tuple[str, str, bytes]:
-        """Name, type and bytes of an attached file; of cover art, whose bytes are its only packet."""
+        """Name, MIME type and bytes of an attached file or of cover art, whose only packet is the image."""
         name, mimetype = stream.metadata.get("filename", ""), stream.metadata.get("mimetype", "")
         if stream.type == "attachment":
             return name or f"attachment{stream.index}", mimetype or "application/octet-stream", stream.data  # type: ignore[attr-defined]
@@ -167,7 +167,7 @@ class StreamCopier:
             output.set_chapters(chapters)  # type: ignore[arg-type]  # dicts as they came
 
     def warnings(self) -> list[str]:
-        """What is not carried over as it is, a sentence each."""
+        """What is not carried over unchanged, a sentence each."""
         return left_out(self._plans)
 
     def damage(self) -> list[str]:
@@ -175,15 +175,15 @@ class StreamCopier:
         return [f"{self.refused} damaged packets of other streams were left out"] if self.refused else []
 
     def _read(self) -> Iterator[Packet[Any]]:
-        """All packets of the output's other streams, in the order of the input."""
-        timeline = StreamClock(self._container)
+        """All packets for the output's other streams, in the order of the input."""
+        clock = StreamClock(self._container)
         if self._section.begin is not None and self._tracks and not may_jump(self._container):
             self._container.seek(int(self._section.begin * av.time_base))
-        for packet, _ in read_packets(self._container, timeline) if self._tracks else ():
-            takes, track = self._section.takes(packet), self._tracks.get(packet.stream.index)
+        for packet, _ in read_packets(self._container, clock) if self._tracks else ():
+            is_inside, track = self._section.contains(packet), self._tracks.get(packet.stream.index)
             if self._section.over or (self._section.done and self._section.done >= self._tracks.keys()):
                 break
-            if track is None or not takes:
+            if track is None or not is_inside:
                 continue
             self._section.move(packet)
             yield from track.packets(packet)
@@ -191,7 +191,7 @@ class StreamCopier:
             yield from track.flush()
 
     def mux_until(self, output: OutputContainer, seconds: float = math.inf) -> None:
-        """Write the packets that begin before `seconds` of the output's clock."""
+        """Write the packets up to `seconds` of the output's clock."""
         while True:
             packet = self._pending.pop() if self._pending else next(self._packets, None)
             if packet is None:
@@ -210,7 +210,7 @@ class StreamCopier:
 
     @property
     def subtitle_indices(self) -> set[int]:
-        """The output's subtitle streams: muxers may add packets that end a text."""
+        """The output's subtitle streams, to which muxers may add packets that end a text."""
         return {copy.index for copy in self._outputs.values() if copy.type == "subtitle"}
 
     def close(self) -> None:
@@ -218,9 +218,9 @@ class StreamCopier:
 
 
 def kept_metadata(metadata: dict[str, str]) -> dict[str, str]:
-    """What of an input's metadata holds for the output too."""
+    """The entries of an input's metadata that are valid for the output too."""
     return {
         key: value
         for key, value in metadata.items()
-        if key.lower() not in _OWN_METADATA and not key.lower().startswith(_OWN_PREFIXES)
+        if key.lower() not in _NOT_COPIED and not key.lower().startswith(_NOT_COPIED_PREFIXES)
     }

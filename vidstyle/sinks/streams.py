@@ -1,4 +1,4 @@
-"""What becomes of each stream of an input: decided, and told, before the work begins."""
+"""How each stream of an input is carried over: decided before the work begins, and shown by `--dry-run`."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from av.stream import AttachmentStream, Disposition, Stream
 from vidstyle.media.av_errors import AV_ERRORS
 from vidstyle.media.container import main_video
 
-Action = Literal["paint", "copy", "transcode", "attach", "rewrite", "leave"]
-"""`rewrite`: the muxer writes the same anew from metadata (time code, chapters)."""
+Action = Literal["stylize", "copy", "transcode", "attach", "rewrite", "leave"]
+"""`rewrite`: the muxer writes an equivalent stream from metadata (time code, chapters)."""
 
 _AUDIO_ENCODERS = {"mp4": "aac", "mov": "aac"}
-"""By muxer, what audio that it cannot hold becomes; elsewhere Opus, whose delay Matroska knows how to take off."""
+"""By muxer, the encoder for audio that it cannot hold; Opus for all others, whose delay Matroska can store."""
 
 _SUFFIXES = {"matroska": ".mkv", "mp4": ".mp4", "mov": ".mov"}
-"""Containers to turn to for what another cannot hold, the most capable first."""
+"""The suffixes to suggest for streams that another container cannot hold, the most capable first."""
 
 
 @dataclass(frozen=True)
 class StreamPlan:
-    """One stream of the input: what is done with it, and why where it is not simply copied."""
+    """What is done with one stream of the input, and why if it is not simply copied."""
 
     stream: Stream
     action: Action
-    why: str = ""
+    reason: str = ""
 
     def __str__(self) -> str:
-        done = {"paint": "stylized", "copy": "copied", "transcode": "converted", "attach": "copied", "rewrite": "copied"}
-        return f"{describe(self.stream)}: {done.get(self.action, 'left out')}" + (f" ({self.why})" if self.why else "")
+        done = {"stylize": "stylized", "copy": "copied", "transcode": "converted", "attach": "copied", "rewrite": "copied"}
+        return f"{describe(self.stream)}: {done.get(self.action, 'left out')}" + (f" ({self.reason})" if self.reason else "")
 
 
 def plan_streams(container: InputContainer, muxer: str, audio: bool = True, subtitles: bool = True) -> list[StreamPlan]:
@@ -44,7 +44,7 @@ def plan_streams(container: InputContainer, muxer: str, audio: bool = True, subt
     plans = []
     for stream in container.streams:
         if stream is video:
-            plans.append(StreamPlan(stream, "paint"))
+            plans.append(StreamPlan(stream, "stylize"))
         elif stream.type == "audio" and not audio:
             plans.append(StreamPlan(stream, "leave", "--no-audio"))
         elif stream.type == "subtitle" and not subtitles:
@@ -55,18 +55,18 @@ def plan_streams(container: InputContainer, muxer: str, audio: bool = True, subt
 
 
 def left_out(plans: Sequence[StreamPlan]) -> list[str]:
-    """One sentence for each stream that nobody asked to leave out, or that changes."""
+    """One sentence for each stream that is left out without an option for it, or that is converted."""
     found = []
     for plan in plans:
-        if plan.action == "leave" and not plan.why.startswith("--"):
-            found.append(f"not carried over: {describe(plan.stream)}: {plan.why}")
+        if plan.action == "leave" and not plan.reason.startswith("--"):
+            found.append(f"not carried over: {describe(plan.stream)}: {plan.reason}")
         elif plan.action == "transcode":
-            found.append(f"{describe(plan.stream)} was converted: {plan.why}")
+            found.append(f"{describe(plan.stream)} was converted: {plan.reason}")
     return found
 
 
 def describe(stream: Stream) -> str:
-    """A stream in a few words: `audio 2 (ac3, fra)`."""
+    """A short description of a stream, such as `audio 2 (ac3, fra)`."""
     kind = "cover art" if stream.disposition & Disposition.attached_pic else stream.type
     words = [codec_of(stream), stream.metadata.get("language", ""), stream.metadata.get("handler_name", "")]
     if stream.type == "attachment":
@@ -76,8 +76,8 @@ def describe(stream: Stream) -> str:
 
 
 def codec_of(stream: Stream) -> str:
-    """The codec's plain name, whichever decoder stands for it."""
-    with contextlib.suppress(ValueError):  # a codec that nobody knows
+    """The codec's canonical name, whichever decoder is used."""
+    with contextlib.suppress(ValueError):  # an unknown codec
         if stream.codec_context is not None:
             return stream.codec_context.codec.canonical_name
     return (stream.name if stream.type == "data" else None) or "unknown"
@@ -99,7 +99,7 @@ def _plan(stream: Stream, muxer: str, container: InputContainer) -> StreamPlan:
 
 
 def _holds(muxer: str, stream: Stream) -> Action | None:
-    """How `muxer` takes `stream` as it is, if it does."""
+    """How `muxer` can store `stream` without converting it; None if it cannot."""
     cover = bool(stream.disposition & Disposition.attached_pic)
     if cover or isinstance(stream, AttachmentStream):
         if muxer == "matroska":
@@ -114,7 +114,7 @@ def audio_encoder(muxer: str) -> str:
 
 
 def accepts(muxer: str, stream: Stream) -> bool:
-    """Whether `muxer` takes `stream`'s packets: it is asked, by writing a header into memory."""
+    """Whether `muxer` accepts packets of `stream`, found by writing a header into memory."""
     try:
         trial = av.open(io.BytesIO(), "w", format=muxer)
     except AV_ERRORS:

@@ -15,11 +15,11 @@ from vidstyle.media.av_errors import DAMAGE_ERRORS
 from vidstyle.sinks.streams import audio_encoder
 
 INTERLEAVED_SECONDS = 10
-"""Streams of a file are not further apart than this, as FFmpeg's muxers see to it."""
+"""The streams of a file are at most this far apart, as FFmpeg's muxers ensure."""
 
 
 class Track(Protocol):
-    """Takes the packets of one stream of the input, gives those of the output."""
+    """Turns packets of one stream of the input into packets of the output."""
 
     def packets(self, packet: Packet[Any]) -> list[Packet[Any]]: ...
 
@@ -28,11 +28,11 @@ class Track(Protocol):
 
 @dataclass
 class CopiedTrack:
-    """Packets as they are; only times that are missing or go back are mended, which muxers refuse."""
+    """Packets as they are, except that timestamps that are missing or go back, which muxers reject, are repaired."""
 
     output: Stream
     ends: int | None = None
-    """Where the stream ends in ticks, if the container tells: the decoder's idea of the last packet's length may be another."""
+    """Where the stream ends according to the container, in ticks: the last packet's own duration may be longer."""
     never_before_zero: bool = False
     strictly_rising: bool = True
     next_dts: int | None = None
@@ -49,7 +49,7 @@ class CopiedTrack:
                 packet.pts = max(packet.pts, packet.dts)
             self.next_dts = packet.dts + self.strictly_rising
         if self.never_before_zero and packet.pts < 0:
-            # The decoder's run-up, which nobody hears. A muxer that cannot tell times below zero would move everything else.
+            # The decoder's pre-roll, which is not played. A muxer without negative timestamps would move everything else.
             if packet.pts + (packet.duration or 0) <= 0:
                 return []
             packet.pts = packet.dts = 0
@@ -63,7 +63,7 @@ class CopiedTrack:
 
 
 class TranscodedTrack:
-    """Audio decoded and encoded anew, for a container that cannot hold it as it is."""
+    """Audio that is decoded and encoded again, for a container that cannot hold it as it is."""
 
     def __init__(self, source: AudioStream, output: AudioStream) -> None:
         self._decoder, self._output = source.codec_context, output
@@ -71,7 +71,7 @@ class TranscodedTrack:
     def packets(self, packet: Packet[Any] | None) -> list[Packet[Any]]:
         try:
             frames = self._decoder.decode(packet)
-        except DAMAGE_ERRORS:  # a gap: the next frames carry their own times
+        except DAMAGE_ERRORS:  # a gap: the next frames have their own timestamps
             return []
         return [p for frame in frames for p in self._output.encode(frame)]
 
@@ -81,17 +81,17 @@ class TranscodedTrack:
 
 @dataclass
 class Section:
-    """The part of the input that is taken, in seconds of its clock, and how far its times move."""
+    """The section of the input that is kept, in seconds of its clock, and how far its timestamps are moved back."""
 
     begin: Fraction | None
     end: Fraction | None
     shift: Fraction
     done: set[int] = field(default_factory=set)
-    """Streams that have come to the end."""
+    """Streams that have reached the end of the section."""
     over: bool = False
-    """Whether all have, those too of which nothing comes any more."""
+    """Whether all streams have, including those without further packets."""
 
-    def takes(self, packet: Packet[Any]) -> bool:
+    def contains(self, packet: Packet[Any]) -> bool:
         ticks = packet.pts if packet.pts is not None else packet.dts
         if ticks is None:
             return self.begin is None

@@ -1,4 +1,4 @@
-"""Reading an output back before it gets its name."""
+"""Verifies an output by reading it back, before it is published."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ from vidstyle.media.av_errors import DAMAGE_ERRORS
 from vidstyle.media.container import open_media
 
 _TOLERANCE_SECONDS = 0.0101
-"""GIF counts hundredths of a second, Matroska thousandths."""
+"""Covers the rounding of timestamps to 1/100 s in GIF and 1/1000 s in Matroska."""
 
 
 @dataclass(frozen=True)
 class Expected:
-    """What must be in an output."""
+    """What an output must contain."""
 
     PER_SECOND: ClassVar[int] = 1_000_000
 
     video: int
     """The rank (see `ranks`) of the stylized stream."""
     times: array[int]
-    """When each of its frames is shown, in microseconds, in any order."""
+    """The timestamps of its frames in microseconds, in any order."""
     packets: dict[int, int] = field(default_factory=dict)
-    """How many packets the other streams have, by rank."""
+    """The number of packets of each other stream, by rank."""
     loose: set[int] = field(default_factory=set)
-    """Streams to which the muxer may have added packets."""
+    """Ranks of the streams to which the muxer may have added packets."""
 
 
 def verify(path: Path, target: Path, expected: Expected) -> None:
-    """Read `path`, which is to become `target`: every packet must be there, every frame at its time, the first and the last
-    group of images decodable. Raises `OutputError`."""
+    """Read `path`, which is to become `target`: every packet must be there, every frame must have its timestamp, and the first
+    and last group of pictures must be decodable. Raises `OutputError`."""
     try:
         counts, times = _read(path, expected.video)
     except DAMAGE_ERRORS as error:
@@ -61,8 +61,8 @@ def verify(path: Path, target: Path, expected: Expected) -> None:
 
 
 def ranks(streams: Iterable[Stream]) -> dict[int, int]:
-    """By index: tracks from 0 up, cover art from -1 down. Indices are not read as they were written: MP4 has its covers behind
-    all tracks, and between them those that it makes itself, of chapters and time codes."""
+    """The rank of each stream by its index: 0, 1, ... for tracks, -1, -2, ... for cover art. Indices differ between writing and
+    reading: MP4 puts cover art after all tracks, and in between the tracks that it adds for chapters and time codes."""
     known = list(streams)
     covers = [s for s in known if s.disposition & Disposition.attached_pic]
     tracks = [s for s in known if s not in covers]
@@ -70,7 +70,7 @@ def ranks(streams: Iterable[Stream]) -> dict[int, int]:
 
 
 def _read(path: Path, index: int) -> tuple[Counter[int], array[int]]:
-    """Packets of each stream, and the video's times in microseconds."""
+    """The number of packets of each stream by rank, and the video's timestamps in microseconds."""
     counts: Counter[int] = Counter()
     times = array("q")
     with open_media(str(path)) as container:
@@ -78,7 +78,7 @@ def _read(path: Path, index: int) -> tuple[Counter[int], array[int]]:
         index = next(i for i, r in rank.items() if r == index)
         video = container.streams[index]
         assert isinstance(video, VideoStream)
-        video.thread_type = "AUTO"  # type: ignore[assignment]  # a name will do
+        video.thread_type = "AUTO"  # type: ignore[assignment]  # a name is accepted too
         group: list[Packet[Any]] = []
         first = True
         for packet in container.demux():
@@ -100,9 +100,9 @@ def _read(path: Path, index: int) -> tuple[Counter[int], array[int]]:
 
 
 def _decode(video: VideoStream, group: list[Packet[Any]]) -> None:
-    """Decode a group of images; raises av's errors or ValueError where it is damaged."""
+    """Decode a group of pictures; raises PyAV's errors or ValueError if it is damaged."""
     video.codec_context.flush_buffers()
-    # One after the other: a group of large frames would take gigabytes.
+    # One frame at a time: a group of large frames would take gigabytes.
     corrupt = [frame.is_corrupt for packet in [*group, None] for frame in video.decode(packet)]
     if not corrupt or any(corrupt):
-        raise ValueError("its images cannot be decoded")
+        raise ValueError("its frames cannot be decoded")

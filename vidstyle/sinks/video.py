@@ -1,4 +1,4 @@
-"""A stylized video: encoded with PyAV, everything else of the input copied beside it, verified, then published."""
+"""The stylized video as a file: encoded with PyAV, with the input's other streams, verified, then published."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from vidstyle.sinks.stream_copy import STAMP_TAG, StreamCopier
 from vidstyle.sinks.verify import Expected, ranks, verify
 
 FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm", ".gif": "gif"}
-"""Suffixes that can be written, and the muxer's name."""
+"""The muxer for each suffix that can be written."""
 
-# What iTunes' list of tags has a place for; anything else needs QuickTime's.
+# The tags that the iTunes metadata list supports; any other needs the QuickTime list.
 _ITUNES_TAGS = frozenset((
     "title", "artist", "album_artist", "composer", "album", "date", "comment", "genre", "copyright", "grouping", "lyrics",
     "description", "synopsis", "show", "episode_id", "network", "keywords", "track", "disc", "creation_time", "location",
@@ -48,39 +48,39 @@ def check_container(path: Path) -> str:
 
 
 def _unplaced(muxer: str, stream_copier: StreamCopier | None) -> list[str]:
-    """Metadata for which only QuickTime's list has a place, where iTunes' list is needed for cover art."""
+    """Tags that only the QuickTime list supports, if the iTunes list is needed for cover art."""
     if muxer != "mp4" or stream_copier is None or not stream_copier.has_cover:
         return []
     return sorted(key for key in stream_copier.metadata if key.lower() not in _ITUNES_TAGS)
 
 
 def _needs_quicktime_tags(muxer: str, stream_copier: StreamCopier | None) -> bool:
-    """Whether metadata goes to QuickTime's list of tags, which can have any name."""
+    """Whether metadata is written to the QuickTime list, which supports tags with any name."""
     if muxer not in ("mp4", "mov") or stream_copier is None:
         return False
-    if muxer == "mp4" and stream_copier.has_cover:  # which only iTunes' list can hold, and MOV does not at all
+    if muxer == "mp4" and stream_copier.has_cover:  # only the iTunes list supports it, and MOV not at all
         return False
     return bool({key.lower() for key in stream_copier.metadata} - _ITUNES_TAGS)
 
 
 def _stamp_tags(muxer: str, quicktime_tags: bool, stamp: str | None) -> dict[str, str]:
-    """The metadata that tells what the file was made from: in a place that players do not mind, and where no other metadata
-    has to move for it. Read by `vidstyle.conversion.provenance`."""
-    if stamp is None or muxer == "gif":  # which has no place
+    """The metadata that describes what the file was made from, where it disturbs neither players nor other metadata. It is read
+    by `vidstyle.conversion.provenance`."""
+    if stamp is None or muxer == "gif":  # GIF has no metadata
         return {}
     if quicktime_tags or muxer in ("matroska", "webm"):
         return {STAMP_TAG: stamp}
     if muxer == "mp4":
         return {"encoding_tool": stamp}  # read back as `encoder`
-    return {"xmp": _XMP.format(stamp)}  # FFmpeg writes its own name where MOV has the encoder's
+    return {"xmp": _XMP.format(stamp)}  # FFmpeg writes its own name into the encoder tag of MOV
 
 
 def _muxer_options(muxer: str, time_base: Fraction, stream_copier: StreamCopier | None) -> dict[str, str]:
     if muxer == "matroska":
-        return {"default_mode": "passthrough"}  # which track is the default one is copied, not guessed
+        return {"default_mode": "passthrough"}  # copies which track is the default one
     if muxer not in ("mp4", "mov"):
         return {}
-    # A late beginning is an edit in the movie's own clock: too coarse a clock would round its time.
+    # A late beginning is an edit list entry in the movie's time scale: a coarse one would round its time.
     beginnings = stream_copier.beginnings if stream_copier is not None else [time_base]
     exact = math.lcm(1000, *(seconds.denominator for seconds in beginnings))
     flags = "+faststart" + ("+use_metadata_tags" if _needs_quicktime_tags(muxer, stream_copier) else "")
@@ -89,9 +89,9 @@ def _muxer_options(muxer: str, time_base: Fraction, stream_copier: StreamCopier 
 
 
 class VideoFile:
-    """The output as a hidden file: takes packets of the stylized video, copies the companion's beside them, is verified and
-    published. `encoder` is set up for it, and for the packets that `mux` takes, whoever encoded them. `stamp` is put where the
-    container has a place for the name of what made it."""
+    """The output as a hidden file: takes packets of the stylized video, adds those of the stream copier, is verified and
+    published. `encoder` encodes for it, or describes the packets for `mux` if they were encoded by workers. `stamp` is written
+    into the metadata."""
 
     def __init__(
         self,
@@ -129,7 +129,7 @@ class VideoFile:
             raise
 
     def mux(self, packets: list[Packet[Any]]) -> None:
-        """Write packets of the stylized video, and the companion's up to them; raises `DiskError` or `OutputError`."""
+        """Write packets of the stylized video, and the other streams up to them; raises `DiskError` or `OutputError`."""
         with writing(self._file.target):
             assert self._container is not None
             for packet in packets:
@@ -141,7 +141,7 @@ class VideoFile:
                 self._container.mux_one(packet)
 
     def publish(self) -> None:
-        """Copy what is left, close, read everything back, and give the file its name."""
+        """Copy the rest of the other streams, close the file, read it back, and give it its name."""
         with writing(self._file.target):
             assert self._container is not None
             index = self.encoder.stream.index
@@ -149,7 +149,7 @@ class VideoFile:
                 self._stream_copier.mux_until(self._container)
             rank = ranks(self._container.streams)
             container, self._container = self._container, None
-            container.close()  # may be where a full disk shows
+            container.close()  # a full disk may only be noticed here
         others = dict(self._stream_copier.written) if self._stream_copier is not None else {}
         loose = self._stream_copier.subtitle_indices if self._stream_copier is not None else set()
         packets = {rank[i]: count for i, count in others.items()}
@@ -165,14 +165,14 @@ class VideoFile:
         return found + self.encoder.warnings()
 
     def damage(self) -> list[str]:
-        """What of the input's other streams was lost because it is damaged, a sentence each."""
+        """What was lost of the input's other streams because they are damaged, a sentence each."""
         return self._stream_copier.damage() if self._stream_copier is not None else []
 
     def close(self) -> None:
-        """Let go of everything; what was not published is removed."""
+        """Release everything; an unpublished file is removed."""
         if self._container is not None:
             container, self._container = self._container, None
-            with contextlib.suppress(*AV_ERRORS):  # it is about to be removed
+            with contextlib.suppress(*AV_ERRORS):  # the file is removed anyway
                 container.close()
         self._file.discard()
         if self._stream_copier is not None:
@@ -180,7 +180,7 @@ class VideoFile:
 
 
 class VideoSink:
-    """Encodes frames, one after the other, straight into `output`, which becomes `path`. See `vidstyle.core.protocols.Sink`."""
+    """Encodes frames into `output`, which becomes `path`. See `vidstyle.core.protocols.Sink`."""
 
     def __init__(self, path: Path, output: VideoFile) -> None:
         self._path, self._output = path, output
