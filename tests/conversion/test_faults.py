@@ -1,4 +1,4 @@
-"""Damaged files, full disks, vanished folders and runs that are killed: whatever happens, an output is whole or not there."""
+"""Damaged files, full disks, deleted folders and killed runs: an output is either complete or does not exist."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ SAME_EVERYWHERE = settings(
 
 @pytest.fixture(scope="module")
 def workers(styles: Path) -> Iterator[CommandRunners]:
-    """Two processes that take one damaged file after the other."""
+    """Two processes that convert damaged files."""
     pool = CommandRunners(2)
     yield pool
     pool.close()
@@ -76,7 +76,7 @@ def worker(styles: Path) -> Iterator[CommandRunner]:
 
 
 def judged(workers: CommandRunners, folder: Path, cases: list[Case]) -> list[Verdict]:
-    """All cases stylized; every promise kept."""
+    """Convert all cases; nothing that is promised may be violated."""
     verdicts = list(workers.map(lambda worker, case: judge(worker, folder, case, "--style", "tiny"), cases))
     broken = [f"{v.case.container}, {v.case.damage}: {problem}" for v in verdicts for problem in v.violations]
     assert not broken, "\n".join(broken)
@@ -84,11 +84,11 @@ def judged(workers: CommandRunners, folder: Path, cases: list[Case]) -> list[Ver
 
 
 @pytest.mark.parametrize("container", CONTAINERS)
-def test_a_file_cut_off_anywhere_is_never_a_success(workers: CommandRunners, tmp_path: Path, container: str) -> None:
+def test_truncated_file_is_never_a_success(workers: CommandRunners, tmp_path: Path, container: str) -> None:
     cases = [truncated_case(container, percent) for percent in range(5, 100, 5)]
     whole, *cut = judged(workers, tmp_path, [whole_case(container), *cases])
     assert whole.run_result.code == DONE
-    # All but an MP4 with its index at the end can be stylized as far as they go.
+    # All but an MP4 with its index at the end can be stylized as far as they are readable.
     assert {v.run_result.code for v in cut[9:]} == ({FAILED} if container == "mp4" else {DAMAGE})
 
 
@@ -106,16 +106,16 @@ def test_flipped_bits(worker: CommandRunner, container: str, region: str, seed: 
 
 
 @pytest.mark.parametrize("kind", ["zeroed", "duplicated"])
-def test_a_block_that_is_lost_or_there_twice(workers: CommandRunners, tmp_path: Path, kind: str) -> None:
+def test_lost_or_duplicated_block(workers: CommandRunners, tmp_path: Path, kind: str) -> None:
     judged(workers, tmp_path, [block_case(c, kind, seed, size) for c in CONTAINERS for seed, size in ((1, 16), (2, 1024))])
 
 
-def test_two_files_run_together(workers: CommandRunners, tmp_path: Path) -> None:
+def test_two_files_concatenated(workers: CommandRunners, tmp_path: Path) -> None:
     judged(workers, tmp_path, [spliced_case(name, name, seed) for name in CONTAINERS for seed in (1, 2)])
 
 
-def test_a_worker_tells_a_hang_and_a_crash_from_an_error(tmp_path: Path) -> None:
-    """The suite's own eyes: what it could not see it could not report."""
+def test_runner_distinguishes_hang_and_crash_from_error(tmp_path: Path) -> None:
+    """The test suite itself must detect hangs and crashes to report them."""
     worker = CommandRunner()
     try:
         (tmp_path / "in.mp4").write_bytes(whole_case("mp4").data)
@@ -138,7 +138,7 @@ def heavy_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def whole_sizes(heavy_clip: Path) -> dict[str, int]:
-    """How large the stylized clip is."""
+    """The sizes of the stylized clip."""
     sizes = {}
     for suffix in ("mp4", "mkv"):
         output = heavy_clip.with_name(f"whole.{suffix}")
@@ -149,24 +149,24 @@ def whole_sizes(heavy_clip: Path) -> dict[str, int]:
 
 @pytest.mark.parametrize("part", [0.0, 0.001, 0.5, 0.999])
 @pytest.mark.parametrize("suffix", ["mp4", "mkv"])
-def test_a_full_disk_spares_the_old_output(
+def test_full_disk_keeps_the_old_output(
     tmp_path: Path, heavy_clip: Path, whole_sizes: dict[str, int], suffix: str, part: float
 ) -> None:
     (tmp_path / f"out.{suffix}").write_text("precious")
     before = snapshot(tmp_path)
     limit = int(whole_sizes[suffix] * part)
-    given = (heavy_clip, "-o", f"out.{suffix}", "--overwrite", "--style", "tiny", "-q")
-    check(run_limited(*given, cwd=tmp_path, file_size=limit), tmp_path, before, codes=(DISK,))
+    args = (heavy_clip, "-o", f"out.{suffix}", "--overwrite", "--style", "tiny", "-q")
+    check(run_limited(*args, cwd=tmp_path, file_size=limit), tmp_path, before, codes=(DISK,))
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv"])
-def test_a_disk_that_is_really_full(tmp_path: Path, heavy_clip: Path, whole_sizes: dict[str, int], suffix: str) -> None:
+def test_really_full_disk(tmp_path: Path, heavy_clip: Path, whole_sizes: dict[str, int], suffix: str) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
     size = f"size={whole_sizes[suffix] // 2}"
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", size, "none", str(disk)], capture_output=True, check=False)
     if mounted.returncode:
-        pytest.skip("needs leave to mount a small disk in memory")
+        pytest.skip("needs permission to mount a small disk in memory")
     try:
         (disk / f"out.{suffix}").write_text("precious")
         before = snapshot(disk)
@@ -177,7 +177,7 @@ def test_a_disk_that_is_really_full(tmp_path: Path, heavy_clip: Path, whole_size
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_folder_that_may_only_be_read(tmp_path: Path, heavy_clip: Path) -> None:
+def test_read_only_folder(tmp_path: Path, heavy_clip: Path) -> None:
     locked = tmp_path / "locked"
     locked.mkdir(mode=0o500)
     run_result = run_limited(heavy_clip, "-o", locked / "out.mp4", "--style", "tiny", "-q", cwd=tmp_path)
@@ -186,25 +186,25 @@ def test_a_folder_that_may_only_be_read(tmp_path: Path, heavy_clip: Path) -> Non
 
 @pytest.fixture(scope="module")
 def lengthy_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A clip that takes the style `slow` some seconds."""
+    """A clip that takes some seconds in the style `slow`."""
     folder = tmp_path_factory.mktemp("lengthy")
     return write_clip(folder / "in.mp4", times=range(60), size=(96, 64), audio=["eng"], image=noise)
 
 
 SLOWLY = ("--style", "slow", "--crf", "1", "-q")
-"""Options for the lengthy clip: much is written, from early on."""
+"""Options for the lengthy clip: much data is written, from the beginning on."""
 
 
 @pytest.fixture(scope="module")
 def whole_size(lengthy_clip: Path) -> int:
-    """How large the lengthy clip is when it is stylized."""
+    """The size of the stylized lengthy clip."""
     output = lengthy_clip.with_name("whole.mp4")
     assert run_limited(lengthy_clip, "-o", output, *SLOWLY, cwd=lengthy_clip.parent).code == DONE
     return output.stat().st_size
 
 
-@pytest.mark.parametrize("again", [False, True], ids=["gone", "gone and made again"])
-def test_a_folder_that_vanishes_under_way(tmp_path: Path, lengthy_clip: Path, whole_size: int, again: bool) -> None:
+@pytest.mark.parametrize("again", [False, True], ids=["deleted", "deleted and created again"])
+def test_output_folder_deleted_during_the_run(tmp_path: Path, lengthy_clip: Path, whole_size: int, again: bool) -> None:
     folder = tmp_path / "out"
     folder.mkdir()
     process = start(lengthy_clip, "-o", folder / "out.mp4", *SLOWLY, cwd=tmp_path)
@@ -218,7 +218,7 @@ def test_a_folder_that_vanishes_under_way(tmp_path: Path, lengthy_clip: Path, wh
 
 @pytest.mark.parametrize("device", ["/dev/full", "/dev/null"])
 @pytest.mark.parametrize("overwrite", [(), ("--overwrite",)], ids=["", "overwrite"])
-def test_a_device_is_no_output(tmp_path: Path, heavy_clip: Path, device: str, overwrite: tuple[str, ...]) -> None:
+def test_device_is_refused_as_output(tmp_path: Path, heavy_clip: Path, device: str, overwrite: tuple[str, ...]) -> None:
     before = os.stat(device)
     run_result = run_limited(heavy_clip, "-o", device, *overwrite, "--style", "tiny", "-q", cwd=tmp_path)
     check(run_result, tmp_path, {}, codes=(FAILED, USAGE))
@@ -231,13 +231,11 @@ def _make_null_device(path: Path) -> None:
     try:
         os.mknod(path, 0o666 | stat.S_IFCHR, os.makedev(1, 3))
     except PermissionError:
-        pytest.skip("needs leave to make a device")
+        pytest.skip("needs permission to create a device")
 
 
 @pytest.mark.parametrize("make", [_make_null_device, os.mkfifo], ids=["device", "pipe"])
-def test_a_device_that_is_called_like_a_video_is_not_replaced(
-    tmp_path: Path, heavy_clip: Path, make: Callable[[Path], None]
-) -> None:
+def test_device_named_like_a_video_is_not_replaced(tmp_path: Path, heavy_clip: Path, make: Callable[[Path], None]) -> None:
     output = tmp_path / "out.mp4"
     make(output)
     kind = stat.S_IFMT(output.stat().st_mode)
@@ -251,25 +249,25 @@ def test_a_device_that_is_called_like_a_video_is_not_replaced(
 
 
 @pytest.mark.parametrize("overwrite", [False, True], ids=["", "overwrite"])
-def test_two_runs_for_one_output(tmp_path: Path, lengthy_clip: Path, overwrite: bool) -> None:
+def test_two_runs_with_one_output(tmp_path: Path, lengthy_clip: Path, overwrite: bool) -> None:
     clip = shutil.copy(lengthy_clip, tmp_path)
     if overwrite:
         (tmp_path / "in.slow.mp4").write_text("old")
     before = snapshot(tmp_path)
-    given = (clip, *SLOWLY, *(["--overwrite"] if overwrite else []))
-    first = start(*given, cwd=tmp_path)
+    args = (clip, *SLOWLY, *(["--overwrite"] if overwrite else []))
+    first = start(*args, cwd=tmp_path)
     wait_until(lambda: bool(hidden(tmp_path)), first, "the first run's hidden file")
-    first.send_signal(signal.SIGSTOP)  # so that the second one has begun, too, before this one ends
+    first.send_signal(signal.SIGSTOP)  # so that the second one starts before this one ends
     ours = hidden(tmp_path)
-    second = start(*given, cwd=tmp_path)
+    second = start(*args, cwd=tmp_path)
     try:
         wait_until(lambda: second.poll() is not None or set(hidden(tmp_path)) > set(ours), second, "the second run's hidden file")
-        assert set(hidden(tmp_path)) >= set(ours), "the second run removed what the first one is writing"
+        assert set(hidden(tmp_path)) >= set(ours), "the second run removed the file that the first one is writing"
     finally:
         first.send_signal(signal.SIGCONT)
-    job_results = [finish(first), finish(second)]
-    assert sorted(o.code or 0 for o in job_results) in ([[0, 1], [0, 0]] if overwrite else [[0, 1]]), job_results
-    for run_result in job_results:
+    run_results = [finish(first), finish(second)]
+    assert sorted(o.code or 0 for o in run_results) in ([[0, 1], [0, 0]] if overwrite else [[0, 1]]), run_results
+    for run_result in run_results:
         if run_result.code == FAILED:
             assert run_result.stderr.startswith("error: "), run_result
             assert len(run_result.stderr.splitlines()) == 1, run_result
@@ -291,7 +289,7 @@ def _size(folder: Path) -> int:
 
 
 Moment = Callable[[subprocess.Popen[str], Path, int], bool]
-"""Whether it has come, for the process, its folder and the size of what it makes."""
+"""Whether the moment has come; gets the process, its folder and the size of the complete output."""
 
 STARTING: dict[str, Moment] = {
     "importing": lambda process, folder, whole: has_mapped(process, "libavcodec"),
@@ -302,7 +300,7 @@ WRITING: dict[str, Moment] = {"begun": lambda process, folder, whole: bool(hidde
     for percent in sorted(random.Random(20).sample(range(10, 55), 2))
 }
 ENDING: dict[str, Moment] = {
-    # Too short to be met every time; a run that was quicker has to be whole.
+    # This moment may be missed; then the output has to be complete.
     "all written": lambda process, folder, whole: process.poll() is not None or _size(folder) >= 0.99 * whole
 }
 MOMENTS = STARTING | WRITING | ENDING
@@ -310,36 +308,36 @@ MOMENTS = STARTING | WRITING | ENDING
 
 @pytest.fixture(params=[False, True], ids=["", "overwrite"])
 def prepared(request: pytest.FixtureRequest, tmp_path: Path, lengthy_clip: Path) -> tuple[Path, list[object]]:
-    """A folder with the clip, and perhaps an old output that may be replaced; and the command."""
+    """A folder with the clip and possibly an old output that may be replaced, and the command."""
     shutil.copy(lengthy_clip, tmp_path / "in.mp4")
-    given: list[object] = ["in.mp4", *SLOWLY]
+    args: list[object] = ["in.mp4", *SLOWLY]
     if request.param:
         (tmp_path / "in.slow.mp4").write_text("old")
-        given.append("--overwrite")
-    return tmp_path, given
+        args.append("--overwrite")
+    return tmp_path, args
 
 
 @pytest.mark.parametrize("number", STOPPED, ids=lambda number: number.name)
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_stopping_it_leaves_all_as_it_was(
+def test_stopped_run_leaves_everything_unchanged(
     prepared: tuple[Path, list[object]], whole_size: int, number: signal.Signals, moment: str
 ) -> None:
-    folder, given = prepared
+    folder, args = prepared
     before = snapshot(folder)
-    process = start(*given, cwd=folder)
+    process = start(*args, cwd=folder)
     wait_until(lambda: MOMENTS[moment](process, folder, whole_size), process, moment)
     process.send_signal(number)
-    codes = (STOPPED[number], -number, *([DONE] if moment in ENDING else []))  # a shell shows the first for the second, too
+    codes = (STOPPED[number], -number, *([DONE] if moment in ENDING else []))  # a shell reports the second as the first
     check(finish(process), folder, before, codes=codes, may_replace="in.slow.mp4", late=moment in ENDING)
 
 
 @pytest.mark.parametrize("moment", [*WRITING, *ENDING])
-def test_what_a_killed_run_leaves_is_cleared_by_the_next(
+def test_leftovers_of_a_killed_run_are_removed_by_the_next(
     prepared: tuple[Path, list[object]], whole_size: int, moment: str
 ) -> None:
-    folder, given = prepared
+    folder, args = prepared
     before = snapshot(folder)
-    process = start(*given, cwd=folder)
+    process = start(*args, cwd=folder)
     wait_until(lambda: MOMENTS[moment](process, folder, whole_size), process, moment)
     process.kill()
     killed = finish(process)
@@ -347,13 +345,13 @@ def test_what_a_killed_run_leaves_is_cleared_by_the_next(
     published = output.exists() and output.read_bytes() != b"old"
     assert moment in ENDING or (killed.code == -signal.SIGKILL and not published)
     if published:  # its work was done
-        assert decode(output).whole, "a file that is not whole has the final name"
+        assert decode(output).whole, "an incomplete file has the final name"
         output.unlink()
         before.pop(output.name, None)
-    # Now hidden files of others, some of them named much like vidstyle's.
+    # Hidden files of other programs, some with names similar to those of vidstyle.
     for name in (".in.slow.mp4.swp", ".in.slow.notes", ".in.slow.other.mp4"):
-        (folder / name).write_text("somebody else's")
+        (folder / name).write_text("foreign")
     theirs = {name: facts for name, facts in snapshot(folder).items() if name.endswith((".swp", ".notes", ".other.mp4"))}
-    check(run_limited(*given, cwd=folder), folder, before | theirs, codes=(DONE,), may_replace=output.name)
+    check(run_limited(*args, cwd=folder), folder, before | theirs, codes=(DONE,), may_replace=output.name)
     assert hidden(folder) == sorted(theirs)
     assert len(decode(output).frames) == 60

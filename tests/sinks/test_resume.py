@@ -17,26 +17,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.support.faults import (
-    DISK,
-    DONE,
-    FAILED,
-    SEGMENTS,
-    STOPPED,
-    VIDEOS,
-    Facts,
-    Studio,
-    assert_same,
-    decode,
-    facts_of,
-    finish,
-    hidden,
-    make_video,
-    run_limited,
-    start,
-    wait_until,
-)
 from tests.support.helpers import audio_of, frames_of, listing, moving_bar, rgb_of, times_of, write_clip
+from tests.support.judge import decode, hidden
+from tests.support.resumable import SEGMENTS, VIDEOS, ResumableRun, VideoContent, assert_same, content_of, make_video
+from tests.support.runs import DISK, DONE, FAILED, STOPPED, finish, run_limited, start, wait_until
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="needs signals as on Linux"),
@@ -58,20 +42,20 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(videos: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Facts]:
+def uninterrupted(videos: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., VideoContent]:
     """What becomes of a video that nobody interrupts, stylized once for each set of options."""
-    found: dict[tuple[Any, ...], Facts] = {}
+    found: dict[tuple[Any, ...], VideoContent] = {}
 
-    def paint(name: str, style: str = "slow", options: Sequence[str] = (), resume: bool = True) -> Facts:
+    def paint(name: str, style: str = "slow", options: Sequence[str] = (), resume: bool = True) -> VideoContent:
         key = (name, style, *options, resume)
         if key not in found:
             folder = tmp_path_factory.mktemp("uninterrupted")
             shutil.copy2(videos(name), folder)
-            studio = Studio(folder, VIDEOS[name], style, options)
+            studio = ResumableRun(folder, VIDEOS[name], style, options)
             run_result = studio.run(resume=resume)
             assert run_result.code == VIDEOS[name].code, run_result
             studio.assert_clean()
-            found[key] = facts_of(studio.output)
+            found[key] = content_of(studio.output)
         return found[key]
 
     return paint
@@ -79,12 +63,12 @@ def uninterrupted(videos: Callable[[str], Path], tmp_path_factory: pytest.TempPa
 
 @pytest.fixture
 def studio(request: pytest.FixtureRequest, tmp_path: Path, videos: Callable[[str], Path]) -> Any:
-    """Makes a `Studio` for a video."""
-    made: list[Studio] = []
+    """Makes a `ResumableRun` for a video."""
+    made: list[ResumableRun] = []
 
-    def make(name: str = "plain", **options: Any) -> Studio:
+    def make(name: str = "plain", **options: Any) -> ResumableRun:
         shutil.copy2(videos(name), tmp_path)
-        made.append(Studio(tmp_path, VIDEOS[name], **options))
+        made.append(ResumableRun(tmp_path, VIDEOS[name], **options))
         return made[-1]
 
     yield make
@@ -101,7 +85,7 @@ def studio(request: pytest.FixtureRequest, tmp_path: Path, videos: Callable[[str
 def test_the_painting_is_that_of_a_run_without_resume(videos: Any, tmp_path: Path, name: str) -> None:
     shutil.copy2(videos(name), tmp_path)
     # So little is lost in encoding that an image that begins a segment is as any other.
-    one = Studio(tmp_path, VIDEOS[name], "tiny", ["--crf", "1"])
+    one = ResumableRun(tmp_path, VIDEOS[name], "tiny", ["--crf", "1"])
     assert one.run().code == DONE
     one.assert_clean()
     resumable = one.output.rename(tmp_path / f"resumable{one.output.suffix}")
@@ -114,7 +98,7 @@ def test_the_painting_is_that_of_a_run_without_resume(videos: Any, tmp_path: Pat
 
 
 @pytest.mark.parametrize("name", ["plain", "uneven", "mov"])
-def test_times_and_audio_are_those_of_the_input(uninterrupted: Callable[..., Facts], videos: Any, name: str) -> None:
+def test_times_and_audio_are_those_of_the_input(uninterrupted: Callable[..., VideoContent], videos: Any, name: str) -> None:
     facts = uninterrupted(name)
     assert [t for t, _ in facts.frames] == times_of(videos(name))
     assert facts.audio == audio_of(videos(name))
@@ -124,7 +108,7 @@ def test_times_and_audio_are_those_of_the_input(uninterrupted: Callable[..., Fac
 
 
 @pytest.mark.parametrize("after", [1, 5])
-def test_a_killed_run_goes_on(studio: Any, uninterrupted: Callable[..., Facts], after: int) -> None:
+def test_a_killed_run_goes_on(studio: Any, uninterrupted: Callable[..., VideoContent], after: int) -> None:
     one = studio()
     one.interrupt(after)
     assert not one.output.exists()
@@ -134,7 +118,7 @@ def test_a_killed_run_goes_on(studio: Any, uninterrupted: Callable[..., Facts], 
 
 
 @pytest.mark.parametrize("name", [name for name in VIDEOS if name != "plain"])
-def test_a_killed_run_of_any_kind_goes_on(studio: Any, uninterrupted: Callable[..., Facts], name: str) -> None:
+def test_a_killed_run_of_any_kind_goes_on(studio: Any, uninterrupted: Callable[..., VideoContent], name: str) -> None:
     one = studio(name)
     expected = uninterrupted(name)
     one.interrupt(2)
@@ -145,7 +129,7 @@ def test_a_killed_run_of_any_kind_goes_on(studio: Any, uninterrupted: Callable[.
 
 
 @pytest.mark.parametrize("name", ["plain", "steady"])
-def test_killed_over_and_over(studio: Any, uninterrupted: Callable[..., Facts], name: str) -> None:
+def test_killed_over_and_over(studio: Any, uninterrupted: Callable[..., VideoContent], name: str) -> None:
     one = studio(name)
     for after in range(1, SEGMENTS):
         one.interrupt(after)
@@ -165,7 +149,7 @@ def test_finished_segments_are_not_stylized_again(studio: Any) -> None:
 
 
 @pytest.mark.parametrize("number", STOPPED, ids=lambda number: number.name)
-def test_a_stopped_run_keeps_its_work(studio: Any, uninterrupted: Callable[..., Facts], number: signal.Signals) -> None:
+def test_a_stopped_run_keeps_its_work(studio: Any, uninterrupted: Callable[..., VideoContent], number: signal.Signals) -> None:
     one = studio()
     one.interrupt(2, number)
     assert not one.output.exists()
@@ -175,7 +159,7 @@ def test_a_stopped_run_keeps_its_work(studio: Any, uninterrupted: Callable[..., 
     one.assert_clean()
 
 
-def test_killed_before_anything_is_finished(studio: Any, uninterrupted: Callable[..., Facts]) -> None:
+def test_killed_before_anything_is_finished(studio: Any, uninterrupted: Callable[..., VideoContent]) -> None:
     one = studio()
     process = one.start()
     wait_until(one.work.exists, process, "the folder for segments")
@@ -186,7 +170,7 @@ def test_killed_before_anything_is_finished(studio: Any, uninterrupted: Callable
     one.assert_clean()
 
 
-def test_killed_before_the_segments_are_joined(studio: Any, uninterrupted: Callable[..., Facts]) -> None:
+def test_killed_before_the_segments_are_joined(studio: Any, uninterrupted: Callable[..., VideoContent]) -> None:
     one = studio()
     for _ in range(10):  # joining takes no time, so that it may be missed
         process = one.start("--overwrite")
@@ -204,7 +188,9 @@ def test_killed_before_the_segments_are_joined(studio: Any, uninterrupted: Calla
     one.assert_clean()
 
 
-def test_a_disk_that_is_full_when_segments_are_joined_loses_no_work(studio: Any, uninterrupted: Callable[..., Facts]) -> None:
+def test_a_disk_that_is_full_when_segments_are_joined_loses_no_work(
+    studio: Any, uninterrupted: Callable[..., VideoContent]
+) -> None:
     expected = uninterrupted("plain")
     one = studio()
     assert one.run().code == DONE
@@ -226,29 +212,29 @@ def test_a_disk_that_is_full_when_segments_are_joined_loses_no_work(studio: Any,
 ANEW = re.compile(r"anew|from the (start|beginning)|(start|begin)\w* (over|again)|done again|stylized again", re.I)
 
 
-def _touch(one: Studio) -> None:
+def _touch(one: ResumableRun) -> None:
     os.utime(one.clip, ns=(1, 1))
 
 
-def _other_quality(one: Studio) -> None:
+def _other_quality(one: ResumableRun) -> None:
     one.options += ["--crf", "35"]
 
 
-def _other_style(one: Studio) -> None:
+def _other_style(one: ResumableRun) -> None:
     one.style = "tiny"
 
 
-def _stabilized(one: Studio) -> None:
+def _stabilized(one: ResumableRun) -> None:
     one.options += ["--stabilize", "light"]
 
 
-def _shorter(one: Studio) -> None:
+def _shorter(one: ResumableRun) -> None:
     one.options += ["--end", "40"]
 
 
 @pytest.mark.parametrize("change", [_touch, _other_quality, _other_style, _stabilized, _shorter], ids=lambda c: c.__name__)
 def test_what_has_changed_is_stylized_anew(
-    studio: Any, uninterrupted: Callable[..., Facts], change: Callable[[Studio], None]
+    studio: Any, uninterrupted: Callable[..., VideoContent], change: Callable[[ResumableRun], None]
 ) -> None:
     one = studio()
     one.interrupt(3)
@@ -261,7 +247,7 @@ def test_what_has_changed_is_stylized_anew(
 
 
 def test_another_input_of_the_same_name_is_stylized_anew(
-    studio: Any, uninterrupted: Callable[..., Facts], videos: Callable[[str], Path]
+    studio: Any, uninterrupted: Callable[..., VideoContent], videos: Callable[[str], Path]
 ) -> None:
     one = studio("mkv")
     one.interrupt(2)
@@ -275,7 +261,7 @@ def test_another_input_of_the_same_name_is_stylized_anew(
 
 
 def test_another_model_under_the_same_name_is_stylized_anew(
-    studio: Any, uninterrupted: Callable[..., Facts], styles: Path, tmp_path: Path
+    studio: Any, uninterrupted: Callable[..., VideoContent], styles: Path, tmp_path: Path
 ) -> None:
     model = tmp_path / "model.onnx"
     one = studio(style="./model.onnx")
@@ -324,7 +310,7 @@ def _fill_with_noise(path: Path) -> None:
     [*((harm, 1) for harm in (_halve, _zero_a_block, Path.unlink)), (_empty, 0), (_fill_with_noise, -1)],
 )
 def test_a_damaged_segment_is_stylized_again(
-    studio: Any, uninterrupted: Callable[..., Facts], harm: Callable[[Path], None], which: int
+    studio: Any, uninterrupted: Callable[..., VideoContent], harm: Callable[[Path], None], which: int
 ) -> None:
     one = studio()
     one.interrupt(3)
@@ -337,7 +323,7 @@ def test_a_damaged_segment_is_stylized_again(
 
 @pytest.mark.parametrize("which", [0, -1], ids=["first", "last"])
 def test_a_damaged_segment_of_a_steadied_video_is_stylized_again(
-    studio: Any, uninterrupted: Callable[..., Facts], which: int
+    studio: Any, uninterrupted: Callable[..., VideoContent], which: int
 ) -> None:
     one = studio("steady")
     one.interrupt(3)
@@ -347,7 +333,7 @@ def test_a_damaged_segment_of_a_steadied_video_is_stylized_again(
     one.assert_clean()
 
 
-def test_segments_that_changed_places_are_stylized_again(studio: Any, uninterrupted: Callable[..., Facts]) -> None:
+def test_segments_that_changed_places_are_stylized_again(studio: Any, uninterrupted: Callable[..., VideoContent]) -> None:
     one = studio("mkv")
     one.interrupt(3)
     first, second, *_ = one.segments()
@@ -360,7 +346,7 @@ def test_segments_that_changed_places_are_stylized_again(studio: Any, uninterrup
 
 @pytest.mark.parametrize("name", ["plain", "steady"])
 def test_everything_but_the_manifest_and_the_segments_may_be_lost(
-    studio: Any, uninterrupted: Callable[..., Facts], name: str
+    studio: Any, uninterrupted: Callable[..., VideoContent], name: str
 ) -> None:
     one = studio(name)
     one.interrupt(3)
@@ -397,7 +383,7 @@ GARBLE = [_halve, _empty, _fill_with_noise, _list_instead, _number_instead, _one
 
 
 @pytest.mark.parametrize("harm", GARBLE, ids=lambda h: h.__name__)
-def test_a_garbled_manifest(studio: Any, uninterrupted: Callable[..., Facts], harm: Callable[[Path], None]) -> None:
+def test_a_garbled_manifest(studio: Any, uninterrupted: Callable[..., VideoContent], harm: Callable[[Path], None]) -> None:
     one = studio()
     one.interrupt(3)
     harm(one.work / "manifest.json")
@@ -423,7 +409,7 @@ def test_something_else_in_the_folders_place_is_no_traceback(studio: Any, make: 
 # --- company
 
 
-def test_a_second_run_at_the_same_time_is_refused(studio: Any, uninterrupted: Callable[..., Facts]) -> None:
+def test_a_second_run_at_the_same_time_is_refused(studio: Any, uninterrupted: Callable[..., VideoContent]) -> None:
     one = studio()
     process = one.start()
     wait_until(lambda: len(one.segments()) >= 1, process, "a finished segment")
@@ -453,7 +439,7 @@ def test_an_output_that_exists_is_refused_before_any_work(studio: Any) -> None:
     one.assert_clean()
 
 
-def test_an_old_output_stays_until_the_new_one_is_whole(studio: Any, uninterrupted: Callable[..., Facts]) -> None:
+def test_an_old_output_stays_until_the_new_one_is_whole(studio: Any, uninterrupted: Callable[..., VideoContent]) -> None:
     one = studio()
     one.output.write_text("old")
     one.interrupt(3, signal.SIGKILL, "--overwrite")
@@ -463,7 +449,7 @@ def test_an_old_output_stays_until_the_new_one_is_whole(studio: Any, uninterrupt
     one.assert_clean()
 
 
-def test_work_to_be_resumed_is_not_used_without_resume(studio: Any, uninterrupted: Callable[..., Facts]) -> None:
+def test_work_to_be_resumed_is_not_used_without_resume(studio: Any, uninterrupted: Callable[..., VideoContent]) -> None:
     one = studio()
     one.interrupt(3)
     for path in one.segments():
@@ -473,7 +459,7 @@ def test_work_to_be_resumed_is_not_used_without_resume(studio: Any, uninterrupte
     assert_same(one.output, uninterrupted("plain", resume=False))
 
 
-def test_several_inputs_go_on_where_they_were(tmp_path: Path, videos: Any, uninterrupted: Callable[..., Facts]) -> None:
+def test_several_inputs_go_on_where_they_were(tmp_path: Path, videos: Any, uninterrupted: Callable[..., VideoContent]) -> None:
     for name in ("one.mp4", "two.mp4"):
         shutil.copy2(videos("plain"), tmp_path / name)
     given = ("one.mp4", "two.mp4", "--style", "slow", "--resume", "--skip-existing")

@@ -1,4 +1,4 @@
-"""How a long video is divided: where, what each part is told, and when it is not to be divided at all."""
+"""How a long video is divided: where, into what, and when it must not be divided at all."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.configuration import set_hypothesis_home_dir
 
-from vidstyle.batch.cluster.chunks import Chunk, Stretch, Survey, boundaries, divide, fit_together, windows
+from vidstyle.batch.cluster.chunks import Chunk, ScanResult, Survey, chunk_boundaries, divide, scans_agree, windows_between
 from vidstyle.core.frames import VideoInfo
-from vidstyle.sources.video import Window
+from vidstyle.sources.video import FrameWindow
 from vidstyle.temporal.shots import CutDetector
 
 set_hypothesis_home_dir(Path(tempfile.gettempdir(), "hypothesis"))  # no folder in the working tree
@@ -28,34 +28,34 @@ INFO = VideoInfo(64, 48, Fraction(1, 24))
 times_of_video = st.lists(st.integers(1, 40), min_size=1, max_size=150).map(lambda steps: [int(t) for t in np.cumsum(steps)])
 
 
-# --- where
+# --- boundaries
 
 
 @pytest.mark.parametrize(
     ("keyframes", "ticks", "last", "expected"),
     [
         (range(0, 100, 10), 20, 99, [20, 40, 60, 80]),
-        (range(0, 100, 10), 30, 99, [30, 60]),  # 39 left, which is not worth another part
+        (range(0, 100, 10), 30, 99, [30, 60]),  # 39 ticks are left, too few for another chunk
         ([0, 20, 40], 20, 60, [20, 40]),
         ([0], 20, 100, []),
         ([], 20, 100, []),
-        ([0, 50], 20, 100, [50]),  # farther apart than asked for, but so is all there is
-        ([0, 95], 20, 100, []),  # of which the rest would be too short
-        ([0, 10, 20], 20, 29, []),  # short as it is
+        ([0, 50], 20, 100, [50]),  # farther apart than requested, but there is no other keyframe
+        ([0, 95], 20, 100, []),  # the rest would be too short
+        ([0, 10, 20], 20, 29, []),  # too short to be divided
         (range(100), 20, 100, [20, 40, 60, 80]),
         ([-40, -20, 0, 20], 20, 40, [-20, 0, 20]),
     ],
 )
-def test_parts_are_about_as_long_as_asked_for(keyframes: Sequence[int], ticks: int, last: int, expected: list[int]) -> None:
-    assert boundaries(list(keyframes), ticks, last) == expected
+def test_chunks_are_about_as_long_as_requested(keyframes: Sequence[int], ticks: int, last: int, expected: list[int]) -> None:
+    assert chunk_boundaries(list(keyframes), ticks, last) == expected
 
 
-def test_a_cut_is_preferred_to_the_right_length() -> None:
+def test_boundaries_prefer_cuts_to_the_exact_length() -> None:
     keyframes = list(range(0, 101, 5))
-    assert boundaries(keyframes, 20, 100) == [20, 40, 60, 80]
-    assert boundaries(keyframes, 20, 100, {25, 50}) == [25, 50, 70]
-    assert boundaries(keyframes, 20, 100, {5, 30, 99}) == [20, 40, 60, 80], "too near, too far, and no keyframe"
-    assert boundaries(keyframes, 20, 100, {15, 25}) == [15, 35, 55, 75], "equally far: the first"
+    assert chunk_boundaries(keyframes, 20, 100) == [20, 40, 60, 80]
+    assert chunk_boundaries(keyframes, 20, 100, {25, 50}) == [25, 50, 70]
+    assert chunk_boundaries(keyframes, 20, 100, {5, 30, 99}) == [20, 40, 60, 80], "too near, too far, and not a keyframe"
+    assert chunk_boundaries(keyframes, 20, 100, {15, 25}) == [15, 35, 55, 75], "equally far: the first one"
 
 
 @given(
@@ -66,11 +66,13 @@ def test_a_cut_is_preferred_to_the_right_length() -> None:
     cuts=st.sets(st.integers(0, 2000), max_size=20),
 )
 @settings(max_examples=300, deadline=None)
-def test_boundaries_of_any_video(steps: list[int], begin: int, rest: int, ticks: int, cuts: set[int]) -> None:
+def test_boundaries_hold_their_promises_for_any_video(
+    steps: list[int], begin: int, rest: int, ticks: int, cuts: set[int]
+) -> None:
     keyframes = [begin, *(begin + int(t) for t in np.cumsum(steps))]
     last = keyframes[-1] + rest
-    found = boundaries(keyframes, ticks, last, cuts)
-    assert set(found) <= set(keyframes[1:]), "each is a keyframe, and the beginning is none"
+    found = chunk_boundaries(keyframes, ticks, last, cuts)
+    assert set(found) <= set(keyframes[1:]), "each is a keyframe, but not the first one"
     edges = [begin, *found, last]
     assert all(a < b for a, b in pairwise([begin, *found]))
     lengths = [b - a for a, b in pairwise(edges)]
@@ -78,93 +80,95 @@ def test_boundaries_of_any_video(steps: list[int], begin: int, rest: int, ticks:
     assert lengths[-1] >= ticks // 2 or not found
     for first, second in pairwise(edges):
         near = [k for k in keyframes if first < k and ticks * 2 // 3 <= k - first <= ticks * 4 // 3 and last - k >= ticks // 2]
-        assert second - first <= ticks * 3 // 2 or not near, "longer only where there was no keyframe to end at"
+        assert second - first <= ticks * 3 // 2 or not near, "longer only where there is no keyframe"
 
 
-def test_windows_are_the_parts_between_the_boundaries() -> None:
-    assert windows([]) == [Window()]
-    assert windows([10, 25]) == [Window(None, 10), Window(10, 25), Window(25, None)]
+def test_windows_lie_between_the_boundaries() -> None:
+    assert windows_between([]) == [FrameWindow()]
+    assert windows_between([10, 25]) == [FrameWindow(None, 10), FrameWindow(10, 25), FrameWindow(25, None)]
 
 
-# --- whether
+# --- scans
 
 
-def stretches_of(
-    times: Sequence[int], marks: Sequence[int], differences: Sequence[float], bounds: Sequence[int]
-) -> list[Stretch]:
-    """What workers say of the parts of a video that reads the same in parts; `differences`: of each frame to the one before."""
+def scans_of(
+    times: Sequence[int], checksums: Sequence[int], differences: Sequence[float], bounds: Sequence[int]
+) -> list[ScanResult]:
+    """The scans of a video that decodes to the same frames in ranges; `differences`: of each frame to the one before."""
     edges = [0, *(times.index(bound) for bound in bounds), len(times)]
     return [
-        Stretch(
+        ScanResult(
             list(times[a:b]),
-            list(marks[a:b]),
+            list(checksums[a:b]),
             list(differences[a + 1 : b + 1]),
-            list(zip(times[b : b + 8], marks[b : b + 8], strict=True)),
+            list(zip(times[b : b + 8], checksums[b : b + 8], strict=True)),
             True,
         )
         for a, b in pairwise(edges)
     ]
 
 
-def video_of(count: int = 30, bounds: Sequence[int] = (10, 20)) -> list[Stretch]:
-    """A video of so many frames in three stretches."""
+def scanned_video(count: int = 30, bounds: Sequence[int] = (10, 20)) -> list[ScanResult]:
+    """The scans of a video of `count` frames, one for each range between `bounds`."""
     times = list(range(count))
-    return stretches_of(times, [7 * t for t in times], [1.0] * count, bounds)
+    return scans_of(times, [7 * t for t in times], [1.0] * count, bounds)
 
 
-def test_parts_that_saw_the_same_fit_together() -> None:
-    assert fit_together(video_of())
-    assert fit_together(video_of(30, [27]))
-    assert fit_together(video_of(30, [27, 29])), "a part shorter than what is looked at of the next"
-    assert fit_together(video_of(30, []))
+def test_scans_of_the_same_frames_agree() -> None:
+    assert scans_agree(scanned_video())
+    assert scans_agree(scanned_video(30, [27]))
+    assert scans_agree(scanned_video(30, [27, 29])), "a range shorter than the overlap"
+    assert scans_agree(scanned_video(30, []))
 
 
-def test_a_video_without_frames_does_not_fit() -> None:
-    assert not fit_together([Stretch([], [], [], [], True)])
-    first, *others = video_of()
-    assert not fit_together([first, replace(others[0], times=[], marks=[]), others[1]])
+def test_scans_without_frames_do_not_agree() -> None:
+    assert not scans_agree([ScanResult([], [], [], [], True)])
+    first, *others = scanned_video()
+    assert not scans_agree([first, replace(others[0], times=[], checksums=[]), others[1]])
 
 
 @pytest.mark.parametrize("which", [0, 1, 2])
-def test_parts_do_not_fit_where_one_is_not_plain(which: int) -> None:
-    stretches = video_of()
-    stretches[which] = replace(stretches[which], is_plain=False)
-    assert not fit_together(stretches)
+def test_scans_do_not_agree_if_one_is_not_plain(which: int) -> None:
+    scans = scanned_video()
+    scans[which] = replace(scans[which], is_plain=False)
+    assert not scans_agree(scans)
 
 
 @pytest.mark.parametrize("frame", [0, 3, 7])
 @pytest.mark.parametrize("what", ["image", "time"])
-def test_parts_do_not_fit_where_the_next_begins_otherwise_than_it_was_seen(frame: int, what: str) -> None:
-    first, second, third = video_of()
+def test_scans_do_not_agree_if_the_next_begins_with_other_frames(frame: int, what: str) -> None:
+    first, second, third = scanned_video()
     if what == "image":
-        marks = list(second.marks)
-        marks[frame] += 1
-        second = replace(second, marks=marks)
-    else:  # as where a frame is missing that only those who come from before can decode
+        checksums = list(second.checksums)
+        checksums[frame] += 1
+        second = replace(second, checksums=checksums)
+    else:  # a frame is missing that only decodes from an earlier keyframe
         second = replace(
-            second, times=second.times[:frame] + second.times[frame + 1 :], marks=second.marks[:frame] + second.marks[frame + 1 :]
+            second,
+            times=second.times[:frame] + second.times[frame + 1 :],
+            checksums=second.checksums[:frame] + second.checksums[frame + 1 :],
         )
-    assert not fit_together([first, second, third])
+    assert not scans_agree([first, second, third])
 
 
-def test_parts_do_not_fit_where_nobody_saw_the_next() -> None:
-    first, second, third = video_of()
-    assert not fit_together([replace(first, beyond=[]), second, third])
-    assert not fit_together([first, replace(second, beyond=[]), third])
+def test_scans_do_not_agree_without_frames_of_the_next() -> None:
+    first, second, third = scanned_video()
+    assert not scans_agree([replace(first, following=[]), second, third])
+    assert not scans_agree([first, replace(second, following=[]), third])
 
 
-def test_parts_do_not_fit_where_times_go_back() -> None:
-    first, second, third = video_of()
+def test_scans_do_not_agree_if_times_go_back() -> None:
+    first, second, third = scanned_video()
     backwards = replace(third, times=[*third.times[:-1], 3])
-    assert not fit_together([first, second, backwards])
-    assert not fit_together([first, second, replace(third, times=[*third.times[:-1], third.times[-2]])])
+    assert not scans_agree([first, second, backwards])
+    assert not scans_agree([first, second, replace(third, times=[*third.times[:-1], third.times[-2]])])
 
 
-# --- what each part is told
+# --- chunks
 
 
 def shots_of(differences: Sequence[float], times: Sequence[int]) -> list[int]:
-    """Where the detector, which goes through a whole video, finds that shots begin. Grey images differ by their levels."""
+    """The shot starts that the detector finds in a whole video, here of grey frames that differ by their levels."""
     detector, level, found = CutDetector(), 0.0, []
     for number, (time, step) in enumerate(zip(times, differences, strict=True)):
         level = level + step if level + step <= 255 else level - step
@@ -184,64 +188,66 @@ def survey_of(times: Sequence[int], keyframes: Sequence[int]) -> Survey:
     cuts=st.sets(st.integers(1, 149), max_size=12),
     pieces=st.sets(st.integers(1, 149), max_size=4),
     ticks=st.integers(1, 600),
-    lead=st.integers(0, 30),
+    warm_up=st.integers(0, 30),
 )
 @settings(max_examples=300, deadline=None)
-def test_any_video_is_divided_without_a_frame_twice_or_a_shot_lost(
-    times: list[int], chosen: list[int], cuts: set[int], pieces: set[int], ticks: int, lead: int
+def test_any_video_is_divided_without_repeated_frames_or_lost_shots(
+    times: list[int], chosen: list[int], cuts: set[int], pieces: set[int], ticks: int, warm_up: int
 ) -> None:
-    marks = [3 * t + 1 for t in times]
+    checksums = [3 * t + 1 for t in times]
     differences = [100.0 if n in cuts else 2.0 for n in range(len(times))]
     keyframes = [times[n] for n in chosen if n < len(times)]
-    stretches = stretches_of(times, marks, differences, sorted({times[n] for n in pieces if n < len(times)}))
-    assert fit_together(stretches)
-    chunks = divide(stretches, survey_of(times, keyframes), ticks, lead)
+    scans = scans_of(times, checksums, differences, sorted({times[n] for n in pieces if n < len(times)}))
+    assert scans_agree(scans)
+    chunks = divide(scans, survey_of(times, keyframes), ticks, warm_up)
     shots = shots_of(differences, times)
 
     assert [chunk.number for chunk in chunks] == list(range(len(chunks)))
-    own = [chunk.times[chunk.lead :] for chunk in chunks]
-    assert [t for part in own for t in part] == times, "every frame in one chunk, in order"
-    assert [m for chunk in chunks for m in chunk.marks[chunk.lead :]] == marks
-    for chunk, part in zip(chunks, own, strict=True):
-        assert part
-        first = part[0]
-        assert chunk.number == 0 or first in keyframes, "a part begins where a decoder can"
+    own = [chunk.times[chunk.warm_up :] for chunk in chunks]
+    assert [t for frames in own for t in frames] == times, "every frame in one chunk, in order"
+    assert [m for chunk in chunks for m in chunk.checksums[chunk.warm_up :]] == checksums
+    for chunk, frames in zip(chunks, own, strict=True):
+        assert frames
+        first = frames[0]
+        assert chunk.number == 0 or first in keyframes, "a chunk begins at a keyframe"
         place = times.index(chunk.times[0])
-        assert chunk.times == times[place : place + len(chunk.times)], "what leads is what comes before"
+        assert chunk.times == times[place : place + len(chunk.times)], "the warm-up frames are those before"
         assert chunk.window.first == (chunk.times[0] if chunk.number else None)
-        following = times.index(part[-1]) + 1
+        following = times.index(frames[-1]) + 1
         assert chunk.window.end == (times[following] if following < len(times) else None)
-        began = max(s for s in shots if s <= first)
-        assert chunk.lead == min(lead, times.index(first) - times.index(began)), "as far as the shot goes back, and no farther"
-        assert chunk.shots == [s for s in shots if chunk.times[0] <= s <= part[-1]]
-        assert chunk.under_way == (began if began < chunk.times[0] else None)
-        assert Chunk.restored(json.loads(json.dumps(chunk.stored()))) == chunk
+        shot_start = max(s for s in shots if s <= first)
+        assert chunk.warm_up == min(warm_up, times.index(first) - times.index(shot_start)), (
+            "the warm-up does not go beyond the shot"
+        )
+        assert chunk.shot_starts == [s for s in shots if chunk.times[0] <= s <= frames[-1]]
+        assert chunk.earlier_shot_start == (shot_start if shot_start < chunk.times[0] else None)
+        assert Chunk.from_json(json.loads(json.dumps(chunk.to_json()))) == chunk
 
 
-def test_shots_are_those_that_a_run_in_one_piece_finds() -> None:
-    """What is a cut depends on how restless the frames before were, those of the part before too."""
+def test_shots_are_those_of_a_run_in_one_piece() -> None:
+    """The threshold for a cut depends on the frames before, including those of the range before."""
     times = list(range(90))
     differences = [0.0, *(5.0,) * 20, *(12.0, 24.0), *(40.0, 35.0) * 33, 40.0]
     differences[60] = 150.0
     expected = shots_of(differences, times)
     assert expected == [0, 60]
     for bounds in ([], [30], [59], [60], [61], [20, 60, 80]):
-        (chunk,) = divide(stretches_of(times, times, differences, bounds), survey_of(times, []), 1000, 0)
-        assert chunk.shots == expected, bounds
+        (chunk,) = divide(scans_of(times, times, differences, bounds), survey_of(times, []), 1000, 0)
+        assert chunk.shot_starts == expected, bounds
 
 
-def test_a_part_that_begins_with_a_shot_needs_nothing_of_what_came_before() -> None:
+def test_chunk_that_begins_with_a_shot_has_no_warm_up() -> None:
     times = list(range(90))
     differences = [100.0 if t == 30 else 1.0 for t in times]
-    first, second, third = divide(stretches_of(times, times, differences, [40]), survey_of(times, range(0, 90, 5)), 30, 24)
-    assert (first.window, second.window, third.window) == (Window(None, 30), Window(30, 60), Window(36, None))
-    assert (second.lead, second.under_way, second.shots) == (0, None, [30])
-    assert (third.lead, third.under_way, third.shots) == (24, 30, [])
+    first, second, third = divide(scans_of(times, times, differences, [40]), survey_of(times, range(0, 90, 5)), 30, 24)
+    assert (first.window, second.window, third.window) == (FrameWindow(None, 30), FrameWindow(30, 60), FrameWindow(36, None))
+    assert (second.warm_up, second.earlier_shot_start, second.shot_starts) == (0, None, [30])
+    assert (third.warm_up, third.earlier_shot_start, third.shot_starts) == (24, 30, [])
 
 
-def test_notes_of_something_else_are_no_chunks() -> None:
-    chunk = Chunk(0, Window(None, 10), 0, [1], [2], [1], None)
-    stored = chunk.stored()
-    for notes in ({}, {**stored, "more": 1}, {**stored, "window": None}, {k: v for k, v in stored.items() if k != "lead"}):
+def test_invalid_json_is_not_a_chunk() -> None:
+    chunk = Chunk(0, FrameWindow(None, 10), 0, [1], [2], [1], None)
+    stored = chunk.to_json()
+    for values in ({}, {**stored, "more": 1}, {**stored, "window": None}, {k: v for k, v in stored.items() if k != "lead"}):
         with pytest.raises((KeyError, TypeError)):
-            Chunk.restored(notes)
+            Chunk.from_json(values)

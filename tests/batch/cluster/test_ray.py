@@ -1,4 +1,4 @@
-"""`--cluster`: workers of a real Ray cluster on this machine paint what processes paint, and get what they need from afar."""
+"""`--cluster`: workers of a real Ray cluster on this machine give the same output as processes, and are sent files they lack."""
 
 from __future__ import annotations
 
@@ -21,50 +21,49 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.batch.cluster.test_cluster import (
+from tests.support.cluster import (
     EVENLY,
     GROUPS,
     SIZE,
-    Watched,
+    WatchedPool,
     assert_divided,
+    assert_reported_as,
     assert_stylized_as,
-    assert_told_as,
+    convert_on,
     descendants,
-    kill,
+    image_in_shots,
+    kill_processes,
     options_of,
-    paint,
-    paintings_in,
-    shots,
-    videos_in,
-    wait_for_the_end_of,
-    work_off,
+    run_job,
+    wait_for_exit,
 )
-from tests.support.faults import DONE, MODEL, assert_same, facts_of, finish, run_limited, start, wait_until
 from tests.support.helpers import ROOT, environment, listing, write_clip
+from tests.support.resumable import assert_same, content_of
+from tests.support.runs import DONE, MODEL, finish, run_limited, start, wait_until
 from tests.support.streams import mux
-from vidstyle.batch.cluster.engine import Engine, Task
-from vidstyle.batch.cluster.scheduler import open_engine
-from vidstyle.batch.cluster.worker import Painted, Whole
+from vidstyle.batch.cluster.scheduler import open_worker_pool
+from vidstyle.batch.cluster.worker import ConvertedFile, StylizedChunk
+from vidstyle.batch.cluster.worker_pool import Task, WorkerPool
 from vidstyle.core.errors import DeviceError
 from vidstyle.core.options import ClusterOptions
 
 ray = pytest.importorskip("ray")
-on_ray = pytest.importorskip("vidstyle.batch.cluster.on_ray")
+ray_pool = pytest.importorskip("vidstyle.batch.cluster.ray_pool")
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+pytestmark = [pytest.mark.ray, pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")]
 
 
-# --- a cluster, and who works on it
+# --- the cluster and its workers
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
-    """A cluster of one node with two cores, which knows nothing of the tests: neither their styles nor their folder."""
+    """A cluster of one node with two cores that has neither the styles of the tests nor their folder."""
     from ray.cluster_utils import Cluster
 
     here = Path.cwd()
     with pytest.MonkeyPatch.context() as patch, TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
-        patch.setenv("RAY_AUTH_MODE", "disabled")  # else a token is written into the home of whoever runs this
+        patch.setenv("RAY_AUTH_MODE", "disabled")  # otherwise Ray writes a token into the home folder
         with pytest.MonkeyPatch.context() as elsewhere:
             elsewhere.setenv("PYTHONPATH", str(ROOT))
             elsewhere.delenv("VIDSTYLE_STYLES", raising=False)
@@ -73,17 +72,17 @@ def cluster() -> Iterator[Any]:
         assert Path.cwd() == here
         patch.setenv("RAY_ADDRESS", one.address)
         yield one
-        mine = [pid for pid in descendants(os.getpid()) if "ray" in _words(pid)]
+        started = [pid for pid in descendants(os.getpid()) if "ray" in _command_line(pid)]
         one.shutdown()
-        wait_for_the_end_of(mine)
+        wait_for_exit(started)
 
 
 def _node(cores: int) -> dict[str, Any]:
     return {"num_cpus": cores, "object_store_memory": 100 << 20}
 
 
-def _words(pid: int) -> str:
-    """The command line of a process."""
+def _command_line(pid: int) -> str:
+    """The command line of a process, empty if it has ended."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
     except OSError:
@@ -92,32 +91,22 @@ def _words(pid: int) -> str:
 
 def actors() -> list[int]:
     """The processes of vidstyle's workers on the cluster."""
-    return [pid for pid in descendants(os.getpid()) if _words(pid).startswith("ray::_Actor")]
-
-
-@pytest.fixture(scope="module")
-def video(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    return videos_in(tmp_path_factory)
-
-
-@pytest.fixture(scope="module")
-def in_one_piece(video: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
-    return paintings_in(tmp_path_factory, video)
+    return [pid for pid in descendants(os.getpid()) if _command_line(pid).startswith("ray::_Actor")]
 
 
 @pytest.fixture(scope="module")
 def by_processes(video: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What two processes make of a video: H.264, in parts of a second."""
+    """The output of two processes for a video: H.264, in chunks of a second."""
     output = tmp_path_factory.mktemp("processes") / "out.mp4"
-    with closing(open_engine(["tiny"], options_of(), ClusterOptions(2))) as engine:
-        paint(engine, video("plain"), output, options_of(codec=None))
+    with closing(open_worker_pool(["tiny"], options_of(), ClusterOptions(2))) as pool:
+        convert_on(pool, video("plain"), output, options_of(codec=None))
     return output
 
 
-# --- the command line; before the tests that hold workers of the cluster themselves, which leave no room for others
+# --- the command line; before the tests that occupy the cluster with workers of their own
 
 
-def test_an_address_where_nobody_is_is_told_in_a_sentence(video: Any, tmp_path: Path) -> None:
+def test_unreachable_address_is_reported_in_one_sentence(video: Any, tmp_path: Path) -> None:
     shutil.copy(video("plain"), tmp_path / "in.mp4")
     for address in ("ray://127.0.0.1:1", "127.0.0.1:1"):
         job_result = run_limited("in.mp4", "--style", "tiny", "--cluster", address, "-q", cwd=tmp_path)
@@ -128,146 +117,156 @@ def test_an_address_where_nobody_is_is_told_in_a_sentence(video: Any, tmp_path: 
     assert listing(tmp_path) == ["in.mp4"]
 
 
-def test_without_ray_an_error_names_the_extra(video: Any) -> None:
+def test_missing_ray_is_reported_with_the_name_of_the_extra(video: Any) -> None:
     code = """
 import sys
 sys.modules["ray"] = None  # as if it were not installed
 from vidstyle.cli import run_command_line
 print(run_command_line(["-q", *sys.argv[1:]]))
 """
-    given = (str(video("plain")), "--style", "tiny", "--cluster", "local")
-    done = subprocess.run([sys.executable, "-c", code, *given], env=environment(), capture_output=True, text=True)
+    arguments = (str(video("plain")), "--style", "tiny", "--cluster", "local")
+    done = subprocess.run([sys.executable, "-c", code, *arguments], env=environment(), capture_output=True, text=True)
     assert done.stdout == f"{MODEL}\n", done.stderr
     assert "pip install 'vidstyle[ray]'" in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize("address", ["local", "auto"])
-def test_a_cluster_makes_the_file_that_processes_make(
+def test_cluster_writes_the_same_file_as_processes(
     cluster: Any, video: Any, by_processes: Path, tmp_path: Path, address: str
 ) -> None:
     shutil.copy(video("plain"), tmp_path / "in.mp4")
-    given = ("in.mp4", "-o", "out.mp4", "--style", "tiny", "--cluster", address, "--workers", "2", "--chunk", "1", "-q")
-    process = start(*given, cwd=tmp_path)
-    theirs = []
-    if address == "local":  # a cluster of its own, though there is one
-        wait_until(lambda: any("raylet" in _words(pid) for pid in descendants(process.pid)), process, "a cluster of its own")
-        theirs = descendants(process.pid)
+    arguments = ("in.mp4", "-o", "out.mp4", "--style", "tiny", "--cluster", address, "--workers", "2", "--chunk", "1", "-q")
+    process = start(*arguments, cwd=tmp_path)
+    pids = []
+    if address == "local":  # a cluster of its own, although there is one
+        wait_until(
+            lambda: any("raylet" in _command_line(pid) for pid in descendants(process.pid)), process, "a cluster of its own"
+        )
+        pids = descendants(process.pid)
     job_result = finish(process)
-    wait_for_the_end_of(theirs)
+    wait_for_exit(pids)
     assert job_result.code == DONE, job_result
     assert job_result.stderr == ""
     assert (tmp_path / "out.mp4").read_bytes() == by_processes.read_bytes()
     assert listing(tmp_path) == ["in.mp4", "out.mp4"]
 
 
-def test_a_killed_run_leaves_no_workers_and_processes_can_go_on(cluster: Any, tmp_path: Path) -> None:
-    clip = {"times": range(72), "time_base": Fraction(1, 2), "options": {"g": "12"}, "image": shots(17, 45), "audio": ["eng"]}
+def test_killed_run_leaves_no_workers_and_is_resumed_by_processes(cluster: Any, tmp_path: Path) -> None:
+    clip = {
+        "times": range(72),
+        "time_base": Fraction(1, 2),
+        "options": {"g": "12"},
+        "image": image_in_shots(17, 45),
+        "audio": ["eng"],
+    }
     write_clip(tmp_path / "in.mp4", **clip)
-    given = ("in.mp4", "-o", "out.mp4", "--style", "tiny", "--height", "160", "--chunk", "6", "--workers", "2")
+    arguments = ("in.mp4", "-o", "out.mp4", "--style", "tiny", "--height", "160", "--chunk", "6", "--workers", "2")
     work = tmp_path / ".out.mp4.resume"
-    process = start(*given, "--cluster", "auto", cwd=tmp_path)
-    wait_until(lambda: len(list(work.glob("*.nut"))) >= 2, process, "finished parts")
-    theirs = actors()
-    assert len(theirs) == 2
+    process = start(*arguments, "--cluster", "auto", cwd=tmp_path)
+    wait_until(lambda: len(list(work.glob("*.nut"))) >= 2, process, "finished chunks")
+    pids = actors()
+    assert len(pids) == 2
     before = sorted(work.glob("*.nut"))
     process.kill()
     finish(process)
-    wait_for_the_end_of(theirs)
+    wait_for_exit(pids)
     assert before
     assert not (tmp_path / "out.mp4").exists()
-    job_result = run_limited(*given, "-v", cwd=tmp_path)
+    job_result = run_limited(*arguments, "-v", cwd=tmp_path)
     assert job_result.code == DONE, job_result
     assert "anew" not in job_result.stderr
-    resumed = facts_of(tmp_path / "out.mp4")
-    assert run_limited(*given, "--overwrite", cwd=tmp_path).code == DONE
+    resumed = content_of(tmp_path / "out.mp4")
+    assert run_limited(*arguments, "--overwrite", cwd=tmp_path).code == DONE
     assert_same(tmp_path / "out.mp4", resumed)
     assert listing(tmp_path) == ["in.mp4", "out.mp4"]
 
 
-# --- in this process, where it can be seen what is sent
+# --- in this process, which shows what is sent
 
 
-class Seen(Watched):
-    """An engine whose answers and files are looked at."""
+class RecordingPool(WatchedPool):
+    """A pool that keeps all results and the names of all shared files."""
 
-    def __init__(self, engine: Engine, started: Callable[[Task], object] = lambda task: None) -> None:
-        super().__init__(engine, started, self._see)
-        self.answered: list[Any] = []
+    def __init__(self, pool: WorkerPool, on_start: Callable[[Task], object] = lambda task: None) -> None:
+        super().__init__(pool, on_start, self._record)
+        self.received: list[Any] = []
         self.shared: list[str] = []
 
-    def _see(self, task: Task, said: Any) -> Any:
-        self.answered.append(said)
-        return said
+    def _record(self, task: Task, result: Any) -> Any:
+        self.received.append(result)
+        return result
 
-    def share(self, path: str) -> Any:
+    def share_file(self, path: str) -> Any:
         self.shared.append(path)
-        return super().share(path)
+        return super().share_file(path)
 
 
 @pytest.fixture(scope="module")
-def crew(cluster: Any) -> Iterator[Engine]:
+def pool(cluster: Any) -> Iterator[WorkerPool]:
     """Two workers on the cluster."""
-    with closing(open_engine(["tiny"], options_of(), ClusterOptions(2, "auto"))) as engine:
-        yield engine
+    with closing(open_worker_pool(["tiny"], options_of(), ClusterOptions(2, "auto"))) as pool:
+        yield pool
 
 
-def test_only_what_is_encoded_travels(crew: Engine, video: Any, in_one_piece: Any, tmp_path: Path) -> None:
+def test_only_encoded_data_is_sent(pool: WorkerPool, video: Any, converted_whole: Any, tmp_path: Path) -> None:
     output, options = tmp_path / "out.mkv", options_of()
-    expected, whole = in_one_piece("plain", options)
-    engine = Seen(crew)
-    result = paint(engine, video("plain"), output, options_of(codec="h264"))
-    assert engine.shared == [], "the workers see the same files"
-    assert_divided(engine, 6)
+    expected, whole = converted_whole("plain", options)
+    watched = RecordingPool(pool)
+    result = convert_on(watched, video("plain"), output, options_of(codec="h264"))
+    assert watched.shared == [], "the workers have the same files"
+    assert_divided(watched, 6)
     width, height = SIZE
-    parts = [said for said in engine.answered if isinstance(said, Painted)]
-    assert sum(part.frames for part in parts) == expected.frames
-    for part in parts:
-        assert len(pickle.dumps(part)) < part.frames * width * height * 3 / 4
-        with av.open(io.BytesIO(part.segment.data)) as container:
-            assert sum(1 for _ in container.decode(video=0)) == part.frames
-    others = [said for said in engine.answered if not isinstance(said, Painted)]
-    assert sum(len(pickle.dumps(said)) for said in others) < result.frames * width * height * 3 / 10
+    chunks = [result for result in watched.received if isinstance(result, StylizedChunk)]
+    assert sum(chunk.frames for chunk in chunks) == expected.frames
+    for chunk in chunks:
+        assert len(pickle.dumps(chunk)) < chunk.frames * width * height * 3 / 4
+        with av.open(io.BytesIO(chunk.segment.data)) as container:
+            assert sum(1 for _ in container.decode(video=0)) == chunk.frames
+    others = [result for result in watched.received if not isinstance(result, StylizedChunk)]
+    assert sum(len(pickle.dumps(result)) for result in others) < result.frames * width * height * 3 / 10
     output.unlink()
-    assert_told_as(paint(crew, video("plain"), output, options), expected)
+    assert_reported_as(convert_on(pool, video("plain"), output, options), expected)
     assert_stylized_as(output, whole)
 
 
-def test_paths_are_the_same_for_workers_in_another_folder(
-    crew: Engine, video: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_relative_paths_work_for_workers_in_another_folder(
+    pool: WorkerPool, video: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copy(video("short"), tmp_path / "in.mp4")
     monkeypatch.chdir(tmp_path)
-    engine = Seen(crew)
-    paint(engine, "in.mp4", Path("out.mkv"), options_of())
-    assert engine.shared == []
-    assert [said.data for said in engine.answered if isinstance(said, Whole)] == [None], "it was written in its place"
+    watched = RecordingPool(pool)
+    convert_on(watched, "in.mp4", Path("out.mkv"), options_of())
+    assert watched.shared == []
+    assert [result.data for result in watched.received if isinstance(result, ConvertedFile)] == [None], (
+        "the worker wrote the output to its place"
+    )
     assert listing(tmp_path) == ["in.mp4", "out.mkv"]
 
 
-@pytest.mark.parametrize("when", ["look_through", "paint"])
-def test_what_a_worker_was_at_when_it_died_is_done_again(
-    crew: Engine, video: Any, in_one_piece: Any, tmp_path: Path, when: str
+@pytest.mark.parametrize("when", ["scan", "stylize_chunk"])
+def test_task_of_a_killed_worker_is_repeated(
+    pool: WorkerPool, video: Any, converted_whole: Any, tmp_path: Path, when: str
 ) -> None:
     left = [2]
 
-    def started(task: Task) -> None:
+    def on_start(task: Task) -> None:
         if task.method == when and left:
             left.pop()
-            kill(actors())
+            kill_processes(actors())
 
     output, options = tmp_path / "out.mkv", options_of()
-    expected, whole = in_one_piece("plain", options)
-    result = paint(Seen(crew, started), video("plain"), output, options)
+    expected, whole = converted_whole("plain", options)
+    result = convert_on(RecordingPool(pool, on_start), video("plain"), output, options)
     assert not left
     assert_stylized_as(output, whole)
-    assert_told_as(result, expected)
+    assert_reported_as(result, expected)
     assert listing(tmp_path) == ["out.mkv"]
 
 
 @pytest.fixture
 def elsewhere(video: Any) -> Iterator[Callable[[Path], str]]:
-    """Gives a path that means the file to this process alone: to the workers it is as a file on another machine."""
+    """Gives a path that leads to a file only in this process, so that the workers lack it like a file of another machine."""
     opened: list[int] = []
 
     def path(file: Path) -> str:
@@ -280,23 +279,23 @@ def elsewhere(video: Any) -> Iterator[Callable[[Path], str]]:
 
 
 @pytest.mark.parametrize("name", ["plain", "rich", "broadcast", "cut off", "image"])
-def test_a_file_that_the_workers_do_not_have_is_sent_to_them(
-    crew: Engine, video: Any, in_one_piece: Any, elsewhere: Any, tmp_path: Path, name: str
+def test_file_that_workers_do_not_have_is_sent_to_them(
+    pool: WorkerPool, video: Any, converted_whole: Any, elsewhere: Any, tmp_path: Path, name: str
 ) -> None:
     options = options_of()
     suffix = ".png" if name == "image" else ".mkv"
-    expected, whole = in_one_piece(name, options, suffix)
+    expected, whole = converted_whole(name, options, suffix)
     input = video(name)
-    if name == "image":  # which is known by its name
+    if name == "image":  # an image is recognised by its suffix
         here = elsewhere(input.parent)
         input = f"{here}/{input.name}"
     else:
         input = elsewhere(input)
-    engine, output = Seen(crew), tmp_path / f"out{suffix}"
-    result = paint(engine, input, output, options)
-    assert engine.shared == [input]
-    assert ("whole" in engine.methods) == (name not in ("plain", "rich"))
-    assert_told_as(result, expected)
+    watched, output = RecordingPool(pool), tmp_path / f"out{suffix}"
+    result = convert_on(watched, input, output, options)
+    assert watched.shared == [input]
+    assert ("convert_whole" in watched.methods) == (name not in ("plain", "rich"))
+    assert_reported_as(result, expected)
     if name == "image":
         assert output.read_bytes() == whole.read_bytes()
     else:
@@ -304,74 +303,76 @@ def test_a_file_that_the_workers_do_not_have_is_sent_to_them(
     assert listing(tmp_path) == [output.name]
 
 
-def test_a_video_that_lies_behind_the_first_block_is_found_there(crew: Engine, elsewhere: Any, tmp_path: Path) -> None:
+def test_video_that_begins_after_the_first_block_is_read(pool: WorkerPool, elsewhere: Any, tmp_path: Path) -> None:
     plain = write_clip(tmp_path / "plain.mkv", **EVENLY, options={**GROUPS, "bf": "0"})
-    attached = ("large.bin", "application/x-truetype-font", os.urandom(2 * on_ray.BLOCK + 1000))
-    large = mux(tmp_path / "in.mkv", [(plain, {})], attachments=[attached])  # which Matroska has before the images
-    engine = Seen(crew)
-    first = paint(crew, plain, tmp_path / "first.mp4", options_of(codec=None))
-    second = paint(engine, elsewhere(large), tmp_path / "second.mp4", options_of(codec=None))
-    assert len(engine.shared) == 1
-    assert_divided(engine, 6)
+    attached = ("large.bin", "application/x-truetype-font", os.urandom(2 * ray_pool.BLOCK + 1000))
+    large = mux(tmp_path / "in.mkv", [(plain, {})], attachments=[attached])  # which Matroska stores before the frames
+    watched = RecordingPool(pool)
+    first = convert_on(pool, plain, tmp_path / "first.mp4", options_of(codec=None))
+    second = convert_on(watched, elsewhere(large), tmp_path / "second.mp4", options_of(codec=None))
+    assert len(watched.shared) == 1
+    assert_divided(watched, 6)
     assert second.frames == first.frames
-    assert facts_of(tmp_path / "second.mp4").frames == facts_of(tmp_path / "first.mp4").frames
+    assert content_of(tmp_path / "second.mp4").frames == content_of(tmp_path / "first.mp4").frames
 
 
-def test_a_long_video_in_one_piece_from_elsewhere(crew: Engine, elsewhere: Any, tmp_path: Path) -> None:
-    """Long enough for segments, which are not kept of a file that the worker cannot tell from others."""
+def test_long_undivided_video_is_sent_without_segments(pool: WorkerPool, elsewhere: Any, tmp_path: Path) -> None:
+    """Long enough for segments, which are not kept for a file that the worker cannot recognise later."""
     clip = write_clip(tmp_path / "in.ts", times=range(40), time_base=Fraction(1))
-    engine = Seen(crew)
-    result = paint(engine, elsewhere(clip), tmp_path / "out.mkv", options_of())
-    assert engine.shared
+    watched = RecordingPool(pool)
+    result = convert_on(watched, elsewhere(clip), tmp_path / "out.mkv", options_of())
+    assert watched.shared
     assert result.frames == 40
     assert listing(tmp_path) == ["in.ts", "out.mkv"]
 
 
-def test_a_long_video_in_one_piece_whose_style_is_not_installed_there(crew: Engine, tmp_path: Path) -> None:
+def test_long_undivided_video_with_a_style_that_workers_lack(pool: WorkerPool, tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "in.ts", times=range(40), time_base=Fraction(1))
-    assert paint(crew, clip, tmp_path / "out.mkv", options_of()).frames == 40
+    assert convert_on(pool, clip, tmp_path / "out.mkv", options_of()).frames == 40
     assert listing(tmp_path) == ["in.ts", "out.mkv"]
 
 
-# --- other clusters than this one
+# --- other clusters
 
 
-def test_workers_that_are_lost_with_their_machine(
-    cluster: Any, crew: Engine, video: Any, in_one_piece: Any, tmp_path: Path
+def test_run_continues_when_a_machine_with_a_worker_is_lost(
+    cluster: Any, pool: WorkerPool, video: Any, converted_whole: Any, tmp_path: Path
 ) -> None:
-    """There is no room for others in their place; those that are left do the work."""
-    crew.close()
+    """There is no room for a replacement; the remaining workers do the work."""
+    pool.close()
     node = cluster.add_node(**_node(1))
     before = set(actors())
     options, output, lost = options_of(), tmp_path / "out.mkv", []
 
-    def started(task: Task) -> None:
-        if task.method == "paint" and not lost and len(set(actors()) - before) == 3:
+    def on_start(task: Task) -> None:
+        if task.method == "stylize_chunk" and not lost and len(set(actors()) - before) == 3:
             lost.append(node)
             cluster.remove_node(node, allow_graceful=False)
 
-    _, whole = in_one_piece("plain", options)
-    with closing(open_engine(["tiny"], options, ClusterOptions(3, "auto"))) as engine:
-        paint(Watched(engine, started), video("plain"), output, options)
+    _, whole = converted_whole("plain", options)
+    with closing(open_worker_pool(["tiny"], options, ClusterOptions(3, "auto"))) as pool:
+        convert_on(WatchedPool(pool, on_start), video("plain"), output, options)
     assert lost
     assert_stylized_as(output, whole)
 
 
-def test_a_cluster_of_another_version_is_told(cluster: Any, video: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(on_ray, "__version__", "0.0.1")
-    with closing(open_engine(["tiny"], options_of(), ClusterOptions(1, "auto"))) as engine:
-        job_result = work_off(engine, video("plain"), tmp_path / "out.mkv", options_of())
+def test_cluster_with_another_version_is_reported(
+    cluster: Any, video: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray_pool, "__version__", "0.0.1")
+    with closing(open_worker_pool(["tiny"], options_of(), ClusterOptions(1, "auto"))) as pool:
+        job_result = run_job(pool, video("plain"), tmp_path / "out.mkv", options_of())
     assert isinstance(job_result.error, DeviceError)
     assert "0.0.1" in str(job_result.error)
     assert listing(tmp_path) == []
 
 
-def test_a_cluster_without_room_for_a_worker_is_told(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cluster_without_room_for_a_worker_is_reported(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         ray, "nodes", lambda: [{"Alive": True, "Resources": {"CPU": 0.0}}, {"Alive": False, "Resources": {"CPU": 8.0}}]
     )
     with pytest.raises(DeviceError, match="free core"):
-        open_engine(["tiny"], options_of(), ClusterOptions(1, "auto"))
+        open_worker_pool(["tiny"], options_of(), ClusterOptions(1, "auto"))
     assert not ray.is_initialized()
 
 
@@ -383,15 +384,15 @@ def test_a_cluster_without_room_for_a_worker_is_told(cluster: Any, monkeypatch: 
     steps=st.lists(st.tuples(st.sampled_from([io.SEEK_SET, io.SEEK_CUR, io.SEEK_END]), st.integers(-80, 80), st.integers(0, 40))),
 )
 @settings(deadline=None)
-def test_blocks_are_read_and_sought_in_as_the_file(data: bytes, steps: list[tuple[int, int, int]]) -> None:
+def test_blocks_are_read_and_sought_like_the_file(data: bytes, steps: list[tuple[int, int, int]]) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(on_ray, "BLOCK", 16)
-        patch.setattr(on_ray, "ray", SimpleNamespace(get=lambda ref: ref))
-        blocks = on_ray._Blocks([data[at : at + 16] for at in range(0, len(data), 16)], len(data))
+        patch.setattr(ray_pool, "BLOCK", 16)
+        patch.setattr(ray_pool, "ray", SimpleNamespace(get=lambda ref: ref))
+        blocks = ray_pool._Blocks([data[at : at + 16] for at in range(0, len(data), 16)], len(data))
         there, here = blocks.open(), io.BytesIO(data)
         for whence, offset, count in steps:
             base = {io.SEEK_SET: 0, io.SEEK_CUR: here.tell(), io.SEEK_END: len(data)}[whence]
-            if base + offset >= 0:  # before the beginning there is nothing
+            if base + offset >= 0:  # no position before the beginning
                 assert there.seek(offset, whence) == here.seek(base + offset)
             assert there.read(count) == here.read(count)
             assert there.tell() == here.tell()

@@ -1,5 +1,5 @@
-"""Blends, timelines, strength, strokes and masks: a video that was divided or taken up again is the one stylized in one go, and a
-finished one is known by how it was stylized."""
+"""Blends, timelines, strength, stroke size and masks: a chunked or resumed video equals the video stylized in one piece, and a
+finished video is recognised by its style options."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.batch.cluster.test_cluster import Watched, assert_divided, paint
+from tests.support.cluster import WatchedPool, assert_divided, convert_on
 from tests.support.helpers import listing, moving_bar, rgb_of, write_clip
 from vidstyle.api.options_from import options_of
-from vidstyle.batch.cluster.engine import Engine
-from vidstyle.batch.cluster.scheduler import open_engine
+from vidstyle.batch.cluster.scheduler import open_worker_pool
+from vidstyle.batch.cluster.worker_pool import WorkerPool
 from vidstyle.cli import run_command_line
 from vidstyle.conversion.convert import convert
 from vidstyle.core.errors import EXIT_DONE, EXIT_FAILED
@@ -48,14 +48,14 @@ CONTROLS: dict[str, dict[str, Any]] = {
 
 
 def two_shots(index: int, width: int, height: int) -> Pixels:
-    """Each grows darker; the cut is at no keyframe that was asked for."""
+    """Two shots that grow darker, with a cut that is not at a regular keyframe."""
     image = moving_bar(index, width, height)
     image = image if index < 30 else 255 - image[::-1]
     return np.ascontiguousarray(np.asarray(image * (1 - index % 30 / 60), np.uint8))
 
 
 def edge(index: int, width: int, height: int) -> Pixels:
-    """White to the left of an edge that moves."""
+    """White to the left of a moving edge."""
     mask = np.zeros((height, width, 3), np.uint8)
     mask[:, : (index + 1) * 5 % width] = 255
     return mask
@@ -63,7 +63,7 @@ def edge(index: int, width: int, height: int) -> Pixels:
 
 @pytest.fixture(scope="module")
 def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three seconds that begin late, and masks of them: of another rate, and of a frame a second."""
+    """Three seconds that do not begin at zero, with masks of another rate and of one frame a second."""
     folder = tmp_path_factory.mktemp("video")
     write_clip(folder / "mask.mkv", times=range(30), time_base=Fraction(1, 10), image=edge, **LOSSLESS)
     write_clip(folder / "seldom.mkv", times=range(3), time_base=Fraction(1), image=edge, **LOSSLESS)
@@ -71,15 +71,15 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def options_for(name: str, video: Path, **more: Any) -> ConvertOptions:
-    given = {"device": "cpu", "codec": "ffv1", **CONTROLS[name], **more}
-    if "mask" in given:
-        given["mask"] = video.with_name(given["mask"])
-    return options_of(ConvertOptions, given)
+    values = {"device": "cpu", "codec": "ffv1", **CONTROLS[name], **more}
+    if "mask" in values:
+        values["mask"] = video.with_name(values["mask"])
+    return options_of(ConvertOptions, values)
 
 
 @pytest.fixture(scope="module")
-def in_one_go(video: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """The frames of the video as a run without interruption or workers stylizes them."""
+def in_one_piece(video: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The frames of the video from a run without interruption or workers."""
     known: dict[str, Pixels] = {}
 
     def of(name: str, **more: Any) -> Pixels:
@@ -94,25 +94,27 @@ def in_one_go(video: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 @pytest.fixture(scope="module")
-def crew(relatives: None) -> Iterator[Engine]:
-    with closing(open_engine(["tiny", "rough,smooth,alien"], ConvertOptions(), ClusterOptions(2))) as engine:
-        yield engine
+def pool(relatives: None) -> Iterator[WorkerPool]:
+    with closing(open_worker_pool(["tiny", "rough,smooth,alien"], ConvertOptions(), ClusterOptions(2))) as pool:
+        yield pool
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs signals as on Linux")
 @pytest.mark.parametrize("name", CONTROLS)
-def test_a_video_in_parts_is_the_video_in_one_go(video: Path, in_one_go: Any, crew: Engine, tmp_path: Path, name: str) -> None:
-    engine = Watched(crew)
-    paint(engine, video, tmp_path / "out.mkv", options_for(name, video))
-    assert_divided(engine, 2)
-    assert (rgb_of(tmp_path / "out.mkv") == in_one_go(name)).all()
+def test_chunked_video_equals_video_in_one_piece(
+    video: Path, in_one_piece: Any, pool: WorkerPool, tmp_path: Path, name: str
+) -> None:
+    watched = WatchedPool(pool)
+    convert_on(watched, video, tmp_path / "out.mkv", options_for(name, video))
+    assert_divided(watched, 2)
+    assert (rgb_of(tmp_path / "out.mkv") == in_one_piece(name)).all()
 
 
 @pytest.mark.parametrize(
     ("name", "more"), [*((name, {}) for name in CONTROLS), ("timeline", {"stabilize": "light"}), ("mask", {"stabilize": "light"})]
 )
-def test_a_video_that_is_taken_up_again_is_the_video_in_one_go(
-    video: Path, in_one_go: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, more: dict[str, Any]
+def test_resumed_video_equals_video_in_one_piece(
+    video: Path, in_one_piece: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, more: dict[str, Any]
 ) -> None:
     monkeypatch.setattr("vidstyle.sinks.segments.SEGMENT_SECONDS", 1)
     options, output = options_for(name, video, resume=True, **more), tmp_path / "out.mkv"
@@ -128,8 +130,8 @@ def test_a_video_that_is_taken_up_again_is_the_video_in_one_go(
     assert not output.exists()
     counts[:] = [0] * 40
     convert(str(video), output, load_stylizer(options.style), options, on_frame=count)
-    assert counts[40] >= 24, "what was stylized before was stylized again"
-    assert (rgb_of(output) == in_one_go(name, **more)).all()
+    assert counts[40] >= 24, "finished frames were stylized again"
+    assert (rgb_of(output) == in_one_piece(name, **more)).all()
     assert listing(tmp_path) == ["out.mkv"]
 
 
@@ -145,17 +147,17 @@ def test_a_video_that_is_taken_up_again_is_the_video_in_one_go(
     ],
     ids=" ".join,
 )
-def test_a_finished_video_is_known_by_how_it_was_stylized(
+def test_finished_video_is_recognised_by_its_style_options(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], before: list[str], after: list[str]
 ) -> None:
     clip = write_clip(tmp_path / "in.mp4", times=range(2))
-    words = [str(clip), "-o", str(tmp_path / "out.mp4"), "--device", "cpu"]
-    assert run_command_line([*words, *before]) == EXIT_DONE
+    arguments = [str(clip), "-o", str(tmp_path / "out.mp4"), "--device", "cpu"]
+    assert run_command_line([*arguments, *before]) == EXIT_DONE
     made = (tmp_path / "out.mp4").read_bytes()
     capfd.readouterr()
-    assert run_command_line([*words, *before]) == EXIT_DONE
+    assert run_command_line([*arguments, *before]) == EXIT_DONE
     assert "finished already" in capfd.readouterr().err
     for dry in (["--dry-run"], []):
-        assert run_command_line([*words, *after, *dry]) == EXIT_FAILED
-        assert "in another way" in capfd.readouterr().err
+        assert run_command_line([*arguments, *after, *dry]) == EXIT_FAILED
+        assert "with other options" in capfd.readouterr().err
     assert (tmp_path / "out.mp4").read_bytes() == made

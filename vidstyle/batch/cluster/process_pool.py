@@ -1,4 +1,4 @@
-"""Workers that are processes of this machine."""
+"""A worker pool of processes of this machine."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from vidstyle.batch.cluster.engine import Frames, Lost, Task, answer
 from vidstyle.batch.cluster.worker import Model, SharedFile, Worker
+from vidstyle.batch.cluster.worker_pool import Progress, Task, WorkerDied, run_task
 from vidstyle.core.errors import InputError
 from vidstyle.core.files import writing
 
-_PATIENCE_SECONDS = 1.0
+_WAIT_SECONDS = 1.0
 
-_CLEANING_SECONDS = 5.0
-"""So long a worker may take to clean up when it is ended in the middle of its work."""
+_CLEAN_UP_SECONDS = 5.0
+"""How long a worker may take to clean up when it is stopped in the middle of a task."""
 
 
-class Processes:
-    """See `vidstyle.batch.cluster.engine.Engine`."""
+class ProcessPool:
+    """See `vidstyle.batch.cluster.worker_pool.WorkerPool`."""
 
     def __init__(self, models: Mapping[str, Model], workers: int, cores: int) -> None:
         self.workers, self._models, self._cores = workers, models, cores
@@ -39,14 +39,14 @@ class Processes:
         self._context = multiprocessing.get_context("spawn")
         self._number = 0
         self._busy: dict[int, _Process] = {}
-        self._free: list[_Process] = []
-        self._stillborn: list[int] = []
+        self._idle: list[_Process] = []
+        self._failed_at_start: list[int] = []
         self._gpus = itertools.cycle(_gpus())
         with writing(Path(tempfile.gettempdir())):
-            # For all of them: one that is killed cleans up nothing.
+            # One for all workers, because a killed worker removes nothing itself.
             self._folder = tempfile.TemporaryDirectory(prefix="vidstyle-", ignore_cleanup_errors=True)
         try:
-            self._free += [self._process() for _ in range(workers)]
+            self._idle += [self._process() for _ in range(workers)]
         except BaseException:
             self.close()
             raise
@@ -55,78 +55,78 @@ class Processes:
         return _Process(self._context, self._models, self._cores, next(self._gpus), self._folder.name)
 
     def start(self, task: Task) -> int | None:
-        if not self._free:
+        if not self._idle:
             return None
-        process = self._free.pop()
+        process = self._idle.pop()
         self._number += 1
         try:
             process.send(task)
             self._busy[self._number] = process
-        except OSError:  # it died while it had nothing to do
-            self._free.append(self._replaced(process))
-            self._stillborn.append(self._number)
+        except OSError:  # the worker died while it was idle
+            self._idle.append(self._replacement(process))
+            self._failed_at_start.append(self._number)
         return self._number
 
-    def answers(self) -> list[tuple[int, Any]]:
-        found: list[tuple[int, Any]] = [(number, Lost()) for number in self._stillborn]
-        self._stillborn = []
-        patience = 0.0 if found else _PATIENCE_SECONDS
-        ready = wait([p.pipe for p in self._busy.values()], patience) if self._busy else []
+    def results(self) -> list[tuple[int, Any]]:
+        results: list[tuple[int, Any]] = [(number, WorkerDied()) for number in self._failed_at_start]
+        self._failed_at_start = []
+        timeout = 0.0 if results else _WAIT_SECONDS
+        ready = wait([p.pipe for p in self._busy.values()], timeout) if self._busy else []
         for number, process in list(self._busy.items()):
             if process.pipe in ready:
                 try:
-                    said = process.pipe.recv()
+                    result = process.pipe.recv()
                 except (EOFError, OSError):
-                    said = Lost()
-                if not isinstance(said, Frames):
+                    result = WorkerDied()
+                if not isinstance(result, Progress):
                     del self._busy[number]
-                    self._free.append(self._replaced(process) if isinstance(said, Lost) else process)
-                found.append((number, said))
-        return found
+                    self._idle.append(self._replacement(process) if isinstance(result, WorkerDied) else process)
+                results.append((number, result))
+        return results
 
-    def _replaced(self, process: _Process) -> _Process:
+    def _replacement(self, process: _Process) -> _Process:
         process.close()
         return self._process()
 
-    def share(self, path: str) -> SharedFile:
-        # All workers are of this machine: what they do not find was there when the work began.
+    def share_file(self, path: str) -> SharedFile:
+        # All workers run on this machine: a file that they do not find was there when the run began.
         raise InputError(f"the file is gone, or another one is in its place: {path}")
 
     @property
     def pids(self) -> list[int]:
-        """The processes."""
-        return [p.process.pid or 0 for p in [*self._busy.values(), *self._free]]
+        """The process IDs of all workers."""
+        return [p.process.pid or 0 for p in [*self._busy.values(), *self._idle]]
 
     def close(self) -> None:
         busy = list(self._busy.values())
         for process in busy:
             process.process.terminate()
-        end = time.monotonic() + _CLEANING_SECONDS
+        end = time.monotonic() + _CLEAN_UP_SECONDS
         for process in busy:
             process.process.join(max(0.0, end - time.monotonic()))
-        for process in [*busy, *self._free]:
+        for process in [*busy, *self._idle]:
             process.close()
-        self._busy, self._free = {}, []
+        self._busy, self._idle = {}, []
         self._folder.cleanup()
 
 
 class _Process:
-    """One worker and the line to it."""
+    """One worker and the pipe to it."""
 
     def __init__(self, context: Any, models: Mapping[str, Model], cores: int, gpu: str | None, folder: str) -> None:
         self.pipe: Connection[Any, Any]
-        self.pipe, theirs = context.Pipe()
+        self.pipe, worker_end = context.Pipe()
         self._models: Mapping[str, Model] | None = models
         self.process: BaseProcess = context.Process(
-            target=_serve, args=(theirs, cores, gpu, folder), name="vidstyle-worker", daemon=True
+            target=_serve, args=(worker_end, cores, gpu, folder), name="vidstyle-worker", daemon=True
         )
-        with _deaf():
+        with _sigint_blocked():
             self.process.start()
-        theirs.close()  # so that its death is the end of the line
+        worker_end.close()  # so that reading reports the end of the file when the worker dies
 
     def send(self, task: Task) -> None:
-        """Give it work; raises `OSError` where it is dead."""
-        if self._models is not None:  # not at the start, where whoever gives them would wait for a dead process for ever
+        """Give it a task; raises `OSError` if the worker is dead."""
+        if self._models is not None:  # not in `__init__`: sending to a process that died while starting would block forever
             self.pipe.send(self._models)
             self._models = None
         self.pipe.send(task)
@@ -138,12 +138,12 @@ class _Process:
 
 
 @contextlib.contextmanager
-def _deaf() -> Iterator[None]:
-    """A process that is started inside does not hear Ctrl-C, which a terminal sends to all, before it can ignore it."""
+def _sigint_blocked() -> Iterator[None]:
+    """A process started inside does not receive Ctrl-C, which a terminal sends to the whole group, before it ignores it."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    resource_tracker.ensure_running()  # by starting that one Python would open our ears again
+    resource_tracker.ensure_running()  # Python unblocks the signal when it starts the tracker, so start it before
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -152,7 +152,7 @@ def _deaf() -> Iterator[None]:
 
 
 def _gpus() -> list[str | None]:
-    """NVIDIA's GPUs as CUDA counts them, for workers to share; None where there is one at most, or the user has chosen."""
+    """The indices of NVIDIA's GPUs in CUDA, to distribute the workers over; [None] for at most one, or if the user has chosen."""
     found = list(Path("/proc/driver/nvidia/gpus").glob("*"))
     if len(found) < 2 or "CUDA_VISIBLE_DEVICES" in os.environ:
         return [None]
@@ -160,26 +160,26 @@ def _gpus() -> list[str | None]:
 
 
 def _serve(pipe: Connection[Any, Any], cores: int, gpu: str | None, folder: str) -> None:
-    """A worker's life: it ends with the run, whose signals it leaves to it. `folder` is for what it writes for itself."""
+    """The main function of a worker, which ends with the run and ignores Ctrl-C. `folder` is for its temporary files."""
     tempfile.tempdir = folder
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGTERM, _exit)
     threading.Thread(target=_die_with_parent, args=(folder,), daemon=True).start()
     with contextlib.suppress(EOFError, OSError):
         worker = Worker(pipe.recv(), cores)
         while True:
-            pipe.send(answer(worker, pipe.recv(), lambda count: pipe.send(Frames(count))))
+            pipe.send(run_task(worker, pipe.recv(), lambda count: pipe.send(Progress(count))))
 
 
-def _leave(number: int, frame: FrameType | None) -> None:
-    """Nothing half done may stay beside an output."""
+def _exit(number: int, frame: FrameType | None) -> None:
+    """Exit by an exception, so that unfinished files are removed."""
     raise SystemExit(1)
 
 
 def _die_with_parent(folder: str) -> None:
-    """A killed run must not leave workers behind that go on painting for nobody."""
+    """Exit when the run is killed; otherwise its workers would go on."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
