@@ -1,4 +1,4 @@
-"""The library as its callers use it: one call, a net that is kept, frames out of videos and into them."""
+"""The Python API: one call, a stylizer that is kept, and frames out of videos and into them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ UNEVEN = [0, 1, 2, 5, 6, 9, 10, 11, 15, 16, 17, 20]
 
 
 def fade_and_cut(index: int, width: int, height: int) -> Pixels:
-    """An image that comes out of the dark, and from the 10th frame on another one."""
+    """An image that fades in from black, and from the 10th frame on another one."""
     image = moving_bar(index, width, height)
     return np.asarray(image * min(1.0, index / 9), np.uint8) if index < 10 else 255 - image[:, ::-1]
 
@@ -71,7 +71,7 @@ def is_open(path: Path) -> bool:
     for handle in Path("/proc/self/fd").iterdir():
         try:
             found.append(os.readlink(handle))
-        except OSError:  # the listing's own
+        except OSError:  # the descriptor of the listing itself
             continue
     return str(path) in found
 
@@ -79,7 +79,7 @@ def is_open(path: Path) -> bool:
 # --- one call
 
 
-def test_the_choices_are_heard(clip: Path) -> None:
+def test_options_take_effect(clip: Path) -> None:
     result = vidstyle.stylize(
         str(clip),
         clip.with_name("out.mkv"),
@@ -97,13 +97,13 @@ def test_the_choices_are_heard(clip: Path) -> None:
         assert container.streams.video[0].codec_context.name == "ffv1"
 
 
-def test_progress_is_told_after_every_frame_in_the_callers_thread(clip: Path) -> None:
-    told = []
-    vidstyle.stylize(clip, style="tiny", progress=lambda *count: told.append((*count, threading.current_thread())))
-    assert told == [(n, 12, threading.current_thread()) for n in range(1, 13)]
+def test_progress_is_called_after_every_frame_in_the_callers_thread(clip: Path) -> None:
+    calls = []
+    vidstyle.stylize(clip, style="tiny", progress=lambda *count: calls.append((*count, threading.current_thread())))
+    assert calls == [(n, 12, threading.current_thread()) for n in range(1, 13)]
 
 
-def test_what_progress_raises_ends_the_work_and_nothing_is_left(clip: Path) -> None:
+def test_an_exception_from_progress_ends_the_work_and_leaves_nothing(clip: Path) -> None:
     def stop(done: int, expected: int | None) -> None:
         if done == 3:
             raise InterruptedError
@@ -113,14 +113,14 @@ def test_what_progress_raises_ends_the_work_and_nothing_is_left(clip: Path) -> N
     assert listing(clip.parent) == ["in.mp4"]
 
 
-def test_nothing_is_overwritten_unless_asked_for(clip: Path) -> None:
+def test_existing_output_is_kept_without_overwrite(clip: Path) -> None:
     vidstyle.stylize(clip, style="tiny", end=0.1)
     with pytest.raises(vidstyle.OutputExistsError):
         vidstyle.stylize(clip, style="tiny")
     assert vidstyle.stylize(clip, style="tiny", overwrite=True).frames == 12
 
 
-def test_what_the_library_made_is_finished_for_the_command_line(clip: Path) -> None:
+def test_outputs_of_the_library_are_finished_for_the_command_line(clip: Path) -> None:
     vidstyle.stylize(clip, style="tiny")
     done = subprocess.run(
         [sys.executable, "-m", "vidstyle", str(clip), "--style", "tiny"], env=environment(), capture_output=True, text=True
@@ -128,24 +128,24 @@ def test_what_the_library_made_is_finished_for_the_command_line(clip: Path) -> N
     assert done.returncode == 0, done.stderr
 
 
-def test_a_folder_is_refused_and_told_what_to_do(clip: Path, stylizer: vidstyle.Stylizer) -> None:
-    for paint in (vidstyle.stylize, stylizer.convert, lambda folder: next(stylizer.frames(folder))):
-        with pytest.raises(vidstyle.UsageError, match=r"got a folder: .*clips; .*Stylizer"):
-            paint(clip.parent)
+def test_a_stylizer_refuses_a_folder_and_names_the_alternative(clip: Path, stylizer: vidstyle.Stylizer) -> None:
+    for convert in (stylizer.convert, lambda folder: next(stylizer.frames(folder))):
+        with pytest.raises(vidstyle.UsageError, match=r"got a folder: .*clips; vidstyle\.stylize"):
+            convert(clip.parent)
 
 
-def test_an_unknown_choice_is_a_type_error_that_suggests_one(clip: Path, stylizer: vidstyle.Stylizer) -> None:
+def test_an_unknown_option_is_a_type_error_that_suggests_one(clip: Path, stylizer: vidstyle.Stylizer) -> None:
     with pytest.raises(TypeError, match=r"^stylize\(\) got an unexpected keyword argument 'hieght'; did you mean 'height'\?$"):
         vidstyle.stylize(clip, hieght=3)
     with pytest.raises(TypeError, match="'qualty'; did you mean 'quality'"):
         vidstyle.write_video(clip.with_name("out.mp4"), [], qualty=3)
-    with pytest.raises(TypeError, match="'device'"):  # the net is loaded already
+    with pytest.raises(TypeError, match="'device'"):  # the network is already loaded
         stylizer.convert(clip, device="cpu")
     assert listing(clip.parent) == ["in.mp4"]
 
 
 @pytest.mark.parametrize(
-    "choice",
+    "options",
     [
         {"height": "480"},
         {"height": 12.5},
@@ -165,14 +165,14 @@ def test_an_unknown_choice_is_a_type_error_that_suggests_one(clip: Path, stylize
     ],
     ids=str,
 )
-def test_a_choice_that_makes_no_sense_is_refused(clip: Path, choice: dict[str, Any]) -> None:
+def test_an_invalid_option_is_a_usage_error(clip: Path, options: dict[str, Any]) -> None:
     with pytest.raises(vidstyle.UsageError, match=r"^expected ") as raised:
-        vidstyle.stylize(clip, style="tiny", **choice)
+        vidstyle.stylize(clip, style="tiny", **options)
     assert isinstance(raised.value, ValueError)
     assert listing(clip.parent) == ["in.mp4"]
 
 
-def test_no_two_choices_have_one_name() -> None:
+def test_option_names_are_unique() -> None:
     def leaves(kind: type) -> list[str]:
         hints = get_type_hints(kind)
         names = [f.name for f in fields(kind)]  # type: ignore[arg-type]
@@ -195,21 +195,85 @@ def test_public_names_are_no_modules_whatever_was_imported() -> None:
     assert {*vidstyle.__all__} <= {*dir(vidstyle)}
 
 
-# --- a net that is kept
+# --- folders and several inputs
 
 
-def test_a_image_is_stylized_as_the_command_line_paints_it(tmp_path: Path, stylizer: vidstyle.Stylizer) -> None:
+def test_a_folder_gives_a_result_for_each_file(clip: Path) -> None:
+    (clip.parent / "sub").mkdir()
+    write_clip(clip.parent / "sub" / "b.mp4", times=range(4))
+    calls = []
+    results = vidstyle.stylize(clip.parent, style="tiny", recursive=True, progress=lambda *count: calls.append(count))
+    assert [result.job.input for result in results] == [str(clip), str(clip.parent / "sub" / "b.mp4")]
+    assert [result.result.output.name for result in results] == ["in.tiny.mp4", "b.tiny.mp4"]
+    assert calls == [*((n, 12) for n in range(1, 13)), *((n, 4) for n in range(1, 5))]
+    again = vidstyle.stylize(clip.parent, style="tiny", recursive=True)
+    assert [(result.result, result.skipped) for result in again] == [(None, "is finished already")] * 2
+
+
+def test_a_bad_file_does_not_stop_the_others(clip: Path) -> None:
+    (clip.parent / "broken.mp4").write_text("no video")
+    [broken, good] = vidstyle.stylize([clip.parent / "broken.mp4", str(clip)], clip.parent / "out", style="tiny")
+    assert isinstance(broken, vidstyle.JobResult)
+    assert isinstance(broken.error, vidstyle.InputError)
+    assert broken.result is None
+    assert good.error is None
+    assert good.result is not None
+    assert good.result.output == clip.parent / "out" / "in.tiny.mp4"
+
+
+def test_patterns_select_the_files_of_a_folder(clip: Path) -> None:
+    write_clip(clip.parent / "b.mkv", times=range(4))
+    [result] = vidstyle.stylize(clip.parent, "{stem}-new{ext}", style="tiny", include=["*.mkv"], exclude=("in*",))
+    assert result.result.output == clip.parent / "b-new.mkv"
+    with pytest.raises(vidstyle.UsageError, match=r"expected a list of strings for include, got '\*\.mkv'"):
+        vidstyle.stylize(clip.parent, style="tiny", include="*.mkv")
+
+
+def test_one_input_in_a_list_gives_a_list(clip: Path) -> None:
+    [result] = vidstyle.stylize([clip], style="tiny", end=0.1)
+    assert result.result is not None
+    [result] = vidstyle.stylize([clip], style="tiny", skip_existing=True)
+    assert result.skipped
+
+
+def test_errors_that_concern_all_inputs_are_raised(clip: Path) -> None:
+    with pytest.raises(vidstyle.InputError, match="found nothing: none.mp4"):
+        vidstyle.stylize([clip, "none.mp4"], style="tiny")
+    with pytest.raises(vidstyle.StyleError, match="nobody"):
+        vidstyle.stylize(clip.parent, style="nobody")
+    with pytest.raises(vidstyle.UsageError, match="no input"):
+        vidstyle.stylize([], style="tiny")
+    with pytest.raises(vidstyle.InputError, match="besides 1"):
+        vidstyle.stylize(clip.parent, style="tiny", exclude=["*"])
+    assert listing(clip.parent) == ["in.mp4"]
+
+
+def test_an_exception_from_progress_ends_all_work(clip: Path) -> None:
+    write_clip(clip.parent / "b.mp4", times=range(4))
+
+    def stop(done: int, expected: int | None) -> None:
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        vidstyle.stylize(clip.parent, style="tiny", progress=stop)
+    assert listing(clip.parent) == ["b.mp4", "in.mp4"]
+
+
+# --- a stylizer that is kept
+
+
+def test_an_image_is_stylized_as_by_the_command_line(tmp_path: Path, stylizer: vidstyle.Stylizer) -> None:
     image = moving_bar(3, 75, 50)
     cv2.imwrite(str(tmp_path / "photo.png"), image[..., ::-1])
-    painting = stylizer(image)
-    assert painting.shape == image.shape
-    assert painting.dtype == np.uint8
+    stylized = stylizer(image)
+    assert stylized.shape == image.shape
+    assert stylized.dtype == np.uint8
     result = stylizer.convert(tmp_path / "photo.png")
     assert result.output == tmp_path / "photo.tiny.png"
-    assert (read_image(result.output) == painting).all()
+    assert (read_image(result.output) == stylized).all()
 
 
-def test_frames_of_a_shot_share_their_statistics(stylizer: vidstyle.Stylizer) -> None:
+def test_frames_of_a_shot_share_statistics(stylizer: vidstyle.Stylizer) -> None:
     shot = images(20, 120, 250)
     stylized = stylizer(shot)
     assert stylized.shape == shot.shape
@@ -219,7 +283,7 @@ def test_frames_of_a_shot_share_their_statistics(stylizer: vidstyle.Stylizer) ->
     assert stylizer(np.stack([shot[0]] * 20)).shape == (20, 32, 48, 3)
 
 
-def test_any_view_of_an_array_will_do(stylizer: vidstyle.Stylizer) -> None:
+def test_any_view_of_an_array_is_accepted(stylizer: vidstyle.Stylizer) -> None:
     image = moving_bar(3, 64, 48)
     view = image[::-1, 8::2]
     assert (stylizer(view) == stylizer(view.copy())).all()
@@ -227,7 +291,7 @@ def test_any_view_of_an_array_will_do(stylizer: vidstyle.Stylizer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "got"),
+    ("value", "got"),
     [
         (np.zeros((8, 8, 3), np.float32), r"float32 \(8, 8, 3\)"),
         (np.zeros((8, 8), np.uint8), r"uint8 \(8, 8\)"),
@@ -238,9 +302,9 @@ def test_any_view_of_an_array_will_do(stylizer: vidstyle.Stylizer) -> None:
         ("photo.jpg", "a str"),
     ],
 )
-def test_what_is_no_image_is_told_with_what_it_is(stylizer: vidstyle.Stylizer, given: Any, got: str) -> None:
+def test_the_error_for_a_wrong_array_describes_it(stylizer: vidstyle.Stylizer, value: Any, got: str) -> None:
     with pytest.raises(vidstyle.UsageError, match=rf"uint8 RGB \(H, W, 3\) or \(N, H, W, 3\), got {got}$"):
-        stylizer(given)
+        stylizer(value)
 
 
 def test_threads_may_share_a_stylizer(stylizer: vidstyle.Stylizer) -> None:
@@ -253,11 +317,11 @@ def test_threads_may_share_a_stylizer(stylizer: vidstyle.Stylizer) -> None:
             assert all((a == b).all() for a, b in zip(expected, stylized, strict=True))
 
 
-def test_several_files_with_one_net(clip: Path, stylizer: vidstyle.Stylizer) -> None:
-    told = []
+def test_several_files_with_one_stylizer(clip: Path, stylizer: vidstyle.Stylizer) -> None:
+    calls = []
     for end in (0.25, None):
-        stylizer.convert(clip, end=end, overwrite=True, progress=lambda *count: told.append(count))
-    assert told[-1] == (12, 12)
+        stylizer.convert(clip, end=end, overwrite=True, progress=lambda *count: calls.append(count))
+    assert calls[-1] == (12, 12)
     assert times_of(clip.with_name("in.tiny.mp4")) == times_of(clip)
 
 
@@ -266,7 +330,7 @@ def test_several_files_with_one_net(clip: Path, stylizer: vidstyle.Stylizer) -> 
 
 @pytest.mark.parametrize("stabilize", ["off", "light"])
 def test_stylized_frames_are_those_of_a_converted_file(shots: Path, stylizer: vidstyle.Stylizer, stabilize: Any) -> None:
-    """Pixels, times, cuts and statistics; of a file and of frames that a caller makes alike."""
+    """Pixels, times, cuts and statistics agree, for a file and for frames that a caller makes."""
     lossless = {"codec": "ffv1", "pix_fmt": "bgr0", "stabilize": stabilize}
     result = stylizer.convert(shots, shots.with_name("out.mkv"), **lossless)
     stylized = list(stylizer.frames(shots, stabilize=stabilize))
@@ -277,8 +341,8 @@ def test_stylized_frames_are_those_of_a_converted_file(shots: Path, stylizer: vi
     assert np.abs(pixels_of(iter(mine)).astype(int) - pixels_of(iter(stylized))).max() <= 4
 
 
-def test_a_shot_that_begins_black_is_stylized_after_what_comes(stylizer: vidstyle.Stylizer) -> None:
-    """Of frames that come only once, too."""
+def test_a_shot_that_begins_black_is_stylized_by_the_statistics_of_later_frames(stylizer: vidstyle.Stylizer) -> None:
+    """For frames that can be read only once, too."""
     shot = [fade_and_cut(i, 64, 48) for i in range(10)]
     of_black = load_stylizer(vidstyle.StyleOptions("tiny", device="cpu")).for_shot(shot[:1]).stylize(shot)
     of_all = stylizer(np.stack(shot))
@@ -290,7 +354,7 @@ def test_a_shot_that_begins_black_is_stylized_after_what_comes(stylizer: vidstyl
     assert distance(of_all) < 2 < distance(of_black)
 
 
-def test_a_part_of_a_file(shots: Path, stylizer: vidstyle.Stylizer) -> None:
+def test_a_time_range_of_a_file(shots: Path, stylizer: vidstyle.Stylizer) -> None:
     part = list(stylizer.frames(shots, start=0.5, end=1))
     assert [float(frame.pts * frame.time_base) for frame in part] == pytest.approx([0, 0.25, 1 / 3, 5 / 12])
 
@@ -303,16 +367,16 @@ def test_a_still_image_is_one_frame(tmp_path: Path, stylizer: vidstyle.Stylizer)
     assert (stylized.pixels == stylizer(image)).all()
 
 
-def test_arrays_are_numbered_or_get_times(stylizer: vidstyle.Stylizer) -> None:
+def test_arrays_get_one_second_each_or_a_frame_rate(stylizer: vidstyle.Stylizer) -> None:
     shot = images(50, 60, 70)
     assert [frame.pts * frame.time_base for frame in stylizer.frames(shot)] == [0, 1, 2]
     rate = Fraction(30000, 1001)
-    for given in (rate, 30000 / 1001):
-        assert [frame.pts * frame.time_base for frame in stylizer.frames(shot, frame_rate=given)] == [0, 1 / rate, 2 / rate]
+    for frame_rate in (rate, 30000 / 1001):
+        assert [frame.pts * frame.time_base for frame in stylizer.frames(shot, frame_rate=frame_rate)] == [0, 1 / rate, 2 / rate]
     assert list(stylizer.frames([])) == []
 
 
-def test_a_buffer_may_be_used_again(stylizer: vidstyle.Stylizer) -> None:
+def test_a_buffer_may_be_reused(stylizer: vidstyle.Stylizer) -> None:
     shot, buffer = images(50, 100, 150, 200), np.empty((32, 48, 3), np.uint8)
 
     def reused() -> Iterator[Pixels]:
@@ -323,7 +387,7 @@ def test_a_buffer_may_be_used_again(stylizer: vidstyle.Stylizer) -> None:
     assert (pixels_of(stylizer.frames(reused())) == pixels_of(stylizer.frames(shot))).all()
 
 
-def test_wrong_frames_and_choices_are_told(clip: Path, stylizer: vidstyle.Stylizer) -> None:
+def test_wrong_frames_and_options_are_usage_errors(clip: Path, stylizer: vidstyle.Stylizer) -> None:
     shot = images(50, 60)
     with pytest.raises(vidstyle.UsageError, match=r"one size, \(32, 48, 3\) as the first, got \(16, 48, 3\) in frame 2"):
         list(stylizer.frames([*shot, shot[0, :16]]))
@@ -334,14 +398,14 @@ def test_wrong_frames_and_choices_are_told(clip: Path, stylizer: vidstyle.Styliz
         lambda: stylizer.frames(clip, frame_rate=25),
         lambda: stylizer.frames(shot, frame_rate=0),
         lambda: stylizer.frames(shot, frame_rate="25"),  # type: ignore[arg-type]
-        lambda: stylizer.frames(clip, stabilize="heavy"),  # type: ignore[arg-type]
+        lambda: stylizer.frames(clip, stabilize="heavy"),
         lambda: vidstyle.read_frames(clip, start=-1),
     ):
         with pytest.raises(vidstyle.UsageError, match="expected"):
             call()
 
 
-def test_an_error_of_ones_own_generator_comes_through(stylizer: vidstyle.Stylizer) -> None:
+def test_an_error_in_the_callers_generator_is_passed_on(stylizer: vidstyle.Stylizer) -> None:
     def failing() -> Iterator[Pixels]:
         yield images(50)[0]
         raise ZeroDivisionError
@@ -350,8 +414,8 @@ def test_an_error_of_ones_own_generator_comes_through(stylizer: vidstyle.Stylize
         list(stylizer.frames(failing()))
 
 
-@pytest.mark.parametrize("end", ["exhausted", "closed", "forgotten", "failed"])
-def test_files_and_threads_are_let_go_however_it_ends(clip: Path, stylizer: vidstyle.Stylizer, end: str) -> None:
+@pytest.mark.parametrize("end", ["exhausted", "closed", "dropped", "failed"])
+def test_files_are_closed_and_threads_end_however_a_generator_ends(clip: Path, stylizer: vidstyle.Stylizer, end: str) -> None:
     def failing(frames: Iterator[Frame]) -> Iterator[Frame]:
         for index, frame in enumerate(frames):
             if index == 5:
@@ -378,7 +442,7 @@ def test_files_and_threads_are_let_go_however_it_ends(clip: Path, stylizer: vids
     assert listing(clip.parent) == ["in.mp4"]
 
 
-def test_a_missing_file_is_told_when_frames_are_asked_for(tmp_path: Path, stylizer: vidstyle.Stylizer) -> None:
+def test_a_missing_file_is_an_error_at_the_first_frame(tmp_path: Path, stylizer: vidstyle.Stylizer) -> None:
     for frames in (vidstyle.read_frames(tmp_path / "none.mp4"), stylizer.frames(tmp_path / "none.mp4")):
         with pytest.raises(vidstyle.InputError, match=r"none\.mp4"):
             next(frames)
@@ -404,15 +468,15 @@ def test_reading_ahead_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     ahead = LookAhead(as_frames(mine(), None), behind=3)
     frames = ahead.frames()
     first = next(frames)
-    assert len(read) == lookahead.MOST_FRAMES + 1
-    assert len(ahead.following(first)) == lookahead.MOST_FRAMES + 1
+    assert len(read) == lookahead.MAX_FRAMES + 1
+    assert len(ahead.following(first)) == lookahead.MAX_FRAMES + 1
     kept = list(islice(frames, 3))[-1]
-    assert len(ahead.following(first)) == lookahead.MOST_FRAMES + 4  # it was not given too long ago
+    assert len(ahead.following(first)) == lookahead.MAX_FRAMES + 4  # recent enough to be remembered
     next(frames)
     assert [p.tobytes() for p in ahead.following(first)] == [first.pixels.tobytes()]
     assert (ahead.following(kept)[1] == shot[4]).all()
     frames.close()
-    monkeypatch.setattr(lookahead, "MOST_BYTES", 5 * shot[0].nbytes)
+    monkeypatch.setattr(lookahead, "MAX_BYTES", 5 * shot[0].nbytes)
     read.clear()
     next(LookAhead(as_frames(mine(), None), behind=3).frames())
     assert len(read) == 6
@@ -422,9 +486,9 @@ def test_reading_ahead_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("rotation", [90, 180, 270])
-def test_frames_are_upright_as_a_player_shows_them(tmp_path: Path, stylizer: vidstyle.Stylizer, rotation: int) -> None:
+def test_frames_are_in_display_orientation(tmp_path: Path, stylizer: vidstyle.Stylizer, rotation: int) -> None:
     clip = write_clip(tmp_path / "phone.mp4", rotation=rotation, aspect=Fraction(4, 3))
-    capture = cv2.VideoCapture(str(clip))  # turns images itself
+    capture = cv2.VideoCapture(str(clip))  # rotates images itself
     shown = [cv2.cvtColor(capture.read()[1], cv2.COLOR_BGR2RGB) for _ in range(12)]
     capture.release()
     read = list(vidstyle.read_frames(clip))
@@ -459,7 +523,7 @@ def test_a_video_like_another_has_its_times_audio_and_metadata(tmp_path: Path) -
         assert [c["metadata"]["title"] for c in container.chapters()] == ["One"]
 
 
-def test_a_part_of_a_video_gets_that_part_of_its_audio(tmp_path: Path) -> None:
+def test_a_time_range_of_a_video_gets_the_same_range_of_audio(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "in.mp4", times=range(48), audio=["eng"])
     part = {"start": 0.5, "end": 1.0}
     result = vidstyle.write_video(tmp_path / "out.mp4", vidstyle.read_frames(clip, **part), like=clip, **part)
@@ -471,7 +535,7 @@ def test_a_part_of_a_video_gets_that_part_of_its_audio(tmp_path: Path) -> None:
     assert audio_of(silent.output) == []
 
 
-def test_arrays_need_a_frame_rate_which_counts_for_frames_too(tmp_path: Path) -> None:
+def test_arrays_need_a_frame_rate_which_also_applies_to_frames(tmp_path: Path) -> None:
     shot = images(50, 100, 150)
     with pytest.raises(vidstyle.UsageError, match="expected a frame_rate for arrays"):
         vidstyle.write_video(tmp_path / "out.mp4", shot)
@@ -484,7 +548,7 @@ def test_arrays_need_a_frame_rate_which_counts_for_frames_too(tmp_path: Path) ->
     assert times_of(tmp_path / "slow.mp4") == [0, Fraction(2, 25), Fraction(4, 25)]
 
 
-def test_new_times_begin_where_those_of_the_like_begin(tmp_path: Path) -> None:
+def test_new_times_begin_where_those_of_like_begin(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "in.mkv", times=range(6, 18), audio=["eng"])
     begin = times_of(clip)[0]
     assert begin > 0
@@ -515,7 +579,7 @@ def unordered_frames() -> list[Frame]:
 
 
 @pytest.mark.parametrize(
-    ("frames", "choices", "error", "says"),
+    ("frames", "options", "error", "message"),
     [
         (failing_frames, {"frame_rate": 24}, ZeroDivisionError, "^$"),
         (unordered_frames, {}, vidstyle.UsageError, "order of time, got frame 2"),
@@ -526,18 +590,18 @@ def unordered_frames() -> list[Frame]:
         (unordered_frames, {"codec": "prores"}, vidstyle.UsageError, "prores"),
     ],
 )
-def test_what_cannot_be_written_leaves_nothing(
-    tmp_path: Path, frames: Any, choices: dict[str, Any], error: type[Exception], says: str
+def test_a_failed_write_leaves_nothing(
+    tmp_path: Path, frames: Any, options: dict[str, Any], error: type[Exception], message: str
 ) -> None:
     (tmp_path / "photo.png").touch()
-    if "like" in choices:
-        choices = {**choices, "like": tmp_path / choices["like"]}
-    with pytest.raises(error, match=says):
-        vidstyle.write_video(tmp_path / "out.mp4", frames(), **choices)
+    if "like" in options:
+        options = {**options, "like": tmp_path / options["like"]}
+    with pytest.raises(error, match=message):
+        vidstyle.write_video(tmp_path / "out.mp4", frames(), **options)
     assert listing(tmp_path) == ["photo.png"]
 
 
-def test_a_video_that_is_there_is_replaced_only_when_asked_for(clip: Path) -> None:
+def test_an_existing_video_is_replaced_only_with_overwrite(clip: Path) -> None:
     frames = vidstyle.read_frames(clip)
     next(frames)
     with pytest.raises(vidstyle.OutputExistsError):

@@ -26,24 +26,14 @@ from tools.bench.gpu_networks import (
     sessions_alone,
     torch_alone,
 )
+from vidstyle.core.protocols import Stylizer
 
 
-class Copying:
+class Copying(Stylizer):
     """Stylizes nothing: what is left is decoding and encoding."""
-
-    concurrency = 1
 
     def stylize(self, images: Sequence[np.ndarray]) -> np.ndarray:
         return np.stack(images)
-
-    def for_shot(self, images: object) -> Copying:
-        return self
-
-    def at(self, seconds: float) -> Copying:
-        return self
-
-    def describe(self) -> str:
-        return "a copy"
 
 
 def encoders(bench: Bench) -> dict[str, Any]:

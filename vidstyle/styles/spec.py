@@ -1,4 +1,4 @@
-"""What `--style` and `--timeline` say: one style, a blend of several, or a change from one to the next."""
+"""The syntax of `--style` and `--timeline`: one style, a blend of several, or a change from one to the next."""
 
 from __future__ import annotations
 
@@ -13,61 +13,61 @@ from pathlib import Path
 from vidstyle.core.errors import UsageError
 
 Blend = tuple[tuple[str, float], ...]
-"""Styles (names or model files) and their shares, which add up to 1."""
+"""Styles (names or model files) and their weights, which add up to 1."""
 
 SUM_TOLERANCE = 0.015
-"""Weights such as 0.33,0.33,0.33 are meant to add up to 1."""
-LONGEST_LABEL = 60
+"""Weights such as 0.33,0.33,0.33 count as adding up to 1."""
+MAX_LABEL = 60
 _MANY = "many-styles"
 
 
 @dataclass(frozen=True)
 class Change:
-    """From `seconds` of the input on, it is stylized in `blend`."""
+    """The input is stylized in `blend` from `seconds` on."""
 
     seconds: float
     blend: Blend
 
 
 def parse_style(text: str) -> tuple[Change, ...]:
-    """The changes that `text` asks for, the first at 0 seconds: `mosaic`; `mosaic:0.6,scream:0.4` or `mosaic,scream` (equal
-    shares), a blend; `0:mosaic,1:20:scream`, a timeline.
+    """The changes in `text`, the first at 0 seconds: `mosaic`; a blend, `mosaic:0.6,scream:0.4` or `mosaic,scream` (equal
+    weights); or a timeline, `0:mosaic,1:20:scream`.
 
     Raises `UsageError` for weights that do not add up to 1, times out of order, or a mixture of both.
     """
     if os.path.lexists(text):
         return (Change(0.0, ((text, 1.0),)),)
-    parts = [part.strip() for part in text.split(",")]
-    times = [_timed(part) for part in parts]
+    items = [item.strip() for item in text.split(",")]
+    times = [_timed(item) for item in items]
     if all(times):
         return _timeline([time for time in times if time is not None], text)
-    weighted = [_weighted(part) for part in parts]
+    weighted = [_weighted(item) for item in items]
     if any(times) or any(_timed(name) for name, _ in weighted):
         raise UsageError(f"expected a time before every style of a timeline, such as 0:mosaic,10:scream, got {text}")
     return (Change(0.0, _blend(weighted, text)),)
 
 
 def parse_timeline(text: str) -> tuple[Change, ...]:
-    """As `parse_style`, for nothing but a timeline."""
+    """Like `parse_style`, for timelines only."""
     if _timed(text.split(",")[0].strip()) is None:
         raise UsageError(f"expected a timeline such as 0:mosaic,10:scream, got {text}")
     return parse_style(text)
 
 
 def styles_in(text: str) -> list[str]:
-    """The names and model files in what `parse_style` takes, each once."""
+    """The style names and model files in `text`, each once."""
     return list(dict.fromkeys(name for change in parse_style(text) for name, _ in change.blend))
 
 
 def label_of(style: str) -> str:
-    """What stands for a style in the names of files: its name, or that of the model file without suffix; `mosaic+scream` for a
-    blend, `mosaic-to-scream` for a timeline."""
+    """The label of a style in file names: its name, or that of the model file without suffix; `mosaic+scream` for a blend,
+    `mosaic-to-scream` for a timeline."""
     label = "-to-".join("+".join(_stem(name) for name, _ in change.blend) for change in parse_style(style))
-    return label if len(label) <= LONGEST_LABEL else _MANY
+    return label if len(label) <= MAX_LABEL else _MANY
 
 
 def is_label(text: str, labels: Collection[str]) -> bool:
-    """Whether `text` is what `label_of` gives for some of the styles with these labels."""
+    """Whether `text` could be the `label_of` a style, blend or timeline of the styles with these labels."""
     return text in labels or text == _MANY or all(part in labels for part in re.split(r"\+|-to-", text))
 
 
@@ -86,9 +86,9 @@ def _stem(name: str) -> str:
     return Path(name).stem if os.sep in name or Path(name).suffix else name
 
 
-def _timed(part: str) -> tuple[float, str] | None:
-    """Time and style of a part of a timeline; None where it is none, such as `mosaic:0.5`."""
-    time, _, name = part.rpartition(":")
+def _timed(item: str) -> tuple[float, str] | None:
+    """Time and style of one item of a timeline; None where it is none, such as `mosaic:0.5`."""
+    time, _, name = item.rpartition(":")
     if not name.strip() or _number(name) is not None:
         return None
     try:
@@ -106,16 +106,16 @@ def _timeline(times: list[tuple[float, str]], text: str) -> tuple[Change, ...]:
     return tuple(Change(time, ((name, 1.0),)) for time, name in times)
 
 
-def _weighted(part: str) -> tuple[str, float | None]:
-    name, separator, weight = part.rpartition(":")
+def _weighted(item: str) -> tuple[str, float | None]:
+    name, separator, weight = item.rpartition(":")
     value = _number(weight) if separator else None
-    return (part, None) if value is None else (name, value)
+    return (item, None) if value is None else (name, value)
 
 
-def _blend(parts: list[tuple[str, float | None]], text: str) -> Blend:
-    names, weights = [name for name, _ in parts], [weight for _, weight in parts if weight is not None]
+def _blend(items: list[tuple[str, float | None]], text: str) -> Blend:
+    names, weights = [name for name, _ in items], [weight for _, weight in items if weight is not None]
     if len(set(names)) < len(names) or not all(names):
-        raise UsageError(f"expected different styles with commas between them, got {text}")
+        raise UsageError(f"expected different styles, separated by commas, got {text}")
     if not weights:
         return tuple((name, 1 / len(names)) for name in names)
     if len(weights) < len(names) or not all(0 < weight <= 1 for weight in weights):

@@ -1,1 +1,1 @@
-"""What concerns time: optical flow, shots, temporal consistency and its measure."""
+"""Optical flow, shots, temporal consistency, and the metric for it."""

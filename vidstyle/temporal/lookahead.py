@@ -1,4 +1,4 @@
-"""The frames behind one, of frames that come only once: for the statistics of a shot that has just begun."""
+"""Read-ahead in a stream of frames, for the statistics of a shot that has just begun."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from collections.abc import Generator
 
 from vidstyle.core.frames import Frame, Pixels
 
-MOST_FRAMES = 48
-MOST_BYTES = 256 << 20
-"""So far is read ahead, and no further; a single frame is always."""
+MAX_FRAMES = 48
+MAX_BYTES = 256 << 20
+"""At most so many frames and bytes are read ahead, but always one frame."""
 
 
 class LookAhead:
-    """Passes `frames` on, and knows what comes behind those that it gave last.
+    """Passes `frames` on, and gives access to those that follow the last ones.
 
-    `following` finds a frame while no more than `behind` others were given after it. It may be called by another thread than
-    the one that runs `frames`, which alone reads on.
+    `following` finds a frame while no more than `behind` others were yielded after it. It may be called by another thread than
+    the one that iterates over `frames`, which alone reads more.
     """
 
     def __init__(self, frames: Generator[Frame, None, None], behind: int) -> None:
@@ -26,11 +26,11 @@ class LookAhead:
         self._window: deque[Frame] = deque()
 
     def frames(self) -> Generator[Frame, None, None]:
-        """All frames, once, each when those ahead of it were read. Closes them however it ends."""
+        """All frames, once, each after those ahead of it were read. Always closes them in the end."""
         waiting = deque[Frame]()
         try:
             for frame in self._frames:
-                ahead = max(1, min(MOST_FRAMES, MOST_BYTES // frame.pixels.nbytes))
+                ahead = max(1, min(MAX_FRAMES, MAX_BYTES // frame.pixels.nbytes))
                 with self._lock:
                     self._window.append(frame)
                     while len(self._window) > self._behind + ahead + 1:
@@ -44,7 +44,7 @@ class LookAhead:
             self._frames.close()
 
     def following(self, first: Frame) -> list[Pixels]:
-        """The images from `first` on, as far as they were read; `first` alone where it is too long ago."""
+        """The images from `first` on that have been read; `first` alone if it was yielded too long ago."""
         with self._lock:
             known = list(self._window)
         begin = next((i for i, frame in enumerate(known) if frame is first), None)

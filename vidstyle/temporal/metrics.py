@@ -15,7 +15,7 @@ class WarpingError:
     """Mean over frame pairs of the mean of (W(O_t) - O_{t-1})^2 over colours in [0, 1] and pixels that are not occluded.
 
     The flow is the input's, so that input and output are measured along the same motion; the input's own error (noise and
-    imperfect flow) is the floor. `distance`: how many frames lie between the two of a pair. `flow` is DIS "medium" if not given.
+    imperfect flow) is the floor. `distance`: how many frames a pair is apart. `flow` None: DIS "medium".
     """
 
     def __init__(self, distance: int = 1, flow: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None) -> None:
@@ -25,35 +25,35 @@ class WarpingError:
         self.pairs = 0
 
     def process(self, source: Pixels, stylized: Pixels, begins_shot: bool) -> Pixels:
-        """See `vidstyle.core.protocols.PostProcessor`: looks on, changes nothing. No pair spans a cut."""
+        """See `vidstyle.core.protocols.PostProcessor`: measures, and changes nothing. No pair spans a cut."""
         if begins_shot:
             self._before.clear()
         self.add(source, stylized)
         return stylized
 
     def add(self, source: Pixels, stylized: Pixels) -> None:
-        """The next frame, uint8 RGB (H, W, 3), before and after painting."""
+        """Measure the next frame, uint8 RGB (H, W, 3), before and after it was stylized."""
         now = (grey(source), source, stylized)
         if len(self._before) == self._before.maxlen:
             then = self._before[0]
             flow, back = self._flow(then[0], now[0]), self._flow(now[0], then[0])
-            seen = ~occluded(flow, back)
-            if seen.any():
-                self._sums += [_error(then[i], now[i], flow, seen) for i in (1, 2)]
+            visible = ~occluded(flow, back)
+            if visible.any():
+                self._sums += [_error(then[i], now[i], flow, visible) for i in (1, 2)]
                 self.pairs += 1
         self._before.append(now)
 
     @property
     def source(self) -> float:
-        """The input's warping error; nan without a pair."""
+        """The input's warping error; NaN without a pair."""
         return float(self._sums[0] / self.pairs) if self.pairs else float("nan")
 
     @property
     def stylized(self) -> float:
-        """The output's warping error; nan without a pair."""
+        """The output's warping error; NaN without a pair."""
         return float(self._sums[1] / self.pairs) if self.pairs else float("nan")
 
 
-def _error(then: Pixels, now: Pixels, flow: np.ndarray, seen: np.ndarray) -> float:
+def _error(then: Pixels, now: Pixels, flow: np.ndarray, visible: np.ndarray) -> float:
     difference = warp(now.astype(np.float32), flow) - then
-    return float((difference[seen] ** 2).mean() / 255**2)
+    return float((difference[visible] ** 2).mean() / 255**2)

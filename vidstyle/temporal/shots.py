@@ -1,4 +1,4 @@
-"""Shots: where one ends, and a few frames spread over one."""
+"""Shot detection, and sampling a few frames of a shot."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from vidstyle.core.frames import Frame, Pixels
 
 THUMBNAIL = (48, 27)
 CUT_DIFFERENCE = 30.0
-"""Mean difference of two frames' thumbnails, of 255, that only a cut makes..."""
+"""The mean difference of two frames' thumbnails (0..255) must be larger than this at a cut..."""
 CUT_CONTRAST = 3.0
-"""...if it is also this many times the recent one: a whirling camera is no series of cuts."""
+"""...and this many times the recent differences, because fast camera motion is no series of cuts."""
 
 
-class Cuts:
-    """Tells from the differences of successive thumbnails where a new shot begins (as PySceneDetect's content detectors:
-    colour difference, adaptive)."""
+class CutThreshold:
+    """Decides from the differences of successive thumbnails where a new shot begins, similar to PySceneDetect's
+    `AdaptiveDetector`."""
 
     def __init__(self) -> None:
         self._recent = 0.0
@@ -31,20 +31,20 @@ class Cuts:
 
 
 class CutDetector:
-    """Tells frame by frame whether a new shot begins."""
+    """Detects frame by frame whether a new shot begins."""
 
     def __init__(self) -> None:
         self._last: Pixels | None = None
-        self._cuts = Cuts()
+        self._threshold = CutThreshold()
 
     def begins_shot(self, pixels: Pixels) -> bool:
         """Whether `pixels` (H, W, 3), the next frame, is the first of a shot; True for the very first."""
         last, self._last = self._last, thumbnail(pixels)
-        return last is None or self._cuts.is_cut(difference(last, self._last))
+        return last is None or self._threshold.is_cut(difference(last, self._last))
 
 
 def thumbnail(pixels: Pixels) -> Pixels:
-    """`pixels` (H, W, 3) at a size at which cuts are told."""
+    """`pixels` (H, W, 3) at the size at which cuts are detected."""
     return np.asarray(cv2.resize(np.ascontiguousarray(pixels), THUMBNAIL, interpolation=cv2.INTER_AREA), np.uint8)
 
 
@@ -56,8 +56,8 @@ def difference(first: Pixels, second: Pixels) -> float:
 def shot_batches(
     frames: Iterable[Frame], size: int, begins_shot: Callable[[Frame], bool] | None = None
 ) -> Iterator[tuple[bool, list[Frame]]]:
-    """Lists of at most `size` consecutive frames, none across a cut; with each, whether a shot begins with it, which the very
-    first always does. `begins_shot` knows the cuts; without it they are looked for."""
+    """Lists of at most `size` consecutive frames, none across a cut, each with whether a shot begins with it, as the first one
+    always does. `begins_shot`: whether a frame is the first of a shot; None: cuts are detected."""
     detector, begins, batch = CutDetector(), True, list[Frame]()
     for frame in frames:
         cut = begins_shot(frame) if begins_shot is not None else detector.begins_shot(frame.pixels)
@@ -74,7 +74,7 @@ def shot_batches(
 
 
 def spread_over_shot(images: Iterable[Pixels], count: int) -> list[Pixels]:
-    """`count` images (or all, if they are fewer) at about even distances, up to the first cut; in memory for 2 `count`."""
+    """`count` images (or all, if they are fewer) at about even distances, up to the first cut. Holds at most 2 `count`."""
     kept, stride, cuts = list[Pixels](), 1, CutDetector()
     for i, image in enumerate(images):
         if cuts.begins_shot(image) and i:

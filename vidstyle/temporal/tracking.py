@@ -1,4 +1,4 @@
-"""An image found again in another one of the same scene, and its painting moved along."""
+"""Motion between two images of the same scene, and stylized images warped along it."""
 
 from __future__ import annotations
 
@@ -8,52 +8,66 @@ import cv2
 import numpy as np
 
 from vidstyle.core.frames import Pixels
-from vidstyle.temporal.flow import FLOW_HEIGHT, MIN_SIDE, Flow, closes, enlarged, grey, inside, shrunk, unchanged, warp
+from vidstyle.temporal.flow import (
+    FLOW_HEIGHT,
+    MIN_SIDE,
+    Flow,
+    downscaled,
+    grey,
+    is_consistent,
+    points_inside,
+    similarity,
+    upscaled_flow,
+    warp,
+)
 
-SOFT = 2.0
-"""Trust is blurred by so many pixels (sigma, at the flow's size): no seams."""
+CONFIDENCE_BLUR = 2.0
+"""The confidence is blurred by so many pixels (sigma, at the flow's size) to avoid seams."""
 
 
-class Sight:
-    """An image as flow sees it: small, and grey beside."""
+class FlowImage:
+    """An image at the size at which flow is computed, in colour and in grey."""
 
     def __init__(self, pixels: Pixels) -> None:
-        self.small = shrunk(pixels, FLOW_HEIGHT)
+        self.small = downscaled(pixels, FLOW_HEIGHT)
         self.grey = grey(self.small)
 
 
 @dataclass(frozen=True)
 class Track:
-    """Where each pixel of an image was in another one: `flow` float32 (h, w, 2) in pixels, x before y, and how far that is
-    to be believed: `trust` float32 (h, w) in [0, 1]. At the flow's size, which may be smaller than the images'."""
+    """Where each pixel of an image was in another one, at the flow's size, which may be smaller than the images'."""
 
     flow: np.ndarray
-    trust: np.ndarray
+    """float32 (h, w, 2) in pixels, x before y."""
+    confidence: np.ndarray
+    """float32 (h, w) in [0, 1]."""
 
     @property
     def coverage(self) -> float:
-        """The part of the image that is found again."""
-        return float(self.trust.mean())
+        """The fraction of the image that is found in the other one."""
+        return float(self.confidence.mean())
 
-    def carry(self, stylized: Pixels) -> tuple[np.ndarray, np.ndarray]:
-        """The other image's painting (H, W, 3), moved to where its scene is now, float32, and the trust in it (H, W)."""
+    def warp(self, stylized: Pixels) -> tuple[np.ndarray, np.ndarray]:
+        """The other image, stylized (H, W, 3), warped to where its scene is in this one, float32, and the confidence (H, W)."""
         h, w = stylized.shape[:2]
-        # Cubic: strokes stay sharp.
-        moved = warp(stylized.astype(np.float32), enlarged(self.flow, h, w), cv2.INTER_CUBIC)
-        return moved, np.asarray(cv2.resize(self.trust, (w, h), interpolation=cv2.INTER_LINEAR))
+        # Cubic keeps strokes sharp.
+        warped = warp(stylized.astype(np.float32), upscaled_flow(self.flow, h, w), cv2.INTER_CUBIC)
+        return warped, np.asarray(cv2.resize(self.confidence, (w, h), interpolation=cv2.INTER_LINEAR))
 
 
 class Tracker:
-    """Finds images again. Straight from one to the other, however far apart: over the chain of frames between them flow
-    loses more (measured on four DAVIS sequences at 4 to 32 frames)."""
+    """Finds one image in another. The flow is computed directly between the two, however far apart: chaining it over the
+    frames between them loses more (measured on four DAVIS sequences at distances of 4 to 32 frames)."""
 
     def __init__(self) -> None:
         self._flow = Flow("medium")
 
-    def track(self, now: Sight, then: Sight) -> Track:
-        """Where `now` was in `then`; trusted where the flow closes, stays inside and the image looks the same."""
+    def track(self, now: FlowImage, then: FlowImage) -> Track:
+        """Where `now` was in `then`; confident where the flow is consistent and inside, and the image looks the same."""
         back = self._flow(now.grey, then.grey)
         if min(now.grey.shape) < MIN_SIDE:
-            return Track(back, unchanged(now.small, then.small, back))
-        trust = unchanged(now.small, then.small, back) * inside(back) * closes(back, self._flow(then.grey, now.grey))
-        return Track(back, np.asarray(cv2.GaussianBlur(trust.astype(np.float32), (0, 0), SOFT)))
+            return Track(back, similarity(now.small, then.small, back))
+        confidence = (
+            similarity(now.small, then.small, back) * points_inside(back) * is_consistent(back, self._flow(then.grey, now.grey))
+        )
+        return Track(back, np.asarray(cv2.GaussianBlur(confidence.astype(np.float32), (0, 0), CONFIDENCE_BLUR)))

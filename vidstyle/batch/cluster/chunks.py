@@ -16,7 +16,7 @@ from typing import Any
 
 from vidstyle.core.frames import VideoInfo
 from vidstyle.sources.video import FrameWindow
-from vidstyle.temporal.shots import Cuts
+from vidstyle.temporal.shots import CutThreshold
 
 OVERLAP_FRAMES = 8
 """Each scan also reads this many frames of the next range: they must be the same, wherever decoding began."""
@@ -127,9 +127,9 @@ def divide(scans: Sequence[ScanResult], survey: Survey, ticks: int, warm_up: int
     """The chunks, each about `ticks` long, of a video whose `scans` agree; each has up to `warm_up` frames before it."""
     times = [time for scan in scans for time in scan.times]
     checksums = [checksum for scan in scans for checksum in scan.checksums]
-    cuts = Cuts()
+    threshold = CutThreshold()
     differences = [difference for scan in scans for difference in scan.differences][: len(times) - 1]
-    shots = [0, *(i for i, difference in enumerate(differences, 1) if cuts.is_cut(difference))]
+    shots = [0, *(i for i, difference in enumerate(differences, 1) if threshold.is_cut(difference))]
     index = {time: i for i, time in enumerate(times)}
     keyframes = [k for k in survey.keyframes if k in index]
     boundaries = chunk_boundaries(keyframes, ticks, times[-1], {times[i] for i in shots})

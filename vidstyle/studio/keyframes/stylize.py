@@ -1,7 +1,7 @@
-"""Keyframes of a clip: chosen, stylized one from the other, and a net fine-tuned to paint what lies between them.
+"""The keyframes of a clip: choosing them, stylizing each from the previous one, and fine-tuning a net for the frames between.
 
-Every part is kept in a `WorkFolder` with what it was made from, and made again only if that has changed: an interrupted run
-goes on where it stood, and a retouched keyframe costs the ones stylized from it, and the net.
+Every file is kept in a `WorkFolder` with what it was made from, and made again only if that has changed: an interrupted run
+resumes where it stopped, and after retouching a keyframe only those stylized from it, and the net, are made again.
 """
 
 from __future__ import annotations
@@ -23,70 +23,70 @@ from vidstyle.studio.keyframes.cuts import find_shots
 from vidstyle.studio.keyframes.finetune import FineTuning, nearest_net
 from vidstyle.studio.keyframes.work_folder import WorkFolder, fingerprint
 from vidstyle.studio.optimize.gatys import Step
-from vidstyle.studio.optimize.image_optimizer import Neighbour, Painter
+from vidstyle.studio.optimize.image_optimizer import ImageOptimizer, WarpedResult
 from vidstyle.studio.perceptual.encoder import encoder_digest, find_encoder
-from vidstyle.studio.style_images import Painting
+from vidstyle.studio.style_images import StyleImage
 from vidstyle.styles.catalog import shipped_models
 from vidstyle.temporal.propagation import KeyframePicker
-from vidstyle.temporal.tracking import Sight, Tracker
+from vidstyle.temporal.tracking import FlowImage, Tracker
 
 VERSION = 1
-"""To be raised when the same options come to paint otherwise: nothing stylized before is taken for current then."""
-NOT_SEEN = {"device", "memory"}
-"""Options that make no difference to be seen."""
+"""Increase it when the same options come to give another result: then keyframes stylized before are not reused."""
+IRRELEVANT_OPTIONS = {"device", "memory"}
+"""Options that do not change the result."""
 PLAN, NET, CHECKPOINT = "keyframes.json", "net.onnx", "net.pt"
-PREVIEW_SECONDS, PREVIEW_HEIGHT, PREVIEW_MOST = 5.0, 120, 12
-"""The preview strip: how often it is written, the height of its images, and how many keyframes it shows, the latest."""
+PREVIEW_SECONDS, PREVIEW_HEIGHT, PREVIEW_KEYFRAMES = 5.0, 120, 12
+"""The preview strip: seconds between updates, the height of its images, and the number of the latest keyframes that it shows."""
 
 
-class Report(Protocol):
-    """Is told how the work goes: at what, how far of how much, and the seconds left if they can be told."""
+class ReportProgress(Protocol):
+    """Receives progress: the current stage, how much of it is done, of how much, and the estimated seconds left."""
 
-    def __call__(self, what: str, done: int, total: int | None, seconds_left: float | None) -> None: ...
+    def __call__(self, stage: str, done: int, total: int | None, seconds_left: float | None, /) -> None: ...
 
 
 @dataclass(frozen=True)
-class Plan:
-    """How many frames a clip has; the numbers of those that begin a shot, and of the keyframes, ascending from 0."""
+class KeyframePlan:
+    """The number of frames of a clip; the numbers, from 0 and ascending, of the first frames of shots, and of the keyframes."""
 
     frames: int
     shots: list[int]
     keyframes: list[int]
 
     def parent(self, number: int) -> int | None:
-        """The keyframe that keyframe `number` is stylized from: the one before it in its shot."""
+        """The keyframe that keyframe `number` is stylized from: the previous one in its shot."""
         before = max((n for n in self.keyframes if n < number), default=None)
         cut = before is not None and any(before < shot <= number for shot in self.shots)
         return None if cut else before
 
 
-def choose(
-    folder: WorkFolder, open_frames: Callable[[], Iterator[Pixels]], origin: str, options: KeyframeOptions, report: Report
-) -> Plan:
-    """Find shots and keyframes and save each keyframe as it was filmed, unless `folder` has them.
+def choose_keyframes(
+    folder: WorkFolder, open_frames: Callable[[], Iterator[Pixels]], origin: str, options: KeyframeOptions, report: ReportProgress
+) -> KeyframePlan:
+    """Find shots and keyframes and save the original keyframes, unless `folder` has them.
 
-    `open_frames` opens the clip and yields its images (H, W, 3); it is called for every pass. `origin` tells the clip from
-    others. Raises `UsageError` for keyframes that the clip does not have, `InputError` for a clip without frames.
+    `open_frames` opens the clip and yields its frames (H, W, 3); it is called for every pass. `origin` identifies the clip.
+    Raises `UsageError` for keyframes that the clip does not have, `InputError` for a clip without frames.
     """
     made_from = fingerprint(origin, options.every, options.keyframes)
     if folder.made_from(PLAN) == made_from:
-        plan = Plan(**folder.facts(PLAN))
+        plan = KeyframePlan(**folder.facts(PLAN))
         if all((folder.path / frame_name(n)).exists() for n in plan.keyframes):
             return plan
 
-    def told(what: str, total: int | None) -> Iterator[Pixels]:
+    def reported(stage: str, total: int | None) -> Iterator[Pixels]:
         for number, frame in enumerate(open_frames(), 1):
-            report(what, number, total, None)
+            report(stage, number, total, None)
             yield frame
 
-    count, shots = find_shots(told("looking for cuts", None))
+    count, shots = find_shots(reported("looking for cuts", None))
     if not count:
-        raise InputError("expected frames to paint, got none")
+        raise InputError("expected frames to stylize, got none")
     outside = [n for n in options.keyframes or () if not 0 <= n < count]
     if outside:
         raise UsageError(f"expected keyframes from 0 to {count - 1}, the clip's frames, got {', '.join(map(str, outside))}")
     chosen, picker = [], KeyframePicker()
-    for number, frame in enumerate(told("choosing keyframes", count)):
+    for number, frame in enumerate(reported("choosing keyframes", count)):
         if options.keyframes is not None:
             wanted = number in options.keyframes
         elif options.every is not None:
@@ -96,13 +96,14 @@ def choose(
         if wanted:
             chosen.append(number)
             folder.save_image(frame_name(number), frame, fingerprint(origin, number))
-    plan = Plan(count, shots, chosen)
+    plan = KeyframePlan(count, shots, chosen)
     folder.save_facts(PLAN, made_from, **asdict(plan))
     return plan
 
 
-class KeyframePainting:
-    """The keyframes of `plan` in `folder`, each stylized from the one before it, moved along; the first of a shot from itself.
+class KeyframeOptimization:
+    """Stylizes the keyframes of `plan` in `folder`, each starting from the previous stylized one, warped by optical flow; the
+    first of a shot starts from itself.
 
     `mask` float32 (H, W) in [0, 1]: where style is wanted.
     """
@@ -110,81 +111,87 @@ class KeyframePainting:
     def __init__(
         self,
         folder: WorkFolder,
-        plan: Plan,
-        paintings: Sequence[Painting],
+        plan: KeyframePlan,
+        style_images: Sequence[StyleImage],
         options: PaintOptions,
-        report: Report,
+        report: ReportProgress,
         mask: np.ndarray | None = None,
     ) -> None:
-        self._folder, self._plan, self._paintings, self._options = folder, plan, paintings, options
+        self._folder, self._plan, self._style_images, self._options = folder, plan, style_images, options
         self._report, self._mask = report, mask
-        look = [p.digest() for p in paintings], encoder_digest(options.encoder), None if mask is None else mask.tobytes().hex()
-        self._recipe = fingerprint(VERSION, {k: v for k, v in asdict(options).items() if k not in NOT_SEEN}, look)
-        self._tracker, self._strip = Tracker(), _Strip(folder, plan.keyframes)
-        self._painter: Painter | None = None
+        style = (
+            [s.digest() for s in style_images],
+            encoder_digest(options.encoder),
+            None if mask is None else mask.tobytes().hex(),
+        )
+        self._fingerprint = fingerprint(VERSION, {k: v for k, v in asdict(options).items() if k not in IRRELEVANT_OPTIONS}, style)
+        self._tracker, self._preview = Tracker(), _PreviewStrip(folder, plan.keyframes)
+        self._optimizer: ImageOptimizer | None = None
         self._seconds = list[float]()
 
     def run(self) -> list[int]:
-        """Paint what is not stylized yet, or was stylized from something else by now; returns the numbers of those.
+        """Stylize the keyframes that are not up to date; returns their numbers.
 
-        Retouched keyframes stay as they are. Raises `InputError` for one that has another size.
+        Retouched keyframes stay as they are. Raises `InputError` if one has another size.
         """
-        redone = []
-        for place, number in enumerate(self._plan.keyframes):
+        stylized = []
+        for position, number in enumerate(self._plan.keyframes):
             name, parent = stylized_name(number), self._plan.parent(number)
             made_from = fingerprint(
-                self._recipe,
+                self._fingerprint,
                 self._folder.digest(frame_name(number)),
                 None if parent is None else self._folder.digest(stylized_name(parent)),
             )
             if self._folder.was_retouched(name):
-                self.load(number)  # fails if it does not fit
+                self.load(number)  # raises if its size differs
             elif self._folder.made_from(name) != made_from:
-                self._folder.save_image(name, self._paint(place, number, parent), made_from)
-                redone.append(number)
-        self._strip.write()
-        return redone
+                self._folder.save_image(name, self._stylize(position, number, parent), made_from)
+                stylized.append(number)
+        self._preview.write()
+        return stylized
 
     def load(self, number: int) -> tuple[Pixels, Pixels]:
-        """A keyframe as it was filmed and as it was stylized. Raises `InputError` if the latter has another size."""
+        """The original keyframe and the stylized one. Raises `InputError` if the latter has another size."""
         frame = self._folder.load_image(frame_name(number))
         h, w = frame.shape[:2]
         return frame, self._folder.load_image(stylized_name(number), (h, w))
 
     def digest(self) -> str:
-        """Of all keyframes as they are stylized now."""
+        """A digest of all stylized keyframes as they are now."""
         return fingerprint([self._folder.digest(stylized_name(n)) for n in self._plan.keyframes])
 
-    def _paint(self, place: int, number: int, parent: int | None) -> Pixels:
-        painter = self._painter = self._painter or Painter(self._paintings, self._options)
+    def _stylize(self, position: int, number: int, parent: int | None) -> Pixels:
+        optimizer = self._optimizer = self._optimizer or ImageOptimizer(self._style_images, self._options)
         frame = self._folder.load_image(frame_name(number))
         began = shown = time.monotonic()
         step: Step | None = None
-        for step in painter.paint(frame, self._mask, None if parent is None else self._moved(parent, frame)):
+        for step in optimizer.optimize(frame, self._mask, None if parent is None else self._warped(parent, frame)):
             now = time.monotonic()
-            self._report(f"painting keyframe {place + 1} of {len(self._plan.keyframes)}", step.step, step.steps,
-                         self._seconds_left(place, step, now - began))  # fmt: skip
+            self._report(f"painting keyframe {position + 1} of {len(self._plan.keyframes)}", step.step, step.steps,
+                         self._seconds_left(position, step, now - began))  # fmt: skip
             if now - shown > PREVIEW_SECONDS:
-                self._strip.write(number, painter.finished(frame, step, self._mask))
+                self._preview.write(number, optimizer.result(frame, step, self._mask))
                 shown = now
         assert step is not None
         self._seconds.append(time.monotonic() - began)
-        return painter.finished(frame, step, self._mask)
+        return optimizer.result(frame, step, self._mask)
 
-    def _seconds_left(self, place: int, step: Step, so_far: float) -> float:
-        this = so_far / step.step * (step.steps - step.step)
-        each = float(np.mean(self._seconds)) if self._seconds else so_far + this
-        return this + each * (len(self._plan.keyframes) - place - 1)
+    def _seconds_left(self, position: int, step: Step, so_far: float) -> float:
+        current = so_far / step.step * (step.steps - step.step)
+        each = float(np.mean(self._seconds)) if self._seconds else so_far + current
+        return current + each * (len(self._plan.keyframes) - position - 1)
 
-    def _moved(self, parent: int, frame: Pixels) -> Neighbour:
-        """The painting of keyframe `parent`, moved to where its scene is in `frame`."""
+    def _warped(self, parent: int, frame: Pixels) -> WarpedResult:
+        """The stylized keyframe `parent`, warped to `frame`."""
         then, stylized = self.load(parent)
-        moved, trust = self._tracker.track(Sight(frame), Sight(then)).carry(stylized)
-        return Neighbour(np.asarray((moved + 0.5).clip(0, 255), np.uint8), trust)
+        moved, trust = self._tracker.track(FlowImage(frame), FlowImage(then)).warp(stylized)
+        return WarpedResult(np.asarray((moved + 0.5).clip(0, 255), np.uint8), trust)
 
 
-def fine_tuned_net(folder: WorkFolder, plan: Plan, keyframes: KeyframePainting, options: KeyframeOptions, report: Report) -> Path:
-    """The style file of a net that stylizes frames as `keyframes` are stylized, trained unless `folder` has it."""
+def fine_tuned_net(
+    folder: WorkFolder, plan: KeyframePlan, keyframes: KeyframeOptimization, options: KeyframeOptions, report: ReportProgress
+) -> Path:
+    """The model file of a net that stylizes frames as `keyframes` are stylized; it is trained unless `folder` has it."""
     made_from = fingerprint(VERSION, keyframes.digest(), options.net_steps)
     path = folder.path / NET
     if folder.made_from(NET) == made_from:
@@ -200,28 +207,28 @@ def fine_tuned_net(folder: WorkFolder, plan: Plan, keyframes: KeyframePainting, 
         left = (time.monotonic() - began) / (step - first) * (options.net_steps - step)
         report("fine-tuning the net", step, options.net_steps, left)
     export_onnx(training.net.cpu(), "compact", path, {"name": "keyframes", "from": start.stem})
-    folder.note(NET, made_from)
+    folder.record(NET, made_from)
     (folder.path / CHECKPOINT).unlink(missing_ok=True)
     return path
 
 
-class _Strip:
-    """`preview.jpg`: keyframes as they were filmed above, as they are stylized below."""
+class _PreviewStrip:
+    """`preview.jpg`: original keyframes above, stylized ones below."""
 
     def __init__(self, folder: WorkFolder, numbers: Sequence[int]) -> None:
         self._folder, self._numbers = folder, numbers
         self._columns = dict[int, Pixels]()
 
     def write(self, latest: int | None = None, image: Pixels | None = None) -> None:
-        """Write it with what is stylized up to now; `image` is keyframe `latest` in the making."""
+        """Write the strip with all keyframes stylized so far; `image` is the current state of keyframe `latest`."""
         if latest is None:
             self._columns.clear()
-        there = [n for n in self._numbers if (self._folder.path / stylized_name(n)).exists() and (latest is None or n < latest)]
-        columns = [self._column(n, None) for n in there[-PREVIEW_MOST:]]
+        done = [n for n in self._numbers if (self._folder.path / stylized_name(n)).exists() and (latest is None or n < latest)]
+        columns = [self._column(n, None) for n in done[-PREVIEW_KEYFRAMES:]]
         if latest is not None:
             columns.append(self._column(latest, image))
         if columns:
-            self._folder.save_preview(np.concatenate(columns[-PREVIEW_MOST:], axis=1))
+            self._folder.save_preview(np.concatenate(columns[-PREVIEW_KEYFRAMES:], axis=1))
 
     def _column(self, number: int, image: Pixels | None) -> Pixels:
         if image is None and number in self._columns:
@@ -240,10 +247,10 @@ def _thumbnail(image: Pixels) -> Pixels:
 
 
 def frame_name(number: int) -> str:
-    """Where keyframe `number` lies as it was filmed."""
+    """The file of the original keyframe `number`, in the working folder."""
     return f"frames/{number:06}.png"
 
 
 def stylized_name(number: int) -> str:
-    """Where keyframe `number` lies as it was stylized."""
+    """The file of the stylized keyframe `number`, in the working folder."""
     return f"stylized/{number:06}.png"
