@@ -1,4 +1,4 @@
-"""Colours survive: right values and right tags, for every matrix and range. The YUV sums are done here by hand."""
+"""Colours keep their values and tags, for every matrix and range. The tests compute YUV on their own."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def to_rgb(yuv: tuple[float, float, float], matrix: int, range_: int) -> tuple[f
 
 
 def write_flat(path: Path, rgb: tuple[int, int, int], matrix: int, range_: int, tagged: bool, size: tuple[int, int]) -> None:
-    """A clip of one colour, its planes filled by hand."""
+    """A clip of one colour, its planes filled directly."""
     width, height = size
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=24, options={"crf": "1", "preset": "ultrafast"})
@@ -83,7 +83,7 @@ def test_colours_and_tags_are_kept(tmp_path: Path, matrix: int, range_: int, suf
 
 
 @pytest.mark.parametrize(("size", "matrix"), [((64, 48), BT601_NTSC), ((1280, 720), BT709)], ids=["small", "720 lines"])
-def test_an_untagged_clip_is_read_as_players_read_it_and_tagged(tmp_path: Path, size: tuple[int, int], matrix: int) -> None:
+def test_untagged_clip_is_read_as_players_do_and_tagged(tmp_path: Path, size: tuple[int, int], matrix: int) -> None:
     clip, output = tmp_path / "in.mp4", tmp_path / "out.mp4"
     write_flat(clip, (200, 40, 40), matrix, LIMITED, tagged=False, size=size)
     assert frames_of(clip)[0].colorspace == UNTAGGED
@@ -93,7 +93,7 @@ def test_an_untagged_clip_is_read_as_players_read_it_and_tagged(tmp_path: Path, 
     assert np.abs(np.subtract(to_rgb(mean_yuv(frame), matrix, LIMITED), (200, 40, 40))).max() <= 4
 
 
-def test_an_rgb_clip_keeps_its_colours(tmp_path: Path) -> None:
+def test_rgb_clip_keeps_its_colours(tmp_path: Path) -> None:
     from tests.support.helpers import write_clip
 
     clip = write_clip(tmp_path / "in.mkv", codec="ffv1", pix_fmt="bgr0", times=range(2),

@@ -1,4 +1,4 @@
-"""HDR to standard range and back. Light, curves and matrices are worked out here by hand, from the standards."""
+"""HDR to standard range and back. The tests compute luminance, curves and matrices from the standards on their own."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ COLORS: list[Triple] = [
 ]
 
 HIGHLIGHTS: list[Triple] = [(774, 781, 315), (674, 675, 235), (711, 590, 719), (325, 92, 324), (544, 470, 906)]
-"""Saturated ones, two components of which are nearly as bright as each other."""
+"""Saturated highlights with two nearly equal components."""
 
 
 @functools.cache
 def tone_map(transfer: int, peak: float | None = None) -> ToneMap:
-    """Made once: most of a test's time goes into the tables."""
+    """Cached: most of a test's time is spent on the tables."""
     return ToneMap(tags(transfer), peak)
 
 
@@ -100,7 +100,7 @@ def light_of(signal: np.ndarray, transfer: int) -> np.ndarray:
 
 
 def tone(nits: float, peak: float = 1000) -> float:
-    """BT.2446-1, equation 5 with the Report's numbers, as a part of what it gives for the peak."""
+    """BT.2446-1, equation 5 with the Report's numbers, as a fraction of its value at the peak."""
 
     def curve(x: float) -> float:
         inflection = 58.5 / 0.83802
@@ -133,7 +133,7 @@ def to_signal(yuv: list[float]) -> np.ndarray:
 
 
 def flat(signal: np.ndarray, pix_fmt: str = "yuv420p10le", size: tuple[int, int] = (64, 48), range_: int = LIMITED) -> VideoFrame:
-    """A frame of one colour, its planes filled by hand."""
+    """A frame of one colour, its planes filled directly."""
     frame = VideoFrame(*size, pix_fmt)
     bits = frame.format.components[0].bits
     yuv = to_yuv(signal, bits, range_)
@@ -171,7 +171,7 @@ def shown(light: Triple | np.ndarray, transfer: int, peak: float | None = None) 
 
 @BOTH
 @pytest.mark.parametrize("light", COLORS)
-def test_colours_are_as_by_hand(transfer: int, light: Triple) -> None:
+def test_colours_match_the_standards(transfer: int, light: Triple) -> None:
     assert np.abs(shown(light, transfer) - sdr_of(light)).max() <= 2
 
 
@@ -185,7 +185,7 @@ def test_every_format_shows_the_same_colour(transfer: int, pix_fmt: str) -> None
 
 
 @BOTH
-def test_full_range_is_heeded(transfer: int) -> None:
+def test_full_range_is_respected(transfer: int) -> None:
     light = (120, 80, 40)
     pixels = ToneMap(tags(transfer, FULL)).to_sdr(flat(signal_of(light, transfer), range_=FULL))
     assert np.abs(pixels - sdr_of(light)).max() <= 2
@@ -266,7 +266,7 @@ def test_round_trip(transfer: int, light: Triple) -> None:
 
 
 @BOTH
-def test_stylized_colours_are_as_by_hand(transfer: int) -> None:
+def test_stylized_colours_match_the_standards(transfer: int) -> None:
     for light in COLORS:
         stylized = np.round(sdr_of(light))
         linear = (stylized / 255) ** 2.4
@@ -303,7 +303,7 @@ def test_a_gradient_has_all_its_steps(transfer: int) -> None:
 
 @BOTH
 @pytest.mark.parametrize("pix_fmt", ["yuv420p10le", "yuv422p10le", "yuv444p10le", "p010le"])
-def test_what_goes_back_is_tagged_as_the_source(transfer: int, pix_fmt: str) -> None:
+def test_hdr_frame_is_tagged_like_the_source(transfer: int, pix_fmt: str) -> None:
     frame = tone_map(transfer).to_hdr(image((120, 80, 40)), pix_fmt)
     assert (frame.format.name, frame.width, frame.height) == (pix_fmt, 64, 48)
     assert (frame.colorspace, frame.color_range, frame.color_primaries, frame.color_trc) == (BT2020, LIMITED, BT2020, transfer)
@@ -321,7 +321,7 @@ def test_size_and_format_may_change_at_any_time() -> None:
         assert (back.width, back.height) == size
 
 
-def test_every_pixel_is_looked_up_on_its_own() -> None:
+def test_every_pixel_is_converted_independently() -> None:
     """An image of many colours, whose width fits no vector register."""
     pixels = np.random.default_rng(0).integers(60, 200, (23, 37, 3), np.uint8)
     own = ToneMap(tags(PQ))
@@ -330,7 +330,7 @@ def test_every_pixel_is_looked_up_on_its_own() -> None:
     assert np.abs(back.astype(int) - pixels).mean() <= 0.25
 
 
-def test_primaries_are_the_source_s() -> None:
+def test_primaries_of_the_source_are_used() -> None:
     """PQ with the primaries of Display P3: its white is white, its red is not BT.2020's."""
     p3 = ToneMap(ColorTags(BT2020, LIMITED, 12, PQ))
     red = np.array([pq_signal(60), pq_signal(20), pq_signal(20)])
@@ -356,7 +356,7 @@ def test_no_file_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_is_a_disk_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
     with pytest.raises(DiskError, match="temporary folder"):
         ToneMap(tags(PQ)).to_sdr(flat(np.full(3, 0.5)))
@@ -367,15 +367,15 @@ def mastering(maximum: tuple[int, int] = (4000, 1), has_luminance: int = 1) -> b
     return struct.pack("16i", *(1, 2) * 8) + struct.pack("6i", 1, 10000, *maximum, 1, has_luminance)
 
 
-def told(**side_data: bytes) -> float | None:
+def peak_of(**side_data: bytes) -> float | None:
     return peak_nits(cast(VideoFrame, SimpleNamespace(side_data=side_data)))
 
 
-def test_peak_by_content_else_by_the_screen() -> None:
-    assert told(CONTENT_LIGHT_LEVEL=struct.pack("2I", 800, 200), MASTERING_DISPLAY_METADATA=mastering()) == 800
-    assert told(CONTENT_LIGHT_LEVEL=struct.pack("2I", 0, 0), MASTERING_DISPLAY_METADATA=mastering()) == 4000
-    assert told(MASTERING_DISPLAY_METADATA=mastering((10_000_000, 10_000))) == 1000
-    assert told() is None
+def test_peak_is_that_of_the_content_or_else_of_the_display() -> None:
+    assert peak_of(CONTENT_LIGHT_LEVEL=struct.pack("2I", 800, 200), MASTERING_DISPLAY_METADATA=mastering()) == 800
+    assert peak_of(CONTENT_LIGHT_LEVEL=struct.pack("2I", 0, 0), MASTERING_DISPLAY_METADATA=mastering()) == 4000
+    assert peak_of(MASTERING_DISPLAY_METADATA=mastering((10_000_000, 10_000))) == 1000
+    assert peak_of() is None
 
 
 @pytest.mark.parametrize(
@@ -383,13 +383,13 @@ def test_peak_by_content_else_by_the_screen() -> None:
     [b"", b"\x01", b"\xff" * 7, mastering()[:80], mastering((4000, 0)), mastering((-4000, 1)), mastering((1, 100)),
      mastering((2**31 - 1, 1)), mastering(has_luminance=0), b"\xff" * 88, b"\x00" * 88],
 )  # fmt: skip
-def test_a_peak_that_makes_no_sense_is_none(data: bytes) -> None:
-    assert told(MASTERING_DISPLAY_METADATA=data) is None
-    assert told(CONTENT_LIGHT_LEVEL=data[:3]) is None
-    assert told(CONTENT_LIGHT_LEVEL=b"\xff" * 8, MASTERING_DISPLAY_METADATA=data) is None
+def test_invalid_peak_is_none(data: bytes) -> None:
+    assert peak_of(MASTERING_DISPLAY_METADATA=data) is None
+    assert peak_of(CONTENT_LIGHT_LEVEL=data[:3]) is None
+    assert peak_of(CONTENT_LIGHT_LEVEL=b"\xff" * 8, MASTERING_DISPLAY_METADATA=data) is None
 
 
-def test_peak_of_a_file(tmp_path: Path) -> None:
+def test_peak_is_read_from_a_file(tmp_path: Path) -> None:
     """As an encoder writes it and FFmpeg reads it."""
     screen = "G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(20000000,50)"
     for light, expected in (("", 2000.0), (":max-cll=900,300", 900.0)):
@@ -406,7 +406,7 @@ def test_peak_of_a_file(tmp_path: Path) -> None:
 
 
 @BOTH
-def test_stylized_greys_come_back(transfer: int) -> None:
+def test_round_trip_of_8_bit_greys_is_exact(transfer: int) -> None:
     """Nothing on the way is coarser than 8 bits."""
     ramp = np.ascontiguousarray(np.broadcast_to(np.arange(256, dtype=np.uint8)[None, :, None], (8, 256, 3)))
     assert np.abs(tone_map(transfer).to_sdr(tone_map(transfer).to_hdr(ramp, "yuv420p10le")).astype(int) - ramp).max() <= 1

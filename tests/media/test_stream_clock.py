@@ -1,4 +1,4 @@
-"""Recordings that were joined into one file, and what their clocks do."""
+"""Recordings that were joined into one file, with jumps in their timestamps."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def parts(tmp_path: Path) -> list[Path]:
     ]
 
 
-def test_joined_recordings_go_on_where_the_one_before_ended(tmp_path: Path, parts: list[Path]) -> None:
+def test_joined_recordings_follow_each_other_without_gaps(tmp_path: Path, parts: list[Path]) -> None:
     clip = joined(tmp_path, *parts, parts[0])
     done = paint(clip)
     assert "joined from several" in done.stderr
@@ -38,8 +38,8 @@ def test_joined_recordings_go_on_where_the_one_before_ended(tmp_path: Path, part
     assert max(steps) < Fraction(1, 4), "no gap longer than the overhang of an audio track"
 
 
-def test_audio_stays_in_step_over_a_join(tmp_path: Path, parts: list[Path]) -> None:
-    """The distance between the beginnings of image and audio, in the second part as in the recording alone."""
+def test_audio_stays_in_sync_across_a_join(tmp_path: Path, parts: list[Path]) -> None:
+    """The offset between video and audio is the same in the second part as in the recording alone."""
     paint(joined(tmp_path, *parts))
     paint(parts[1])
 
@@ -52,12 +52,12 @@ def test_audio_stays_in_step_over_a_join(tmp_path: Path, parts: list[Path]) -> N
     assert abs(whole - alone) <= Fraction(2, 1000)
 
 
-def test_all_audio_of_joined_recordings_is_there(tmp_path: Path, parts: list[Path]) -> None:
+def test_joined_recordings_keep_all_audio(tmp_path: Path, parts: list[Path]) -> None:
     paint(joined(tmp_path, *parts))
     assert len(audio_of(tmp_path / "joined.tiny.mkv")[0]) == sum(len(audio_of(part)[0]) for part in parts)
 
 
-def test_a_part_over_a_join(tmp_path: Path, parts: list[Path]) -> None:
+def test_trim_across_a_join(tmp_path: Path, parts: list[Path]) -> None:
     with_source = VideoSource(str(joined(tmp_path, *parts)), Trim(1.0, 3.0))
     try:
         frames = list(with_source.frames())

@@ -1,4 +1,4 @@
-"""The table of encoders: every row really encodes into what it claims, the scale of quality, refusals, hardware, GIF."""
+"""The table of encoders: every row encodes into its formats; the quality scale, errors, hardware encoders and GIF."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ SIZE = (160, 96)
 
 
 def name_of(row: VideoEncoder) -> str:
-    """For pytest: the encoder, and its first pixel format."""
+    """The test ID: the encoder and its first pixel format."""
     return f"{row.name} {row.formats[0]}"
 
 
 def stylized(index: int, size: tuple[int, int] = SIZE) -> Pixels:
-    """Soft strokes that move, with a grain: much like a stylized frame."""
+    """Soft, moving strokes with grain, similar to a stylized frame."""
     width, height = size
     rng = np.random.default_rng(7)
     image = np.zeros((height, width + 60, 3), np.uint8)
@@ -73,25 +73,27 @@ def encode_frames(row: VideoEncoder, encode: EncodeOptions, muxer: str, count: i
             converted.pts, converted.time_base = index, Fraction(1, 25)
             container.mux(stream.encode(converted))
         container.mux(stream.encode(None))
-        assert stream.codec_context.options == {}, "options that the encoder does not know"
+        assert stream.codec_context.options == {}, "options that the encoder does not have"
     target.seek(0)
     return target
 
 
-def claims() -> Iterator[tuple[VideoEncoder, str, str]]:
-    """Every software row, each suffix and each pixel format that it claims and this PyAV has."""
+def combinations() -> Iterator[tuple[VideoEncoder, str, str]]:
+    """Every software encoder with each of its suffixes and pixel formats."""
     for row in SOFTWARE:
         for suffix in row.suffixes:
             for pix_fmt in row.formats:
                 yield row, suffix, pix_fmt
 
 
-def test_every_software_row_is_in_this_pyav() -> None:
+def test_every_software_encoder_is_in_this_pyav() -> None:
     assert all(encoders._formats_of(row.name) for row in SOFTWARE)
 
 
-@pytest.mark.parametrize(("row", "suffix", "pix_fmt"), [pytest.param(*c, id=f"{c[0].name} {c[1]} {c[2]}") for c in claims()])
-def test_every_row_encodes_into_every_suffix_it_claims(row: VideoEncoder, suffix: str, pix_fmt: str) -> None:
+@pytest.mark.parametrize(
+    ("row", "suffix", "pix_fmt"), [pytest.param(*c, id=f"{c[0].name} {c[1]} {c[2]}") for c in combinations()]
+)
+def test_every_encoder_encodes_into_every_suffix_of_its_row(row: VideoEncoder, suffix: str, pix_fmt: str) -> None:
     if pix_fmt not in encoders._formats_of(row.name):
         pytest.skip(f"{row.name} of this PyAV takes no {pix_fmt}")
     alpha = pix_fmt.startswith(("yuva", "bgra"))
@@ -116,7 +118,7 @@ def test_every_row_encodes_into_every_suffix_it_claims(row: VideoEncoder, suffix
 
 
 @pytest.mark.parametrize("row", ENCODERS, ids=name_of)
-def test_every_option_and_value_is_known_to_the_encoder(row: VideoEncoder) -> None:
+def test_every_option_and_value_exists_in_the_encoder(row: VideoEncoder) -> None:
     if not encoders._formats_of(row.name):
         pytest.skip(f"this PyAV has no {row.name}")
     known = CodecContext.create(row.name, "w").supported_options
@@ -139,7 +141,7 @@ def test_every_option_and_value_is_known_to_the_encoder(row: VideoEncoder) -> No
 
 
 @pytest.mark.parametrize("row", ENCODERS, ids=name_of)
-def test_every_scale_is_monotone_and_within_the_range_of_crf(row: VideoEncoder) -> None:
+def test_every_quality_scale_is_monotonic_and_within_the_crf_range(row: VideoEncoder) -> None:
     values = [value for _, value in row.quality_scale]
     assert values in (sorted(values), sorted(values, reverse=True))
     if row.quality_scale:
@@ -160,7 +162,7 @@ def test_the_defaults_are_those_of_version_0_1(codec: str, expected: dict[str, s
     assert options == encoder_options(choose_encoder(encode), replace(encode, quality=encoders.DEFAULT_QUALITY))
 
 
-def test_crf_and_preset_are_handed_on() -> None:
+def test_crf_and_preset_are_passed_on() -> None:
     encode = EncodeOptions(codec="vp9", crf=17, preset="2")
     assert encoder_options(choose_encoder(encode), encode).items() >= {"crf": "17", "cpu-used": "2"}.items()
 
@@ -174,11 +176,11 @@ def test_a_higher_quality_makes_a_larger_file(row: VideoEncoder) -> None:
         encode = EncodeOptions(codec=row.codec, quality=quality)
         sizes.append(len(encode_frames(row, encode, "matroska", alpha=alpha).getvalue()))
     assert sizes == sorted(sizes)
-    assert sizes[-1] > sizes[0] or row.codec == "prores", "both of 4444's profiles hold images this small at their best"
+    assert sizes[-1] > sizes[0] or row.codec == "prores", "both 4444 profiles encode images this small at their best quality"
 
 
 @pytest.mark.parametrize("quality", [40, 60, 75, 90])
-def test_the_same_quality_looks_alike_whatever_the_codec(quality: int) -> None:
+def test_same_quality_looks_alike_for_every_codec(quality: int) -> None:
     with av.open(str(ROOT / "samples" / "boat.mp4")) as container:
         frames = [frame for _, frame in zip(range(12), container.decode(video=0), strict=False)]
     found = {}
@@ -223,7 +225,7 @@ def luma(frame: av.VideoFrame) -> np.ndarray:
         (EncodeOptions(codec="ffv1"), ".mkv", True, "ffv1"),
     ],
 )
-def test_without_a_codec_one_that_fits_is_chosen(encode: EncodeOptions, suffix: str, alpha: bool, name: str) -> None:
+def test_without_a_codec_a_suitable_one_is_chosen(encode: EncodeOptions, suffix: str, alpha: bool, name: str) -> None:
     row = choose_encoder(encode, suffix, alpha)
     assert row.name == name
     pix_fmt = pixel_format(row, encode, alpha)
@@ -231,7 +233,7 @@ def test_without_a_codec_one_that_fits_is_chosen(encode: EncodeOptions, suffix: 
     assert not encode.keep_hdr or pix_fmt.endswith("10le")
 
 
-def test_prores_takes_a_profile_that_holds_the_pixel_format() -> None:
+def test_prores_profile_fits_the_pixel_format() -> None:
     for pix_fmt, profile in (("yuv422p10le", "3"), ("yuv444p10le", "4"), ("yuva444p10le", "4")):
         encode = EncodeOptions(codec="prores", pix_fmt=pix_fmt)
         assert encoder_options(choose_encoder(encode, ".mov"), encode)["profile"] == profile
@@ -277,7 +279,7 @@ def test_prores_takes_a_profile_that_holds_the_pixel_format() -> None:
         (EncodeOptions(hardware=True), ".mkv", True, ["transparency", "hardware"]),
     ],
 )
-def test_what_does_not_go_together_is_refused(encode: EncodeOptions, suffix: str, alpha: bool, parts: list[str]) -> None:
+def test_incompatible_options_are_rejected(encode: EncodeOptions, suffix: str, alpha: bool, parts: list[str]) -> None:
     with pytest.raises(UsageError) as caught:
         choose_encoder(encode, suffix, alpha)
     message = str(caught.value)
@@ -300,7 +302,7 @@ WORKING = VideoEncoder(
 
 
 @pytest.mark.usefixtures("_fresh")
-def test_the_first_hardware_encoder_that_works_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_first_working_hardware_encoder_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     missing = replace(WORKING, name="h264_of_tomorrow")
     monkeypatch.setattr(encoders, "ENCODERS", (*SOFTWARE, missing, BROKEN, WORKING))
     assert choose_encoder(EncodeOptions(hardware=True)) is WORKING
@@ -310,13 +312,13 @@ def test_the_first_hardware_encoder_that_works_is_taken(monkeypatch: pytest.Monk
 
 
 @pytest.mark.usefixtures("_fresh")
-def test_an_encoder_that_opens_and_gives_nothing_does_not_work(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_encoder_without_packets_does_not_work(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(av.VideoCodecContext, "encode", lambda *_: [], raising=False)
     assert not works(WORKING, "yuv420p")
 
 
 @pytest.mark.usefixtures("_fresh")
-def test_a_probe_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hardware_is_probed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(encoders, "ENCODERS", (*SOFTWARE, BROKEN, WORKING))
     for _ in range(3):
         choose_encoder(EncodeOptions(hardware=True))
@@ -358,7 +360,7 @@ def test_subsampling(pix_fmt: str, step: tuple[int, int]) -> None:
     assert subsampling(pix_fmt) == step
 
 
-def test_a_palette_keeps_colours_and_time() -> None:
+def test_palette_keeps_colours_and_timestamps() -> None:
     palette = GifPalette()
     for index in range(3):
         frame = av.VideoFrame.from_ndarray(stylized(index), "rgb24")
@@ -373,11 +375,11 @@ def test_a_palette_keeps_colours_and_time() -> None:
 
 
 def blocks(pixels: np.ndarray) -> np.ndarray:
-    """Means of 8 x 8 pixels: what an eye sees of dithering."""
+    """Means of 8 x 8 pixels, which average out the dithering."""
     return pixels.reshape(SIZE[1] // 8, 8, SIZE[0] // 8, 8, 3).mean((1, 3))
 
 
-def test_few_colours_are_kept_exactly() -> None:
+def test_few_colours_are_exact() -> None:
     pixels = np.zeros((48, 64, 3), np.uint8)
     pixels[:24, :, 0], pixels[:, 32:, 1], pixels[10:20, 10:20] = 200, 99, (1, 2, 3)
     converted = GifPalette().convert(av.VideoFrame.from_ndarray(pixels, "rgb24"))
@@ -385,7 +387,7 @@ def test_few_colours_are_kept_exactly() -> None:
 
 
 @pytest.mark.parametrize(("alpha", "shown"), [(0, 0), (127, 0), (128, 255), (255, 255)])
-def test_a_palette_keeps_transparency(alpha: int, shown: int) -> None:
+def test_palette_keeps_transparency(alpha: int, shown: int) -> None:
     pixels = np.dstack([stylized(0), np.full(SIZE[::-1], 255, np.uint8)])
     pixels[:40, :60, 3] = alpha
     found = GifPalette().convert(av.VideoFrame.from_ndarray(pixels, "rgba")).to_ndarray(format="rgba")
@@ -393,14 +395,14 @@ def test_a_palette_keeps_transparency(alpha: int, shown: int) -> None:
     assert (found[40:, :, 3] == 255).all()
 
 
-def test_a_transparent_gif_is_read_back_transparent() -> None:
+def test_transparent_gif_is_read_back_transparent() -> None:
     row = choose_encoder(EncodeOptions(), ".gif", alpha=True)
     with av.open(encode_frames(row, EncodeOptions(), "gif", alpha=True)) as container:
         for frame in container.decode(video=0):
             assert (frame.to_ndarray(format="rgba")[..., 3] == opacity()).all()
 
 
-def test_hevc_has_the_tag_that_apples_players_want() -> None:
+def test_hevc_has_the_codec_tag_for_apple_players() -> None:
     row = choose_encoder(EncodeOptions(codec="hevc"))
     for suffix in (".mp4", ".mov"):
         with av.open(encode_frames(row, EncodeOptions(codec="hevc"), MUXERS[suffix])) as container:

@@ -1,4 +1,4 @@
-"""The same file seen by another program: ffprobe's word for what went in and what came out."""
+"""Input and output compared by another program, ffprobe."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def seconds_of(stream: dict[str, Any], frame: dict[str, Any]) -> Fraction:
 
 @pytest.fixture(params=[".mp4", ".mov", ".mkv"])
 def pair(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, Path]:
-    """A clip with everything in it, and the stylized one."""
+    """A clip with rotation, pixel aspect ratio and two audio tracks, and its stylized output."""
     rotation = 0 if request.param == ".mkv" else 90
     clip = write_clip(
         tmp_path / f"in{request.param}",
@@ -69,7 +69,7 @@ def test_ffprobe_sees_the_same_audio(pair: tuple[Path, Path]) -> None:
         assert abs(float(after["start_time"]) - float(before["start_time"])) <= 0.001
 
 
-def test_the_file_lasts_as_long(pair: tuple[Path, Path]) -> None:
+def test_duration_is_the_same(pair: tuple[Path, Path]) -> None:
     lengths = []
     for path in pair:
         given = ["-v", "error", "-show_entries", "format=duration", "-of", "csv=p=0", str(path)]
@@ -77,7 +77,7 @@ def test_the_file_lasts_as_long(pair: tuple[Path, Path]) -> None:
     assert lengths[0] == pytest.approx(lengths[1], abs=0.05)
 
 
-def test_ffmpeg_decodes_the_output_without_a_word(pair: tuple[Path, Path]) -> None:
+def test_ffmpeg_decodes_the_output_without_errors(pair: tuple[Path, Path]) -> None:
     given = ["-v", "error", "-xerror", "-i", str(pair[1]), "-f", "null", "-"]
     done = subprocess.run(["ffmpeg", *given], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")

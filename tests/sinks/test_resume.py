@@ -1,4 +1,4 @@
-"""`--resume`: what was stylized before a kill is not stylized again, and the result is that of a run that nobody interrupted."""
+"""`--resume`: finished segments are not stylized again, and the output is the same as without an interruption."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def videos(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Makes the clip of a video, once."""
+    """Makes each test video once."""
     made: dict[str, Path] = {}
 
     def make(name: str) -> Path:
@@ -43,7 +43,7 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 @pytest.fixture(scope="module")
 def uninterrupted(videos: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., VideoContent]:
-    """What becomes of a video that nobody interrupts, stylized once for each set of options."""
+    """The output of an uninterrupted run, made once for each set of options."""
     found: dict[tuple[Any, ...], VideoContent] = {}
 
     def paint(name: str, style: str = "slow", options: Sequence[str] = (), resume: bool = True) -> VideoContent:
@@ -82,9 +82,9 @@ def studio(request: pytest.FixtureRequest, tmp_path: Path, videos: Callable[[str
 
 
 @pytest.mark.parametrize("name", ["plain", "steady"])
-def test_the_painting_is_that_of_a_run_without_resume(videos: Any, tmp_path: Path, name: str) -> None:
+def test_output_equals_that_of_a_run_without_resume(videos: Any, tmp_path: Path, name: str) -> None:
     shutil.copy2(videos(name), tmp_path)
-    # So little is lost in encoding that an image that begins a segment is as any other.
+    # With nearly lossless encoding the first frame of a segment is like any other.
     one = ResumableRun(tmp_path, VIDEOS[name], "tiny", ["--crf", "1"])
     assert one.run().code == DONE
     one.assert_clean()
@@ -108,7 +108,7 @@ def test_times_and_audio_are_those_of_the_input(uninterrupted: Callable[..., Vid
 
 
 @pytest.mark.parametrize("after", [1, 5])
-def test_a_killed_run_goes_on(studio: Any, uninterrupted: Callable[..., VideoContent], after: int) -> None:
+def test_killed_run_is_resumed(studio: Any, uninterrupted: Callable[..., VideoContent], after: int) -> None:
     one = studio()
     one.interrupt(after)
     assert not one.output.exists()
@@ -118,18 +118,18 @@ def test_a_killed_run_goes_on(studio: Any, uninterrupted: Callable[..., VideoCon
 
 
 @pytest.mark.parametrize("name", [name for name in VIDEOS if name != "plain"])
-def test_a_killed_run_of_any_kind_goes_on(studio: Any, uninterrupted: Callable[..., VideoContent], name: str) -> None:
+def test_killed_run_of_any_kind_is_resumed(studio: Any, uninterrupted: Callable[..., VideoContent], name: str) -> None:
     one = studio(name)
     expected = uninterrupted(name)
     one.interrupt(2)
     run_result = one.run()
-    assert run_result.code == VIDEOS[name].code, run_result  # damage in a segment stylized before is damage all the same
+    assert run_result.code == VIDEOS[name].code, run_result  # damage in a segment that was finished before is reported too
     assert_same(one.output, expected)
     one.assert_clean()
 
 
 @pytest.mark.parametrize("name", ["plain", "steady"])
-def test_killed_over_and_over(studio: Any, uninterrupted: Callable[..., VideoContent], name: str) -> None:
+def test_run_that_is_killed_repeatedly_is_resumed(studio: Any, uninterrupted: Callable[..., VideoContent], name: str) -> None:
     one = studio(name)
     for after in range(1, SEGMENTS):
         one.interrupt(after)
@@ -149,7 +149,9 @@ def test_finished_segments_are_not_stylized_again(studio: Any) -> None:
 
 
 @pytest.mark.parametrize("number", STOPPED, ids=lambda number: number.name)
-def test_a_stopped_run_keeps_its_work(studio: Any, uninterrupted: Callable[..., VideoContent], number: signal.Signals) -> None:
+def test_interrupted_run_keeps_its_segments(
+    studio: Any, uninterrupted: Callable[..., VideoContent], number: signal.Signals
+) -> None:
     one = studio()
     one.interrupt(2, number)
     assert not one.output.exists()
@@ -159,7 +161,7 @@ def test_a_stopped_run_keeps_its_work(studio: Any, uninterrupted: Callable[..., 
     one.assert_clean()
 
 
-def test_killed_before_anything_is_finished(studio: Any, uninterrupted: Callable[..., VideoContent]) -> None:
+def test_run_killed_before_the_first_segment_is_resumed(studio: Any, uninterrupted: Callable[..., VideoContent]) -> None:
     one = studio()
     process = one.start()
     wait_until(one.work.exists, process, "the folder for segments")
@@ -170,9 +172,9 @@ def test_killed_before_anything_is_finished(studio: Any, uninterrupted: Callable
     one.assert_clean()
 
 
-def test_killed_before_the_segments_are_joined(studio: Any, uninterrupted: Callable[..., VideoContent]) -> None:
+def test_run_killed_before_joining_is_resumed(studio: Any, uninterrupted: Callable[..., VideoContent]) -> None:
     one = studio()
-    for _ in range(10):  # joining takes no time, so that it may be missed
+    for _ in range(10):  # joining is quick, so it may be missed
         process = one.start("--overwrite")
         wait_until(lambda process=process: len(one.segments()) == SEGMENTS or process.poll() is not None, process, "all segments")
         process.kill()
@@ -180,7 +182,7 @@ def test_killed_before_the_segments_are_joined(studio: Any, uninterrupted: Calla
         if len(one.segments()) == SEGMENTS:
             break
     else:
-        pytest.fail("the moment before the joining was never met")
+        pytest.fail("never killed just before joining")
     before = {p.name: p.stat().st_mtime_ns for p in one.segments()}
     assert len(before) == SEGMENTS
     assert one.run("--overwrite").code == DONE
@@ -188,9 +190,7 @@ def test_killed_before_the_segments_are_joined(studio: Any, uninterrupted: Calla
     one.assert_clean()
 
 
-def test_a_disk_that_is_full_when_segments_are_joined_loses_no_work(
-    studio: Any, uninterrupted: Callable[..., VideoContent]
-) -> None:
+def test_full_disk_while_joining_keeps_the_segments(studio: Any, uninterrupted: Callable[..., VideoContent]) -> None:
     expected = uninterrupted("plain")
     one = studio()
     assert one.run().code == DONE
@@ -207,9 +207,9 @@ def test_a_disk_that_is_full_when_segments_are_joined_loses_no_work(
     one.assert_clean()
 
 
-# --- when the work does not fit any more
+# --- when the segments cannot be used
 
-ANEW = re.compile(r"anew|from the (start|beginning)|(start|begin)\w* (over|again)|done again|stylized again", re.I)
+STARTS_OVER = re.compile(r"anew|from the (start|beginning)|(start|begin)\w* (over|again)|done again|stylized again", re.I)
 
 
 def _touch(one: ResumableRun) -> None:
@@ -233,7 +233,7 @@ def _shorter(one: ResumableRun) -> None:
 
 
 @pytest.mark.parametrize("change", [_touch, _other_quality, _other_style, _stabilized, _shorter], ids=lambda c: c.__name__)
-def test_what_has_changed_is_stylized_anew(
+def test_changed_input_or_options_start_over(
     studio: Any, uninterrupted: Callable[..., VideoContent], change: Callable[[ResumableRun], None]
 ) -> None:
     one = studio()
@@ -241,12 +241,12 @@ def test_what_has_changed_is_stylized_anew(
     change(one)
     run_result = one.run()
     assert run_result.code == DONE, run_result
-    assert ANEW.search(run_result.stderr), run_result.stderr
+    assert STARTS_OVER.search(run_result.stderr), run_result.stderr
     assert_same(one.output, uninterrupted("plain", one.style, one.options))
     one.assert_clean()
 
 
-def test_another_input_of_the_same_name_is_stylized_anew(
+def test_another_input_of_the_same_name_starts_over(
     studio: Any, uninterrupted: Callable[..., VideoContent], videos: Callable[[str], Path]
 ) -> None:
     one = studio("mkv")
@@ -254,13 +254,13 @@ def test_another_input_of_the_same_name_is_stylized_anew(
     write_clip(one.clip, times=range(100), time_base=Fraction(1, 2), image=moving_bar)
     run_result = one.run()
     assert run_result.code == DONE, run_result
-    assert ANEW.search(run_result.stderr), run_result.stderr
+    assert STARTS_OVER.search(run_result.stderr), run_result.stderr
     assert len(frames_of(one.output)) == 100
     assert audio_of(one.output) == []
     one.assert_clean()
 
 
-def test_another_model_under_the_same_name_is_stylized_anew(
+def test_another_model_of_the_same_name_starts_over(
     studio: Any, uninterrupted: Callable[..., VideoContent], styles: Path, tmp_path: Path
 ) -> None:
     model = tmp_path / "model.onnx"
@@ -270,20 +270,20 @@ def test_another_model_under_the_same_name_is_stylized_anew(
     shutil.copy(styles / "tiny.onnx", model)
     run_result = one.run()
     assert run_result.code == DONE, run_result
-    assert ANEW.search(run_result.stderr), run_result.stderr
+    assert STARTS_OVER.search(run_result.stderr), run_result.stderr
     assert_same(one.output, uninterrupted("plain", "tiny"))
 
 
-def test_the_same_command_with_more_words_goes_on(studio: Any) -> None:
-    """What does not change the painting does not cost the work."""
+def test_other_messages_do_not_start_over(studio: Any) -> None:
+    """Options that do not change the output keep the segments."""
     one = studio()
     one.interrupt(3)
     run_result = one.run("--verbose", "--progress", "json")
     assert run_result.code == DONE, run_result
-    assert not ANEW.search(run_result.stderr), run_result.stderr
+    assert not STARTS_OVER.search(run_result.stderr), run_result.stderr
 
 
-# --- damage to the work
+# --- damaged segments
 
 
 def _halve(path: Path) -> None:
@@ -309,7 +309,7 @@ def _fill_with_noise(path: Path) -> None:
     ("harm", "which"),
     [*((harm, 1) for harm in (_halve, _zero_a_block, Path.unlink)), (_empty, 0), (_fill_with_noise, -1)],
 )
-def test_a_damaged_segment_is_stylized_again(
+def test_damaged_segment_is_stylized_again(
     studio: Any, uninterrupted: Callable[..., VideoContent], harm: Callable[[Path], None], which: int
 ) -> None:
     one = studio()
@@ -322,7 +322,7 @@ def test_a_damaged_segment_is_stylized_again(
 
 
 @pytest.mark.parametrize("which", [0, -1], ids=["first", "last"])
-def test_a_damaged_segment_of_a_steadied_video_is_stylized_again(
+def test_damaged_segment_of_a_stabilized_video_is_stylized_again(
     studio: Any, uninterrupted: Callable[..., VideoContent], which: int
 ) -> None:
     one = studio("steady")
@@ -333,7 +333,7 @@ def test_a_damaged_segment_of_a_steadied_video_is_stylized_again(
     one.assert_clean()
 
 
-def test_segments_that_changed_places_are_stylized_again(studio: Any, uninterrupted: Callable[..., VideoContent]) -> None:
+def test_swapped_segments_are_stylized_again(studio: Any, uninterrupted: Callable[..., VideoContent]) -> None:
     one = studio("mkv")
     one.interrupt(3)
     first, second, *_ = one.segments()
@@ -345,9 +345,7 @@ def test_segments_that_changed_places_are_stylized_again(studio: Any, uninterrup
 
 
 @pytest.mark.parametrize("name", ["plain", "steady"])
-def test_everything_but_the_manifest_and_the_segments_may_be_lost(
-    studio: Any, uninterrupted: Callable[..., VideoContent], name: str
-) -> None:
+def test_only_manifest_and_segments_are_needed(studio: Any, uninterrupted: Callable[..., VideoContent], name: str) -> None:
     one = studio(name)
     one.interrupt(3)
     kept = {*one.segments(), one.work / "manifest.json"}
@@ -368,12 +366,12 @@ def _number_instead(path: Path) -> None:
 
 
 def _one_level_emptied(path: Path) -> None:
-    """The outermost keys are there, with nothing behind them."""
+    """The outermost keys are there, but without values."""
     path.write_text(json.dumps(dict.fromkeys(json.loads(path.read_text()))))
 
 
 def _names_elsewhere(path: Path) -> None:
-    """A manifest from a stranger must not lead to files outside its folder."""
+    """A manipulated manifest must not lead to files outside its folder."""
     changed, count = re.subn(r'"([\w-]+\.(mkv|nut|mp4|ts))"', r'"../../\1"', path.read_text())
     assert count >= 3
     path.write_text(changed)
@@ -383,7 +381,9 @@ GARBLE = [_halve, _empty, _fill_with_noise, _list_instead, _number_instead, _one
 
 
 @pytest.mark.parametrize("harm", GARBLE, ids=lambda h: h.__name__)
-def test_a_garbled_manifest(studio: Any, uninterrupted: Callable[..., VideoContent], harm: Callable[[Path], None]) -> None:
+def test_corrupted_manifest_is_no_error(
+    studio: Any, uninterrupted: Callable[..., VideoContent], harm: Callable[[Path], None]
+) -> None:
     one = studio()
     one.interrupt(3)
     harm(one.work / "manifest.json")
@@ -395,7 +395,7 @@ def test_a_garbled_manifest(studio: Any, uninterrupted: Callable[..., VideoConte
 
 
 @pytest.mark.parametrize("make", [Path.touch, partial(Path.symlink_to, target="/nowhere")], ids=["file", "link"])
-def test_something_else_in_the_folders_place_is_no_traceback(studio: Any, make: Callable[[Path], None]) -> None:
+def test_file_in_place_of_the_folder_is_an_error_message(studio: Any, make: Callable[[Path], None]) -> None:
     one = studio()
     make(one.work)
     run_result = one.run("-q")
@@ -406,10 +406,10 @@ def test_something_else_in_the_folders_place_is_no_traceback(studio: Any, make: 
     assert os.path.lexists(one.work)
 
 
-# --- company
+# --- other runs and files
 
 
-def test_a_second_run_at_the_same_time_is_refused(studio: Any, uninterrupted: Callable[..., VideoContent]) -> None:
+def test_second_run_at_the_same_time_is_rejected(studio: Any, uninterrupted: Callable[..., VideoContent]) -> None:
     one = studio()
     process = one.start()
     wait_until(lambda: len(one.segments()) >= 1, process, "a finished segment")
@@ -429,7 +429,7 @@ def test_a_second_run_at_the_same_time_is_refused(studio: Any, uninterrupted: Ca
     one.assert_clean()
 
 
-def test_an_output_that_exists_is_refused_before_any_work(studio: Any) -> None:
+def test_existing_output_is_rejected_before_any_work(studio: Any) -> None:
     one = studio()
     one.output.write_text("precious")
     run_result = one.run("-q")
@@ -439,7 +439,7 @@ def test_an_output_that_exists_is_refused_before_any_work(studio: Any) -> None:
     one.assert_clean()
 
 
-def test_an_old_output_stays_until_the_new_one_is_whole(studio: Any, uninterrupted: Callable[..., VideoContent]) -> None:
+def test_old_output_stays_until_the_new_one_is_complete(studio: Any, uninterrupted: Callable[..., VideoContent]) -> None:
     one = studio()
     one.output.write_text("old")
     one.interrupt(3, signal.SIGKILL, "--overwrite")
@@ -449,7 +449,7 @@ def test_an_old_output_stays_until_the_new_one_is_whole(studio: Any, uninterrupt
     one.assert_clean()
 
 
-def test_work_to_be_resumed_is_not_used_without_resume(studio: Any, uninterrupted: Callable[..., VideoContent]) -> None:
+def test_segments_are_not_used_without_resume(studio: Any, uninterrupted: Callable[..., VideoContent]) -> None:
     one = studio()
     one.interrupt(3)
     for path in one.segments():
@@ -459,7 +459,7 @@ def test_work_to_be_resumed_is_not_used_without_resume(studio: Any, uninterrupte
     assert_same(one.output, uninterrupted("plain", resume=False))
 
 
-def test_several_inputs_go_on_where_they_were(tmp_path: Path, videos: Any, uninterrupted: Callable[..., VideoContent]) -> None:
+def test_several_inputs_are_resumed(tmp_path: Path, videos: Any, uninterrupted: Callable[..., VideoContent]) -> None:
     for name in ("one.mp4", "two.mp4"):
         shutil.copy2(videos("plain"), tmp_path / name)
     given = ("one.mp4", "two.mp4", "--style", "slow", "--resume", "--skip-existing")

@@ -1,4 +1,4 @@
-"""All that is not the stylized video: carried over, converted, or left out with a word about why; and who cleans up."""
+"""All other streams are carried over, converted, or left out with a warning; leftover files are removed."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture
 def rich(tmp_path: Path, parts: dict[str, Path]) -> Path:
-    """A Matroska file with everything."""
+    """A Matroska file with every kind of stream."""
     video = {
         0: (Disposition.default, {"title": "Image"}),
         1: (Disposition.default, {"title": "Main"}),
@@ -140,7 +140,7 @@ def test_everything_of_an_mp4_file_is_kept(tmp_path: Path, parts: dict[str, Path
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mov"])
-def test_keys_of_one_s_own_are_kept_beside_the_known_ones(tmp_path: Path, parts: dict[str, Path], suffix: str) -> None:
+def test_custom_metadata_keys_are_kept(tmp_path: Path, parts: dict[str, Path], suffix: str) -> None:
     clip = mp4(tmp_path, parts, cover=False, chapters=True, suffix=suffix, **{"com.example.key": "value"})
     path, result = stylized(clip, f"out{suffix}")
     assert result.warnings == []
@@ -148,13 +148,13 @@ def test_keys_of_one_s_own_are_kept_beside_the_known_ones(tmp_path: Path, parts:
     assert chapters_of(path) == chapters_of(clip)
 
 
-def test_a_key_for_which_there_is_no_place_is_named(rich: Path) -> None:
+def test_metadata_key_that_cannot_be_kept_is_reported(rich: Path) -> None:
     path, result = stylized(rich, "out.mp4", ConvertOptions(trim=Trim(0.0, 0.5)))
     assert "COM.EXAMPLE.KEY" in metadata_of(path) or any("COM.EXAMPLE.KEY" in warning for warning in result.warnings)
 
 
 @pytest.mark.parametrize("suffix", [".mov", ".mp4", ".mkv"])
-def test_the_time_code_is_kept(tmp_path: Path, suffix: str) -> None:
+def test_time_code_is_kept(tmp_path: Path, suffix: str) -> None:
     clip = tmp_path / "in.mov"
     with av.open(str(clip), "w") as container:
         stream = container.add_stream("libx264", rate=24)
@@ -174,11 +174,11 @@ def test_the_time_code_is_kept(tmp_path: Path, suffix: str) -> None:
     assert [s["packets"] for s in after[1:]] == [s["packets"] for s in before[1 : len(after)]]
 
 
-# --- asked for, told, left out
+# --- dry runs, options and warnings
 
 
 def dry_run(capsys: pytest.CaptureFixture[str], *given: object) -> list[str]:
-    """The lines for the streams."""
+    """The lines of the dry run that describe the streams."""
     assert run_command_line([*map(str, given), "--style", "tiny", "--dry-run"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert " -> " in lines[0]
@@ -186,7 +186,7 @@ def dry_run(capsys: pytest.CaptureFixture[str], *given: object) -> list[str]:
     return [line[2:] for line in lines[1:]]
 
 
-def test_a_dry_run_tells_what_becomes_of_each_stream(rich: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_dry_run_describes_each_stream(rich: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = listing(rich.parent)
     assert dry_run(capsys, rich, "-o", rich.with_name("out.mkv")) == [
         "video 0 (h264): stylized with libx264",
@@ -212,7 +212,7 @@ def test_a_dry_run_tells_what_becomes_of_each_stream(rich: Path, capsys: pytest.
     assert listing(rich.parent) == before
 
 
-def test_a_dry_run_tells_what_was_asked_to_leave_out(rich: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_dry_run_lists_streams_left_out_by_options(rich: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lines = dry_run(capsys, rich, "-o", rich.with_name("out.mkv"), "--no-audio", "--no-subtitles")
     assert [line for line in lines if "left out" in line] == [
         "audio 1 (aac, eng): left out (--no-audio)",
@@ -222,7 +222,7 @@ def test_a_dry_run_tells_what_was_asked_to_leave_out(rich: Path, capsys: pytest.
     ]
 
 
-def test_a_dry_run_tells_of_a_conversion(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_dry_run_lists_converted_audio(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     clip = write_clip(tmp_path / "in.mkv", audio=["eng"], audio_codec="wavpack")
     lines = dry_run(capsys, clip, "-o", tmp_path / "out.mp4")
     assert lines[1] == "audio 1 (wavpack, eng): converted (.mp4 cannot hold it as it is, it becomes aac)"
@@ -237,26 +237,28 @@ def test_a_dry_run_tells_of_a_conversion(tmp_path: Path, capsys: pytest.CaptureF
     ],
     ids=["no audio", "no subtitles", "neither"],
 )
-def test_what_was_asked_to_be_left_out_is_and_without_a_word(rich: Path, options: ConvertOptions, kinds: list[str]) -> None:
+def test_streams_left_out_by_options_cause_no_warning(rich: Path, options: ConvertOptions, kinds: list[str]) -> None:
     path, result = stylized(rich, "out.mkv", options)
     assert result.warnings == []
     assert [s["type"] for s in streams_of(path)] == ["video", *kinds]
     assert len(frames_of(path)) == 24
 
 
-def test_what_a_container_cannot_hold_is_named_with_the_way_out(
+def test_unsupported_stream_is_reported_with_an_alternative(
     tmp_path: Path, parts: dict[str, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     clip = mux(tmp_path / "in.mkv", [(parts["video"], {}), (parts["srt"], {})], attachments=[FONT])
     assert run_command_line([str(clip), "-o", str(tmp_path / "out.mp4"), "--style", "tiny"]) == 0
-    told = capsys.readouterr().err
+    warnings = capsys.readouterr().err
     for what in ("subtitle 3 (subrip)", "attachment 4 (font.ttf)"):
-        assert f"not carried over: {what}: .mp4 cannot hold it; an output that ends in .mkv (-o) can" in " ".join(told.split())
+        assert f"not carried over: {what}: .mp4 cannot hold it; an output that ends in .mkv (-o) can" in " ".join(
+            warnings.split()
+        )
     assert [s["type"] for s in streams_of(tmp_path / "out.mp4")] == ["video", "audio", "audio"]
     assert audio_of(tmp_path / "out.mp4")[0][1:] != []
 
 
-def test_a_second_video_is_copied_bit_for_bit(tmp_path: Path, parts: dict[str, Path]) -> None:
+def test_second_video_is_copied_exactly(tmp_path: Path, parts: dict[str, Path]) -> None:
     clip = mux(tmp_path / "in.mp4", [(parts["silent"], {}), (parts["small"], {0: (0, {})})])
     for name in ("out.mp4", "out.mkv"):
         path, result = stylized(clip, name)
@@ -290,7 +292,7 @@ def write_audio_as(path: Path, codec: str, rate: int, sample_format: str, begin:
 
 
 def tone_of(path: Path) -> tuple[float, float]:
-    """When the tone begins and ends, as a player has it."""
+    """When the tone begins and ends in a player, in seconds."""
     with av.open(str(path)) as container:
         loud = [
             float(frame.time) + at / frame.sample_rate
@@ -309,7 +311,7 @@ def tone_of(path: Path) -> tuple[float, float]:
         ("wavpack", 44100, "s16p", "out.webm", "opus"),
     ],
 )
-def test_converted_audio_begins_and_ends_when_it_did(
+def test_converted_audio_keeps_its_begin_and_end(
     tmp_path: Path, codec: str, rate: int, sample_format: str, output: str, becomes: str, begin: float
 ) -> None:
     clip = write_audio_as(tmp_path / "in.mkv", codec, rate, sample_format, begin)
@@ -322,11 +324,11 @@ def test_converted_audio_begins_and_ends_when_it_did(
     assert tone_of(clip) == pytest.approx((begin, begin + 1), abs=0.02)
 
 
-# --- a part of it
+# --- trimmed outputs
 
 
 @pytest.mark.parametrize("name", ["rich.mkv", "in.mp4"])
-def test_a_part_takes_its_chapters_and_subtitles_along(tmp_path: Path, parts: dict[str, Path], rich: Path, name: str) -> None:
+def test_trimmed_output_keeps_its_chapters_and_subtitles(tmp_path: Path, parts: dict[str, Path], rich: Path, name: str) -> None:
     clip = rich if name == "rich.mkv" else mp4(tmp_path, parts, cover=False, chapters=True)
     whole = texts_of(clip)
     assert [float(at) for _, at, _ in whole] == pytest.approx([0.1, 0.6], abs=0.001)
@@ -346,7 +348,7 @@ def test_a_part_takes_its_chapters_and_subtitles_along(tmp_path: Path, parts: di
         assert 0.45 < track[-1][1] < 0.5
 
 
-def test_a_part_without_a_chapter_has_none(rich: Path) -> None:
+def test_trimmed_output_has_only_its_own_chapters(rich: Path) -> None:
     path, _ = stylized(rich, "part.mkv", ConvertOptions(trim=Trim(0.0, 0.5)))
     assert [title for *_, title in chapters_of(path)] == ["One"]
 
@@ -365,7 +367,7 @@ OTHERS = [
 ]
 
 
-def test_what_killed_runs_left_is_removed_and_nothing_else(tmp_path: Path, parts: dict[str, Path]) -> None:
+def test_only_files_of_killed_runs_are_removed(tmp_path: Path, parts: dict[str, Path]) -> None:
     for name in [*LEFT, *OTHERS]:
         (tmp_path / name).write_text("left")
     convert(str(parts["silent"]), tmp_path / "out.mkv", Identity())
@@ -373,7 +375,7 @@ def test_what_killed_runs_left_is_removed_and_nothing_else(tmp_path: Path, parts
     assert {(tmp_path / name).read_text() for name in OTHERS} == {"left"}
 
 
-def test_what_a_living_process_is_writing_stays(tmp_path: Path, parts: dict[str, Path]) -> None:
+def test_file_of_a_running_process_stays(tmp_path: Path, parts: dict[str, Path]) -> None:
     for name in LEFT:
         (tmp_path / name).write_text("in work")
     with (tmp_path / LEFT[0]).open("r+") as file:
@@ -385,7 +387,7 @@ def test_what_a_living_process_is_writing_stays(tmp_path: Path, parts: dict[str,
     assert listing(tmp_path) == ["out.mkv"]
 
 
-def test_a_link_in_the_place_of_a_leftover_is_not_followed(tmp_path: Path, parts: dict[str, Path]) -> None:
+def test_link_in_place_of_a_leftover_is_not_followed(tmp_path: Path, parts: dict[str, Path]) -> None:
     precious = tmp_path / "precious"
     precious.write_text("precious")
     (tmp_path / LEFT[0]).symlink_to(precious)

@@ -1,4 +1,4 @@
-"""Damaged packets cost their images and nothing else; images of two fields become whole ones."""
+"""Damaged packets only cost their own frames; interlaced frames are deinterlaced."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from vidstyle.core.frames import Pixels
 from vidstyle.core.options import ConvertOptions, EncodeOptions
 
 LOSSLESS = ConvertOptions(encode=EncodeOptions(codec="ffv1"))
-FRAMES, HURT = 16, 7
+FRAMES, DAMAGED = 16, 7
 QUIET = {"x265-params": "log-level=error"}
 INTERLACED = {"flags": "+ildct+ilme", "g": "1"}
 WARNING = "the input is interlaced; it was deinterlaced"
@@ -34,7 +34,7 @@ KINDS = [
     ("in.mp4", "mpeg4", {"g": "1"}),
 ]
 SILENT = [("in.mkv", "mpeg2video", {"g": "1"}), ("in.mp4", "libsvtav1", {"g": "1"})]
-"""Those whose decoders give neither a frame nor an error."""
+"""Codecs whose decoders return neither a frame nor an error."""
 
 
 def packets_of(path: Path) -> list[bytes]:
@@ -42,14 +42,14 @@ def packets_of(path: Path) -> list[bytes]:
         return [bytes(packet) for packet in container.demux(video=0) if packet.size]
 
 
-def hurt(clip: Path, which: Iterable[int]) -> Path:
+def damage_packets(clip: Path, which: Iterable[int]) -> Path:
     """A copy of `clip` in which some packets of the video are zeros."""
     data, packets = bytearray(clip.read_bytes()), packets_of(clip)
     for number in which:
         at = data.find(packets[number])
-        assert at > 0, "the packet does not lie in the file in one piece"
+        assert at > 0, "the packet is not contiguous in the file"
         data[at : at + len(packets[number])] = bytes(len(packets[number]))
-    path = clip.with_stem("hurt")
+    path = clip.with_stem("damaged")
     path.write_bytes(data)
     return path
 
@@ -60,15 +60,15 @@ def stylized(clip: Path, options: ConvertOptions = LOSSLESS) -> tuple[Path, Resu
 
 
 def differing(one: np.ndarray, other: np.ndarray) -> list[int]:
-    """Which images are not the same."""
+    """The numbers of the images that differ."""
     assert len(one) == len(other)
     return [i for i, (a, b) in enumerate(zip(one, other, strict=True)) if not np.array_equal(a, b)]
 
 
-def check_one_held(clip: Path, number: int) -> None:
-    """One packet is lost, and only the image that was in it."""
+def assert_one_frame_repeated(clip: Path, number: int) -> None:
+    """A damaged packet only costs the frame that was in it."""
     whole, _ = stylized(clip)
-    output, result = stylized(hurt(clip, [number]))
+    output, result = stylized(damage_packets(clip, [number]))
     assert result.damage == ["1 damaged frames were replaced by the one before"]
     assert times_of(output) == times_of(whole)
     images = rgb_of(output)
@@ -82,26 +82,26 @@ def clip_of(folder: Path, name: str, codec: str, options: dict[str, str]) -> Pat
 
 
 @pytest.mark.parametrize(("name", "codec", "options"), KINDS, ids=lambda value: str(value))
-def test_a_damaged_image_is_replaced_by_the_one_before(tmp_path: Path, name: str, codec: str, options: dict[str, str]) -> None:
-    check_one_held(clip_of(tmp_path, name, codec, options), HURT)
+def test_damaged_frame_is_replaced_by_the_one_before(tmp_path: Path, name: str, codec: str, options: dict[str, str]) -> None:
+    assert_one_frame_repeated(clip_of(tmp_path, name, codec, options), DAMAGED)
 
 
 @pytest.mark.parametrize(("name", "codec", "options"), SILENT, ids=lambda value: str(value))
-def test_a_damaged_image_of_which_the_decoder_says_nothing_is_replaced_too(
+def test_damaged_frame_without_a_decoder_error_is_replaced_too(
     tmp_path: Path, name: str, codec: str, options: dict[str, str]
 ) -> None:
-    check_one_held(clip_of(tmp_path, name, codec, options), HURT)
+    assert_one_frame_repeated(clip_of(tmp_path, name, codec, options), DAMAGED)
 
 
 @pytest.mark.parametrize(("name", "codec", "options"), KINDS, ids=lambda value: str(value))
-def test_the_last_image_may_be_the_damaged_one(tmp_path: Path, name: str, codec: str, options: dict[str, str]) -> None:
-    check_one_held(clip_of(tmp_path, name, codec, options), FRAMES - 1)
+def test_damaged_last_frame_is_replaced(tmp_path: Path, name: str, codec: str, options: dict[str, str]) -> None:
+    assert_one_frame_repeated(clip_of(tmp_path, name, codec, options), FRAMES - 1)
 
 
-def test_several_damaged_images_in_a_row(tmp_path: Path) -> None:
+def test_several_damaged_frames_in_a_row_are_replaced(tmp_path: Path) -> None:
     clip = clip_of(tmp_path, *KINDS[0])
     whole, _ = stylized(clip)
-    output, result = stylized(hurt(clip, [4, 5, 6, 9]))
+    output, result = stylized(damage_packets(clip, [4, 5, 6, 9]))
     assert result.damage == ["4 damaged frames were replaced by the one before"]
     assert times_of(output) == times_of(whole)
     images = rgb_of(output)
@@ -110,24 +110,24 @@ def test_several_damaged_images_in_a_row(tmp_path: Path) -> None:
     assert np.array_equal(images[9], images[8])
 
 
-def test_what_was_damaged_is_told_and_the_exit_code_says_so(tmp_path: Path) -> None:
-    damaged = hurt(clip_of(tmp_path, *KINDS[0]), [HURT])
+def test_damage_is_reported_and_sets_the_exit_code(tmp_path: Path) -> None:
+    damaged = damage_packets(clip_of(tmp_path, *KINDS[0]), [DAMAGED])
     done = run_cli(damaged, "--style", "tiny", "-q")
     assert done.returncode == 3
     assert "1 damaged frames were replaced by the one before" in done.stderr
-    assert times_of(tmp_path / "hurt.tiny.mp4") == times_of(tmp_path / "in.mp4")
+    assert times_of(tmp_path / "damaged.tiny.mp4") == times_of(tmp_path / "in.mp4")
 
 
 @pytest.mark.parametrize(("name", "codec", "options"), [*KINDS, *SILENT], ids=lambda value: str(value))
-def test_a_file_in_which_everything_is_damaged_is_refused(tmp_path: Path, name: str, codec: str, options: dict[str, str]) -> None:
-    damaged = hurt(clip_of(tmp_path, name, codec, options), range(FRAMES))
+def test_completely_damaged_file_is_rejected(tmp_path: Path, name: str, codec: str, options: dict[str, str]) -> None:
+    damaged = damage_packets(clip_of(tmp_path, name, codec, options), range(FRAMES))
     before = listing(tmp_path)
     with pytest.raises(InputError, match=r"^expected a video"):
         stylized(damaged)
     assert listing(tmp_path) == before
 
 
-# --- images of two fields
+# --- interlaced frames
 
 
 def fields(index: int, width: int, height: int) -> Pixels:
@@ -138,7 +138,7 @@ def fields(index: int, width: int, height: int) -> Pixels:
 
 
 def combing(images: np.ndarray) -> float:
-    """How much lines differ from both their neighbours."""
+    """How much lines differ from both neighbouring lines."""
     blue = images[..., 2].astype(float)
     return float(np.abs(2 * blue[:, 1:-1] - blue[:, :-2] - blue[:, 2:]).mean())
 
@@ -152,7 +152,7 @@ def combing(images: np.ndarray) -> float:
         ("fields.mkv", "mpeg2video", {}),
     ],
 )
-def test_interlaced_images_become_whole(tmp_path: Path, name: str, codec: str, parameters: dict[str, str]) -> None:
+def test_interlaced_frames_are_deinterlaced(tmp_path: Path, name: str, codec: str, parameters: dict[str, str]) -> None:
     clip = write_clip(tmp_path / name, image=fields, codec=codec, options=INTERLACED | parameters)
     assert all(frame.interlaced_frame for frame in frames_of(clip))
     output, result = stylized(clip)
@@ -165,7 +165,7 @@ def test_interlaced_images_become_whole(tmp_path: Path, name: str, codec: str, p
     assert combing(rgb_of(output)) < combing(rgb_of(clip)) / 4
 
 
-def test_whole_images_are_left_alone(tmp_path: Path) -> None:
+def test_progressive_frames_are_unchanged(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "in.mkv", image=fields, codec="ffv1", pix_fmt="bgr0")
     output, result = stylized(clip)
     assert result.warnings == []
@@ -173,14 +173,14 @@ def test_whole_images_are_left_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_a_very_short_interlaced_clip_loses_no_frame(tmp_path: Path, count: int) -> None:
+def test_short_interlaced_clip_keeps_all_frames(tmp_path: Path, count: int) -> None:
     clip = write_clip(tmp_path / "in.mkv", times=range(count), image=fields, options=INTERLACED)
     output, result = stylized(clip)
     assert times_of(output) == times_of(clip)
     assert WARNING in result.warnings
 
 
-def test_deinterlacing_keeps_shape_and_colours(tmp_path: Path) -> None:
+def test_deinterlacing_keeps_orientation_and_colour_tags(tmp_path: Path) -> None:
     colours = {"colorspace": "bt470bg", "color_primaries": "bt470bg", "color_trc": "bt709", "color_range": "tv"}
     clip = write_clip(tmp_path / "in.mp4", image=fields, options=INTERLACED | colours, rotation=90, aspect=Fraction(16, 15))
     output = tmp_path / "out.mp4"
@@ -204,9 +204,9 @@ def test_deinterlacing_keeps_shape_and_colours(tmp_path: Path) -> None:
     ],
     ids=str,
 )
-def test_interlaced_and_damaged(tmp_path: Path, which: list[int]) -> None:
+def test_damaged_interlaced_frames_are_replaced(tmp_path: Path, which: list[int]) -> None:
     clip = write_clip(tmp_path / "in.mkv", image=fields, options=INTERLACED)
-    output, result = stylized(hurt(clip, which))
+    output, result = stylized(damage_packets(clip, which))
     assert result.damage == [f"{len(which)} damaged frames were replaced by the one before"]
     assert times_of(output) == times_of(clip)
     images = rgb_of(output)
@@ -214,8 +214,8 @@ def test_interlaced_and_damaged(tmp_path: Path, which: list[int]) -> None:
     assert combing(images) < combing(rgb_of(clip)) / 4
 
 
-def test_interlaced_and_whole_parts_of_two_sizes(tmp_path: Path) -> None:
-    """A recording of broadcasts: fields, then whole images of another size, then fields again."""
+def test_interlaced_and_progressive_parts_of_two_sizes(tmp_path: Path) -> None:
+    """A broadcast recording: interlaced, then progressive frames of another size, then interlaced again."""
     one = write_clip(tmp_path / "one.ts", image=fields, options=INTERLACED)
     two = write_clip(tmp_path / "two.ts", image=moving_bar, size=(96, 32), options={"g": "1", "bf": "0"})
     clip = tmp_path / "in.ts"

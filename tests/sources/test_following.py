@@ -1,4 +1,4 @@
-"""Reading ahead: the images that follow a frame, from a second opening of the file."""
+"""Reading ahead: the images that follow a frame, read from the file opened a second time."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def opened(path: Path, trim: Trim = Trim(), window: FrameWindow = FrameWindow())
 
 
 @pytest.mark.parametrize("trim", [Trim(), Trim(0.5, 1.5), Trim(0.3), Trim(0, 1)], ids=["whole", "part", "rest", "beginning"])
-def test_the_following_images_are_those_that_the_source_gives(long_clip: Path, trim: Trim) -> None:
+def test_following_yields_the_same_images_as_frames(long_clip: Path, trim: Trim) -> None:
     with opened(long_clip, trim) as (source, frames):
         for begin in (0, 1, 7, 13, len(frames) - 1):
             following = list(source.following(frames[begin], 0.5))
@@ -75,7 +75,7 @@ def replace_by_another(path: Path) -> None:
 
 
 @pytest.mark.parametrize("harm", [remove, spoil, replace_by_another])
-def test_a_frame_that_is_not_found_again_stands_alone(tmp_path: Path, harm: object) -> None:
+def test_frame_that_is_not_found_again_is_the_only_one(tmp_path: Path, harm: object) -> None:
     clip = write_clip(tmp_path / "in.mkv", image=lighter)
     with opened(clip) as (source, frames):
         harm(clip)  # type: ignore[operator]
@@ -84,20 +84,20 @@ def test_a_frame_that_is_not_found_again_stands_alone(tmp_path: Path, harm: obje
             assert (alone == frame.pixels).all()
 
 
-def test_a_image_that_the_file_does_not_hold_stands_alone(tmp_path: Path) -> None:
+def test_image_that_is_not_in_the_file_is_the_only_one(tmp_path: Path) -> None:
     with opened(write_clip(tmp_path / "in.mkv", image=lighter)) as (source, frames):
         other = replace(frames[3], pixels=255 - frames[3].pixels)
         (alone,) = source.following(other, 1)
         assert (alone == other.pixels).all()
 
 
-def test_a_part_of_a_transport_stream_begins_where_it_was_asked_to(tmp_path: Path) -> None:
+def test_trimmed_transport_stream_begins_at_the_start_time(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "in.ts", times=range(48), image=lighter, options={"g": "12"})
     with opened(clip) as (_, frames), opened(clip, Trim(0.5)) as (_, part):
         assert [f.pixels.mean() for f in part] == [f.pixels.mean() for f in frames[12:]]
 
 
-def test_a_matroska_file_that_begins_late_is_not_cut_off(tmp_path: Path) -> None:
+def test_matroska_file_that_begins_late_is_not_reported_as_cut_off(tmp_path: Path) -> None:
     with opened(write_clip(tmp_path / "in.mkv", times=range(24, 72))) as (source, frames):
         assert source.damage() == []
         assert source.info.frame_count_estimate == len(frames) == 48
@@ -123,7 +123,7 @@ DIVISIBLE: dict[str, tuple[str, dict[str, Any]]] = {
 
 @pytest.fixture(scope="module")
 def divisible(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Three seconds of video that may be divided."""
+    """Three seconds of video that can be divided."""
     made: dict[str, Path] = {}
 
     def make(name: str) -> Path:
@@ -139,7 +139,7 @@ def divisible(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]
 
 
 def keyframes_of(path: Path) -> list[int]:
-    """When those of all frames are shown that the decoder calls keyframes, with a clock that begins with the first frame."""
+    """The timestamps of the frames that the decoder marks as keyframes."""
     with av.open(str(path)) as container:
         frames = [(frame.dts if path.suffix == ".avi" else frame.pts, frame.key_frame) for frame in container.decode(video=0)]
     return [time for time, is_key in frames if is_key]
@@ -147,9 +147,7 @@ def keyframes_of(path: Path) -> list[int]:
 
 @pytest.mark.parametrize("trim", [Trim(), Trim(0.8), Trim(0.3, 2.3), Trim(0, 1.2)], ids=["whole", "rest", "part", "beginning"])
 @pytest.mark.parametrize("name", DIVISIBLE)
-def test_a_video_read_in_parts_that_begin_at_keyframes_is_the_same_video(
-    divisible: Callable[[str], Path], name: str, trim: Trim
-) -> None:
+def test_parts_that_begin_at_keyframes_add_up_to_the_video(divisible: Callable[[str], Path], name: str, trim: Trim) -> None:
     path = divisible(name)
     with opened(path, trim) as (whole, expected):
         pass
@@ -174,7 +172,7 @@ def test_a_video_read_in_parts_that_begin_at_keyframes_is_the_same_video(
 
 
 @pytest.mark.parametrize("name", ["mp4", "open groups", "avi"])
-def test_a_part_may_begin_and_end_anywhere(divisible: Callable[[str], Path], name: str) -> None:
+def test_window_may_begin_and_end_anywhere(divisible: Callable[[str], Path], name: str) -> None:
     path = divisible(name)
     with opened(path) as (_, whole):
         pass
@@ -186,21 +184,21 @@ def test_a_part_may_begin_and_end_anywhere(divisible: Callable[[str], Path], nam
 
 
 @pytest.mark.parametrize("name", ["mp4", "every frame"])
-def test_the_facts_of_a_part_are_those_of_the_whole_if_they_are_given(divisible: Callable[[str], Path], name: str) -> None:
+def test_window_uses_the_info_that_is_passed(divisible: Callable[[str], Path], name: str) -> None:
     with closing(VideoSource(str(divisible(name)))) as whole:
         found, _ = whole.keyframes()
         with closing(VideoSource(str(divisible(name)), may_seek=True, window=FrameWindow(found[2]), info=whole.info)) as part:
             assert part.info == whole.info
 
 
-def test_recordings_of_broadcasts_tell_no_keyframes(tmp_path: Path) -> None:
+def test_broadcast_recordings_have_no_known_keyframes(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "in.ts", times=range(48), options={"g": "12"})
     with closing(VideoSource(str(clip))) as source:
         assert source.keyframes()[0] == []
 
 
 def _two_sizes(path: Path) -> Path:
-    """The second half is of another size, as where a stream was joined from two."""
+    """The second half has another size, like a stream that was joined from two."""
     codec = {"codec": "libvpx", "options": {"g": "12", "deadline": "realtime", "cpu-used": "8"}}
     halves = [write_clip(path.with_name(f"{n}.mkv"), size=(64 + 16 * n, 48), times=range(24), **codec) for n in range(2)]
     return append(path, halves, 1000)
@@ -221,7 +219,7 @@ def _plain(path: Path) -> Path:
 
 
 @pytest.mark.parametrize(("make", "plain"), [(_plain, True), (_two_sizes, False), (_interlaced, False), (_damaged, False)])
-def test_a_video_that_reads_otherwise_in_parts_is_not_plain(tmp_path: Path, make: Callable[[Path], Path], plain: bool) -> None:
+def test_video_that_cannot_be_read_in_parts_is_not_plain(tmp_path: Path, make: Callable[[Path], Path], plain: bool) -> None:
     with opened(make(tmp_path / "in.mkv")) as (source, _):
         assert source.is_plain == plain
         assert plain or source.warnings() or source.damage()

@@ -1,4 +1,4 @@
-"""Images that change their size, let something through, lie on their side, are brighter than white, or hardly there."""
+"""Videos that change their size, are transparent, rotated, HDR or tiny."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def stylized(clip: Path, name: str, options: ConvertOptions = ConvertOptions()) 
     return output, convert(str(clip), output, Identity(), options)
 
 
-def refused(clip: Path, name: str, kind: type[Exception], says: str) -> None:
-    """In one sentence, before anything is written."""
+def assert_rejected(clip: Path, name: str, kind: type[Exception], message: str) -> None:
+    """The error is one sentence, raised before anything is written."""
     before = listing(clip.parent)
-    with pytest.raises(kind, match=says) as raised:
+    with pytest.raises(kind, match=message) as raised:
         stylized(clip, name)
     assert len(str(raised.value).splitlines()) == 1
     assert listing(clip.parent) == before
@@ -57,7 +57,7 @@ def white(index: int, width: int, height: int) -> Pixels:
     ],
     ids=str,
 )
-def test_images_of_another_size_are_fitted_in(tmp_path: Path, size: tuple[int, int], rows: range, columns: range) -> None:
+def test_frames_of_another_size_are_letterboxed(tmp_path: Path, size: tuple[int, int], rows: range, columns: range) -> None:
     one = write_clip(tmp_path / "one.ts", image=white, options={"bf": "0"})
     two = write_clip(tmp_path / "two.ts", image=white, size=size, options={"bf": "0"})
     clip = tmp_path / "in.ts"
@@ -79,25 +79,25 @@ def test_the_smallest_images(tmp_path: Path, size: tuple[int, int], suffix: str)
     clip = write_clip(tmp_path / "in.mkv", codec="ffv1", pix_fmt="bgr0", size=size, times=range(3), image=white)
     output, result = stylized(clip, f"out{suffix}")
     images = rgb_of(output)
-    said = any("needs even sizes: the output is 2x2" in warning for warning in result.warnings)
-    assert images.shape == (3, *((2, 2) if said else size[::-1]), 3)
-    assert said == (size == (1, 1) and suffix not in (".webm", ".gif"))
+    warned = any("needs even sizes: the output is 2x2" in warning for warning in result.warnings)
+    assert images.shape == (3, *((2, 2) if warned else size[::-1]), 3)
+    assert warned == (size == (1, 1) and suffix not in (".webm", ".gif"))
     assert images.min() > 240
 
 
-def test_a_image_that_claims_to_be_huge_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+def test_huge_frame_size_is_rejected_before_decoding(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "in.gif", codec="gif", pix_fmt="rgb8", times=range(2))
     data = bytearray(clip.read_bytes())
     data[6:10] = struct.pack("<2H", 15000, 15000)
     clip.write_bytes(data)
-    refused(clip, "out.mp4", InputError, f"at most {MAX_PIXELS} pixels, got 15000x15000")
+    assert_rejected(clip, "out.mp4", InputError, f"at most {MAX_PIXELS} pixels, got 15000x15000")
 
 
 # --- transparency
 
 
 def layered(index: int) -> np.ndarray:
-    """RGBA: the upper half transparent, the quarter below half so, the rest opaque."""
+    """RGBA: the upper half transparent, the quarter below half transparent, the rest opaque."""
     opacity = np.full((48, 64), 255, np.uint8)
     opacity[:24], opacity[24:36] = 0, 128
     return np.dstack([moving_bar(index, 64, 48), opacity])
@@ -120,7 +120,7 @@ def write_rgba(path: Path, codec: str, pix_fmt: str, image: Any = layered) -> Pa
 
 
 def rgba_of(path: Path) -> np.ndarray:
-    """With the decoder that sees VP9's transparency."""
+    """All frames as RGBA, with the decoder that supports transparent VP9."""
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         decoder: Any = stream.codec_context
@@ -147,7 +147,7 @@ def test_transparency_is_kept(tmp_path: Path, given: tuple[str, str, str], outpu
     assert np.abs(after[:, 40:, :, :3] - before[:, 40:, :, :3]).mean() < 12
 
 
-def test_a_transparent_video_stays_so_without_loss(tmp_path: Path) -> None:
+def test_lossless_transparent_video_is_exact(tmp_path: Path) -> None:
     clip = write_rgba(tmp_path / "in.mkv", "ffv1", "bgra")
     path, _ = stylized(clip, "out.mkv", LOSSLESS)
     with av.open(str(path)) as container:
@@ -157,20 +157,20 @@ def test_a_transparent_video_stays_so_without_loss(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("given", TRANSPARENT, ids=lambda given: given[0])
 @pytest.mark.parametrize("suffix", [".mp4", ".m4v"])
-def test_what_cannot_be_transparent_names_what_can(tmp_path: Path, given: tuple[str, str, str], suffix: str) -> None:
+def test_container_without_transparency_suggests_another(tmp_path: Path, given: tuple[str, str, str], suffix: str) -> None:
     name, codec, pix_fmt = given
     clip = write_rgba(tmp_path / name, codec, pix_fmt)
-    refused(clip, f"out{suffix}", InputError, r"transparency.*-o NAME\.mkv")
+    assert_rejected(clip, f"out{suffix}", InputError, r"transparency.*-o NAME\.mkv")
 
 
-def test_pixels_that_could_be_transparent_but_are_not(tmp_path: Path) -> None:
+def test_opaque_video_with_an_alpha_channel_is_accepted(tmp_path: Path) -> None:
     clip = write_rgba(tmp_path / "in.mkv", "ffv1", "bgra", image=opaque)
     path, result = stylized(clip, "out.mp4")
     assert result.warnings == []
     assert len(frames_of(path)) == 6
 
 
-def test_transparency_that_comes_later_is_put_on_black_and_said(tmp_path: Path) -> None:
+def test_later_transparency_is_put_on_black_with_a_warning(tmp_path: Path) -> None:
     clip = write_rgba(tmp_path / "in.mkv", "ffv1", "bgra", image=lambda i: layered(i) if i >= 4 else opaque(i))
     path, result = stylized(clip, "out.mkv", ConvertOptions(encode=EncodeOptions(codec="ffv1", pix_fmt="bgr0")))
     assert result.warnings == ["2 frames had transparent parts, which were put on black"]
@@ -181,7 +181,7 @@ def test_transparency_that_comes_later_is_put_on_black_and_said(tmp_path: Path) 
     assert np.array_equal(images[4:, 36:], given[4:, 36:])
 
 
-def test_a_transparent_gif_stays_so(tmp_path: Path) -> None:
+def test_transparent_gif_stays_transparent(tmp_path: Path) -> None:
     clip, _ = stylized(write_rgba(tmp_path / "in.mkv", "ffv1", "bgra"), "in.gif")
     assert rgba_of(clip)[..., 3].min() == 0
     path, result = stylized(clip, "out.gif")
@@ -194,7 +194,7 @@ def test_a_transparent_gif_stays_so(tmp_path: Path) -> None:
 
 
 def quarters(index: int, width: int, height: int) -> Pixels:
-    """Four corners that cannot be taken for one another."""
+    """Four corners of different colours."""
     image = np.full((height, width, 3), 40, np.uint8)
     image[: height // 2, : width // 2] = 240
     image[: height // 2, width // 2 :] = (220, 40, 40)
@@ -203,21 +203,21 @@ def quarters(index: int, width: int, height: int) -> Pixels:
 
 
 @pytest.fixture(scope="module")
-def turned(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
-    folder = tmp_path_factory.mktemp("turned")
-    to_display_orientation = write_clip(folder / "upright.mp4", image=quarters, times=range(3), options={"crf": "4"})
+def rotated(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
+    folder = tmp_path_factory.mktemp("rotated")
+    unrotated = write_clip(folder / "unrotated.mp4", image=quarters, times=range(3), options={"crf": "4"})
 
     def make(number: int) -> Path:
         path = folder / f"{number}.mp4"
         if not path.exists():
-            remux(to_display_orientation, path, matrix=MATRICES[number])
+            remux(unrotated, path, matrix=MATRICES[number])
         return path
 
     return make
 
 
 def shown(image: np.ndarray, matrix: tuple[int, ...]) -> np.ndarray:
-    """As a player shows it: each point goes where the matrix says, then all is moved to where coordinates begin at 0."""
+    """As a player shows it: each point is moved by the matrix, then all are moved so that coordinates begin at 0."""
     height, width = image.shape[:2]
     a, b, _, c, d, *_ = (value // 65536 for value in matrix)
     places = {(a * x + c * y, b * x + d * y): image[y, x] for x in range(width) for y in range(height)}
@@ -230,22 +230,20 @@ def shown(image: np.ndarray, matrix: tuple[int, ...]) -> np.ndarray:
 
 
 @pytest.mark.parametrize("number", range(8))
-def test_a_gif_is_turned_upright(tmp_path: Path, turned: Callable[[int], Path], number: int) -> None:
-    clip = turned(number)
+def test_gif_is_rotated_to_display_orientation(tmp_path: Path, rotated: Callable[[int], Path], number: int) -> None:
+    clip = rotated(number)
     convert(str(clip), tmp_path / "out.gif", Identity())
     expected = shown(rgb_of(clip)[0], MATRICES[number]).astype(int)
     found = rgb_of(tmp_path / "out.gif")
     assert found.shape == (3, *expected.shape)
     assert np.abs(found[0] - expected).mean() < 6
-    assert np.abs(found[0][::-1, ::-1] - expected).mean() > 30, "the image tells nothing of how it is turned"
+    assert np.abs(found[0][::-1, ::-1] - expected).mean() > 30, "the image does not show how it is rotated"
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
 @pytest.mark.parametrize("number", range(8))
-def test_what_can_be_turned_by_the_player_is_left_to_it(
-    tmp_path: Path, turned: Callable[[int], Path], number: int, suffix: str
-) -> None:
-    clip, output = turned(number), tmp_path / f"out{suffix}"
+def test_display_matrix_is_kept(tmp_path: Path, rotated: Callable[[int], Path], number: int, suffix: str) -> None:
+    clip, output = rotated(number), tmp_path / f"out{suffix}"
     convert(str(clip), output, Identity())
 
     def matrix(path: Path) -> bytes | None:
@@ -267,7 +265,7 @@ def greys(index: int, width: int, height: int) -> Pixels:
 
 
 def luma(path: Path) -> float:
-    """Mean of 10 bits."""
+    """The mean of the 10-bit luma."""
     frames = frames_of(path)
     assert {frame.format.name for frame in frames} == {"yuv420p10le"}
     return float(np.mean([np.frombuffer(cast(Any, frame.planes[0]), np.uint16).mean() for frame in frames]))
@@ -289,7 +287,7 @@ def tags_of(path: Path) -> tuple[str, str, int, int, int, int]:
     return codec, frame.format.name, frame.colorspace, frame.color_primaries, frame.color_trc, frame.color_range
 
 
-def test_hdr_becomes_standard_range_and_that_is_said(hdr: Path) -> None:
+def test_hdr_is_converted_to_sdr_with_a_warning(hdr: Path) -> None:
     path, result = stylized(hdr, "out.mp4")
     assert tags_of(path) == ("h264", "yuv420p", BT709, BT709, BT709, 1)
     assert result.warnings == ["the input is HDR; it was converted to standard range for stylizing"]
@@ -304,7 +302,7 @@ def test_hdr_can_be_kept(hdr: Path, suffix: str) -> None:
     assert luma(path) == pytest.approx(luma(hdr), rel=0.02)
 
 
-def test_ten_bits_of_standard_range_are_no_hdr(tmp_path: Path) -> None:
+def test_10_bit_sdr_is_not_hdr(tmp_path: Path) -> None:
     options = {"x265-params": "log-level=error"}
     clip = write_clip(tmp_path / "in.mkv", codec="libx265", pix_fmt="yuv420p10le", image=greys, options=options)
     path, result = stylized(clip, "out.mp4")
@@ -315,7 +313,7 @@ def test_ten_bits_of_standard_range_are_no_hdr(tmp_path: Path) -> None:
     assert tags_of(kept)[4] not in (PQ, HLG)
 
 
-def test_a_transparent_image_stays_transparent(tmp_path: Path) -> None:
+def test_transparent_image_stays_transparent(tmp_path: Path) -> None:
     image = np.dstack([np.full((16, 24, 3), 90, np.uint8), np.tile(np.arange(0, 240, 10, dtype=np.uint8), (16, 1))])
     cv2.imwrite(str(tmp_path / "in.png"), image)
     convert(str(tmp_path / "in.png"), tmp_path / "out.png", Identity())

@@ -1,4 +1,4 @@
-"""`--mask`: what is white is stylized and what is black stays, in every frame at its own time, as players show them."""
+"""`--mask`: white parts are stylized and black parts are unchanged, in every frame at its own time, in display orientation."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LOSSLESS: dict[str, Any] = {"codec": "libx264rgb", "pix_fmt": "bgr0", "options":
 
 @pytest.fixture(scope="module", autouse=True)
 def simple_styles(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """What is stylized is the negative of what was there."""
+    """The style makes a negative of the input."""
     folder = tmp_path_factory.mktemp("simple")
     write_simple(folder)
     with pytest.MonkeyPatch.context() as patch:
@@ -49,7 +49,7 @@ def write_video(path: Path, **clip: Any) -> Path:
 
 
 def write_mask(path: Path, levels: Sequence[int], **clip: Any) -> Path:
-    """A video each frame of which is of one level; without `times` a frame at a time of the video's rate."""
+    """A video with one grey level per frame, by default at the frame rate of the video."""
 
     def image(index: int, width: int, height: int) -> Pixels:
         return np.full((height, width, 3), levels[index], np.uint8)
@@ -68,13 +68,13 @@ def command(video: Path, *args: object, output: str = "out.mkv") -> list[str]:
 
 
 def stylized(video: Path, *args: object) -> Pixels:
-    """What the command line makes of it."""
+    """The output of the command line."""
     assert run_command_line([*command(video, *args), "--overwrite"]) == EXIT_DONE
     return rgb_of(video.with_name("out.mkv"))
 
 
 def assert_stylized_when(found: Pixels, before: Pixels, is_white: Sequence[bool]) -> None:
-    """`is_white`: whether each frame is stylized, or left as it was."""
+    """`is_white`: whether each frame is stylized or unchanged."""
     assert found.shape == before.shape
     seen = [(bool((f == p).all()), bool((f == b).all())) for f, p, b in zip(found, negative(before), before, strict=True)]
     assert seen == [(white, not white) for white in is_white]
@@ -84,7 +84,7 @@ def assert_stylized_when(found: Pixels, before: Pixels, is_white: Sequence[bool]
 
 
 @pytest.mark.parametrize("size", [(64, 48), (128, 96), (32, 24), (65, 49)], ids=str)
-def test_what_is_black_stays_as_it_was(video: Path, size: tuple[int, int]) -> None:
+def test_black_part_is_unchanged(video: Path, size: tuple[int, int]) -> None:
     cv2.imwrite(str(video.with_name("mask.png")), left_half(*size))
     found, full, before = stylized(video, "--mask", video.with_name("mask.png")), stylized(video), rgb_of(video)
     assert (found[:, :, :30] == full[:, :, :30]).all()
@@ -92,7 +92,7 @@ def test_what_is_black_stays_as_it_was(video: Path, size: tuple[int, int]) -> No
     assert (full != before).mean() > 0.5
 
 
-def test_what_is_grey_is_stylized_faintly(video: Path) -> None:
+def test_grey_part_is_stylized_partially(video: Path) -> None:
     cv2.imwrite(str(video.with_name("mask.png")), np.full((48, 64), 51, np.uint8))
     mixture = 0.8 * rgb_of(video) + 0.2 * stylized(video)
     assert np.abs(stylized(video, "--mask", video.with_name("mask.png")) - mixture).max() <= 1
@@ -100,14 +100,14 @@ def test_what_is_grey_is_stylized_faintly(video: Path) -> None:
 
 @pytest.mark.parametrize("options", [["--preserve-color"], ["--stabilize", "strong"], ["--batch-size", 5], ["--strength", 0.5]],
                          ids=lambda words: words[0])  # fmt: skip
-def test_what_is_black_stays_as_it_was_whatever_else_is_done(video: Path, options: list[object]) -> None:
+def test_black_part_is_unchanged_with_other_options(video: Path, options: list[object]) -> None:
     cv2.imwrite(str(video.with_name("mask.png")), left_half(*SIZE))
     found = stylized(video, "--mask", video.with_name("mask.png"), *options)
     assert (found[:, :, 32:] == rgb_of(video)[:, :, 32:]).all()
     assert (found[:, :, :32] == stylized(video, *options)[:, :, :32]).all()
 
 
-def test_a_still_image_has_a_mask_too(tmp_path: Path) -> None:
+def test_mask_for_a_still_image(tmp_path: Path) -> None:
     photo, mask = tmp_path / "in.png", tmp_path / "mask.png"
     cv2.imwrite(str(photo), moving_bar(0, *SIZE))
     cv2.imwrite(str(mask), left_half(*SIZE))
@@ -133,7 +133,7 @@ def levels(count: int) -> list[int]:
 EVENLY = [Fraction(n, RATE) for n in range(FRAMES)]
 ODD = np.random.default_rng(7).choice(range(1, 70, 2), 22, replace=False)
 UNEVEN = [0, *sorted(map(int, ODD)), 71]
-"""Ticks of a 48th of a second: none but the first is that of a frame at an even rate."""
+"""Ticks of 1/48 s: only the first is that of a frame at a constant rate."""
 
 MASKS: dict[str, tuple[dict[str, Any], list[Fraction]]] = {
     "frame by frame": ({"times": range(36)}, EVENLY),
@@ -147,7 +147,7 @@ MASKS: dict[str, tuple[dict[str, Any], list[Fraction]]] = {
 
 
 @pytest.mark.parametrize("name", MASKS)
-def test_every_frame_has_the_mask_of_its_time(video: Path, name: str) -> None:
+def test_every_frame_gets_the_mask_of_its_time(video: Path, name: str) -> None:
     clip, times = MASKS[name]
     mask = write_mask(video.with_name("mask.mkv"), levels(len(times)), **clip)
     assert_stylized_when(stylized(video, "--mask", mask), rgb_of(video), alternating(times, EVENLY))
@@ -167,7 +167,7 @@ VIDEOS: dict[str, tuple[str, dict[str, Any], list[Fraction]]] = {
 
 @pytest.mark.parametrize("name", VIDEOS)
 @pytest.mark.parametrize("options", [[], ["--start", "0.6"]], ids=["all of it", "from a start"])
-def test_times_are_counted_from_the_beginning_of_each_file(tmp_path: Path, name: str, options: list[str]) -> None:
+def test_times_count_from_the_beginning_of_each_file(tmp_path: Path, name: str, options: list[str]) -> None:
     file, clip, times = VIDEOS[name]
     video = write_video(tmp_path / file, **clip)
     shown = [t for t in times if not options or t >= Fraction("0.6")]
@@ -187,7 +187,7 @@ def test_times_are_counted_from_the_beginning_of_each_file(tmp_path: Path, name:
     ],
     ids=str,
 )
-def test_a_part_of_a_video_has_the_masks_of_that_part(video: Path, options: list[object], taken: Callable[[float], bool]) -> None:
+def test_trimmed_video_gets_the_masks_of_its_times(video: Path, options: list[object], taken: Callable[[float], bool]) -> None:
     mask = write_mask(video.with_name("mask.mkv"), levels(3), times=range(3), time_base=Fraction(3, 5))
     asked = [t for t in EVENLY if taken(float(t))]
     before = rgb_of(video)[[taken(float(t)) for t in EVENLY]]
@@ -196,8 +196,8 @@ def test_a_part_of_a_video_has_the_masks_of_that_part(video: Path, options: list
 
 
 @pytest.mark.parametrize("start", [1.7, 2.9])
-def test_a_mask_that_seldom_changes_is_the_same_from_a_start(tmp_path: Path, start: float) -> None:
-    """The frame that is shown then began long before."""
+def test_mask_that_rarely_changes_is_right_after_a_start_time(tmp_path: Path, start: float) -> None:
+    """The frame that is shown at the start time began long before."""
     video = write_video(tmp_path / "in.mkv", times=range(76))
     mask = write_mask(tmp_path / "mask.mkv", levels(3), times=range(3), time_base=Fraction(1), options={"qp": "0", "g": "1"})
     asked = [Fraction(n, RATE) for n in range(76) if n / RATE >= start]
@@ -206,20 +206,20 @@ def test_a_mask_that_seldom_changes_is_the_same_from_a_start(tmp_path: Path, sta
     assert_stylized_when(found, rgb_of(video)[-len(asked) :], alternating(shown, asked))
 
 
-def test_a_still_mask_and_a_video_of_it_are_alike(video: Path) -> None:
+def test_still_mask_equals_a_video_of_it(video: Path) -> None:
     cv2.imwrite(str(video.with_name("mask.png")), left_half(*SIZE))
     moving = write_video(video.with_name("mask.mkv"), image=lambda n, width, height: grey(left_half(width, height)))
     still = stylized(video, "--mask", video.with_name("mask.png"))
     assert (stylized(video, "--mask", moving) == still).all()
 
 
-# --- turned videos
+# --- rotated videos
 
 
 @pytest.mark.parametrize("rotation", [90, 180, 270])
-@pytest.mark.parametrize("kind", ["image", "video", "turned video"])
-def test_masks_are_for_what_players_show(tmp_path: Path, rotation: int, kind: str) -> None:
-    """The upper left corner, as it is seen, is stylized."""
+@pytest.mark.parametrize("kind", ["image", "video", "rotated video"])
+def test_masks_are_in_display_orientation(tmp_path: Path, rotation: int, kind: str) -> None:
+    """The upper left corner, as players show it, is stylized."""
     video = write_video(tmp_path / "in.mov", rotation=rotation, times=range(3))
     seen = np.stack([frame.pixels for frame in vidstyle.read_frames(video)])
     _, height, width, _ = seen.shape
@@ -231,7 +231,7 @@ def test_masks_are_for_what_players_show(tmp_path: Path, rotation: int, kind: st
     elif kind == "video":
         write_video(mask, size=(width, height), image=lambda *_: grey(corner), times=range(3))
     else:
-        stored = np.ascontiguousarray(np.rot90(corner, rotation // 90 * turning(tmp_path, rotation)))
+        stored = np.ascontiguousarray(np.rot90(corner, rotation // 90 * rotation_direction(tmp_path, rotation)))
         write_video(mask, image=lambda *_: grey(stored), times=range(3), rotation=rotation)
     output = tmp_path / "out.mkv"
     assert run_command_line(command(video, "--mask", mask)) == EXIT_DONE
@@ -241,17 +241,17 @@ def test_masks_are_for_what_players_show(tmp_path: Path, rotation: int, kind: st
     assert not changed[:, corner == 0].any()
 
 
-def turning(folder: Path, rotation: int) -> int:
-    """1 if an image has to be turned anticlockwise to be shown upright with this rotation, else -1."""
+def rotation_direction(folder: Path, rotation: int) -> int:
+    """1 if this rotation turns the image clockwise for display, else -1."""
     bright = np.zeros((*SIZE[::-1], 3), np.uint8)
     bright[:24, :32] = 255
     probe = write_video(folder / "probe.mov", rotation=rotation, times=range(1), image=lambda *_: bright)
     [seen] = vidstyle.read_frames(probe)
-    to_display_orientation = np.rot90(bright, -(rotation // 90))
-    return 1 if to_display_orientation.shape == seen.pixels.shape and (to_display_orientation == seen.pixels).all() else -1
+    shown = np.rot90(bright, -(rotation // 90))
+    return 1 if shown.shape == seen.pixels.shape and (shown == seen.pixels).all() else -1
 
 
-# --- what does not fit
+# --- unsuitable masks
 
 
 def bad_mask(folder: Path, kind: str) -> Path:
@@ -292,35 +292,35 @@ BAD = {
 
 
 @pytest.mark.parametrize("kind", BAD)
-def test_a_mask_that_does_not_fit_is_told_before_anything_is_done(
+def test_unsuitable_mask_is_reported_before_anything_is_written(
     video: Path, capfd: pytest.CaptureFixture[str], kind: str
 ) -> None:
     mask = bad_mask(video.parent, kind)
     there = listing(video.parent)
     for words in (["--dry-run"], []):
         assert run_command_line(command(video, "--mask", mask, *words)) == EXIT_FAILED
-        said = capfd.readouterr().err
-        assert BAD[kind] in said
-        assert mask.name in said
-        assert "Traceback" not in said
+        message = capfd.readouterr().err
+        assert BAD[kind] in message
+        assert mask.name in message
+        assert "Traceback" not in message
         assert listing(video.parent) == there
     with pytest.raises(InputError):
         vidstyle.stylize(video, video.with_name("out.mkv"), style="negative", mask=mask)
     assert listing(video.parent) == there
 
 
-def test_a_mask_has_to_last_only_as_long_as_what_is_stylized(video: Path) -> None:
+def test_mask_only_has_to_cover_the_stylized_part(video: Path) -> None:
     mask = write_mask(video.with_name("mask.mkv"), [0] * 20)
     assert (stylized(video, "--mask", mask, "--end", 0.8) == rgb_of(video)[:20]).all()
 
 
-def test_a_mask_may_end_a_moment_before_the_video(video: Path) -> None:
-    """As where it was made at another rate."""
+def test_mask_may_end_slightly_before_the_video(video: Path) -> None:
+    """For example if it was made at another frame rate."""
     mask = write_mask(video.with_name("mask.mkv"), [255] * 29 + [0])
     assert_stylized_when(stylized(video, "--mask", mask), rgb_of(video), [True] * 29 + [False] * 7)
 
 
-def test_a_mask_that_fits_some_files_of_a_folder_is_no_reason_to_leave_those(tmp_path: Path) -> None:
+def test_files_of_a_folder_that_fit_the_mask_are_stylized(tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()
     cv2.imwrite(str(tmp_path / "mask.png"), left_half(*SIZE))
@@ -338,7 +338,7 @@ def test_a_mask_that_fits_some_files_of_a_folder_is_no_reason_to_leave_those(tmp
 # --- finished work
 
 
-def test_a_finished_video_is_known_by_its_mask(video: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_finished_video_is_recognized_by_its_mask(video: Path, capfd: pytest.CaptureFixture[str]) -> None:
     mask, moved = video.with_name("mask.png"), video.with_name("elsewhere.png")
     cv2.imwrite(str(mask), left_half(*SIZE))
     assert run_command_line(command(video, "--mask", mask)) == EXIT_DONE
@@ -353,7 +353,7 @@ def test_a_finished_video_is_known_by_its_mask(video: Path, capfd: pytest.Captur
     assert video.with_name("out.mkv").stat().st_mtime_ns == made
 
 
-def test_python_callers_may_name_a_mask(video: Path) -> None:
+def test_mask_from_python(video: Path) -> None:
     cv2.imwrite(str(video.with_name("mask.png")), left_half(*SIZE))
     expected = stylized(video, "--mask", video.with_name("mask.png"), "--strength", 0.5)
     given: dict[str, Any] = {"style": "negative", "mask": video.with_name("mask.png"), "strength": 0.5, "device": "cpu"}

@@ -1,4 +1,4 @@
-"""Decoding on a GPU, which FFmpeg's own decoder plays: the same frames and facts, or the processor does it."""
+"""Decoding on a GPU, replaced by FFmpeg's own decoder here: the frames are the same, or the CPU decodes."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from vidstyle.sources import open_source
 from vidstyle.sources.nvdec import GpuDecoder
 from vidstyle.sources.video import VideoSource
 
-TURNED = (0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30)
+ROTATED = (0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30)
 
 
-class PlayedDecoder:
-    """FFmpeg's own decoder in place of the GPU's: semi-planar frames, and no more after `packets` packets."""
+class FakeGpuDecoder:
+    """FFmpeg's own decoder instead of the GPU's: semi-planar frames, and an error after `packets` packets."""
 
     def __init__(self, stream: Any, packets: int = 10**6, as_format: str = "nv12") -> None:
         self.decoder: Any = av.CodecContext.create(stream.codec_context.name, "r")
@@ -37,12 +37,12 @@ class PlayedDecoder:
 
 @pytest.fixture
 def video(tmp_path: Path) -> Path:
-    """Three groups of images with B-frames, to be shown turned."""
+    """Three groups of pictures with B-frames, rotated for display."""
     path = tmp_path / "video.mp4"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", 24, options={"g": "16", "bf": "3", "sc_threshold": "0"})
         stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
-        stream.set_display_matrix(TURNED)
+        stream.set_display_matrix(ROTATED)
         for seed in range(48):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(soft_image(64, 96, seed))))
         container.mux(stream.encode(None))
@@ -57,39 +57,39 @@ def decoded(path: Path, gpu: str | None) -> list[tuple[int, int, bytes]]:
 
 
 @pytest.mark.parametrize("packets", [10**6, 0, 1, 5, 16, 17, 18, 31, 47, 48])
-def test_decoding_that_fails_on_the_gpu_goes_on_without_a_loss(
+def test_decoding_that_fails_on_the_gpu_continues_without_loss(
     video: Path, monkeypatch: pytest.MonkeyPatch, packets: int
 ) -> None:
     expected = decoded(video, None)
     asked = []
 
-    def played(stream: Any, max_pixels: int, gpu: str) -> GpuDecoder:
+    def fake_gpu_decoder(stream: Any, max_pixels: int, gpu: str) -> GpuDecoder:
         asked.append(gpu)
-        return GpuDecoder(PlayedDecoder(stream, packets))  # type: ignore[arg-type]
+        return GpuDecoder(FakeGpuDecoder(stream, packets))  # type: ignore[arg-type]
 
-    monkeypatch.setattr("vidstyle.sources.decoding.gpu_decoder", played)
+    monkeypatch.setattr("vidstyle.sources.decoding.gpu_decoder", fake_gpu_decoder)
     assert decoded(video, "0") == expected
     assert asked == ["0"]
     assert len(expected) == 48
 
 
 @pytest.mark.skipif(Path("/proc/driver/nvidia").exists(), reason="there is a GPU")
-def test_without_a_gpu_the_processor_decodes(video: Path) -> None:
+def test_without_a_gpu_the_cpu_decodes(video: Path) -> None:
     assert decoded(video, "0") == decoded(video, None)
 
 
-def play(monkeypatch: pytest.MonkeyPatch, **how: Any) -> None:
+def use_fake_gpu(monkeypatch: pytest.MonkeyPatch, **how: Any) -> None:
     monkeypatch.setattr(
         "vidstyle.sources.decoding.gpu_decoder",
-        lambda stream, max_pixels, gpu: GpuDecoder(PlayedDecoder(stream, **how)),  # type: ignore[arg-type]
+        lambda stream, max_pixels, gpu: GpuDecoder(FakeGpuDecoder(stream, **how)),  # type: ignore[arg-type]
     )
 
 
-def test_a_gpu_that_gives_the_same_image_decodes_and_the_facts_stay(video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpu_with_the_same_first_image_is_used_and_info_is_kept(video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with closing(VideoSource(str(video))) as source:
         wanted = source.info
     assert wanted.display_matrix is not None
-    play(monkeypatch)
+    use_fake_gpu(monkeypatch)
     with closing(open_source(str(video), gpu="0")) as source:
         assert isinstance(source, VideoSource)
         assert source._decoder.is_on_gpu
@@ -98,9 +98,9 @@ def test_a_gpu_that_gives_the_same_image_decodes_and_the_facts_stay(video: Path,
 
 
 @pytest.mark.parametrize("how", [{"as_format": "gray"}, {"packets": 0}], ids=["other images", "none"])
-def test_a_gpu_that_gives_other_images_does_not_decode(video: Path, monkeypatch: pytest.MonkeyPatch, how: dict[str, Any]) -> None:
+def test_gpu_with_another_first_image_is_not_used(video: Path, monkeypatch: pytest.MonkeyPatch, how: dict[str, Any]) -> None:
     expected = decoded(video, None)
-    play(monkeypatch, **how)
+    use_fake_gpu(monkeypatch, **how)
     with closing(open_source(str(video), gpu="0")) as source:
         assert isinstance(source, VideoSource)
         assert not source._decoder.is_on_gpu

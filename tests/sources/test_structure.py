@@ -1,4 +1,4 @@
-"""Files that are shorter than they say themselves, and files that only look so."""
+"""Files that are shorter than their structure says, and files that only look like it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ FORMATS: dict[str, tuple[str, dict[str, str], str, str]] = {
     "plain.gif": ("gif", {}, "gif", "rgb8"),
 }
 PACKETS = {"plain.ts": 188, "plain.m2ts": 192}
-"""Formats made of packets of one size: a file that ends with a packet is whole as far as it tells."""
+"""Formats with packets of a fixed size: a file that ends with a packet looks complete."""
 
 MAGICS = [
     *(bytes(4) + kind for kind in (b"ftyp", b"moov", b"mdat", b"free", b"moof")),
@@ -50,8 +50,8 @@ MAGICS = [
 ]
 
 
-class Live:
-    """Something to write to that cannot be gone back in, as a network is."""
+class NonSeekableFile:
+    """A file without seeking, like a network connection."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.write = file.write
@@ -70,9 +70,9 @@ def encode_into(target: object, muxer: str, options: dict[str, str], codec: str,
 
 
 @pytest.fixture(scope="module")
-def wholes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """The bytes of a whole file of each format."""
-    folder = tmp_path_factory.mktemp("wholes")
+def whole_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The bytes of a complete file of each format."""
+    folder = tmp_path_factory.mktemp("whole_files")
     for name, made in FORMATS.items():
         encode_into(str(folder / name), *made)
     return {name: (folder / name).read_bytes() for name in FORMATS}
@@ -89,43 +89,47 @@ def stylized(clip: Path, options: ConvertOptions = ConvertOptions()) -> Result:
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_a_whole_file_lacks_nothing(tmp_path: Path, wholes: dict[str, bytes], name: str) -> None:
-    (tmp_path / name).write_bytes(wholes[name])
+def test_complete_file_lacks_nothing(tmp_path: Path, whole_files: dict[str, bytes], name: str) -> None:
+    (tmp_path / name).write_bytes(whole_files[name])
     assert len(frames_of(tmp_path / name)) == 12
     assert missing_bytes(tmp_path / name) == 0
 
 
 @pytest.mark.parametrize("cut", [1, 100, 0.1], ids=["1 byte", "100 bytes", "a tenth"])
 @pytest.mark.parametrize("name", FORMATS)
-def test_a_cut_file_lacks_something(tmp_path: Path, wholes: dict[str, bytes], name: str, cut: float) -> None:
-    whole = wholes[name]
+def test_truncated_file_lacks_something(tmp_path: Path, whole_files: dict[str, bytes], name: str, cut: float) -> None:
+    whole = whole_files[name]
     count = int(cut * len(whole)) if cut < 1 else int(cut)
     count += count % PACKETS.get(name, count + 1) == 0 or (name, count) == ("plain.avi", 1)  # often left out, as it pads only
     assert missing(tmp_path, whole[:-count]) > 0
 
 
 @pytest.mark.parametrize("name", ["plain.mkv", "plain.webm", "plain.avi"])
-def test_where_the_head_tells_the_length_all_that_lacks_is_counted(tmp_path: Path, wholes: dict[str, bytes], name: str) -> None:
-    for count in (2, 77, 1000, len(wholes[name]) // 2):
-        assert missing(tmp_path, wholes[name][:-count]) == count
+def test_all_missing_bytes_are_counted_if_the_header_has_the_length(
+    tmp_path: Path, whole_files: dict[str, bytes], name: str
+) -> None:
+    for count in (2, 77, 1000, len(whole_files[name]) // 2):
+        assert missing(tmp_path, whole_files[name][:-count]) == count
 
 
 @pytest.mark.parametrize("name", PACKETS)
-def test_packets_of_one_size_tell_nothing_where_one_ends(tmp_path: Path, wholes: dict[str, bytes], name: str) -> None:
-    assert missing(tmp_path, wholes[name][: -5 * PACKETS[name]]) == 0
+def test_truncation_between_packets_of_fixed_size_is_not_noticed(
+    tmp_path: Path, whole_files: dict[str, bytes], name: str
+) -> None:
+    assert missing(tmp_path, whole_files[name][: -5 * PACKETS[name]]) == 0
 
 
-def test_a_gif_that_is_cut_behind_what_looks_like_its_trailer_lacks_something(tmp_path: Path, wholes: dict[str, bytes]) -> None:
-    whole = wholes["plain.gif"]
+def test_gif_truncated_after_an_apparent_trailer_lacks_something(tmp_path: Path, whole_files: dict[str, bytes]) -> None:
+    whole = whole_files["plain.gif"]
     ends = [match.end() for match in re.finditer(b";", whole[1000:-1])][:20]
     assert len(ends) == 20
     assert [end for end in ends if not missing(tmp_path, whole[: 1000 + end])] == []
 
 
-def test_a_live_recording_does_not_tell_its_length(tmp_path: Path) -> None:
+def test_live_recording_has_no_known_length(tmp_path: Path) -> None:
     path = tmp_path / "live.mkv"
     with path.open("wb") as file:
-        encode_into(Live(file), *FORMATS["plain.mkv"])
+        encode_into(NonSeekableFile(file), *FORMATS["plain.mkv"])
     assert len(frames_of(path)) == 12
     assert missing_bytes(path) == 0
     assert missing(tmp_path, path.read_bytes()[:-100]) == 0
@@ -133,18 +137,18 @@ def test_a_live_recording_does_not_tell_its_length(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["plain.mp4", "faststart.mp4", "fragments.mp4", "plain.mov"])
 @pytest.mark.parametrize("tail", [b"\0\0\1\0SEFH" + bytes(100) + b"SEFT", bytes(5000), b"SEFT"], ids=["phone", "zeros", "short"])
-def test_foreign_bytes_behind_the_last_box_are_no_loss(tmp_path: Path, wholes: dict[str, bytes], name: str, tail: bytes) -> None:
-    """Some phones put their own notes there."""
-    assert missing(tmp_path, wholes[name] + tail) == 0
+def test_other_data_after_the_last_box_is_ignored(tmp_path: Path, whole_files: dict[str, bytes], name: str, tail: bytes) -> None:
+    """Some phones write their own data there."""
+    assert missing(tmp_path, whole_files[name] + tail) == 0
 
 
 @pytest.mark.parametrize("name", ["plain.mkv", "plain.avi", "plain.gif"])
-def test_zeros_behind_the_end_are_no_loss(tmp_path: Path, wholes: dict[str, bytes], name: str) -> None:
-    assert missing(tmp_path, wholes[name] + bytes(7)) == 0
+def test_zeros_after_the_end_are_ignored(tmp_path: Path, whole_files: dict[str, bytes], name: str) -> None:
+    assert missing(tmp_path, whole_files[name] + bytes(7)) == 0
 
 
-def test_a_box_to_the_end_of_the_file_is_never_too_short(tmp_path: Path, wholes: dict[str, bytes]) -> None:
-    head = wholes["fragments.mp4"].split(b"moof")[0][:-4]
+def test_box_up_to_the_end_of_the_file_is_never_too_short(tmp_path: Path, whole_files: dict[str, bytes]) -> None:
+    head = whole_files["fragments.mp4"].split(b"moof")[0][:-4]
     assert missing(tmp_path, head + b"\0\0\0\0mdat" + bytes(99)) == 0
     assert missing(tmp_path, head + b"\0\0\0\1mdat" + (1000).to_bytes(8, "big") + bytes(84)) == 900
 
@@ -158,8 +162,8 @@ def test_garbage_is_no_error(magic: bytes, rest: bytes) -> None:
 
 @settings(derandomize=True, max_examples=80, deadline=None, database=None)
 @given(data=st.data())
-def test_a_garbled_file_is_no_error(wholes: dict[str, bytes], data: st.DataObject) -> None:
-    garbled = bytearray(wholes[data.draw(st.sampled_from(list(FORMATS)))])
+def test_corrupted_file_is_no_error(whole_files: dict[str, bytes], data: st.DataObject) -> None:
+    garbled = bytearray(whole_files[data.draw(st.sampled_from(list(FORMATS)))])
     for _ in range(data.draw(st.integers(1, 8))):
         garbled[data.draw(st.integers(0, min(200, len(garbled) - 1)))] = data.draw(st.integers(0, 255))
     with tempfile.TemporaryDirectory() as folder:
@@ -169,11 +173,11 @@ def test_a_garbled_file_is_no_error(wholes: dict[str, bytes], data: st.DataObjec
 @pytest.mark.parametrize(
     "data", [b"", b"\0", b"not a video, but a sentence", bytes(2000)], ids=["empty", "a byte", "text", "zeros"]
 )
-def test_what_is_none_of_these_formats_tells_nothing(tmp_path: Path, data: bytes) -> None:
+def test_unknown_format_lacks_nothing(tmp_path: Path, data: bytes) -> None:
     assert missing(tmp_path, data) == 0
 
 
-def test_a_single_missing_byte_is_told_though_every_frame_is_there(tmp_path: Path) -> None:
+def test_single_missing_byte_is_reported_though_all_frames_are_there(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "in.mp4", audio=["eng"], image=moving_bar, container_options={"movflags": "+faststart"})
     whole = clip.read_bytes()
     assert stylized(clip).damage == []
@@ -183,13 +187,13 @@ def test_a_single_missing_byte_is_told_though_every_frame_is_there(tmp_path: Pat
     assert len(frames_of(tmp_path / "out.mkv")) == 12
 
 
-def test_what_lies_behind_the_wanted_part_may_be_missing(tmp_path: Path) -> None:
+def test_missing_data_after_the_trimmed_part_is_ignored(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "in.mkv", times=range(24))
     clip.write_bytes(clip.read_bytes()[:-50])
     assert stylized(clip, ConvertOptions(trim=Trim(0, 0.25))).damage == []
 
 
-def test_foreign_bytes_are_no_damage(tmp_path: Path) -> None:
+def test_other_data_after_the_last_box_is_no_damage(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "in.mp4")
     clip.write_bytes(clip.read_bytes() + b"\0\0\1\0SEFH" + bytes(100) + b"SEFT")
     assert stylized(clip).damage == []

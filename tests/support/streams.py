@@ -1,4 +1,4 @@
-"""Files with many streams, and what is in a file besides its main video."""
+"""Writes files with many streams, and reads all streams and metadata of a file."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ CHAPTERS: list[Any] = [
     for n, title in enumerate(["One", "Two"])
 ]
 NO_TEXT = b"\0\0"
-"""What MP4 has between texts; the muxer puts in more of them, which last no time."""
+"""The empty packets between subtitles in MP4; the muxer adds more of them with no duration."""
 PLAIN = {"g": "6", "bf": "0"}
-"""No image is decoded before one that is shown earlier: then Matroska knows all times."""
+"""No frame is decoded before one with an earlier timestamp, so that Matroska stores all timestamps."""
 
 Facts = dict[str, Any]
 Part = tuple[Path, dict[int, tuple[int, dict[str, str]]]]
-"""A file, and of its streams the disposition and metadata they are to have."""
+"""A file, and for its streams the disposition and metadata to set."""
 
 
 def mux(
@@ -83,13 +83,13 @@ def _texts(output: Any) -> list[Any]:
 
 
 def tags_of(metadata: dict[str, str]) -> dict[str, str]:
-    """But those that the muxer writes itself, and ours."""
+    """The metadata without tags of the muxer and of vidstyle."""
     own = ("VIDSTYLE", "DURATION", "ENCODER", "encoder", "major_brand", "minor_version", "compatible_brands", "vendor_id")
     return {key: value for key, value in metadata.items() if key not in own}
 
 
 def streams_of(path: Path) -> list[Facts]:
-    """Everything but the largest video's packets."""
+    """All streams with their packets, except those of the main video."""
     with av.open(str(path)) as container:
         found = []
         for stream in container.streams:
@@ -117,7 +117,7 @@ def metadata_of(path: Path) -> dict[str, str]:
 
 
 def texts_of(path: Path) -> list[tuple[bytes, Fraction, Fraction]]:
-    """Of the first subtitles: what is shown, when, and how long."""
+    """Text, time and duration of each packet of the first subtitles."""
     with av.open(str(path)) as container:
         packets = [p for p in container.demux(container.streams.subtitles[0]) if p.size and bytes(p) != NO_TEXT]
         return [(bytes(p), p.pts * p.time_base, (p.duration or 0) * p.time_base) for p in packets]

@@ -88,7 +88,7 @@ def fsync(path: Path) -> None:
 
 
 def write_error(path: Path, error: BaseException, means_permission: bool = True) -> VidstyleError:
-    """A `DiskError` for problems of the disk, else an `OutputError`. `means_permission`: whether EPERM means a lack of permission."""
+    """A `DiskError` for problems of the disk, else an `OutputError`. `means_permission`: whether EPERM means no permission."""
     number = getattr(error, "errno", None)
     if number in _NO_SPACE:
         return DiskError(f"no space left to write {path}")

@@ -112,8 +112,9 @@ class ToneMap:
         return np.asarray((light / np.maximum(light.max(-1, keepdims=True), 1)) ** (1 / _GAMMA))
 
     def _tone_mapped(self, signal: Colors) -> Colors:
-        """The tone curve, for the result of `_to_bt709_signal`. The planes R = G, G = B and B = R, where another component becomes
-        the largest, are faces of the tetrahedra; in one table with the primaries they would not be, at the cost of highlights."""
+        """The tone curve, for the result of `_to_bt709_signal`. The planes R = G, G = B and B = R, where another component
+        becomes the largest, are faces of the tetrahedra; in one table with the primaries they would not be, at the cost of
+        highlights."""
         brightest = signal.max(-1, keepdims=True)
         nits = self._peak * np.minimum(_HEADROOM * brightest**_GAMMA, 1)
         mapped = (_compressed(nits) / _compressed(np.float64(self._peak))) ** (1 / _GAMMA)
