@@ -1,13 +1,14 @@
-"""Trains the compact perceptual encoder that ships in models/: a thin network that sees style as VGG-19 does.
+"""Trains the compact perceptual encoder that ships in models/: a small network that judges style as VGG-19 does.
 
     python -m tools.assets.encoder --teacher vgg19.pth --images PHOTOS --images PAINTINGS --style mosaic
 
-Two losses. Regression: the teacher's features at every layer must be the student's or, where the teacher is wider, a linear
-map (1x1, thrown away afterwards) of them, as in FitNets (Romero et al. 2015). Distance: for every two images of a batch,
-the relative Gram error between them must be the teacher's, on a log scale, at each depth; that is what a style loss asks of
-an encoder. Images are crops of photographs and paintings at any scale, some stylized by finished styles, some blended or
-noisy, because a painting in progress passes through such states. And some are being stylized with the student itself while it
-learns (`Easels`): whatever the optimiser finds that pleases the student and not the teacher, the student is taught next.
+Two losses. Regression: the teacher's features at every layer must equal the student's or, where the teacher is wider, a linear
+map (1x1, discarded afterwards) of them, as in FitNets (Romero et al. 2015). Distance: for every two images of a batch, the
+relative Gram error between them must equal the teacher's, on a log scale, at each layer, which is what a style loss requires
+of an encoder. Images are crops of photographs and paintings at any scale, some stylized by trained styles, some blended or
+noisy, because an image passes through such states while it is optimised. And some are being optimised with the student itself
+while it learns (`OngoingOptimizations`): if the optimizer finds an image that the student rates better than the teacher does,
+the student learns from it next.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ log = logging.getLogger("train_encoder")
 
 
 class Images:
-    """Batches of crops (N, 3, S, S) in [0, 1]; batch k is the same at every run."""
+    """Batches of crops (N, 3, S, S) in [0, 1]; batch k is the same in every run."""
 
     def __init__(self, folders: list[Path], styles: list[Stylizer], size: int, batch: int) -> None:
         self.by_folder = [sorted(p for p in f.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES) for f in folders]
@@ -62,8 +63,8 @@ class Images:
         if kind < 0.3 and self.styles:
             crop = self.styles[int(rng.integers(len(self.styles)))].stylize([crop])[0]
         elif kind < 0.4:
-            share = rng.random()
-            crop = (share * crop + (1 - share) * self._crop(rng)).astype(np.uint8)
+            weight = rng.random()
+            crop = (weight * crop + (1 - weight) * self._crop(rng)).astype(np.uint8)
         elif kind < 0.5:
             noise = rng.normal(0, rng.uniform(2, 60), crop.shape)
             crop = np.clip(crop + noise, 0, 255).astype(np.uint8)
@@ -78,13 +79,13 @@ class Images:
         return np.ascontiguousarray(crop[:, ::-1] if rng.random() < 0.5 else crop)
 
 
-class Easels:
-    """Images that the student is painting (Gatys et al. 2015), a few strokes every time it is asked.
+class OngoingOptimizations:
+    """Images that are being optimised with the student (Gatys et al. 2015), a few steps per call.
 
-    Each has a content and a style of its own and is begun anew after about `PATIENCE` calls.
+    Each has its own content and style and is restarted after about `LIFETIME` calls.
     """
 
-    STROKES, PATIENCE, STEP, CONTENT_WEIGHT = 2, 40, 0.02, 0.03
+    STEPS, LIFETIME, STEP_SIZE, CONTENT_WEIGHT = 2, 40, 0.02, 0.03
 
     def __init__(self, student: Encoder, images: Images, count: int) -> None:
         self._student, self._count = student, count
@@ -93,14 +94,14 @@ class Easels:
         self._images = self._content = self._style = next(self._crops)[:count]
 
     def stylized(self, autocast: torch.autocast) -> Tensor:
-        """The images after some more strokes, (count, 3, S, S)."""
-        self._begin_some_anew()
+        """The images after some more steps, (count, 3, S, S)."""
+        self._restart_some()
         style_layers = [k for k in LAYERS if k != CONTENT_LAYER]
         with autocast, torch.no_grad():
             grams = {k: gram_matrix(f) for k, f in self._student(self._style, style_layers).items()}
             content = self._student(self._content, [CONTENT_LAYER])[CONTENT_LAYER].float()
         x = self._images
-        for _ in range(self.STROKES):
+        for _ in range(self.STEPS):
             x = x.detach().requires_grad_(True)
             with autocast:
                 features = self._student(x, LAYERS)
@@ -108,16 +109,16 @@ class Easels:
             gap = (features[CONTENT_LAYER].float() - content).square().mean() / content.square().mean()
             (gradient,) = torch.autograd.grad(torch.stack(style).mean(0).sum() + self.CONTENT_WEIGHT * len(x) * gap, x)
             scale = gradient.square().mean((1, 2, 3), keepdim=True).sqrt().clamp_min(1e-12)
-            x = (x.detach() - self.STEP * (gradient / scale).clamp(-3, 3)).clamp(0, 1)
+            x = (x.detach() - self.STEP_SIZE * (gradient / scale).clamp(-3, 3)).clamp(0, 1)
         self._images = x
         return x
 
-    def _begin_some_anew(self) -> None:
-        over = torch.rand(self._count, generator=self._random) < 1 / self.PATIENCE
+    def _restart_some(self) -> None:
+        over = torch.rand(self._count, generator=self._random) < 1 / self.LIFETIME
         if over.any():
             fresh = next(self._crops)[: 2 * self._count]
             content, style = fresh[: self._count], fresh.flip(0)[: self._count]
-            blank = torch.rand(self._count, 1, 1, 1, generator=self._random) < 0.2  # some are begun on noise
+            blank = torch.rand(self._count, 1, 1, 1, generator=self._random) < 0.2  # some start from noise
             start = torch.where(blank, torch.rand(content.shape, generator=self._random), content)
             for name, new in (("_content", content), ("_style", style), ("_images", start)):
                 setattr(self, name, torch.where(over[:, None, None, None], new, getattr(self, name)))
@@ -146,24 +147,30 @@ def losses(student: Encoder, lifts: nn.ModuleDict, teacher: Encoder, x: Tensor, 
 
 
 def save(student: Encoder, path: Path) -> None:
-    """Half precision, whole or not at all."""
+    """Write the weights in half precision, whole or not at all."""
     state = {k: v.half().contiguous() for k, v in student.state_dict().items()}
     with replaced(path) as temporary:
         save_file(state, temporary, metadata={"format": "vidstyle encoder", "teacher": "VGG-19 (Simonyan and Zisserman 2015)"})
-        temporary.chmod(0o644)  # safetensors makes it private
+        temporary.chmod(0o644)  # safetensors creates it with mode 600
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--teacher", type=Path, required=True, help="weights of a VGG-19, whole or small")
-    parser.add_argument("--images", type=Path, action="append", required=True, help="a folder; each is drawn from equally often")
-    parser.add_argument("--style", action="append", default=[], help="a finished style to paint some images with")
+    parser.add_argument("--teacher", type=Path, required=True, help="weights of a VGG-19, full or distilled")
+    parser.add_argument(
+        "--images",
+        type=Path,
+        action="append",
+        required=True,
+        help="a folder, repeatable; images are drawn from all equally often",
+    )
+    parser.add_argument("--style", action="append", default=[], help="a trained style to stylize some images with, repeatable")
     parser.add_argument("--out", type=Path, default=Path("models/encoder.safetensors"))
     parser.add_argument("--work", type=Path, default=Path("encoder.training"))
-    parser.add_argument("--from", dest="start", type=Path, help="an encoder to go on from")
+    parser.add_argument("--from", dest="start", type=Path, help="an encoder to start from")
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--easels", type=int, default=3, help="of the batch, images in the making")
+    parser.add_argument("--ongoing", type=int, default=3, help="images of each batch that are being optimised with the student")
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--distance-weight", type=float, default=0.5)
     parser.add_argument("--learning-rate", type=float, default=2e-3)
@@ -194,7 +201,7 @@ def main() -> None:
     styles = [load_stylizer(StyleOptions(style=name, device="cpu")) for name in args.style]
     images = Images(args.images, styles, args.size, args.batch)
     batches = prefetch(images.batches(step), depth=2)
-    easels = Easels(student, images, args.easels) if args.easels else None
+    ongoing = OngoingOptimizations(student, images, args.ongoing) if args.ongoing else None
     autocast = torch.autocast("cpu", torch.bfloat16, enabled=torch.cpu._is_avx512_bf16_supported())
     began, first = time.monotonic(), step
     sums: dict[str, float] = {}
@@ -202,8 +209,8 @@ def main() -> None:
         cosine = 0.5 * (1 + math.cos(math.pi * step / args.steps))
         optimizer.param_groups[0]["lr"] = args.learning_rate * min(1.0, (step + 1) / 50) * (0.01 + 0.99 * cosine)
         x = next(batches)
-        if easels is not None:
-            x = torch.cat((x[: args.batch - args.easels], easels.stylized(autocast))).contiguous(
+        if ongoing is not None:
+            x = torch.cat((x[: args.batch - args.ongoing], ongoing.stylized(autocast))).contiguous(
                 memory_format=torch.channels_last
             )
         found = losses(student, lifts, teacher, x, autocast)

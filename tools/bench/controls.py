@@ -1,9 +1,9 @@
-"""What the controls do, and what they cost: strength, blends, stroke scale, and the speed of each.
+"""Measures the effect and the cost of the controls: strength, blends, stroke scale, and the speed of each.
 
     python -m tools.bench.controls [--part strength] [--rounds 5] [--judge vgg19_normalised_conv3_1.pth]
 
-All of it on the project's own sample. Style distances are those of `judging`, from the exemplars that ship, means over five
-frames. Results go into tools/bench/results/controls.json, part by part.
+Everything is measured on the project's sample. Style distances are those of `tools.bench.judge`, from the shipped exemplars,
+as means over five frames. Results are written to tools/bench/results/controls.json, part by part.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ FAMILY_BLEND, PIXEL_BLEND = "udnie:0.5,great-wave:0.5", "mosaic:0.5,great-wave:0
 
 
 class Sample:
-    """The sample's frames, and how they are stylized and judged."""
+    """The frames of the sample; stylizes and judges them."""
 
     def __init__(self, encoder: str, styles: Sequence[str]) -> None:
         with closing(open_source(str(SAMPLE))) as source:
@@ -54,25 +54,25 @@ class Sample:
         self.judged = [self.frames[round(i * (len(frames) - 1) / (JUDGED - 1))] for i in range(JUDGED)]
         self.styles = styles
         self._judge = Judge(find_encoder(encoder))
-        self.paintings = {style: self._judge.grams(read_image(find_exemplar(style))) for style in self.styles}
+        self.style_grams = {style: self._judge.grams(read_image(find_exemplar(style))) for style in self.styles}
 
     def stylized(self, images: Sequence[Pixels], style: str, **controls: float) -> list[Pixels]:
-        """Images of the sample's shot, as a conversion stylizes them."""
+        """Images of the sample's shot, stylized as in a conversion."""
         stylizer = load_stylizer(StyleOptions(style, "cpu", **controls)).for_shot(self.shot)  # type: ignore[arg-type]
         return [stylizer.stylize([image])[0] for image in images]
 
-    def distance(self, stylized: Sequence[Pixels], painting: Sequence[Features]) -> float:
+    def distance(self, stylized: Sequence[Pixels], style: Sequence[Features]) -> float:
         """Style distance of the judged frames."""
         pairs = zip(self.judged, stylized, strict=True)
-        return round(float(np.mean([self._judge.distances(*pair, painting)["style"] for pair in pairs])), 5)
+        return round(float(np.mean([self._judge.distances(*pair, style)["style"] for pair in pairs])), 5)
 
 
 def strength(sample: Sample) -> dict[str, Any]:
-    """Does strength lead from the original to the style? PSNR in dB at both ends, style distances between."""
+    """Whether strength leads from the original to the style: PSNR in dB at both ends, style distances between."""
     found: dict[str, Any] = {}
     for style in sample.styles:
         stylized = {s: sample.stylized(sample.judged, style, strength=s) for s in STRENGTHS}
-        distances = [sample.distance(stylized[s], sample.paintings[style]) for s in STRENGTHS]
+        distances = [sample.distance(stylized[s], sample.style_grams[style]) for s in STRENGTHS]
         found[style] = {
             "psnr_of_0_to_input": psnr(sample.judged, stylized[0.0]),
             "psnr_of_1_to_style": psnr(sample.stylized(sample.judged, style), stylized[1.0]),
@@ -90,13 +90,13 @@ def psnr(first: Sequence[Pixels], second: Sequence[Pixels]) -> float | None:
 
 
 def blends(sample: Sample) -> dict[str, Any]:
-    """Do blends lie between their styles? Style distances from both, at shares of the second from 0 to 1."""
+    """Whether blends lie between their styles: style distances from both, at weights of the second from 0 to 1."""
     found: dict[str, Any] = {}
     for pair in combinations(sample.styles, 2):
         first, second = pair
         styles = [f"{first}:{1 - s:g},{second}:{s:g}" if 0 < s < 1 else pair[round(s)] for s in STRENGTHS]
         stylized = [sample.stylized(sample.judged, style) for style in styles]
-        from_both = [[sample.distance(p, sample.paintings[style]) for p in stylized] for style in pair]
+        from_both = [[sample.distance(p, sample.style_grams[style]) for p in stylized] for style in pair]
         between = all(min(d[0], d[-1]) <= x <= max(d[0], d[-1]) for d in from_both for x in d)
         found[f"{first}, {second}"] = {"from_first": from_both[0], "from_second": from_both[1], "between": between}
         say(f"{pair} {found[f'{first}, {second}']}")
@@ -104,7 +104,7 @@ def blends(sample: Sample) -> dict[str, Any]:
 
 
 def stroke_scale(sample: Sample) -> dict[str, Any]:
-    """Do strokes grow? Wavelengths of a painting of noise over those at 1, see `texture`."""
+    """Whether strokes grow: wavelengths of stylized noise relative to those at scale 1, see `tools.bench.texture`."""
     found: dict[str, Any] = {}
     noises = [pink_noise(seed) for seed in range(NOISES)]
     for style in sample.styles:
@@ -118,7 +118,7 @@ def stroke_scale(sample: Sample) -> dict[str, Any]:
 
 
 def speed(sample: Sample, rounds: int, scratch: Path) -> dict[str, Any]:
-    """Frames a second of conversions with a control over those without, each right after one without; medians over rounds."""
+    """Frames per second with a control relative to those without, each measured right after one without; medians over rounds."""
     image, video = mask_image(sample, scratch / "mask.png"), mask_video(sample, scratch / "mask.mp4")
     middle = len(sample.frames) / float(sample.info.frame_rate or 25) / 2
     controls: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
@@ -178,7 +178,7 @@ def mask_image(sample: Sample, path: Path) -> Path:
 
 
 def mask_video(sample: Sample, path: Path) -> Path:
-    """The ellipse wanders from left to right."""
+    """A video of the ellipse moving from left to right."""
     with closing(open_source(str(SAMPLE))) as source, closing(open_video_sink(path, source.info)) as sink:
         for number, frame in enumerate(source.frames()):
             pixels = ellipse(sample, number / len(sample.frames))
@@ -190,9 +190,9 @@ def mask_video(sample: Sample, path: Path) -> Path:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--part", action="append", choices=("strength", "blends", "stroke_scale", "speed"))
-    parser.add_argument("--style", action="append", help="several times; default: all that ship")
+    parser.add_argument("--style", action="append", help="a style, repeatable; default: all shipped styles")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--judge", default="compact", help="the encoder that judges; default: the one that ships")
+    parser.add_argument("--judge", default="compact", help="the encoder that judges; default: the shipped one")
     parser.add_argument("--json", type=Path, default=RESULTS / "controls.json")
     args = parser.parse_args()
     sample = Sample(args.judge, args.style or sorted(read_catalog(shipped_folder())))

@@ -1,10 +1,10 @@
-"""Is the compact encoder fit to stand for VGG-19? Ranks style distances with both, and stylizes the same images with both.
+"""Compares the compact encoder with VGG-19: the ranking of style distances, and images stylized with both.
 
     python -m tools.bench.encoder --teacher vgg19.pth --photos DIR --paintings DIR --images encoder.png
 
-Rank correlation (Spearman) of style distances over all pairs of a painting and an image; images are photographs, the same
-stylized by the shipped styles, and the same blurred: what a training passes through. The images are Gatys et al. 2015,
-optimised pixels, with the teacher and with the compact encoder.
+It measures the rank correlation (Spearman) of style distances over all pairs of a style image and an image; images are
+photographs, the same stylized by the shipped styles, and the same blurred, as they occur in training. The images of --images
+are optimised (Gatys et al. 2015) with the teacher and with the compact encoder.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ from vidstyle.stylizers import load_stylizer
 ROOT = Path(__file__).resolve().parents[2]
 LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 TRAINED = 4
-"""The layers that style losses take are the first of these."""
+"""Number of layers, the first of these, that style losses use."""
 SIZE = 256
 
 
 def images(folder: Path, count: int) -> dict[str, np.ndarray]:
-    """`count` images of a folder, spread over its names, squares of 256."""
+    """`count` images of a folder, spread evenly over its names, cropped to squares of 256."""
     files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
     chosen = [files[i * len(files) // count] for i in range(min(count, len(files)))]
-    found = {}
+    squares = {}
     for path in chosen:
         image = fit_short_side(read_image(path), SIZE)
         y, x = ((s - SIZE) // 2 for s in image.shape[:2])
-        found[path.stem] = np.ascontiguousarray(image[y : y + SIZE, x : x + SIZE])
-    return found
+        squares[path.stem] = np.ascontiguousarray(image[y : y + SIZE, x : x + SIZE])
+    return squares
 
 
 def grams(encoder: Encoder, image: np.ndarray) -> Features:
@@ -53,10 +53,10 @@ def grams(encoder: Encoder, image: np.ndarray) -> Features:
         return {k: gram_matrix(f) for k, f in encoder(to_tensor([image]), LAYERS).items()}
 
 
-def distances(encoder: Encoder, images: list[np.ndarray], paintings: list[np.ndarray]) -> np.ndarray:
-    """Relative Gram errors (images, paintings, layers)."""
-    ours, theirs = ([grams(encoder, image) for image in group] for group in (images, paintings))
-    return np.array([[_relative(own, style) for style in theirs] for own in ours])
+def distances(encoder: Encoder, images: list[np.ndarray], style_images: list[np.ndarray]) -> np.ndarray:
+    """Relative Gram errors (images, style images, layers)."""
+    image_grams, style_grams = ([grams(encoder, image) for image in group] for group in (images, style_images))
+    return np.array([[_relative(own, style) for style in style_grams] for own in image_grams])
 
 
 def _relative(own: Features, style: Features) -> list[float]:
@@ -69,11 +69,11 @@ def spearman(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.corrcoef(*ranks)[0, 1])
 
 
-def gatys(encoder: Encoder, photo: np.ndarray, painting: np.ndarray, steps: int) -> np.ndarray:
-    """Gatys et al. 2015 from the photo on, Adam on the pixels."""
+def gatys(encoder: Encoder, photo: np.ndarray, style_image: np.ndarray, steps: int) -> np.ndarray:
+    """Gatys et al. 2015, starting from the photo, with Adam on the pixels."""
     x = to_tensor([photo])
     weights = dict.fromkeys(LAYERS[:TRAINED], 1.0)
-    target = style_grams(encoder, [to_tensor([painting])], weights)
+    target = style_grams(encoder, [to_tensor([style_image])], weights)
     content = {k: f.detach() for k, f in encoder(x, ["relu4_1"]).items()}
     image: Tensor = x.clone().requires_grad_()
     optimizer = torch.optim.Adam([image], 0.02)

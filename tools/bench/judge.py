@@ -1,7 +1,7 @@
-"""How all figures of looks are judged: distances of stylized images from a painting, and from what was stylized.
+"""The distances by which image quality is judged: of a stylized image from the style image, and from its input.
 
 All are relative squared errors: style of Gram matrices at relu1_1, relu2_1 and relu3_1, broad style at relu3_1 alone, content
-of features at relu3_1; means over full, half and quarter size (block means).
+of features at relu3_1; each is the mean over full, half and quarter size (block means).
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vidstyle.core.frames import Pixels
-from vidstyle.studio.perceptual.encoder import Encoder, Features, gram_matrix
+from vidstyle.studio.perceptual.encoder import Encoder, Features
+from vidstyle.studio.perceptual.losses import gram_matrix
 from vidstyle.studio.training.photos import fit_short_side, read_image
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZE = (640, 360)
-"""Of the frames. The painting's short side is as long as theirs."""
+"""Size of the frames (width, height). The style image is scaled to the same short side."""
 LAYERS, BROAD = ("relu1_1", "relu2_1", "relu3_1"), "relu3_1"
 SCALES = (1, 2, 4)
 DRAWN = "mosaic.png"
@@ -38,11 +39,11 @@ PAINTINGS = {
     "water-lilies": "water_lilies.jpg",
     "ink": "fuchun.jpg",
 }
-"""Of our styles, by which they are judged."""
+"""The style images of the shipped styles."""
 
 
 def image(name: str, folder: Path) -> Pixels:
-    """A painting, RGB."""
+    """A style image, RGB."""
     if name != DRAWN:
         return read_image(folder / name)
     with tempfile.TemporaryDirectory() as scratch:
@@ -52,38 +53,40 @@ def image(name: str, folder: Path) -> Pixels:
 
 
 class Judge:
-    """Distances of stylized frames from a painting and from their inputs."""
+    """Distances of stylized frames from a style image and from their inputs."""
 
     def __init__(self, encoder: Encoder) -> None:
         self.encoder = encoder
-        self._of_inputs: dict[bytes, list[Tensor]] = {}
+        self._input_features: dict[bytes, list[Tensor]] = {}
 
     def features(self, pixels: Pixels) -> list[Features]:
-        """Of an image at all `SCALES`."""
+        """The features of an image at all `SCALES`."""
         with torch.inference_mode():
             return [self.encoder(shrunk(as_tensor(pixels), s), LAYERS) for s in SCALES]
 
-    def distances(self, source: Pixels, stylized: Pixels, painting: Sequence[Features]) -> dict[str, float]:
-        """style, broad style and content distance of one frame; `painting` holds its Gram matrices."""
-        of_output, key = self.features(stylized), source.tobytes()
-        if key not in self._of_inputs:
-            self._of_inputs[key] = [features[BROAD] for features in self.features(source)]
+    def distances(self, source: Pixels, stylized: Pixels, style: Sequence[Features]) -> dict[str, float]:
+        """style, broad style and content distance of one frame; `style` holds the Gram matrices of the style image."""
+        output_features, key = self.features(stylized), source.tobytes()
+        if key not in self._input_features:
+            self._input_features[key] = [features[BROAD] for features in self.features(source)]
         by_layer = {
             layer: np.mean(
-                [float(relative_error(gram_matrix(o[layer]), own[layer])) for o, own in zip(of_output, painting, strict=True)]
+                [float(relative_error(gram_matrix(o[layer]), own[layer])) for o, own in zip(output_features, style, strict=True)]
             )
             for layer in LAYERS
         }
-        content = [float(relative_error(o[BROAD], own)) for o, own in zip(of_output, self._of_inputs[key], strict=True)]
+        content = [
+            float(relative_error(o[BROAD], own)) for o, own in zip(output_features, self._input_features[key], strict=True)
+        ]
         return {
             "style": float(np.mean(list(by_layer.values()))),
             "broad_style": float(by_layer[BROAD]),
             "content": float(np.mean(content)),
         }
 
-    def grams(self, painting: Pixels) -> list[Features]:
-        """Gram matrices of a painting at all `SCALES`."""
-        return [{k: gram_matrix(v) for k, v in f.items()} for f in self.features(fit_short_side(painting, SIZE[1]))]
+    def grams(self, style_image: Pixels) -> list[Features]:
+        """Gram matrices of a style image at all `SCALES`."""
+        return [{k: gram_matrix(v) for k, v in f.items()} for f in self.features(fit_short_side(style_image, SIZE[1]))]
 
 
 def as_tensor(pixels: Pixels) -> Tensor:
@@ -92,10 +95,10 @@ def as_tensor(pixels: Pixels) -> Tensor:
 
 
 def shrunk(image: Tensor, scale: int) -> Tensor:
-    """Block means."""
+    """`image` reduced by block means."""
     return F.avg_pool2d(image, scale) if scale > 1 else image
 
 
-def relative_error(found: Tensor, wanted: Tensor) -> Tensor:
-    """sum((found - wanted)^2) / sum(wanted^2)."""
-    return (found - wanted).square().sum() / wanted.square().sum()
+def relative_error(actual: Tensor, expected: Tensor) -> Tensor:
+    """sum((actual - expected)^2) / sum(expected^2)."""
+    return (actual - expected).square().sum() / expected.square().sum()

@@ -1,13 +1,13 @@
-"""A clip stylized by its keyframes: how long it takes, how steady it is, and how near to the painting it stays.
+"""Measures `vidstyle keyframes`: time, temporal consistency, and distance from the style.
 
     python -m tools.bench.keyframes --clip bikes.mp4 --clip ... --painting starry_night.jpg --judge vgg19_normalised_conv3_1.pth
 
-Each clip is scaled to 640x360 (or its own shape at width 640), ten seconds at most, and stylized by `vidstyle keyframes` in a
-process of its own, once from nothing, timed as a whole, and once more with the other propagation. 16 frames from the middle
-are also stylized each on its own, as keyframes are stylized without a previous. Temporal consistency is the warping error of Lai et al.
-2018 (`vidstyle.temporal.metrics`) over those frames, less the input's own; the style distance is the relative squared error of
-Gram matrices at relu1_1, relu2_1 and relu3_1 over three sizes (that of tools/bench/quality.py), of the keyframes as they
-were stylized and of five frames between keyframes, read back from the output.
+Each clip is scaled to a width of 640, cut to ten seconds at most, and stylized by `vidstyle keyframes` in a process of its own:
+once from scratch, timed as a whole, and once more with the other propagation. 16 frames from the middle are also stylized
+independently, as the first keyframe of a shot. Temporal consistency is the warping error of Lai et al. 2018
+(`vidstyle.temporal.metrics`) over those frames, minus that of the input. The style distance is the relative squared error of
+Gram matrices at relu1_1, relu2_1 and relu3_1 over three sizes (that of tools/bench/quality.py), of the stylized keyframes and
+of five frames between keyframes, read back from the output.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ def frames_of(path: Path) -> list[Pixels]:
         return [frame.pixels for frame in source.frames()]
 
 
-def unsteadiness(sources: Sequence[Pixels], stylized: Sequence[Pixels]) -> float:
-    """Warping error of `stylized` over that of `sources`."""
+def excess_warping_error(sources: Sequence[Pixels], stylized: Sequence[Pixels]) -> float:
+    """The warping error of `stylized` minus that of `sources`."""
     metric = WarpingError()
     for source, image in zip(sources, stylized, strict=True):
         metric.add(source, image)
@@ -57,44 +57,44 @@ def unsteadiness(sources: Sequence[Pixels], stylized: Sequence[Pixels]) -> float
 
 
 def measure(clip: Path, painting: Path, judge: Path, scratch: Path) -> dict[str, Any]:
-    """Figures of one clip."""
+    """The figures of one clip."""
     small = scratch / f"{clip.stem}.mp4"
     scale = ["-t", str(SECONDS), "-vf", f"scale={WIDTH}:-2", "-an", "-crf", "10", "-pix_fmt", "yuv420p"]
     subprocess.run(["ffmpeg", "-loglevel", "error", "-i", clip, *scale, small], check=True)
     sources, found = frames_of(small), dict[str, Any]()
     outputs = {}
-    for how in PROPAGATIONS:
-        out, work = scratch / f"{clip.stem}.{how}.mp4", scratch / f"{clip.stem}.work"
+    for propagation in PROPAGATIONS:
+        out, work = scratch / f"{clip.stem}.{propagation}.mp4", scratch / f"{clip.stem}.work"
         command = [sys.executable, "-m", "vidstyle", "keyframes", small, "--style", painting, "-o", out, "--work", work]
         began = time.monotonic()
-        subprocess.run([*command, "--propagation", how, "--crf", "10"], check=True)
+        subprocess.run([*command, "--propagation", propagation, "--crf", "10"], check=True)
         found.setdefault("minutes", (time.monotonic() - began) / 60)
-        outputs[how] = frames_of(out)
+        outputs[propagation] = frames_of(out)
     plan = json.loads((work / "keyframes.json").read_text())
     keyframes = plan["keyframes"]
     found |= {"frames": len(sources), "size": f"{sources[0].shape[1]}x{sources[0].shape[0]}", "shots": len(plan["shots"])}
     found["keyframes"] = len(keyframes)
     first = max(s for s in plan["shots"] if s <= max(0, len(sources) // 2 - FRAMES))
     first = max(first, len(sources) // 2 - FRAMES)
-    part = slice(first, first + FRAMES)
-    optimizer, alone = ImageOptimizer([read_style_image(painting)], PaintOptions()), []
-    for frame in sources[part]:
+    middle = slice(first, first + FRAMES)
+    optimizer, independent = ImageOptimizer([read_style_image(painting)], PaintOptions()), []
+    for frame in sources[middle]:
         *_, last = optimizer.optimize(frame)
-        alone.append(optimizer.result(frame, last))
-    found["excess_warping_error_each_alone"] = unsteadiness(sources[part], alone)
+        independent.append(optimizer.result(frame, last))
+    found["excess_warping_error_each_alone"] = excess_warping_error(sources[middle], independent)
     net = Judge(load_encoder(judge))
     target = net.grams(read_image(painting))
 
     def style_distance(images: dict[int, Pixels]) -> float:
         return float(np.mean([net.distances(sources[n], image, target)["style"] for n, image in images.items()]))
 
-    drawn = keyframes[:: max(1, len(keyframes) // 5)]
-    found["style_distance_keyframes"] = style_distance({n: read_image(work / "stylized" / f"{n:06}.png") for n in drawn})
+    sampled = keyframes[:: max(1, len(keyframes) // 5)]
+    found["style_distance_keyframes"] = style_distance({n: read_image(work / "stylized" / f"{n:06}.png") for n in sampled})
     between = [n for n in range(len(sources)) if n not in keyframes]
     chosen = between[:: max(1, len(between) // 5)][:5]
-    for how, frames in outputs.items():
-        found[f"excess_warping_error_{how}"] = unsteadiness(sources[part], frames[part])
-        found[f"style_distance_{how}"] = style_distance({n: frames[n] for n in chosen})
+    for propagation, frames in outputs.items():
+        found[f"excess_warping_error_{propagation}"] = excess_warping_error(sources[middle], frames[middle])
+        found[f"style_distance_{propagation}"] = style_distance({n: frames[n] for n in chosen})
     return found
 
 

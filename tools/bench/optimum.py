@@ -1,10 +1,10 @@
-"""How good a painting can be by the judge's own measures: Gatys et al. 2015 with exactly its losses.
+"""The best result by the judge's own measures: Gatys et al. 2015 with exactly its losses.
 
     L(x) = style distance + 0.1 content distance
 
-The pixels of an image are optimised, from the net's painting on: what is left between the net's loss and this one is what
-a net has to gain. From coarse to fine: at half size first, where the judge's half and quarter sizes are cheap to see, then
-at full size.
+The pixels of an image are optimised, starting from the net's output: the difference between the net's loss and this one is
+what a net could still gain. The optimization runs from coarse to fine: at half size first, where the judge's half and quarter
+sizes are cheap, then at full size.
 """
 
 from __future__ import annotations
@@ -20,45 +20,46 @@ from torch import Tensor
 from tools.bench.judge import BROAD, LAYERS, SCALES, Judge, as_tensor, relative_error, shrunk
 from vidstyle.core.frames import Pixels
 from vidstyle.networks.device import bfloat16_is_fast
-from vidstyle.studio.perceptual.encoder import Features, gram_matrix
+from vidstyle.studio.perceptual.encoder import Features
+from vidstyle.studio.perceptual.losses import gram_matrix
 
 CONTENT_WEIGHT = 0.1
 STAGES = ((2, 50, 0.04), (1, 25, 0.03))
-"""How much smaller, steps, learning rate."""
+"""Factor of reduction, steps, learning rate."""
 BETAS = (0.9, 0.99)
 
 
 def total(distances: dict[str, float]) -> float:
-    """L of what `Judge.distances` found."""
+    """L of the result of `Judge.distances`."""
     return distances["style"] + CONTENT_WEIGHT * distances["content"]
 
 
-def optimum(judge: Judge, source: Pixels, stylized: Pixels, painting: Sequence[Features]) -> tuple[Pixels, dict[str, float]]:
-    """The best painting of `source`, (H, W, 3) uint8 RGB, that is found from `stylized` on, and its distances.
+def optimum(judge: Judge, source: Pixels, stylized: Pixels, style: Sequence[Features]) -> tuple[Pixels, dict[str, float]]:
+    """The best result for `source`, (H, W, 3) uint8 RGB, that optimising from `stylized` finds, and its distances.
 
-    `painting` is what `Judge.grams` gives. Judged in float32 and as whole numbers, like any other; never worse than
+    `style` is the result of `Judge.grams`. It is judged in float32 as uint8, like any other image, and is never worse than
     `stylized`.
     """
     content, x = as_tensor(source), as_tensor(stylized)
     candidates = [stylized]
     for scale, steps, rate in STAGES:
         small = shrunk(x, scale)
-        better = _optimised(_Loss(judge, shrunk(content, scale), painting, scale), small, steps, rate)
-        change = better - small
-        x = (x + (F.interpolate(change, size=x.shape[2:], mode="bicubic") if scale > 1 else change)).clamp(0, 1)
+        better = _optimised(_Loss(judge, shrunk(content, scale), style, scale), small, steps, rate)
+        difference = better - small
+        x = (x + (F.interpolate(difference, size=x.shape[2:], mode="bicubic") if scale > 1 else difference)).clamp(0, 1)
         candidates.append((x[0].permute(1, 2, 0) * 255).round().to(torch.uint8).numpy())
-    judged = [(image, judge.distances(source, image, painting)) for image in candidates]
+    judged = [(image, judge.distances(source, image, style)) for image in candidates]
     return min(judged, key=lambda pair: total(pair[1]))
 
 
 class _Loss:
-    """L of images `scale` times smaller, at the judge's sizes from there on."""
+    """L of images reduced by `scale`, at the judge's sizes that are no larger."""
 
-    def __init__(self, judge: Judge, content: Tensor, painting: Sequence[Features], scale: int) -> None:
+    def __init__(self, judge: Judge, content: Tensor, style: Sequence[Features], scale: int) -> None:
         self._precision = torch.bfloat16 if bfloat16_is_fast(content.device) else torch.float32
         self._encoder = deepcopy(judge.encoder).to(self._precision, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._scales = [s // scale for s in SCALES if s >= scale]
-        self._grams = painting[len(SCALES) - len(self._scales) :]
+        self._grams = style[len(SCALES) - len(self._scales) :]
         with torch.no_grad():
             self._content = [features[BROAD].float() for features in self._features(content)]
 
@@ -68,20 +69,20 @@ class _Loss:
 
     def __call__(self, x: Tensor) -> Tensor:
         terms = []
-        for found, grams, content in zip(self._features(x), self._grams, self._content, strict=True):
-            style = torch.stack([relative_error(gram_matrix(found[k]), grams[k]) for k in LAYERS]).mean()
-            terms.append(style + CONTENT_WEIGHT * relative_error(found[BROAD].float(), content))
+        for features, grams, content in zip(self._features(x), self._grams, self._content, strict=True):
+            style = torch.stack([relative_error(gram_matrix(features[k]), grams[k]) for k in LAYERS]).mean()
+            terms.append(style + CONTENT_WEIGHT * relative_error(features[BROAD].float(), content))
         return torch.stack(terms).mean()
 
 
 def _optimised(loss: _Loss, start: Tensor, steps: int, rate: float) -> Tensor:
-    """`start` after so many steps of Adam, whose rate goes down to zero along a cosine."""
+    """`start` after `steps` of Adam, whose learning rate falls to zero along a cosine."""
     x = start.clone().requires_grad_()
     optimizer = torch.optim.Adam([x], rate, BETAS)
     for step in range(steps):
         optimizer.param_groups[0]["lr"] = rate * (1 + math.cos(math.pi * step / steps)) / 2
         optimizer.zero_grad()
-        # Times the number of pixels: a plain gradient would sink to Adam's epsilon.
+        # Scaled by the number of pixels, because a plain gradient would vanish below Adam's epsilon.
         (loss(x) * x.shape[2] * x.shape[3]).backward()
         optimizer.step()
         with torch.no_grad():

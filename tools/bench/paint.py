@@ -1,11 +1,11 @@
-"""Gatys images: the recipe `best` beside the paper's own, judged by the paper's loss with the same encoder.
+"""Optimised images: the recipe `best` compared with that of the paper, by the paper's loss with the same encoder.
 
     python -m tools.bench.paint --photos DIR --paintings DIR --vgg19 vgg19_features_fp16.pth
 
-Per encoder, photographs and paintings are paired in the order of their names, photographs of the folder's end first (those
-were looked at least). `gatys` runs its 3,000 steps of Adam from the photograph; its loss curve is checked to fall from every
-window of 50 steps to the next. Both images are judged as they are shown, clamped to [0, 1], in float32. Times are those of
-painting alone.
+Per encoder, photographs and paintings are paired in the order of their names, photographs from the end of the folder first,
+which were used least during development. `gatys` runs its 3,000 steps of Adam from the photograph; its loss curve is checked
+to fall from every window of 50 steps to the next. Both images are compared as they are shown, clamped to [0, 1], in float32.
+Times are those of the optimization alone.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ ROOT = Path(__file__).resolve().parents[2]
 COMMAND = "python -m tools.bench.paint --photos large --paintings paintings --vgg19 vgg19_features_fp16.pth"
 WINDOW = 50
 PAIRS = (("compact", 512, 2), ("vgg19", 160, 1))
-"""Encoder, long side of the images, pairs."""
+"""Encoder, long side of the images, number of pairs."""
 
 
 def fitted(image: Pixels, long_side: int) -> Pixels:
@@ -44,7 +44,7 @@ def fitted(image: Pixels, long_side: int) -> Pixels:
 
 
 def run(optimizer: ImageOptimizer, image: Pixels) -> tuple[Pixels, float, list[float], Step]:
-    """The painting, its seconds, the loss of every step, and the last step."""
+    """The result, the seconds it took, the loss of every step, and the last step."""
     began, losses, step = time.monotonic(), [], None
     for step in optimizer.optimize(image):
         losses.append(step.losses["loss"])
@@ -52,20 +52,20 @@ def run(optimizer: ImageOptimizer, image: Pixels) -> tuple[Pixels, float, list[f
     return optimizer.result(image, step), time.monotonic() - began, losses, step
 
 
-def compare(encoder: str, image: Pixels, painting: StyleImage) -> dict[str, Any]:
-    """Figures of one pair."""
-    best = PaintOptions(encoder=encoder)
-    plain = ImageOptimizer([painting], replace(best, recipe="gatys"))
-    theirs, their_seconds, losses, _ = run(plain, image)
-    ours, seconds, _, last = run(ImageOptimizer([painting], best), image)
+def compare(encoder: str, image: Pixels, style_image: StyleImage) -> dict[str, Any]:
+    """The figures of one pair."""
+    best_options = PaintOptions(encoder=encoder)
+    paper = ImageOptimizer([style_image], replace(best_options, recipe="gatys"))
+    paper_image, paper_seconds, losses, _ = run(paper, image)
+    best_image, best_seconds, _, last = run(ImageOptimizer([style_image], best_options), image)
     windows = [float(np.mean(losses[i : i + WINDOW])) for i in range(0, len(losses), WINDOW)]
     return {
-        "gatys": plain.gatys_loss(image, theirs),
+        "gatys": paper.gatys_loss(image, paper_image),
         "gatys_before_clamping": losses[-1],
-        "gatys_seconds": their_seconds,
+        "gatys_seconds": paper_seconds,
         "gatys_windows_that_rose": sum(b > a for a, b in pairwise(windows)),
-        "best": plain.gatys_loss(image, ours),
-        "best_seconds": seconds,
+        "best": paper.gatys_loss(image, best_image),
+        "best_seconds": best_seconds,
         "best_steps": last.step,
     }
 
@@ -75,7 +75,9 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, required=True)
     parser.add_argument("--paintings", type=Path, required=True)
     parser.add_argument("--vgg19", type=Path, required=True, help="weights of the whole VGG-19")
-    parser.add_argument("--only", choices=[name for name, _, _ in PAIRS], help="this encoder; the other's figures are kept")
+    parser.add_argument(
+        "--only", choices=[name for name, _, _ in PAIRS], help="measure only this encoder; the figures of the other are kept"
+    )
     parser.add_argument("--out", type=Path, default=ROOT / "tools" / "bench" / "results" / "paint.json")
     args = parser.parse_args()
     photos = sorted(args.photos.iterdir(), reverse=True)[::7]

@@ -1,14 +1,14 @@
-"""Looks and temporal consistency, beside other networks of the same paintings and in one run with them.
+"""Measures image quality and temporal consistency, together with other networks for the same style images.
 
     python -m tools.bench.quality --clips DIR --paintings DIR --peers DIR --judge vgg19_normalised_conv3_1.pth
 
 `--clips` holds a folder of JPEG frames per clip (five DAVIS sequences), `--judge` is AdaIN's normalised VGG-19, `--peers` the
-networks to compare with. Frames are 640x360; distances are those of `judging`, means over five frames of 17. The warping
-error is that of `vidstyle.temporal.metrics`, between neighbours and between frames 8 apart; the excess is what it has over
-the input's, means over clips first. For the middle frame of every clip, each of our nets is also compared with the best that
-optimising the pixels finds (`optimum`).
+networks to compare with. Frames are 640x360; distances are those of `tools.bench.judge`, means over five frames of 17. The
+warping error is that of `vidstyle.temporal.metrics`, between neighbouring frames and between frames 8 apart; the excess is the
+difference from the input's, after averaging over clips. For the middle frame of every clip, each of our nets is also compared
+with the best result of optimising the pixels (`tools.bench.optimum`).
 
-Results are put beside those of other styles and parts that lie in --output already.
+Results are merged into those that --output already holds.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ from vidstyle.temporal.stabilize import Stabilizer
 ROOT = Path(__file__).resolve().parents[2]
 FRAMES, JUDGED, FAR = 17, 5, 8
 MIDDLE = FRAMES // 2
-"""The frame whose optimum is looked for."""
+"""The frame whose optimum is computed."""
 COMMAND = "python -m tools.bench.quality --clips davis --paintings paintings --peers peers --judge vgg19_normalised_conv3_1.pth"
 Stabilize = Literal["off", "light", "strong"]
 
 
 @dataclass(frozen=True)
 class Net:
-    """A network to judge: against which painting, and how its file is read."""
+    """A network to judge, the file name of its style image, and how its file is read."""
 
     label: str
     painting: str
@@ -65,18 +65,23 @@ class Net:
 
 
 def label(style: str) -> str:
-    """Of our net of a style, or of its file."""
+    """The label of our net for a style, given by name or file."""
     return f"{Path(style).stem}, vidstyle"
 
 
 def nets(peers: Path, ours: Iterable[str]) -> list[Net]:
-    """Ours, with and without stabilisation, and theirs. Mosaics are judged by the image that each was trained on."""
+    """Our nets, with and without stabilisation, and those of others. Mosaics are judged by the image that each was trained on."""
     found = [
-        Net(label(style) + ("" if how == "off" else f", --stabilize {how}"), PAINTINGS[Path(style).stem], style, how)
+        Net(
+            label(style) + ("" if stabilize == "off" else f", --stabilize {stabilize}"),
+            PAINTINGS[Path(style).stem],
+            style,
+            stabilize,
+        )
         for style in ours
-        for how in ("off", "light", "strong")
+        for stabilize in ("off", "light", "strong")
     ]
-    theirs = [
+    others = [
         ("udnie, 32-64-128", "udnie.jpg", "transformernet_full_udnie.onnx", "rgb"),
         ("great-wave, 32-64-128", "great_wave.jpg", "transformernet_full_wave.onnx", "rgb"),
         ("scream, 32-64-128", "the_scream.jpg", "transformernet_full_scream.onnx", "rgb"),
@@ -87,7 +92,7 @@ def nets(peers: Path, ours: Iterable[str]) -> list[Net]:
         ("mosaic, 8 channels", "mosaic_ducks.jpg", "transformernet_nc8_mosaic.pth", "rgb"),
         ("udnie, 8 channels", "udnie.jpg", "transformernet_nc8_udnie.pth", "rgb"),
     ]
-    return found + [Net(name, painting, str(peers / file), "off", color) for name, painting, file, color in theirs]  # type: ignore[arg-type]
+    return found + [Net(name, painting, str(peers / file), "off", color) for name, painting, file, color in others]  # type: ignore[arg-type]
 
 
 def load_clip(folder: Path) -> list[Pixels]:
@@ -113,8 +118,8 @@ def flow(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return _flows[key]
 
 
-def paint(stylizer: Stylizer, clip: Sequence[Pixels], stabilize: Stabilize) -> list[Pixels]:
-    """The first frames of a clip, stylized as a conversion does it."""
+def stylize_clip(stylizer: Stylizer, clip: Sequence[Pixels], stabilize: Stabilize) -> list[Pixels]:
+    """The first frames of a clip, stylized as in a conversion."""
     shot = stylizer.for_shot(spread_over_shot(clip, SHOT_FRAMES))
     stylized = [shot.stylize([frame])[0] for frame in clip[:FRAMES]]
     if stabilize == "off":
@@ -123,11 +128,9 @@ def paint(stylizer: Stylizer, clip: Sequence[Pixels], stabilize: Stabilize) -> l
     return [stabilizer.process(frame, image, i == 0) for i, (frame, image) in enumerate(zip(clip, stylized, strict=False))]
 
 
-def judge_clip(
-    judge: Judge, clip: Sequence[Pixels], stylized: Sequence[Pixels], painting: Sequence[Features]
-) -> dict[str, float]:
+def judge_clip(judge: Judge, clip: Sequence[Pixels], stylized: Sequence[Pixels], style: Sequence[Features]) -> dict[str, float]:
     """All figures of one net on one clip."""
-    pairs = [judge.distances(*pair, painting) for pair in evenly(list(zip(clip, stylized, strict=False)), JUDGED)]
+    pairs = [judge.distances(*pair, style) for pair in evenly(list(zip(clip, stylized, strict=False)), JUDGED)]
     figures = {key: float(np.mean([pair[key] for pair in pairs])) for key in pairs[0]}
     for name, distance in (("warping_error", 1), (f"warping_error_{FAR}_apart", FAR)):
         metric = WarpingError(distance, flow)
@@ -138,7 +141,7 @@ def judge_clip(
 
 
 def over_clips(by_clip: dict[str, dict[str, float]]) -> dict[str, float]:
-    """Means over clips; the excess is taken of the means."""
+    """Means over clips; the excess is computed from the means."""
     keys = next(iter(by_clip.values()))
     figures = {key: float(np.mean([clip[key] for clip in by_clip.values()])) for key in keys}
     for name in ("warping_error", f"warping_error_{FAR}_apart"):
@@ -147,7 +150,7 @@ def over_clips(by_clip: dict[str, dict[str, float]]) -> dict[str, float]:
 
 
 def compare(results: dict[str, Any]) -> dict[str, Any]:
-    """Ratios of ours to the full net of the same painting; below 1 is better."""
+    """Ratios of our nets to the full net for the same style image; below 1 is better."""
     keys = ("style", "broad_style", "content", "excess_warping_error", f"excess_warping_error_{FAR}_apart")
     ratios: dict[str, Any] = {}
     for name, figures in results.items():
@@ -159,12 +162,12 @@ def compare(results: dict[str, Any]) -> dict[str, Any]:
 
 
 def full_net(name: str) -> str:
-    """Label of the full net of the same painting."""
+    """The label of the full net for the same style image."""
     return f"{name.split(',')[0]}, 32-64-128"
 
 
 def seconds_end_to_end(clip: Sequence[Pixels], chosen: Sequence[Net]) -> dict[str, float]:
-    """Label -> seconds of a conversion from file to file, the better of two, the same clip for all."""
+    """Seconds of a conversion from file to file by label, the better of two runs, with the same clip for all."""
     with tempfile.TemporaryDirectory() as name:
         source, rate = Path(name) / "clip.mp4", 25
         info = VideoInfo(*SIZE, time_base=Fraction(1, rate), frame_rate=Fraction(rate))
@@ -188,30 +191,30 @@ def seconds_end_to_end(clip: Sequence[Pixels], chosen: Sequence[Net]) -> dict[st
 
 
 def judge_nets(judge: Judge, clips: dict[str, list[Pixels]], chosen: Sequence[Net], paintings: Path) -> dict[str, Any]:
-    """Label -> figures of every net."""
+    """The figures of every net, by label."""
     results = {}
     for net in chosen:
-        painting = judge.grams(image(net.painting, paintings))
+        style = judge.grams(image(net.painting, paintings))
         stylizer = load_stylizer(StyleOptions(net.style, "cpu", model_color=net.color))
-        by_clip = {n: judge_clip(judge, c, paint(stylizer, c, net.stabilize), painting) for n, c in clips.items()}
+        by_clip = {n: judge_clip(judge, c, stylize_clip(stylizer, c, net.stabilize), style) for n, c in clips.items()}
         results[net.label] = {"painting": net.painting, "mean": over_clips(by_clip), "clips": by_clip}
         print(f"{net.label:40}", "  ".join(f"{k} {v:.5f}" for k, v in results[net.label]["mean"].items()), flush=True)
     return results
 
 
 def optima(judge: Judge, clips: dict[str, list[Pixels]], style: str, paintings: Path) -> dict[str, Any]:
-    """Our net of a style beside its optimum, on the middle frame of every clip: distances and their total, and ratios of means
-    (net over optimum)."""
+    """Our net of a style compared with its optimum, on the middle frame of every clip: distances and their total, and ratios of
+    means (net over optimum)."""
     name = PAINTINGS[Path(style).stem]
-    painting, stylizer = judge.grams(image(name, paintings)), load_stylizer(StyleOptions(style, "cpu"))
+    grams, stylizer = judge.grams(image(name, paintings)), load_stylizer(StyleOptions(style, "cpu"))
     by_clip = {}
     for clip, frames in clips.items():
         source = frames[MIDDLE]
         stylized = stylizer.for_shot(spread_over_shot(frames, SHOT_FRAMES)).stylize([source])[0]
         began = time.perf_counter()
-        _, best = optimum(judge, source, stylized, painting)
+        _, best = optimum(judge, source, stylized, grams)
         seconds = time.perf_counter() - began
-        own = judge.distances(source, stylized, painting)
+        own = judge.distances(source, stylized, grams)
         by_clip[clip] = {who: {**d, "total": total(d)} for who, d in (("net", own), ("optimum", best))}
         print(f"{style:20} {clip:20} {total(own):.4f} -> {total(best):.4f} in {seconds:.0f} s", flush=True)
     mean = {
@@ -225,7 +228,7 @@ def optima(judge: Judge, clips: dict[str, list[Pixels]], style: str, paintings: 
 
 
 def speeds(clip: Sequence[Pixels], chosen: Sequence[Net]) -> dict[str, Any]:
-    """How much faster than the full net of the same painting ours are, of those chosen."""
+    """How much faster our chosen nets are than the full net for the same style image."""
     labels = {net.label for net in chosen}
     pairs = {n: full_net(n) for n in (net.label for net in chosen) if ", vidstyle" in n and full_net(n) in labels}
     seconds = seconds_end_to_end(clip, [net for net in chosen if net.label in {*pairs, *pairs.values()}])
@@ -237,7 +240,7 @@ def speeds(clip: Sequence[Pixels], chosen: Sequence[Net]) -> dict[str, Any]:
 
 
 def note(path: Path, part: str, found: dict[str, Any]) -> dict[str, Any]:
-    """Put what a part found into the results, in the order of `nets`, beside what they hold already."""
+    """Merge the figures of a part into the results, in the order of `nets`."""
     results: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
     order = [net.label for net in nets(Path(), PAINTINGS)] + list(PAINTINGS)
     both = {**results.get(part, {}), **found}
@@ -256,7 +259,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--paintings", type=Path, required=True)
     parser.add_argument("--peers", type=Path, required=True)
     parser.add_argument("--judge", type=Path, required=True)
-    parser.add_argument("--style", action="append", help="ours, several times; default: all that ship")
+    parser.add_argument("--style", action="append", help="one of our styles, repeatable; default: all shipped styles")
     parser.add_argument("--only", default="", help="only nets whose label contains this")
     parser.add_argument("--no-speed", action="store_true")
     part = parser.add_mutually_exclusive_group()
@@ -267,7 +270,7 @@ def arguments() -> argparse.Namespace:
     args.style = args.style or list(read_catalog(shipped_folder()))
     for style in args.style:
         if Path(style).stem not in PAINTINGS:
-            parser.error(f"expected a style whose painting is known ({', '.join(PAINTINGS)}), got {style}")
+            parser.error(f"expected a style whose style image is known ({', '.join(PAINTINGS)}), got {style}")
     return args
 
 

@@ -1,8 +1,8 @@
-"""How large the strokes of one painting are beside those of another.
+"""Measures the stroke size of one stylized image relative to another.
 
-Both are paintings of pink noise, which has the same power in every octave: it looks alike at any size, so that whatever size
-there is in the painting is the net's own. (On a blurred image the nets paint hardly any strokes, and on a photograph the
-photograph's own sizes show.)
+Both are stylized pink noise, which has the same power in every octave and so looks the same at every scale: any scale in the
+result comes from the net. (On a blurred image the nets draw hardly any strokes, and on a photograph the sizes of its own
+details show.)
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from vidstyle.core.frames import Pixels
 
 SIZE = (640, 360)
 WAVELENGTHS = (2.0, 128.0)
-"""Pixels, the range that is looked at."""
+"""The range that is analysed, in pixels."""
 BINS = 6
-"""Of an octave."""
-FARTHEST = 2 * BINS
-"""Strokes may have grown or shrunk by two octaves."""
+"""Per octave."""
+MAX_SHIFT = 2 * BINS
+"""Strokes may be up to two octaves larger or smaller."""
 
 
 def pink_noise(seed: int) -> Pixels:
@@ -33,7 +33,7 @@ def pink_noise(seed: int) -> Pixels:
 
 
 def power_by_wavelength(image: Pixels) -> np.ndarray:
-    """Power of the grey `image` (H, W, 3) in each of the bins of `WAVELENGTHS`, the shortest first; a Hann window hides the
+    """Power of the grey `image` (H, W, 3) in each of the bins of `WAVELENGTHS`, the shortest first; a Hann window suppresses the
     borders."""
     grey = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY).astype(np.float64)
     h, w = grey.shape
@@ -44,13 +44,13 @@ def power_by_wavelength(image: Pixels) -> np.ndarray:
 
 
 def growth(power: np.ndarray, before: np.ndarray) -> float:
-    """By how much wavelengths have grown between two paintings of the same, given their `power_by_wavelength`.
+    """The factor by which wavelengths grew between two results of the same input, from their `power_by_wavelength`.
 
-    The shift along the logarithmic axis that lays one spectrum best over the other, by the correlation of their logarithms:
-    peaks and centroids are less robust, since strokes have several sizes, and what the net lets through of its input has all.
+    It is the shift along the logarithmic axis that best aligns the spectra, by the correlation of their logarithms. Peaks and
+    centroids are less robust, because strokes have several sizes, and what the net passes through of its input has all sizes.
     """
     now, then = (np.log(np.convolve(np.pad(p, 2, mode="edge"), np.array([1, 2, 3, 2, 1]) / 9, "valid")) for p in (power, before))
-    shifts = range(-FARTHEST, FARTHEST + 1)
+    shifts = range(-MAX_SHIFT, MAX_SHIFT + 1)
     fits = [_correlation(now[max(0, s) : len(now) + min(0, s)], then[max(0, -s) : len(then) - max(0, s)]) for s in shifts]
     best = int(np.argmax(fits[1:-1])) + 1
     left, middle, right = fits[best - 1 : best + 2]
@@ -62,5 +62,5 @@ def _correlation(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def _frequency(height: int, width: int) -> np.ndarray:
-    """Cycles a pixel of every coefficient of `np.fft.rfft2`."""
+    """Cycles per pixel of every coefficient of `np.fft.rfft2`."""
     return np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])

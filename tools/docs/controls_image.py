@@ -1,4 +1,4 @@
-"""Draws the README's image of the controls: a frame of the sample clip at several settings of each.
+"""Draws the documentation's image of the controls: a frame of the sample clip at several settings of each.
 
 python -m tools.docs.controls_image [--output samples/controls.jpg]
 """
@@ -20,27 +20,27 @@ from vidstyle.stylizers import load_stylizer
 
 ROOT = Path(__file__).resolve().parents[2]
 FRAME = 50
-FAINT, BLEND, STROKES, KEPT = "scream", ("great-wave", "mosaic"), "great-wave", "mosaic"
+STRENGTH_STYLE, BLEND, STROKE_STYLE, MASK_STYLE = "scream", ("great-wave", "mosaic"), "great-wave", "mosaic"
 WIDTH, COLUMNS, GAP, CAPTION, TEXT = 1600, 5, 12, 36, 18
 WHITE, BLACK = (255, 255, 255), (25, 25, 25)
 _FONT = cv2.FontFace("sans")
 
 
 def cells(frame: Pixels) -> list[tuple[str, Pixels]]:
-    """What is said below each image, and the image."""
+    """The caption of each image, and the image."""
 
     def stylized(style: str, **controls: float) -> Pixels:
         stylizer = load_stylizer(StyleOptions(style, "cpu", **controls)).for_shot([frame])  # type: ignore[arg-type]
         return np.ascontiguousarray(stylizer.stylize([frame])[0])
 
-    shares, (first, second) = (0.0, 0.25, 0.5, 0.75, 1.0), BLEND
-    blends = [first, *(f"{first}:{1 - s:g},{second}:{s:g}" for s in shares[1:-1]), second]
+    weights, (first, second) = (0.0, 0.25, 0.5, 0.75, 1.0), BLEND
+    blends = [first, *(f"{first}:{1 - s:g},{second}:{s:g}" for s in weights[1:-1]), second]
     return [
-        *((f"{FAINT}, strength {share:g}", stylized(FAINT, strength=share)) for share in shares),
+        *((f"{STRENGTH_STYLE}, strength {weight:g}", stylized(STRENGTH_STYLE, strength=weight)) for weight in weights),
         *((blend, stylized(blend)) for blend in blends),
-        *((f"{STROKES}, stroke scale {scale:g}", stylized(STROKES, stroke_scale=scale)) for scale in (0.5, 1, 2)),
-        (f"{KEPT}, own colours", with_colors_of(frame, stylized(KEPT))),
-        (f"{KEPT}, with a mask", masked(frame, stylized(KEPT), ellipse(frame))),
+        *((f"{STROKE_STYLE}, stroke scale {scale:g}", stylized(STROKE_STYLE, stroke_scale=scale)) for scale in (0.5, 1, 2)),
+        (f"{MASK_STYLE}, own colours", with_colors_of(frame, stylized(MASK_STYLE))),
+        (f"{MASK_STYLE}, with a mask", masked(frame, stylized(MASK_STYLE), ellipse(frame))),
     ]
 
 

@@ -1,9 +1,9 @@
-"""The images of README's chapter on painting, from the project's own sample and exemplars.
+"""Makes the images of the documentation of `vidstyle paint` and `vidstyle keyframes`, from the project's sample and exemplars.
 
     python -m tools.docs.paint_images
 
 samples/paint.jpg: a frame, stylized in every shipped style. samples/keyframes.jpg: consecutive frames around a keyframe,
-filmed and stylized.
+original and stylized.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ import numpy as np
 from vidstyle.core.frames import Pixels
 from vidstyle.core.options import PaintOptions
 from vidstyle.sources import open_source
-from vidstyle.studio.optimize.image_optimizer import Painter
-from vidstyle.studio.style_images import find_paintings
+from vidstyle.studio.optimize.image_optimizer import ImageOptimizer
+from vidstyle.studio.style_images import find_style_images
 
 ROOT = Path(__file__).resolve().parents[2]
-SAMPLE, SHOWN = ROOT / "samples" / "boat.mp4", 40
+SAMPLE, FRAME = ROOT / "samples" / "boat.mp4", 40
 STYLES, CLIP_STYLE, SECONDS = ("great-wave", "udnie", "scream", "mosaic"), "great-wave", 1.5
 
 
@@ -36,14 +36,14 @@ def frames_of(path: Path) -> list[Pixels]:
 
 
 def stylized(image: Pixels, style: str) -> Pixels:
-    """`image` as `vidstyle paint` stylizes it."""
-    painter = Painter(find_paintings(style), PaintOptions())
-    *_, last = painter.paint(image)
-    return painter.finished(image, last)
+    """`image` stylized as by `vidstyle paint`."""
+    optimizer = ImageOptimizer(find_style_images(style), PaintOptions())
+    *_, last = optimizer.optimize(image)
+    return optimizer.result(image, last)
 
 
 def save(name: str, rows: list[list[Pixels]], width: int) -> None:
-    """Rows of images as one JPEG of `width`."""
+    """Save rows of images as one JPEG of `width`."""
     sheet = np.concatenate([np.concatenate(row, axis=1) for row in rows])
     sheet = cv2.resize(sheet, (width, round(sheet.shape[0] * width / sheet.shape[1])), interpolation=cv2.INTER_AREA)
     bgr = cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR)
@@ -51,24 +51,13 @@ def save(name: str, rows: list[list[Pixels]], width: int) -> None:
 
 
 def main() -> None:
-    frame = frames_of(SAMPLE)[SHOWN]
+    frame = frames_of(SAMPLE)[FRAME]
     images = [stylized(frame, style) for style in STYLES]
     save("paint.jpg", [images[:2], images[2:]], 1280)
     with tempfile.TemporaryDirectory() as scratch:
         out = Path(scratch) / "out.mp4"
-        command = [
-            sys.executable,
-            "-m",
-            "vidstyle",
-            "keyframes",
-            SAMPLE,
-            "--style",
-            CLIP_STYLE,
-            "-o",
-            out,
-            "--sample",
-            str(SECONDS),
-        ]
+        options = ["--style", CLIP_STYLE, "-o", out, "--sample", str(SECONDS)]
+        command = [sys.executable, "-m", "vidstyle", "keyframes", SAMPLE, *options]
         subprocess.run(command, check=True)
         keyframes = json.loads((out.with_name("out.mp4.keyframes") / "keyframes.json").read_text())["keyframes"]
         videos = [frames_of(SAMPLE), frames_of(out)]

@@ -14,15 +14,15 @@ from vidstyle.conversion.contact_sheet import make_contact_sheet
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 2.0
-"""Of the sample."""
+"""Position in the sample of the frame that is shown."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=ROOT / "samples" / "styles.jpg")
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as nothing:
-        os.environ["VIDSTYLE_STYLES"] = nothing  # of one's own styles
+    with tempfile.TemporaryDirectory() as empty:
+        os.environ["VIDSTYLE_STYLES"] = empty  # without the user's own styles
         make_contact_sheet(args.output, str(ROOT / "samples" / "boat.mp4"), SECONDS, overwrite=True)
 
 

@@ -232,7 +232,7 @@ class KeyframeOptions:
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """How a style is trained. Sizes in pixels, weights relative (see `vidstyle.studio.perceptual.encoder`)."""
+    """How a style is trained. Sizes in pixels, weights relative (see `vidstyle.studio.perceptual.losses`)."""
 
     architecture: str = "compact"
     steps: int = 3000

@@ -28,7 +28,7 @@ SEA = [StyleImage(texture(64, 64, seed=2, softness=1))]
 
 
 class StopError(Exception):
-    """Ends a painting in the middle."""
+    """Interrupts an optimization."""
 
 
 def random_frames(count: int, height: int = 64, width: int = 80) -> list[Pixels]:
@@ -59,11 +59,11 @@ class Work:
         paint: PaintOptions = QUICK,
         options: KeyframeOptions = THREE,
         report: Callable[..., None] = silent,
-        paintings: Sequence[StyleImage] = SEA,
+        style_images: Sequence[StyleImage] = SEA,
         mask: np.ndarray | None = None,
     ) -> KeyframeOptimization:
         plan = self.plan(options)
-        return KeyframeOptimization(WorkFolder(self.path), plan, paintings, paint, report, mask)
+        return KeyframeOptimization(WorkFolder(self.path), plan, style_images, paint, report, mask)
 
     def stylized(self, number: int) -> Path:
         return self.path / "stylized" / f"{number:06}.png"
@@ -81,7 +81,7 @@ def work(tmp_path: Path) -> Work:
     return Work(tmp_path / "work")
 
 
-def test_keyframes_lie_in_the_folder_as_filmed_and_as_stylized(work: Work) -> None:
+def test_folder_holds_original_and_stylized_keyframes(work: Work) -> None:
     plan = work.plan()
     assert (plan.frames, plan.shots, plan.keyframes) == (10, [0], [0, 4, 8])
     assert work.keyframes().run() == [0, 4, 8]
@@ -99,7 +99,7 @@ def test_keyframes_lie_in_the_folder_as_filmed_and_as_stylized(work: Work) -> No
     assert strip.shape[1] / strip.shape[0] == pytest.approx(3 * 64 / (2 * 48), rel=0.02), "three columns, two rows"
 
 
-def test_a_second_run_opens_no_clip_and_paints_nothing(work: Work) -> None:
+def test_second_run_reads_no_clip_and_stylizes_nothing(work: Work) -> None:
     work.keyframes().run()
     before, opened = [work.bytes_of(n) for n in (0, 4, 8)], work.opened
     assert work.keyframes().run() == []
@@ -107,7 +107,7 @@ def test_a_second_run_opens_no_clip_and_paints_nothing(work: Work) -> None:
     assert work.opened == opened
 
 
-def test_a_keyframe_is_stylized_from_the_one_before(work: Work) -> None:
+def test_keyframe_starts_from_the_previous_one(work: Work) -> None:
     """With hardly a step to go, it looks as that one does, moved along."""
     options = replace(QUICK, steps=1)
     plan = work.plan()
@@ -120,7 +120,7 @@ def test_a_keyframe_is_stylized_from_the_one_before(work: Work) -> None:
     assert distance(stylized[overlap], negative(CLIP[4])[overlap]) < 15 < distance(stylized[overlap], CLIP[4][overlap])
 
 
-def test_a_retouched_keyframe_stays_and_what_was_stylized_from_it_is_stylized_again(work: Work) -> None:
+def test_retouched_keyframe_is_kept_and_its_successors_are_stylized_again(work: Work) -> None:
     work.keyframes().run()
     first, last = work.bytes_of(0), work.bytes_of(8)
     retouched = work.retouch(4)
@@ -131,7 +131,7 @@ def test_a_retouched_keyframe_stays_and_what_was_stylized_from_it_is_stylized_ag
     assert work.keyframes().run() == []
 
 
-def test_a_keyframe_deleted_is_stylized_again_as_it_was(work: Work) -> None:
+def test_deleted_keyframe_is_stylized_again_with_the_same_result(work: Work) -> None:
     work.keyframes().run()
     before = [work.bytes_of(n) for n in (0, 4, 8)]
     work.stylized(4).unlink()
@@ -139,7 +139,7 @@ def test_a_keyframe_deleted_is_stylized_again_as_it_was(work: Work) -> None:
     assert [work.bytes_of(n) for n in (0, 4, 8)] == before
 
 
-def test_a_retouched_keyframe_deleted_is_stylized_again_and_what_came_of_it_too(work: Work) -> None:
+def test_deleted_retouched_keyframe_and_its_successors_are_stylized_again(work: Work) -> None:
     work.keyframes().run()
     before = [work.bytes_of(n) for n in (0, 4, 8)]
     work.retouch(4)
@@ -151,11 +151,11 @@ def test_a_retouched_keyframe_deleted_is_stylized_again_and_what_came_of_it_too(
 
 @pytest.mark.parametrize(
     "change",
-    [{"paint": replace(QUICK, steps=4)}, {"paint": replace(QUICK, preserve_color=True)}, {"paintings": [StyleImage(CLIP[3])]},
+    [{"paint": replace(QUICK, steps=4)}, {"paint": replace(QUICK, preserve_color=True)}, {"style_images": [StyleImage(CLIP[3])]},
      {"mask": np.eye(48, 64, dtype=np.float32)}],
-    ids=["steps", "colours", "painting", "mask"],
+    ids=["steps", "colours", "style image", "mask"],
 )  # fmt: skip
-def test_other_options_paint_all_but_the_retouched_again(work: Work, change: dict[str, object]) -> None:
+def test_changed_options_stylize_all_but_retouched_keyframes_again(work: Work, change: dict[str, object]) -> None:
     work.keyframes().run()
     retouched = work.retouch(4)
     assert work.keyframes(**change).run() == [0, 8]  # type: ignore[arg-type]
@@ -164,13 +164,13 @@ def test_other_options_paint_all_but_the_retouched_again(work: Work, change: dic
 
 
 @pytest.mark.parametrize("change", [{"memory": 2.0}, {"device": "cpu"}], ids=str)
-def test_where_it_is_stylized_makes_no_difference(work: Work, change: dict[str, object]) -> None:
+def test_device_and_memory_do_not_invalidate_keyframes(work: Work, change: dict[str, object]) -> None:
     work.keyframes().run()
     assert work.keyframes(replace(QUICK, **change)).run() == []  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("number", [0, 4, 8])
-def test_a_retouched_keyframe_of_another_size_is_refused_and_left_as_it_is(work: Work, number: int) -> None:
+def test_retouched_keyframe_of_another_size_is_rejected_and_kept(work: Work, number: int) -> None:
     work.keyframes().run()
     work.retouch(number, size=(24, 32))
     before = [work.bytes_of(n) for n in (0, 4, 8)]
@@ -179,7 +179,7 @@ def test_a_retouched_keyframe_of_another_size_is_refused_and_left_as_it_is(work:
     assert [work.bytes_of(n) for n in (0, 4, 8)] == before
 
 
-def test_other_keyframes_leave_the_ones_that_stay(work: Work) -> None:
+def test_remaining_keyframes_are_kept_when_others_change(work: Work) -> None:
     work.keyframes().run()
     first = work.bytes_of(0)
     fewer = replace(THREE, keyframes=(0, 8))
@@ -187,7 +187,7 @@ def test_other_keyframes_leave_the_ones_that_stay(work: Work) -> None:
     assert work.bytes_of(0) == first
 
 
-def test_a_keyframe_after_a_cut_is_stylized_on_its_own(tmp_path: Path) -> None:
+def test_keyframe_after_a_cut_is_independent(tmp_path: Path) -> None:
     frames = [CLIP[0]] * 8 + [negative(texture(48, 64, seed=8)) // 2] * 8
     options, retouched = KeyframeOptions(keyframes=(0, 4, 8, 12), net_steps=2), tmp_path / "stylized" / "000004.png"
     plan = choose_keyframes(WorkFolder(tmp_path), lambda: iter(frames), "cut", options, silent)
@@ -198,7 +198,7 @@ def test_a_keyframe_after_a_cut_is_stylized_on_its_own(tmp_path: Path) -> None:
     assert KeyframeOptimization(WorkFolder(tmp_path), plan, SEA, QUICK, silent).run() == []
 
 
-def test_an_interrupted_painting_goes_on_with_what_is_finished(work: Work) -> None:
+def test_interrupted_run_keeps_finished_keyframes(work: Work) -> None:
     def interrupt(what: str, done: int, total: int | None, seconds_left: float | None) -> None:
         if what.startswith("painting keyframe 3") and done == 2:
             raise StopError
@@ -211,35 +211,35 @@ def test_an_interrupted_painting_goes_on_with_what_is_finished(work: Work) -> No
     assert [work.bytes_of(n) for n in (0, 4)] == before
 
 
-def test_it_tells_how_far_it_is(work: Work) -> None:
-    told = list[tuple[str, int, int | None, float | None]]()
+def test_progress_is_reported(work: Work) -> None:
+    reported = list[tuple[str, int, int | None, float | None]]()
     folder = WorkFolder(work.path)
-    plan = choose_keyframes(folder, work.frames, "the clip", THREE, lambda *facts: told.append(facts))
-    keyframes = KeyframeOptimization(folder, plan, SEA, QUICK, lambda *facts: told.append(facts))
+    plan = choose_keyframes(folder, work.frames, "the clip", THREE, lambda *facts: reported.append(facts))
+    keyframes = KeyframeOptimization(folder, plan, SEA, QUICK, lambda *facts: reported.append(facts))
     keyframes.run()
-    assert {what for what, *_ in told[:20]} == {"looking for cuts", "choosing keyframes"}
-    assert [facts[:3] for facts in told[10:20]] == [("choosing keyframes", n, 10) for n in range(1, 11)]
-    assert [facts[:3] for facts in told[20:]] == [
+    assert {what for what, *_ in reported[:20]} == {"looking for cuts", "choosing keyframes"}
+    assert [facts[:3] for facts in reported[10:20]] == [("choosing keyframes", n, 10) for n in range(1, 11)]
+    assert [facts[:3] for facts in reported[20:]] == [
         (f"painting keyframe {k} of 3", step, 3) for k in (1, 2, 3) for step in (1, 2, 3)
     ]
-    assert all(left is not None and left >= 0 for *_, left in told[20:])
-    assert told[-1][3] == 0, "nothing is left in the end"
+    assert all(left is not None and left >= 0 for *_, left in reported[20:])
+    assert reported[-1][3] == 0, "no time is left at the end"
 
 
 @pytest.mark.parametrize(("numbers", "named"), [((0, 10), "10"), ((0, 4, 999), "999"), ((-1,), "-1")])
-def test_keyframes_that_the_clip_does_not_have_are_named(work: Work, numbers: tuple[int, ...], named: str) -> None:
+def test_keyframes_beyond_the_clip_are_named_in_the_error(work: Work, numbers: tuple[int, ...], named: str) -> None:
     with pytest.raises(UsageError, match=rf"0 to 9.*{named}"):
         work.plan(KeyframeOptions(keyframes=numbers))
     assert not work.path.exists(), "nothing is left behind"
 
 
-def test_keyframes_at_even_distances_begin_anew_at_every_cut(tmp_path: Path) -> None:
+def test_regular_keyframes_restart_at_every_cut(tmp_path: Path) -> None:
     frames = [CLIP[0]] * 8 + [negative(texture(48, 64, seed=8)) // 2] * 8
     plan = choose_keyframes(WorkFolder(tmp_path), lambda: iter(frames), "cut", KeyframeOptions(every=3), silent)
     assert plan.keyframes == [0, 3, 6, 8, 11, 14]
 
 
-def test_keyframes_are_put_where_the_motion_asks_for_them(tmp_path: Path) -> None:
+def test_keyframes_follow_the_motion(tmp_path: Path) -> None:
     frames = random_frames(9)
     plan = choose_keyframes(WorkFolder(tmp_path / "noise"), lambda: iter(frames), "noise", KeyframeOptions(), silent)
     assert plan.keyframes[:2] == [0, 4]
@@ -247,12 +247,12 @@ def test_keyframes_are_put_where_the_motion_asks_for_them(tmp_path: Path) -> Non
     assert plan.keyframes == [0]
 
 
-def test_a_clip_without_frames_is_refused(tmp_path: Path) -> None:
+def test_clip_without_frames_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="frames"):
         choose_keyframes(WorkFolder(tmp_path), lambda: iter([]), "nothing", KeyframeOptions(), silent)
 
 
-def test_another_clip_is_planned_anew(work: Work) -> None:
+def test_another_clip_gets_a_new_plan(work: Work) -> None:
     work.keyframes().run()
     frames = [negative(frame) for frame in CLIP]
     plan = choose_keyframes(WorkFolder(work.path), lambda: iter(frames), "another", THREE, silent)
@@ -282,7 +282,7 @@ def stylized_by(net: Path, image: Pixels) -> Pixels:
 
 
 @pytest.mark.usefixtures("small_crops")
-def test_a_net_is_trained_once_and_again_when_a_keyframe_was_retouched(work: Work) -> None:
+def test_net_is_trained_once_and_again_after_retouching(work: Work) -> None:
     net = trained(work)
     assert net == work.path / "net.onnx"
     assert not (work.path / "net.pt").exists(), "no checkpoint is left"
@@ -296,9 +296,9 @@ def test_a_net_is_trained_once_and_again_when_a_keyframe_was_retouched(work: Wor
 
 
 @pytest.mark.usefixtures("small_crops")
-def test_a_training_that_was_interrupted_goes_on_from_its_checkpoint(work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupted_fine_tuning_resumes_from_its_checkpoint(work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(finetune, "CHECKPOINT_EVERY", 2)
-    options, told = replace(THREE, net_steps=5), list[int]()
+    options, reported = replace(THREE, net_steps=5), list[int]()
 
     def interrupt(what: str, done: int, total: int | None, seconds_left: float | None) -> None:
         if done == 3:
@@ -307,14 +307,14 @@ def test_a_training_that_was_interrupted_goes_on_from_its_checkpoint(work: Work,
     with pytest.raises(StopError):
         trained(work, options, interrupt)
     assert not (work.path / "net.onnx").exists()
-    trained(work, options, lambda what, done, total, left: told.append(done))
-    assert told == [3, 4, 5]
+    trained(work, options, lambda what, done, total, left: reported.append(done))
+    assert reported == [3, 4, 5]
 
 
 @pytest.mark.usefixtures("small_crops")
-def test_a_checkpoint_of_other_keyframes_is_not_gone_on_from(work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_checkpoint_of_other_keyframes_is_not_used(work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(finetune, "CHECKPOINT_EVERY", 1)
-    options, told = replace(THREE, net_steps=3), list[int]()
+    options, reported = replace(THREE, net_steps=3), list[int]()
 
     def interrupt(what: str, done: int, total: int | None, seconds_left: float | None) -> None:
         if done == 2:
@@ -323,12 +323,12 @@ def test_a_checkpoint_of_other_keyframes_is_not_gone_on_from(work: Work, monkeyp
     with pytest.raises(StopError):
         trained(work, options, interrupt)
     work.retouch(8)
-    trained(work, options, lambda what, done, total, left: told.append(done))
-    assert told == [1, 2, 3]
+    trained(work, options, lambda what, done, total, left: reported.append(done))
+    assert reported == [1, 2, 3]
 
 
 @pytest.mark.usefixtures("small_crops")
-def test_the_net_comes_to_paint_as_the_keyframes_are_stylized(work: Work) -> None:
+def test_net_learns_the_style_of_the_keyframes(work: Work) -> None:
     """Negatives, which no shipped style stylizes."""
     work.keyframes().run()
     for number in (0, 4, 8):

@@ -1,4 +1,4 @@
-"""Gatys' algorithm against an implementation that shares nothing with ours, and what ours adds: tiles, masks, sizes."""
+"""Gatys' algorithm against an independent implementation, and our extensions: tiles, masks, sizes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def moments(encoder: Encoder, seed: int = 1) -> Moments:
     return style_moments(encoder, image(96, 80, seed), None, STYLE_LAYERS)
 
 
-def plain_losses(encoder: Encoder, content: Tensor, painting: Tensor, steps: int) -> list[float]:
+def plain_losses(encoder: Encoder, content: Tensor, style_image: Tensor, steps: int) -> list[float]:
     """Gatys et al. 2015, written down once more: relative errors, Adam from the content."""
 
     def gram(f: Tensor) -> Tensor:
@@ -42,7 +42,7 @@ def plain_losses(encoder: Encoder, content: Tensor, painting: Tensor, steps: int
 
     style = [f"relu{n}_1" for n in range(1, 6)]
     with torch.no_grad():
-        wanted = {k: gram(f) for k, f in encoder(painting, style).items()}
+        wanted = {k: gram(f) for k, f in encoder(style_image, style).items()}
         features = encoder(content, ["relu4_2"])["relu4_2"]
     x = content.clone().requires_grad_()
     optimizer, losses = torch.optim.Adam([x], lr=0.01), []
@@ -58,22 +58,22 @@ def plain_losses(encoder: Encoder, content: Tensor, painting: Tensor, steps: int
     return losses
 
 
-def test_the_losses_of_the_first_twenty_steps_are_those_of_a_plain_implementation(encoder: Encoder) -> None:
-    content, painting = image(64, 80, 0), image(96, 80, 1)
-    style = style_moments(encoder, painting, None, STYLE_LAYERS)
+def test_losses_equal_those_of_a_plain_implementation(encoder: Encoder) -> None:
+    content, style_image = image(64, 80, 0), image(96, 80, 1)
+    style = style_moments(encoder, style_image, None, STYLE_LAYERS)
     ours = [step.losses["loss"] for step in gatys(encoder, Targets(content), style, content, PaintOptions(steps=20))]
-    assert ours == pytest.approx(plain_losses(encoder, content, painting, 20), rel=1e-4)
+    assert ours == pytest.approx(plain_losses(encoder, content, style_image, 20), rel=1e-4)
     assert ours[-1] < 0.5 * ours[0]
 
 
-def test_the_loss_falls_from_every_fifty_steps_to_the_next(encoder: Encoder) -> None:
+def test_mean_loss_falls_every_fifty_steps(encoder: Encoder) -> None:
     content = image(48, 48, 0)
     losses = [s.losses["loss"] for s in gatys(encoder, Targets(content), moments(encoder), content, PaintOptions(steps=200))]
     windows = [np.mean(losses[i : i + 50]) for i in range(0, 200, 50)]
     assert all(after < before for before, after in pairwise(windows))
 
 
-def test_lbfgs_lowers_the_loss_too(encoder: Encoder) -> None:
+def test_lbfgs_lowers_the_loss(encoder: Encoder) -> None:
     content = image(48, 48, 0)
     options = PaintOptions(steps=35, optimizer="lbfgs")
     steps = list(gatys(encoder, Targets(content), moments(encoder), content, options))
@@ -84,7 +84,7 @@ def test_lbfgs_lowers_the_loss_too(encoder: Encoder) -> None:
 
 @pytest.mark.parametrize("size", [(96, 96), (75, 133), (33, 50)])
 @pytest.mark.parametrize("with_mask", [False, True])
-def test_loss_and_gradient_in_tiles_are_those_of_the_whole(encoder: Encoder, size: tuple[int, int], with_mask: bool) -> None:
+def test_tiles_give_the_loss_and_gradient_of_the_whole_image(encoder: Encoder, size: tuple[int, int], with_mask: bool) -> None:
     content, weights = image(*size, 0), LossWeights(0.5, 0.5, 1.0, 1.0, 0.1)
     mask = image(*size, 5)[:, :1] if with_mask else None
     found = []
@@ -98,7 +98,7 @@ def test_loss_and_gradient_in_tiles_are_those_of_the_whole(encoder: Encoder, siz
     assert (tiled_gradient - gradient).norm() < 2e-3 * gradient.norm()
 
 
-def test_style_is_asked_for_only_where_the_mask_is_white(encoder: Encoder) -> None:
+def test_style_gradient_is_confined_to_the_mask(encoder: Encoder) -> None:
     content, mask = image(96, 96, 0), torch.zeros(1, 1, 96, 96)
     mask[..., :16] = 1
     objective = Objective(encoder, Targets(content, mask), moments(encoder), LossWeights(content=0.0))
@@ -109,20 +109,20 @@ def test_style_is_asked_for_only_where_the_mask_is_white(encoder: Encoder) -> No
     assert x.grad[..., 80:].abs().mean() < 0.05 * x.grad[..., :16].abs().mean()
 
 
-def test_transparent_parts_of_a_painting_do_not_count(encoder: Encoder) -> None:
-    painting, spoilt = image(96, 128, 1), image(96, 128, 1)
+def test_transparent_pixels_of_a_style_image_do_not_count(encoder: Encoder) -> None:
+    style_image, spoilt = image(96, 128, 1), image(96, 128, 1)
     spoilt[..., 96:] = 0
     opacity = torch.ones(1, 1, 96, 128)
     opacity[..., 80:] = 0  # features at the edge of the opaque part see a little of what lies beyond
     seen = style_moments(encoder, spoilt, opacity, STYLE_LAYERS)
-    alone = style_moments(encoder, painting[..., :80], None, STYLE_LAYERS)
+    alone = style_moments(encoder, style_image[..., :80], None, STYLE_LAYERS)
     blind = style_moments(encoder, spoilt, None, STYLE_LAYERS)
     for layer in STYLE_LAYERS[:3]:
         gap = (seen[layer][0] - alone[layer][0]).norm()
         assert gap < 0.2 * (blind[layer][0] - alone[layer][0]).norm()
 
 
-def test_moments_of_a_painting_are_the_same_in_tiles(encoder: Encoder) -> None:
+def test_style_moments_are_the_same_in_tiles(encoder: Encoder) -> None:
     whole = style_moments(encoder, image(90, 150, 1), None, STYLE_LAYERS)
     tiled = style_moments(encoder, image(90, 150, 1), None, STYLE_LAYERS, tile=48)
     for layer in STYLE_LAYERS:
@@ -130,7 +130,7 @@ def test_moments_of_a_painting_are_the_same_in_tiles(encoder: Encoder) -> None:
             assert torch.allclose(a, b, rtol=1e-3, atol=1e-4 * float(a.abs().max()))
 
 
-def test_a_mixture_of_paintings_lies_between_them(encoder: Encoder) -> None:
+def test_mixed_moments_are_weighted_means(encoder: Encoder) -> None:
     a, b = moments(encoder, 1), moments(encoder, 2)
     mixture = mix_moments([(a, 0.25), (b, 0.75)])
     for layer in STYLE_LAYERS:
@@ -138,7 +138,7 @@ def test_a_mixture_of_paintings_lies_between_them(encoder: Encoder) -> None:
 
 
 @pytest.mark.parametrize("size", [(33, 50), (90, 161), (32, 300)])
-def test_a_painting_has_the_size_of_its_image_and_a_lower_loss(encoder: Encoder, size: tuple[int, int]) -> None:
+def test_multiscale_result_has_the_size_of_the_content_and_a_lower_loss(encoder: Encoder, size: tuple[int, int]) -> None:
     content, style = image(*size, 0), moments(encoder)
     *_, step = multiscale(encoder, Targets(content), lambda h, w: style, content, PaintOptions(steps=40))
     objective = Objective(encoder, Targets(content), style, LossWeights(ALPHA))
@@ -149,14 +149,14 @@ def test_a_painting_has_the_size_of_its_image_and_a_lower_loss(encoder: Encoder,
     assert after < before
 
 
-def test_painting_ends_when_the_loss_has_settled(encoder: Encoder) -> None:
+def test_optimization_ends_when_the_loss_has_settled(encoder: Encoder) -> None:
     content = image(48, 48, 0)
-    style = style_moments(encoder, content, None, STYLE_LAYERS)  # nothing to do: the image is the painting
+    style = style_moments(encoder, content, None, STYLE_LAYERS)  # nothing to do: the image has the style already
     *_, step = multiscale(encoder, Targets(content), lambda h, w: style, content, PaintOptions(steps=2000))
     assert step.step == step.steps < 500
 
 
-def test_sizes_grow_to_the_images_own() -> None:
+def test_sizes_grow_to_the_full_size() -> None:
     grown = sizes(720, 1280)
     assert grown[-1] == (720, 1280)
     assert 128 <= max(grown[0]) < 256

@@ -1,4 +1,4 @@
-"""Images stylized within the memory there is, and the paintings they are stylized after."""
+"""Images stylized by optimization: sizes, options, masks, style weights and memory limits."""
 
 from __future__ import annotations
 
@@ -50,48 +50,48 @@ def few_steps_while_small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @each_recipe
 @pytest.mark.parametrize("size", [(48, 64), (33, 51), (64, 40)], ids=str)
-def test_the_painting_is_as_large_as_the_image(recipe: Any, size: tuple[int, int]) -> None:
+def test_result_has_the_size_of_the_image(recipe: Any, size: tuple[int, int]) -> None:
     image = texture(*size, seed=1)
     before = image.copy()
-    found = stylized(image, PaintOptions(recipe=recipe, steps=5))
-    assert found.shape == (*size, 3)
-    assert found.dtype == np.uint8
-    assert distance(found, image) > 1
+    result = stylized(image, PaintOptions(recipe=recipe, steps=5))
+    assert result.shape == (*size, 3)
+    assert result.dtype == np.uint8
+    assert distance(result, image) > 1
     assert (image == before).all(), "the image itself stays"
 
 
 @each_recipe
 @pytest.mark.parametrize("size", [(60, 600), (40, 1200), (700, 36)], ids=str)
-def test_banners_and_towers_can_be_stylized(recipe: Any, size: tuple[int, int]) -> None:
+def test_very_wide_and_very_tall_images(recipe: Any, size: tuple[int, int]) -> None:
     assert stylized(texture(*size), PaintOptions(recipe=recipe, steps=1)).shape == (*size, 3)
 
 
 @pytest.mark.parametrize("size", [(31, 31), (16, 40), (8, 8), (2, 50), (1, 1)], ids=str)
-def test_a_tiny_image_is_refused(size: tuple[int, int]) -> None:
+def test_tiny_image_is_rejected(size: tuple[int, int]) -> None:
     with pytest.raises(InputError, match=f"pixels.*{size[1]}x{size[0]}"):
         stylized(texture(*size), PaintOptions(steps=1))
 
 
 @each_recipe
-def test_the_smallest_image_is_stylized(recipe: Any) -> None:
+def test_smallest_image_is_stylized(recipe: Any) -> None:
     assert stylized(texture(32, 32), PaintOptions(recipe=recipe, steps=1)).shape == (32, 32, 3)
 
 
 @each_recipe
 @pytest.mark.parametrize("scale", [0.1, 0.3, 10])
-def test_strokes_of_every_size_allowed_can_be_stylized(recipe: Any, scale: float) -> None:
-    found = stylized(texture(96, 128), PaintOptions(recipe=recipe, steps=1, stroke_scale=scale))
-    assert found.shape == (96, 128, 3)
+def test_all_stroke_scales_work(recipe: Any, scale: float) -> None:
+    result = stylized(texture(96, 128), PaintOptions(recipe=recipe, steps=1, stroke_scale=scale))
+    assert result.shape == (96, 128, 3)
 
 
 @each_recipe
-def test_the_same_image_is_stylized_the_same_again(recipe: Any) -> None:
+def test_result_is_deterministic(recipe: Any) -> None:
     options = PaintOptions(recipe=recipe, steps=4, start="noise")
     assert (stylized(PHOTO, options) == stylized(PHOTO, options)).all()
 
 
 @each_recipe
-def test_painting_may_begin_on_noise(recipe: Any) -> None:
+def test_optimization_can_start_from_noise(recipe: Any) -> None:
     from_content, from_noise = (stylized(PHOTO, PaintOptions(recipe=recipe, steps=1, start=s)) for s in ("content", "noise"))
     assert distance(from_content, PHOTO) < 12
     assert distance(from_noise, PHOTO) > 40
@@ -102,7 +102,7 @@ def chroma(image: Pixels) -> np.ndarray:
 
 
 @each_recipe
-def test_preserved_colours_are_the_images_own(recipe: Any) -> None:
+def test_preserve_color_keeps_the_colours_of_the_image(recipe: Any) -> None:
     muted = (PHOTO // 2 + 64).astype(np.uint8)  # no colour that lightness alone would push out of range
     free, kept = (stylized(muted, PaintOptions(recipe=recipe, steps=12, preserve_color=p)) for p in (False, True))
     assert np.abs(chroma(kept) - chroma(muted)).max() <= 4
@@ -119,13 +119,13 @@ def box(soft: bool = False) -> np.ndarray:
 
 @each_recipe
 @pytest.mark.parametrize("preserve_color", [False, True])
-def test_outside_the_mask_every_pixel_stays(recipe: Any, preserve_color: bool) -> None:
-    found = stylized(PHOTO, PaintOptions(recipe=recipe, steps=5, preserve_color=preserve_color), box())
-    assert (found[box() == 0] == PHOTO[box() == 0]).all()
-    assert distance(found[10:35, 20:50], PHOTO[10:35, 20:50]) > 1
+def test_pixels_outside_the_mask_are_unchanged(recipe: Any, preserve_color: bool) -> None:
+    result = stylized(PHOTO, PaintOptions(recipe=recipe, steps=5, preserve_color=preserve_color), box())
+    assert (result[box() == 0] == PHOTO[box() == 0]).all()
+    assert distance(result[10:35, 20:50], PHOTO[10:35, 20:50]) > 1
 
 
-def test_a_soft_mask_leads_softly_from_image_to_painting() -> None:
+def test_soft_mask_blends_image_and_result() -> None:
     mask = box(soft=True)
     optimizer = ImageOptimizer(STYLE_IMAGES, PaintOptions(steps=5))
     *_, last = optimizer.optimize(PHOTO, mask)
@@ -134,7 +134,7 @@ def test_a_soft_mask_leads_softly_from_image_to_painting() -> None:
     assert np.abs(through - wanted).max() <= 0.51
 
 
-def test_frames_of_a_video_are_mixed_as_images_are() -> None:
+def test_video_frames_are_composited_like_images() -> None:
     muted, other = (PHOTO // 2 + 64).astype(np.uint8), (texture(48, 64, seed=8) // 2 + 64).astype(np.uint8)
     assert np.abs(chroma(ColorPreserver().process(muted, other, True)) - chroma(muted)).max() <= 4
     mixed = MaskPostProcessor(box()).process(muted, other, False)
@@ -143,37 +143,37 @@ def test_frames_of_a_video_are_mixed_as_images_are() -> None:
 
 
 @each_recipe
-def test_a_neighbours_painting_is_taken_over_where_it_is_trusted(recipe: Any) -> None:
+def test_previous_result_is_kept_where_confidence_is_high(recipe: Any) -> None:
     trust = np.zeros((48, 64), np.float32)
     trust[:, :32] = 1
     previous = WarpedResult(255 - PHOTO, trust)
-    found = stylized(PHOTO, PaintOptions(recipe=recipe, steps=1), previous=previous)
-    assert distance(found[:, :28], previous.pixels[:, :28]) < 12
-    assert distance(found[:, 36:], PHOTO[:, 36:]) < 12
+    result = stylized(PHOTO, PaintOptions(recipe=recipe, steps=1), previous=previous)
+    assert distance(result[:, :28], previous.pixels[:, :28]) < 12
+    assert distance(result[:, 36:], PHOTO[:, 36:]) < 12
 
 
 @each_recipe
-def test_a_heavier_painting_shows_more(recipe: Any) -> None:
+def test_style_image_with_more_weight_has_more_effect(recipe: Any) -> None:
     options = PaintOptions(recipe=recipe, steps=12)
 
-    def after(*shares: float) -> Pixels:
+    def after(*weights: float) -> Pixels:
         pixels = STYLE_IMAGES[0].pixels, texture(64, 64, seed=3, softness=6) // 3
-        paintings = [StyleImage(p, weight=w) for p, w in zip(pixels, shares, strict=True) if w]
-        return stylized(PHOTO, options, optimizer=ImageOptimizer(paintings, options))
+        style_images = [StyleImage(p, weight=w) for p, w in zip(pixels, weights, strict=True) if w]
+        return stylized(PHOTO, options, optimizer=ImageOptimizer(style_images, options))
 
     one, other = after(1, 0), after(0, 1)
     for mixed, near, far in ((after(0.9, 0.1), one, other), (after(0.1, 0.9), other, one)):
         assert 0 < distance(mixed, near) < distance(mixed, far)
 
 
-def test_a_better_painting_has_a_lower_gatys_loss() -> None:
+def test_optimization_lowers_the_gatys_loss() -> None:
     optimizer = ImageOptimizer(STYLE_IMAGES, PaintOptions(recipe="gatys", steps=25))
-    found = stylized(PHOTO, PaintOptions(), optimizer=optimizer)
-    assert optimizer.gatys_loss(PHOTO, found) < 0.6 * optimizer.gatys_loss(PHOTO, PHOTO)
+    result = stylized(PHOTO, PaintOptions(), optimizer=optimizer)
+    assert optimizer.gatys_loss(PHOTO, result) < 0.6 * optimizer.gatys_loss(PHOTO, PHOTO)
 
 
 @pytest.mark.parametrize("device", ["gpu", "cpu:one", ""])
-def test_a_device_that_is_none_is_refused(device: str) -> None:
+def test_invalid_device_is_rejected(device: str) -> None:
     with pytest.raises(DeviceError):
         ImageOptimizer(STYLE_IMAGES, PaintOptions(device=device))
 
@@ -183,7 +183,7 @@ def test_a_device_that_is_none_is_refused(device: str) -> None:
 
 @pytest.fixture
 def seen(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The widths of whatever the encoder is given."""
+    """The widths of all inputs of the encoder."""
     widths, forward = list[int](), Encoder.forward
 
     def noting(self: Encoder, image: torch.Tensor, layers: Any) -> Any:
@@ -195,13 +195,13 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 @each_recipe
-def test_a_small_memory_means_tiles(recipe: Any, seen: list[int]) -> None:
+def test_small_memory_limit_uses_tiles(recipe: Any, seen: list[int]) -> None:
     whole = stylized(WIDE, PaintOptions(recipe=recipe, steps=3))
     assert max(seen) >= 300
     seen.clear()
     tiled = stylized(WIDE, PaintOptions(recipe=recipe, steps=3, memory=0.01))
     assert max(seen) < 300
-    assert distance(tiled, whole) < 0.25 * distance(whole, WIDE), "and no other painting"
+    assert distance(tiled, whole) < 0.25 * distance(whole, WIDE), "the result is the same"
 
 
 def fails(monkeypatch: pytest.MonkeyPatch, error: Exception, times: int) -> None:
@@ -224,7 +224,7 @@ each_shortage = pytest.mark.parametrize(
 
 
 @each_shortage
-def test_when_memory_runs_out_it_goes_on_in_tiles(
+def test_out_of_memory_restarts_in_tiles(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, seen: list[int], error: Exception
 ) -> None:
     options = PaintOptions(recipe="gatys", steps=2)
@@ -232,10 +232,10 @@ def test_when_memory_runs_out_it_goes_on_in_tiles(
     fails(monkeypatch, error, times=1)
     optimizer = ImageOptimizer(STYLE_IMAGES, options)
     with caplog.at_level(logging.WARNING):
-        found = stylized(WIDE, options, optimizer=optimizer)
+        result = stylized(WIDE, options, optimizer=optimizer)
     (record,) = caplog.records
     assert "tiles of 150 pixels" in record.getMessage()
-    assert distance(found, whole) < 1.5
+    assert distance(result, whole) < 1.5
     seen.clear()
     caplog.clear()
     stylized(WIDE, options, optimizer=optimizer)
@@ -244,28 +244,28 @@ def test_when_memory_runs_out_it_goes_on_in_tiles(
 
 
 @each_shortage
-def test_when_not_even_the_smallest_tile_fits_it_says_so(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+def test_out_of_memory_in_the_smallest_tiles_is_an_error(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     fails(monkeypatch, error, times=-1)
     with pytest.raises(MemoryLimitError, match=r"not enough memory.*tiles of 150 pixels"):
         stylized(WIDE, PaintOptions(recipe="gatys", steps=2))
 
 
-def test_other_troubles_are_not_taken_for_a_lack_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_errors_do_not_count_as_out_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     fails(monkeypatch, RuntimeError("mat1 and mat2 shapes cannot be multiplied"), times=1)
     with pytest.raises(RuntimeError, match="shapes"):
         stylized(WIDE, PaintOptions(recipe="gatys", steps=2))
 
 
-def test_what_is_transparent_is_not_stylized_after(tmp_path: Path) -> None:
-    """A third of the painting is bright red rather than grey: that shows only where it is opaque."""
+def test_transparent_pixels_do_not_affect_the_result(tmp_path: Path) -> None:
+    """A third of the style image is bright red rather than grey, which affects the result only where it is opaque."""
 
     def redness(red: bool, alpha: int) -> float:
         image = np.dstack((STYLE_IMAGES[0].pixels, np.full(STYLE_IMAGES[0].pixels.shape[:2], 255, np.uint8)))
         image[:, :20] = (0, 0, 255, alpha) if red else (128, 128, 128, alpha)
         cv2.imwrite(str(tmp_path / "p.png"), image)
         options = PaintOptions(recipe="gatys", steps=30)
-        found = stylized(PHOTO, options, optimizer=ImageOptimizer(find_style_images(str(tmp_path / "p.png")), options))
-        return float((found[..., 0].astype(int) - found[..., 1]).mean())
+        result = stylized(PHOTO, options, optimizer=ImageOptimizer(find_style_images(str(tmp_path / "p.png")), options))
+        return float((result[..., 0].astype(int) - result[..., 1]).mean())
 
     seen, unseen = (redness(True, alpha) - redness(False, alpha) for alpha in (255, 0))
     assert seen > 10

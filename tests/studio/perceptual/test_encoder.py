@@ -74,7 +74,7 @@ def test_caffe_weights_take_bgr(tmp_path: Path, image: Tensor) -> None:
     )
 
 
-def test_normalised_weights_bring_their_own_preprocessing(tmp_path: Path, image: Tensor) -> None:
+def test_normalised_weights_use_their_own_preprocessing(tmp_path: Path, image: Tensor) -> None:
     def key(name: str) -> str:
         return str(NORMALISED[name])
 
@@ -108,7 +108,7 @@ def save_compact(folder: Path) -> tuple[perceptual.Encoder, Path]:
     return encoder, path
 
 
-def test_the_compact_encoder_comes_back_from_its_file(tmp_path: Path, image: Tensor) -> None:
+def test_compact_encoder_is_loaded_from_its_file(tmp_path: Path, image: Tensor) -> None:
     encoder, path = save_compact(tmp_path)
     loaded, layers = load_encoder(path), [f"relu{name}" for name in COMPACT_WIDTHS]
     features, expected = loaded(image, layers), encoder(image, layers)
@@ -118,23 +118,23 @@ def test_the_compact_encoder_comes_back_from_its_file(tmp_path: Path, image: Ten
         assert (features[layer] - expected[layer]).norm() < 0.01 * expected[layer].norm()
 
 
-def test_the_compact_encoder_is_the_one_beside_the_styles(tmp_path: Path, image: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compact_encoder_is_found_beside_the_styles(tmp_path: Path, image: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(perceptual, "shipped_folder", lambda: tmp_path)
     with pytest.raises(StyleError, match=r"no file.*encoder\.safetensors"):
         find_encoder("compact")
     _, path = save_compact(tmp_path)
-    found, given = (find_encoder(name)(image, ["relu5_1"])["relu5_1"] for name in ("compact", str(path)))
-    assert torch.equal(found, given)
+    by_name, by_path = (find_encoder(name)(image, ["relu5_1"])["relu5_1"] for name in ("compact", str(path)))
+    assert torch.equal(by_name, by_path)
 
 
 @pytest.mark.parametrize("content", [b"", b"rubbish" * 50, b"\xff" * 16])
-def test_a_broken_compact_encoder_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_corrupt_compact_encoder_is_rejected(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "encoder.safetensors").write_bytes(content)
     with pytest.raises(StyleError, match=r"encoder\.safetensors"):
         load_encoder(tmp_path / "encoder.safetensors")
 
 
-def test_safetensors_of_something_else_are_refused(tmp_path: Path) -> None:
+def test_other_safetensors_are_rejected(tmp_path: Path) -> None:
     _, path = save_compact(tmp_path)
     state = safetensors.torch.load_file(path)
     del state["convs.4_1.bias"]
@@ -143,13 +143,13 @@ def test_safetensors_of_something_else_are_refused(tmp_path: Path) -> None:
         load_encoder(path)
 
 
-def test_a_layer_may_be_taken_of_a_smaller_image(tmp_path: Path, image: Tensor) -> None:
+def test_layers_of_smaller_images(tmp_path: Path, image: Tensor) -> None:
     encoder = load_encoder(save_weights(tmp_path, random_convs("conv{}".format)))
-    found = pyramid_features(encoder, image, ["relu1_1", "relu3_1", "relu3_1/2", "relu1_1/4"])
+    features = pyramid_features(encoder, image, ["relu1_1", "relu3_1", "relu3_1/2", "relu1_1/4"])
     half, quarter = (image.unflatten(2, (-1, n)).unflatten(4, (-1, n)).mean((3, 5)) for n in (2, 4))
     whole = encoder(image, ["relu1_1", "relu3_1"])
     smaller = {"relu3_1/2": encoder(half, ["relu3_1"])["relu3_1"], "relu1_1/4": encoder(quarter, ["relu1_1"])["relu1_1"]}
-    assert_same(found, whole | smaller, ["relu1_1", "relu3_1", "relu3_1/2", "relu1_1/4"])
+    assert_same(features, whole | smaller, ["relu1_1", "relu3_1", "relu3_1/2", "relu1_1/4"])
 
 
 # VGG-19 from torchvision's server, for which a folder on this machine stands in
@@ -159,7 +159,7 @@ Serve = Callable[[str, bytes], str]
 
 @pytest.fixture
 def serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
-    """Puts a file on a server, where torchvision, installed or not, then says that VGG-19 is; torch's own folder is empty."""
+    """Puts a file on a local server and makes torchvision's URL of VGG-19 point to it; torch's own folder is empty."""
     folder = tmp_path / "server"
     folder.mkdir()
     handler = functools.partial(SimpleHTTPRequestHandler, directory=str(folder))
@@ -199,7 +199,7 @@ def kept(tmp_path: Path) -> list[str]:
     return [path.name for path in (tmp_path / "torch").rglob("*") if path.is_file()]
 
 
-def test_vgg19_is_downloaded_once_and_checked(tmp_path: Path, serve: Serve, image: Tensor) -> None:
+def test_vgg19_is_downloaded_once_and_verified(tmp_path: Path, serve: Serve, image: Tensor) -> None:
     state, content = torchvision_file()
     name = f"vgg19-{hashlib.sha256(content).hexdigest()[:8]}.pth"
     serve(name, content)
@@ -211,7 +211,7 @@ def test_vgg19_is_downloaded_once_and_checked(tmp_path: Path, serve: Serve, imag
     assert_same(find_encoder("vgg19")(image, LAYERS), features, LAYERS)
 
 
-def test_a_vgg19_that_is_not_the_one_expected_is_refused_and_not_kept(tmp_path: Path, serve: Serve) -> None:
+def test_vgg19_with_a_wrong_hash_is_rejected_and_deleted(tmp_path: Path, serve: Serve) -> None:
     url = serve("vgg19-00000000.pth", torchvision_file()[1])
     with pytest.raises(StyleError, match=re.escape(url)):
         find_encoder("vgg19")
@@ -241,13 +241,13 @@ def test_torchvision_names_its_file_after_the_hash() -> None:
     assert re.search(r"/vgg19-[0-9a-f]{8}\.pth$", VGG19_Weights.IMAGENET1K_V1.url)
 
 
-def test_a_layer_that_is_not_there_is_named(tmp_path: Path, image: Tensor) -> None:
+def test_missing_layer_is_named_in_the_error(tmp_path: Path, image: Tensor) -> None:
     encoder = load_encoder(save_weights(tmp_path, random_convs("conv{}".format, NAMES[:3])))
     with pytest.raises(StyleError, match=r"relu4_1.*relu2_1"):
         encoder(image, ["relu1_1", "relu4_1"])
 
 
-def test_gradients_reach_the_image_and_never_the_weights(tmp_path: Path, image: Tensor) -> None:
+def test_gradients_reach_the_image_but_not_the_weights(tmp_path: Path, image: Tensor) -> None:
     encoder = load_encoder(save_weights(tmp_path, random_convs("conv{}".format)))
     image.requires_grad_()
     encoder(image, ["relu3_1"])["relu3_1"].sum().backward()
@@ -259,19 +259,19 @@ def test_gradients_reach_the_image_and_never_the_weights(tmp_path: Path, image: 
 @pytest.mark.parametrize(
     "state", [{}, {"weight": torch.zeros(3)}, [torch.zeros(3)], {"features.0.weight": torch.zeros(4, 3, 3, 3)}]
 )
-def test_other_weights_are_refused(tmp_path: Path, state: object) -> None:
+def test_other_weights_are_rejected(tmp_path: Path, state: object) -> None:
     with pytest.raises(StyleError, match=r"encoder\.pth"):
         load_encoder(save_weights(tmp_path, state))
 
 
 @pytest.mark.parametrize("content", [b"", b"rubbish" * 50])
-def test_a_file_of_something_else_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_file_that_holds_no_weights_is_rejected(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "encoder.pth").write_bytes(content)
     with pytest.raises(StyleError, match=r"encoder\.pth"):
         load_encoder(tmp_path / "encoder.pth")
 
 
-def test_a_missing_file_is_said(tmp_path: Path) -> None:
+def test_missing_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(StyleError, match="no file"):
         load_encoder(tmp_path / "encoder.pth")
 

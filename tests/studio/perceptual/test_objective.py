@@ -1,4 +1,4 @@
-"""The loss that painting lowers: its gradient, what a mask and transparency leave out, and its way from small to large."""
+"""The objective of the optimization: its gradient, masks, transparency, and optimization from coarse to fine."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def moments(encoder: Encoder, image: Tensor = STYLE_IMAGE, opacity: Tensor | Non
 
 
 def box(height: int, width: int) -> Tensor:
-    """A mask: a rectangle that keeps to no grid."""
+    """A mask: a rectangle that is not aligned to any grid."""
     mask = torch.zeros(1, 1, height, width)
     mask[..., 10 : height - 13, 21 : width - 22] = 1
     return mask
@@ -45,7 +45,7 @@ def box(height: int, width: int) -> Tensor:
 
 
 @pytest.mark.parametrize("masked", [False, True], ids=["whole", "masked"])
-def test_the_gradient_is_that_of_the_loss_times_the_number_of_pixels(encoder: Encoder, masked: bool) -> None:
+def test_gradient_is_scaled_by_the_number_of_pixels(encoder: Encoder, masked: bool) -> None:
     """Along a few random directions, by finite differences."""
     weights = LossWeights(0.5, detail=0.3, gram=2.0, covariance=1.0, variation=1.0, temporal=1.0)
     previous = TemporalTarget(tensor(texture(48, 64, seed=6)), box(48, 64))
@@ -60,7 +60,7 @@ def test_the_gradient_is_that_of_the_loss_times_the_number_of_pixels(encoder: En
         assert (ahead - behind) / 1e-3 == pytest.approx(float((gradient * direction).sum()), rel=0.05)
 
 
-def test_the_loss_is_the_sum_of_its_terms_and_none_is_left_of_the_goal_itself(encoder: Encoder) -> None:
+def test_loss_is_the_sum_of_its_terms_and_zero_at_the_target(encoder: Encoder) -> None:
     weights = LossWeights(0.5, detail=0.3, gram=2.0, covariance=1.0, variation=0.1, temporal=1.0)
     previous = TemporalTarget(PHOTO, torch.ones(1, 1, 48, 64))
     objective = Objective(encoder, Targets(PHOTO, temporal=previous), moments(encoder, PHOTO), weights)
@@ -70,11 +70,11 @@ def test_the_loss_is_the_sum_of_its_terms_and_none_is_left_of_the_goal_itself(en
         assert terms["loss"] == pytest.approx(sum(v for k, v in terms.items() if k != "loss"))
     assert all(there[k] < 1e-6 for k in ("content", "style", "covariance", "temporal"))
     assert all(away[k] > 1e-3 for k in ("content", "style", "covariance", "temporal"))
-    assert away["variation"] == pytest.approx(there["variation"], rel=1e-4), "a negative is as rough"
+    assert away["variation"] == pytest.approx(there["variation"], rel=1e-4), "a negative has the same variation"
 
 
-def test_covariances_do_not_see_colours_that_are_the_same_everywhere() -> None:
-    """Features with something added to all of them: their Gram matrix is another, their covariance is not."""
+def test_covariances_ignore_a_constant_colour() -> None:
+    """A constant added to features changes their Gram matrix, but not their covariance."""
     features = torch.rand(1, 5, 30, 40, generator=torch.Generator().manual_seed(0))
     added = features + torch.linspace(0, 2, 5)[:, None, None]
     louder = 2 * (features - features.mean((2, 3), keepdim=True)) + features.mean((2, 3), keepdim=True)
@@ -93,7 +93,7 @@ def test_weights_multiply_their_terms(encoder: Encoder) -> None:
         assert heavy[name] == pytest.approx(factor * light[name], rel=1e-4)
 
 
-def test_lbfgs_tells_every_tenth_step_and_the_last(encoder: Encoder) -> None:
+def test_lbfgs_yields_every_tenth_step_and_the_last(encoder: Encoder) -> None:
     steps = list(
         gatys(encoder, Targets(PHOTO), moments(encoder), PHOTO, PaintOptions(recipe="gatys", steps=35, optimizer="lbfgs"))
     )
@@ -103,7 +103,7 @@ def test_lbfgs_tells_every_tenth_step_and_the_last(encoder: Encoder) -> None:
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "lbfgs"])
-def test_the_start_is_left_as_it_was(encoder: Encoder, optimizer: str) -> None:
+def test_start_image_is_not_modified(encoder: Encoder, optimizer: str) -> None:
     start = PHOTO.clone()
     options = PaintOptions(recipe="gatys", steps=2, optimizer=optimizer)  # type: ignore[arg-type]
     *_, last = gatys(encoder, Targets(PHOTO), moments(encoder), start, options)
@@ -111,33 +111,33 @@ def test_the_start_is_left_as_it_was(encoder: Encoder, optimizer: str) -> None:
     assert torch.equal(start, PHOTO)
 
 
-# Where style is asked for, and of what
+# Masks and transparency
 
 
 @pytest.mark.parametrize("tile", [32, 48])
 @pytest.mark.parametrize("size", [(75, 93), (80, 96), (130, 230)], ids=str)
-def test_a_hard_mask_means_the_same_in_tiles(encoder: Encoder, size: tuple[int, int], tile: int) -> None:
+def test_hard_mask_gives_the_same_result_in_tiles(encoder: Encoder, size: tuple[int, int], tile: int) -> None:
     content, start = tensor(texture(*size, seed=1)), tensor(texture(*size, seed=4, softness=2))
-    weights, style, found = LossWeights(0.5, gram=2.0, covariance=1.0), moments(encoder), []
+    weights, style, results = LossWeights(0.5, gram=2.0, covariance=1.0), moments(encoder), []
     for side in (None, tile):
         x = start.clone().requires_grad_()
-        found.append((Objective(encoder, Targets(content, box(*size)), style, weights, side).evaluate(x), x.grad))
-    (whole, gradient), (tiled, tiled_gradient) = found
+        results.append((Objective(encoder, Targets(content, box(*size)), style, weights, side).evaluate(x), x.grad))
+    (whole, gradient), (tiled, tiled_gradient) = results
     assert tiled == pytest.approx(whole, rel=1e-4)
     assert (tiled_gradient - gradient).norm() < 1e-4 * gradient.norm()
 
 
 @pytest.mark.parametrize("size", [(75, 93), (80, 96)], ids=str)
-def test_transparency_means_the_same_in_tiles(encoder: Encoder, size: tuple[int, int]) -> None:
-    painting = tensor(texture(*size, seed=2, softness=1))
-    whole, tiled = (moments(encoder, painting, box(*size), side) for side in (None, 32))
+def test_transparency_gives_the_same_result_in_tiles(encoder: Encoder, size: tuple[int, int]) -> None:
+    style_image = tensor(texture(*size, seed=2, softness=1))
+    whole, tiled = (moments(encoder, style_image, box(*size), side) for side in (None, 32))
     for layer in STYLE_LAYERS:
         for one, other in zip(tiled[layer], whole[layer], strict=True):
             assert (one - other).norm() < 1e-4 * other.norm()
 
 
-def test_only_what_the_mask_shows_counts_for_the_style(encoder: Encoder) -> None:
-    """What is stylized far outside of it makes no difference, neither in loss nor in gradient."""
+def test_pixels_outside_the_mask_do_not_affect_the_style_loss(encoder: Encoder) -> None:
+    """Pixels far outside of it affect neither the loss nor the gradient."""
     mask = torch.zeros(1, 1, 96, 192)
     mask[..., :64] = 1
     content = tensor(texture(96, 192, seed=1))
@@ -152,8 +152,8 @@ def test_only_what_the_mask_shows_counts_for_the_style(encoder: Encoder) -> None
     assert here.grad[..., :64].abs().max() > 0
 
 
-def test_what_is_transparent_in_a_painting_does_not_count(encoder: Encoder) -> None:
-    """Half transparent, a painting is nearly its other half: only at the seam does one see the other."""
+def test_transparent_half_of_a_style_image_does_not_count(encoder: Encoder) -> None:
+    """With one half transparent, the moments are nearly those of the other half: only features at the seam see both."""
     half = tensor(texture(96, 96, seed=2, softness=1))
     both = torch.cat((half, torch.full_like(half, 0.1)), dim=3)
     opacity = torch.zeros(1, 1, 96, 192)
@@ -166,7 +166,7 @@ def test_what_is_transparent_in_a_painting_does_not_count(encoder: Encoder) -> N
         torch.testing.assert_close(pair, ignored[layer], rtol=1e-5, atol=1e-7)
 
 
-def test_what_is_held_stays_and_the_rest_is_stylized(encoder: Encoder) -> None:
+def test_temporal_target_is_kept_where_confidence_is_high(encoder: Encoder) -> None:
     trust = torch.zeros(1, 1, 48, 64)
     trust[..., :32] = 1
     previous = TemporalTarget(tensor(texture(48, 64, seed=9)), trust)
@@ -181,11 +181,11 @@ def test_what_is_held_stays_and_the_rest_is_stylized(encoder: Encoder) -> None:
     assert gap[..., 32:].mean() > 0.5 * before[..., 32:].mean()
 
 
-# From small to large
+# From coarse to fine
 
 
 @pytest.mark.parametrize("size", [(64, 96), (66, 98), (70, 131)], ids=str)
-def test_multiscale_begins_small_and_ends_at_the_images_own_size(
+def test_multiscale_starts_small_and_ends_at_full_size(
     encoder: Encoder, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
 ) -> None:
     monkeypatch.setattr(recipe, "SMALLEST", 48)
@@ -201,12 +201,12 @@ def test_multiscale_begins_small_and_ends_at_the_images_own_size(
     assert len(set(shapes)) == 2, "half the size first"
     assert shapes == sorted(shapes)
     assert shapes[-1] == size
-    assert asked == sorted(set(shapes)), "the style's strokes are as large as they will be seen"
+    assert asked == sorted(set(shapes)), "the style is requested at the size of the image"
     assert [step.step for step in steps] == list(range(1, 11))
     assert steps[-1].image.isfinite().all()
 
 
-def test_painting_may_be_kept_to_the_last_sizes(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_multiscale_can_use_the_last_sizes_only(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recipe, "SMALLEST", 32)
     monkeypatch.setattr(recipe, "STEPS_SMALL", 3)
     style, content, counts = moments(encoder), tensor(texture(64, 64, seed=1)), []

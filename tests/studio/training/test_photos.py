@@ -49,7 +49,7 @@ def test_small_and_narrow_photographs_are_enlarged(tmp_path: Path) -> None:
     assert batch.dtype == torch.uint8
 
 
-def test_of_a_large_photograph_a_crop_shows_at_least_half(tmp_path: Path) -> None:
+def test_crop_covers_at_least_half_of_a_large_photograph(tmp_path: Path) -> None:
     """A ramp of light over its width: how much of that a crop holds."""
     ramp = np.repeat(np.linspace(0, 255, 2000).astype(np.uint8)[None, :, None], 2000, axis=0).repeat(3, axis=2)
     many = PhotoCrops([save(tmp_path / "large.png", ramp)], OPTIONS).batches(0)
@@ -58,14 +58,14 @@ def test_of_a_large_photograph_a_crop_shows_at_least_half(tmp_path: Path) -> Non
     assert max(held) > 170
 
 
-def test_the_same_step_sees_the_same_crops(photos: Path) -> None:
+def test_same_step_uses_the_same_crops(photos: Path) -> None:
     from_start = crops(photos).batches(0)
     _, _, third = next(from_start), next(from_start), next(from_start)
     assert torch.equal(third, next(crops(photos).batches(2)))
     assert not torch.equal(third, next(crops(photos).batches(3)))
 
 
-def test_photographs_on_a_device_are_cut_as_those_that_are_decoded(photos: Path) -> None:
+def test_crops_on_the_device_equal_those_decoded_on_demand(photos: Path) -> None:
     save(photos / "large.png", texture(400, 300, seed=99, softness=9))
     save(photos / "small.png", texture(50, 60, seed=98))
     (photos / "rubbish.png").write_bytes(b"rubbish")

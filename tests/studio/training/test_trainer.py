@@ -62,7 +62,7 @@ def weights(trainer: Trainer) -> dict[str, Tensor]:
     return {k: v for k, v in trainer.net.state_dict().items() if v.is_floating_point()}
 
 
-def test_it_runs_to_the_end(tmp_path: Path, photos: Path, encoder_file: Path) -> None:
+def test_training_runs_to_the_end(tmp_path: Path, photos: Path, encoder_file: Path) -> None:
     trainer = make_trainer(tmp_path / "work", crops_of(photos), load_encoder(encoder_file))
     last = train(trainer)[-1]
     assert last.step == last.steps == 6
@@ -76,7 +76,7 @@ def test_it_runs_to_the_end(tmp_path: Path, photos: Path, encoder_file: Path) ->
 
 @pytest.mark.parametrize(("kind", "loss"), [({"steps": 1, "identity_steps": 59}, "identity"),
                                             ({"steps": 60, "identity_steps": 0}, "style")])  # fmt: skip
-def test_it_learns(tmp_path: Path, photos: Path, encoder_file: Path, kind: dict[str, int], loss: str) -> None:
+def test_losses_fall(tmp_path: Path, photos: Path, encoder_file: Path, kind: dict[str, int], loss: str) -> None:
     options = replace(QUICK, **kind, learning_rate=1e-2, checkpoint_every=1000)
     reports = train(make_trainer(tmp_path / "work", crops_of(photos, options), load_encoder(encoder_file), options))
     assert [r.step for r in reports] == [50, 60]
@@ -88,7 +88,7 @@ def test_it_learns(tmp_path: Path, photos: Path, encoder_file: Path, kind: dict[
     [(TrainOptions(steps=100, identity_steps=25), True), (TrainOptions(steps=100), False), (TrainOptions(minutes=10), False)],
     ids=["from scratch", "steps", "minutes"],
 )
-def test_the_learning_rate_rises_and_falls(options: TrainOptions, from_scratch: bool) -> None:
+def test_learning_rate_rises_and_falls(options: TrainOptions, from_scratch: bool) -> None:
     """Once for the identity, once for the style."""
     schedule = Schedule(options, from_scratch)
     fractions = [n / 1000 for n in range(1000)]
@@ -105,7 +105,7 @@ def test_the_learning_rate_rises_and_falls(options: TrainOptions, from_scratch: 
 @pytest.mark.parametrize(
     ("ramp", "at"), [(1.0, {0.2: 0, 0.6: 0.5}), (0.5, {0.2: 0, 0.4: 0.5, 0.6: 1, 1: 1}), (0, {0.2: 1, 1: 1})]
 )
-def test_steadiness_comes_in_by_and_by(ramp: float, at: dict[float, float]) -> None:
+def test_temporal_consistency_is_ramped_up(ramp: float, at: dict[float, float]) -> None:
     """Over a part of the style, which a fifth of identity precedes here."""
     schedule = Schedule(TrainOptions(steps=80, identity_steps=20, consistency_ramp=ramp), from_scratch=True)
     for fraction, factor in at.items():
@@ -117,7 +117,7 @@ def test_steadiness_comes_in_by_and_by(ramp: float, at: dict[float, float]) -> N
     [(10, 0, 540), (10, 100, 440), (10, 500, 300), (1, 0, 30)],
     ids=["keeps time to finish", "the start-up counts", "half is trained in", "half is trained in, however short"],
 )
-def test_minutes_are_those_of_the_whole_command(minutes: float, startup: float, seconds: float) -> None:
+def test_minutes_limit_the_whole_command(minutes: float, startup: float, seconds: float) -> None:
     schedule = Schedule(TrainOptions(minutes=minutes), False, startup)
     assert schedule.fraction(10**6, seconds - 1) == pytest.approx(1 - 1 / seconds)
     assert schedule.fraction(1, seconds) == 1
@@ -134,7 +134,7 @@ class Ticking:
         return self.now
 
 
-def test_a_training_by_time_goes_on_with_what_is_left(tmp_path: Path, photos: Path, encoder_file: Path) -> None:
+def test_training_by_time_resumes_with_the_remaining_time(tmp_path: Path, photos: Path, encoder_file: Path) -> None:
     options = replace(QUICK, minutes=0.2)  # of which 6 seconds are for training
 
     def trainer(folder: str, kind: type[PhotoCrops]) -> Trainer:
@@ -152,7 +152,7 @@ def test_a_training_by_time_goes_on_with_what_is_left(tmp_path: Path, photos: Pa
         torch.testing.assert_close(weights(resumed)[key], value, rtol=1e-4, atol=1e-5)
 
 
-def test_an_interrupted_training_goes_on_from_the_step_it_was_at(tmp_path: Path, photos: Path, encoder_file: Path) -> None:
+def test_interrupted_training_resumes_at_the_same_step(tmp_path: Path, photos: Path, encoder_file: Path) -> None:
     calls = 0
 
     def interrupt() -> None:
@@ -176,26 +176,26 @@ def test_an_interrupted_training_goes_on_from_the_step_it_was_at(tmp_path: Path,
     assert resumed.family == cut.family != whole.family
 
 
-def test_what_is_transparent_of_a_painting_does_not_count(encoder_file: Path) -> None:
+def test_transparent_pixels_do_not_count(encoder_file: Path) -> None:
     encoder, stylized = load_encoder(encoder_file), texture(96, 256, softness=2)
     hidden, opacity = stylized.copy(), np.full((96, 256), 255, np.uint8)
     hidden[:, 128:], opacity[:, 128:] = np.random.default_rng(0).integers(0, 256, (96, 128, 3)), 0
     options = replace(QUICK, style_size=96)
 
-    def grams(painting: StyleImage) -> dict[str, Tensor]:
-        return StyleLosses(encoder, [painting], options, torch.device("cpu")).grams
+    def grams(style_image: StyleImage) -> dict[str, Tensor]:
+        return StyleLosses(encoder, [style_image], options, torch.device("cpu")).grams
 
-    wanted, found, plain = (
+    expected, masked, unmasked = (
         grams(p) for p in (StyleImage(np.ascontiguousarray(stylized[:, :128])), StyleImage(hidden, opacity), StyleImage(hidden))
     )
     for layer in ("relu1_1", "relu2_1", "relu3_1/2"):
-        error, without = ((g[layer] - wanted[layer]).norm() / wanted[layer].norm() for g in (found, plain))
+        error, without = ((g[layer] - expected[layer]).norm() / expected[layer].norm() for g in (masked, unmasked))
         assert error < 0.2
         assert error < 0.5 * without
 
 
 @pytest.mark.parametrize("identity_steps", [2, 3, 1], ids=["before the freeze", "in the identity", "at the freeze"])
-def test_a_resumed_training_ends_like_an_uninterrupted_one(
+def test_resumed_training_equals_an_uninterrupted_one(
     tmp_path: Path, photos: Path, encoder_file: Path, identity_steps: int
 ) -> None:
     options = replace(QUICK, identity_steps=identity_steps)
@@ -210,14 +210,14 @@ def test_a_resumed_training_ends_like_an_uninterrupted_one(
         torch.testing.assert_close(weights(resumed)[key], value, rtol=1e-4, atol=1e-5)
 
 
-def test_a_finished_training_is_not_begun_anew(tmp_path: Path, photos: Path, encoder_file: Path) -> None:
+def test_finished_training_is_not_repeated(tmp_path: Path, photos: Path, encoder_file: Path) -> None:
     first, again = (make_trainer(tmp_path / "work", crops_of(photos), load_encoder(encoder_file)) for _ in range(2))
     train(first)
     assert train(again) == []
     assert all(torch.equal(value, weights(again)[key]) for key, value in weights(first).items())
 
 
-def test_a_finished_training_goes_on_when_more_steps_are_asked_for(tmp_path: Path, photos: Path, encoder_file: Path) -> None:
+def test_finished_training_continues_with_more_steps(tmp_path: Path, photos: Path, encoder_file: Path) -> None:
     longer = replace(QUICK, steps=6)
     train(make_trainer(tmp_path / "work", crops_of(photos), load_encoder(encoder_file)))
     again = make_trainer(tmp_path / "work", crops_of(photos, longer), load_encoder(encoder_file), longer)
@@ -228,27 +228,27 @@ def test_a_finished_training_goes_on_when_more_steps_are_asked_for(tmp_path: Pat
     assert any(not torch.equal(value, after["net"][key]) for key, value in before["net"].items())
 
 
-def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path, photos: Path, encoder_file: Path) -> None:
+def test_checkpoint_of_another_training_is_rejected(tmp_path: Path, photos: Path, encoder_file: Path) -> None:
     train(make_trainer(tmp_path / "work", crops_of(photos), load_encoder(encoder_file)))
     other = replace(QUICK, content_weight=3.0)
     with pytest.raises(TrainingError, match="remove it"):
         train(make_trainer(tmp_path / "work", crops_of(photos, other), load_encoder(encoder_file), other))
 
 
-def test_a_broken_checkpoint_is_named(tmp_path: Path, photos: Path, encoder_file: Path) -> None:
+def test_corrupt_checkpoint_is_named_in_the_error(tmp_path: Path, photos: Path, encoder_file: Path) -> None:
     (tmp_path / "work").mkdir()
     (tmp_path / "work" / "checkpoint.pt").write_bytes(b"rubbish")
     with pytest.raises(TrainingError, match=r"checkpoint\.pt; remove it"):
         train(make_trainer(tmp_path / "work", crops_of(photos), load_encoder(encoder_file)))
 
 
-def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path, photos: Path, encoder_file: Path) -> None:
+def test_folder_that_cannot_be_created_is_named_in_the_error(tmp_path: Path, photos: Path, encoder_file: Path) -> None:
     (tmp_path / "work").write_bytes(b"a file")
     with pytest.raises(DiskError, match="work"):
         train(make_trainer(tmp_path / "work", crops_of(photos), load_encoder(encoder_file)))
 
 
-def test_going_on_from_a_style_skips_the_identity(tmp_path: Path, photos: Path, encoder_file: Path, styles: Path) -> None:
+def test_starting_from_a_style_skips_the_identity_phase(tmp_path: Path, photos: Path, encoder_file: Path, styles: Path) -> None:
     net, _ = load_net(styles / "tiny.onnx")
     options = replace(QUICK, steps=1, learning_rate=1e-9)
     trainer = make_trainer(tmp_path / "work", crops_of(photos, options), load_encoder(encoder_file), options, net)
@@ -260,14 +260,14 @@ def test_going_on_from_a_style_skips_the_identity(tmp_path: Path, photos: Path, 
 
 
 class FailsLater(Encoder):
-    """An encoder that gives no numbers after its first use, on the painting."""
+    """An encoder whose features are NaN after its first use, on the style image."""
 
     def forward(self, image: Tensor, layers: object) -> dict[str, Tensor]:
         used, self.used = getattr(self, "used", False), True
         return {k: v * float("nan") if used else v for k, v in super().forward(image, layers).items()}  # type: ignore[arg-type]
 
 
-def test_a_loss_that_is_no_number_stops_it_and_the_checkpoint_stays(tmp_path: Path, photos: Path, encoder_file: Path) -> None:
+def test_nan_loss_stops_training_and_keeps_the_checkpoint(tmp_path: Path, photos: Path, encoder_file: Path) -> None:
     options = replace(QUICK, identity_steps=3)
     encoder = load_encoder(encoder_file)
     encoder.__class__ = FailsLater
@@ -279,7 +279,7 @@ def test_a_loss_that_is_no_number_stops_it_and_the_checkpoint_stays(tmp_path: Pa
 
 
 @pytest.mark.parametrize("content", [b"", b"no image"])
-def test_an_unreadable_photograph_is_left_out(
+def test_unreadable_photograph_is_skipped(
     tmp_path: Path, photos: Path, encoder_file: Path, caplog: pytest.LogCaptureFixture, content: bytes
 ) -> None:
     crops = crops_of(photos)
@@ -287,12 +287,12 @@ def test_an_unreadable_photograph_is_left_out(
         path.write_bytes(content)
     with caplog.at_level(logging.WARNING):
         train(make_trainer(tmp_path / "work", crops, load_encoder(encoder_file)))
-    said = [record.getMessage() for record in caplog.records if "left out" in record.getMessage()]
-    assert said
-    assert len(said) == len(set(said)), "each file is named once"
+    warnings = [record.getMessage() for record in caplog.records if "skipped" in record.getMessage()]
+    assert warnings
+    assert len(warnings) == len(set(warnings)), "each file is named once"
 
 
-def test_photographs_of_which_none_can_be_read(tmp_path: Path, photos: Path, encoder_file: Path) -> None:
+def test_only_unreadable_photographs_are_an_error(tmp_path: Path, photos: Path, encoder_file: Path) -> None:
     for path in photos.iterdir():
         path.write_bytes(b"no image")
     with pytest.raises(TrainingError, match="none of 15 files"):

@@ -1,4 +1,4 @@
-"""Where shots begin, for work that has the whole video: PySceneDetect's adaptive detector, which looks ahead."""
+"""Shot detection in a complete video, with PySceneDetect's adaptive detector, which looks ahead."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from scenedetect.detectors import AdaptiveDetector
 from vidstyle.core.frames import Pixels
 
 WIDTH = 256
-"""Frames are looked at in this width; cuts are as plain there."""
-SHORTEST = 5
-"""Frames of the shortest shot."""
+"""Width in pixels at which frames are analysed; cuts are as visible there."""
+MIN_SHOT_LENGTH = 5
+"""In frames."""
 
 
 def find_shots(frames: Iterable[Pixels]) -> tuple[int, list[int]]:
-    """How many `frames` (H, W, 3) there are, and the numbers of those that begin a shot, from 0."""
-    detector = AdaptiveDetector(min_scene_len=SHORTEST)
+    """The number of `frames` (H, W, 3), and the numbers, from 0, of those at which a shot begins."""
+    detector = AdaptiveDetector(min_scene_len=MIN_SHOT_LENGTH)
     rate, cuts, count = Fraction(25), list[int](), 0
     for frame in frames:
-        found = detector.process_frame(FrameTimecode(count, rate), _small(frame))
-        cuts += [cut.frame_num for cut in found if cut.frame_num is not None]
+        new_cuts = detector.process_frame(FrameTimecode(count, rate), _small(frame))
+        cuts += [cut.frame_num for cut in new_cuts if cut.frame_num is not None]
         count += 1
     if count:
         cuts += [cut.frame_num for cut in detector.post_process(FrameTimecode(count, rate)) if cut.frame_num is not None]

@@ -1,8 +1,8 @@
-"""A style net made to paint one clip as its keyframes are stylized.
+"""A style net fine-tuned to stylize one clip as its keyframes are stylized.
 
 After Texler et al. 2020, "Interactive Video Stylization Using Few-Shot Patch-Based Training": trained on crops of the few
-pairs of a frame and its painting. Not from nothing, as there, but from the shipped net that is nearest, with Gram matrices
-of the stylized crops among the losses, and steadied by compound regularisation.
+pairs of a frame and its stylized version. Departures from the paper: training starts from the shipped net that is nearest, the
+losses include Gram matrices of the stylized crops, and compound regularisation makes the net temporally consistent.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ AVERAGE = 0.98
 CHECKPOINT_EVERY = 50
 
 Pair = tuple[Pixels, Pixels]
-"""A frame and its painting, uint8 RGB (H, W, 3) both."""
+"""A frame and the same frame stylized, both uint8 RGB (H, W, 3)."""
 
 
 def nearest_net(pairs: Sequence[Pair], models: Sequence[Path]) -> tuple[nn.Module, Path]:
-    """The net among `models` (our own, compact) whose paintings of the frames come closest, and its file."""
+    """The compact net among `models` whose output for the frames is closest to the stylized ones, and its file."""
     best: tuple[float, nn.Module, Path] | None = None
     for path in models:
         net, facts = load_net(path)
@@ -56,7 +56,10 @@ def nearest_net(pairs: Sequence[Pair], models: Sequence[Path]) -> tuple[nn.Modul
 
 
 class FineTuning:
-    """Trains `net` on `pairs` for `steps`; iterate over `run()`. Goes on from `checkpoint` if that is of the same training."""
+    """Trains `net` on `pairs` for `steps`; iterate over `run()`.
+
+    Resumes from `checkpoint` if that has the same `fingerprint`, which identifies keyframes and options.
+    """
 
     def __init__(
         self,
@@ -65,20 +68,20 @@ class FineTuning:
         pairs: Sequence[Pair],
         steps: int,
         checkpoint: Path,
-        recipe: str,
+        fingerprint: str,
         device: str = "auto",
     ) -> None:
         self.device = find_device(device)
         self.net = net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._encoder = encoder.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._pairs = [(_padded(frame), _padded(stylized)) for frame, stylized in pairs]
-        self._steps, self._checkpoint, self._recipe = steps, checkpoint, recipe
+        self._steps, self._checkpoint, self._fingerprint = steps, checkpoint, fingerprint
         self._average = {k: v.detach().clone() for k, v in self.net.state_dict().items()}
         self._optimizer = torch.optim.Adam(self.net.parameters(), LEARNING_RATE)
         self._step = 0
 
     def run(self) -> Iterator[tuple[int, float]]:
-        """Train to the end, yielding step and loss; afterwards `net` is the trained one. Raises `TrainingError`."""
+        """Train to the end, yielding step and loss; afterwards `net` is trained. Raises `TrainingError` if the loss diverges."""
         self._resume()
         while self._step < self._steps:
             loss = self._train_step()
@@ -89,7 +92,7 @@ class FineTuning:
                 self._save()
             yield self._step, loss
         self.net.load_state_dict(self._average)
-        self._settle_statistics()
+        self._update_statistics()
 
     def _train_step(self) -> float:
         self.net.train()
@@ -116,7 +119,7 @@ class FineTuning:
         return loss.item()
 
     def _loss(self, stylized: Tensor, wanted: Tensor) -> Tensor:
-        """|O - K|, and how far its features and their Gram matrices are from the painting's."""
+        """|O - K| of the output O and the stylized keyframe K, and the distances of their features and Gram matrices."""
         with self._autocast():
             with torch.no_grad():
                 target = self._encoder(wanted, LAYERS)
@@ -127,8 +130,8 @@ class FineTuning:
             for k, g in grams.items()
         ]
         style = torch.stack(errors).mean()
-        likeness = content_loss(features, target, ("relu2_1", "relu3_1"))
-        return (stylized - wanted).abs().mean() + FEATURE_WEIGHT * likeness + STYLE_WEIGHT * style
+        features_loss = content_loss(features, target, ("relu2_1", "relu3_1"))
+        return (stylized - wanted).abs().mean() + FEATURE_WEIGHT * features_loss + STYLE_WEIGHT * style
 
     def _stylized(self, x: Tensor) -> Tensor:
         with self._autocast():
@@ -136,19 +139,19 @@ class FineTuning:
         return y.float()
 
     def _crops(self, step: int) -> tuple[Tensor, Tensor]:
-        """Crops of frames with `CONTEXT` around, and of their paintings; the same at every run of this step."""
+        """Crops of frames and of the stylized ones, with a margin of `CONTEXT`; the same in every run of this step."""
         rng = np.random.default_rng(step)
         size = CROP + 2 * CONTEXT
-        both = []
+        crops = []
         for _ in range(BATCH):
             frame, stylized = self._pairs[int(rng.integers(len(self._pairs)))]
             y, x = (int(rng.integers(side - size + 1)) for side in frame.shape[:2])
-            both.append(np.concatenate((frame[y : y + size, x : x + size], stylized[y : y + size, x : x + size]), axis=2))
-        x6 = torch.from_numpy(np.stack(both)).to(self.device).permute(0, 3, 1, 2).float() / 255
+            crops.append(np.concatenate((frame[y : y + size, x : x + size], stylized[y : y + size, x : x + size]), axis=2))
+        x6 = torch.from_numpy(np.stack(crops)).to(self.device).permute(0, 3, 1, 2).float() / 255
         return x6[:, :3].contiguous(memory_format=torch.channels_last), x6[:, 3:].contiguous(memory_format=torch.channels_last)
 
-    def _settle_statistics(self) -> None:
-        """Track the norm statistics of the averaged weights over the keyframes: what inference uses until a shot's own."""
+    def _update_statistics(self) -> None:
+        """Track the norm statistics of the averaged weights over the keyframes; inference starts with them in every shot."""
         self.net.train()
         with torch.no_grad(), self._autocast():
             for step in range(40):
@@ -160,7 +163,7 @@ class FineTuning:
 
     def _save(self) -> None:
         state = {"step": self._step, "net": self.net.state_dict(), "average": self._average}
-        state |= {"optimizer": self._optimizer.state_dict(), "recipe": self._recipe}
+        state |= {"optimizer": self._optimizer.state_dict(), "recipe": self._fingerprint}
         with replaced(self._checkpoint) as temporary:
             torch.save(state, temporary)
 
@@ -168,7 +171,7 @@ class FineTuning:
         if not self._checkpoint.exists():
             return
         state: dict[str, Any] = torch.load(self._checkpoint, map_location=self.device, weights_only=True)
-        if state["recipe"] != self._recipe:  # keyframes were retouched, or options changed: begin anew
+        if state["recipe"] != self._fingerprint:  # keyframes were retouched, or options changed: start over
             return
         self.net.load_state_dict(state["net"])
         self._optimizer.load_state_dict(state["optimizer"])
@@ -185,7 +188,7 @@ def _padded(image: Pixels) -> Pixels:
 
 
 def _even(image: Pixels) -> Pixels:
-    """Cut to a multiple of the net's stride."""
+    """`image` resized to a multiple of the net's stride."""
     h, w = (max(8, side // 8 * 8) for side in image.shape[:2])
     return np.asarray(cv2.resize(image, (w, h)), np.uint8)
 

@@ -1,9 +1,10 @@
-"""The recipe `best`: Gatys' algorithm, its optimisation and its statistics brought up to date.
+"""The recipe `best`: Gatys' algorithm with a modern optimization and richer style statistics.
 
-From small to large: broad shapes are settled where they are cheap, and every larger size adds finer strokes (Gatys et al.
-2017, "Controlling Perceptual Factors in Neural Style Transfer", section 6). Adam's moments go along from size to size, and
-the image is the moving average of its states (both as in Katherine Crowson's style-transfer-pytorch). Style is Gatys'
-Gram matrices and, beside them, covariances, which see strokes where Gram matrices mostly see colours.
+The image is optimised from coarse to fine: broad shapes are settled at small sizes, where steps are cheap, and every larger
+size adds finer strokes (Gatys et al. 2017, "Controlling Perceptual Factors in Neural Style Transfer", section 6). Adam's
+moments carry over from size to size, and the image is the moving average of the iterates (both as in Katherine Crowson's
+style-transfer-pytorch). The style statistics are Gatys' Gram matrices and, in addition, covariances, which respond to strokes
+where Gram matrices mostly respond to colours.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -21,85 +23,78 @@ from vidstyle.networks.device import bfloat16_is_fast
 from vidstyle.studio.optimize.gatys import Step
 from vidstyle.studio.perceptual.encoder import Encoder
 from vidstyle.studio.perceptual.moments import Moments
-from vidstyle.studio.perceptual.objective import Held, Objective, Weights
+from vidstyle.studio.perceptual.objective import LossWeights, Objective, Targets
 
-CONTENT_WEIGHT, DETAIL_SHARE = 1.0, 0.25
-GRAM_WEIGHT, COVARIANCE_WEIGHT, VARIATION_WEIGHT, HELD_WEIGHT = 60.0, 1.0, 2.0, 40.0
+CONTENT_WEIGHT, DETAIL_FRACTION = 1.0, 0.25
+"""The detail term weighs this fraction of the content term."""
+GRAM_WEIGHT, COVARIANCE_WEIGHT, VARIATION_WEIGHT, TEMPORAL_WEIGHT = 60.0, 1.0, 2.0, 40.0
 LEARNING_RATE = 0.03
 BETAS = (0.9, 0.99)
 SMALLEST = 128
-"""Long side at which painting begins, or somewhat more."""
-NARROWEST = 32
-"""Short side that an encoder needs."""
+"""Smallest long side, in pixels, at which the optimization begins."""
+MIN_SIDE = 32
+"""Smallest short side, in pixels, that an encoder can process."""
 STEPS_SMALL, STEPS_FULL = 250, 1000
-"""At most so many at each smaller size, and at the image's own."""
+"""Maximum numbers of steps at each smaller size, and at the full size."""
 ANNEALING = 50
-"""Last steps at a size, over which the learning rate goes to zero..."""
+"""Number of the last steps at a size, over which the learning rate falls to zero."""
 WINDOW, SETTLED = 25, 0.008
-"""...and they begin early if the loss has fallen by less than this share from one window of steps to the next."""
+"""Annealing begins early if the mean loss falls by less than this fraction from one window of steps to the next."""
 AVERAGE = 0.95
+"""Decay of the moving average of the iterates."""
 
 
 def sizes(height: int, width: int) -> list[tuple[int, int]]:
-    """Sizes to paint at, each twice the one before, the last the image's own."""
-    doublings = max(0, min(int(math.log2(max(height, width) / SMALLEST)), int(math.log2(min(height, width) / NARROWEST))))
+    """The sizes (H, W) to optimise at, each twice the one before; the last is the full size."""
+    doublings = max(0, min(int(math.log2(max(height, width) / SMALLEST)), int(math.log2(min(height, width) / MIN_SIDE))))
     return [(max(1, round(height / 2**n)), max(1, round(width / 2**n))) for n in range(doublings, -1, -1)]
 
 
 def multiscale(
     encoder: Encoder,
-    content: Tensor,
+    targets: Targets,
     style_at: Callable[[int, int], Moments],
     start: Tensor,
     options: PaintOptions,
-    mask: Tensor | None = None,
-    held: Held | None = None,
     tile: int | None = None,
-    last_sizes: int | None = None,
+    last_sizes: int = 0,
 ) -> Iterator[Step]:
-    """Paint `content` (1, 3, H, W) in [0, 1] from `start`; yields every step, its image as large as painting is then.
+    """Stylize `targets.content` from `start` (1, 3, H, W); yields every step, with its image at the size of that step.
 
-    `style_at` gives the style for images of a size. `last_sizes`: at so many of the `sizes` only, the largest ones.
+    `style_at(height, width)` returns the style's moments for images of that size. `last_sizes`: optimise only at so many of the
+    `sizes`, the largest ones; 0 for all.
     """
     alpha = CONTENT_WEIGHT if options.content_weight is None else options.content_weight
-    weights = Weights(alpha, alpha * DETAIL_SHARE, GRAM_WEIGHT, COVARIANCE_WEIGHT, VARIATION_WEIGHT, HELD_WEIGHT)
-    stages = sizes(*content.shape[2:])[-last_sizes if last_sizes else None :]
+    weights = LossWeights(alpha, alpha * DETAIL_FRACTION, GRAM_WEIGHT, COVARIANCE_WEIGHT, VARIATION_WEIGHT, TEMPORAL_WEIGHT)
+    stages = sizes(*targets.content.shape[2:])[-last_sizes:]
     limits = [STEPS_SMALL] * (len(stages) - 1) + [options.steps or STEPS_FULL]
-    fast = bfloat16_is_fast(content.device)
-    done, x, adam = 0, start, _Moments()
+    fast = bfloat16_is_fast(targets.content.device)
+    done, x, adam = 0, start, _AdamState()
     for number, (size, limit) in enumerate(zip(stages, limits, strict=True)):
-        objective = Objective(
-            encoder,
-            resize(content, size),
-            style_at(*size),
-            weights,
-            None if mask is None else resize(mask, size),
-            None if held is None else Held(resize(held.image, size), resize(held.trust, size)),
-            tile,
-            fast,
-        )
+        scaled = targets.map(partial(resize, size=size))
+        objective = Objective(encoder, scaled, style_at(*size), weights, tile, fast)
         x = resize(x, size).clone().requires_grad_()
         optimizer = torch.optim.Adam([x], LEARNING_RATE, BETAS)
-        adam.go_into(optimizer, x)
+        adam.load_into(optimizer, x)
         average = x.detach().clone()
         for step, rate, end in _schedule(limit, losses := deque[float](maxlen=2 * WINDOW)):
             optimizer.param_groups[0]["lr"] = LEARNING_RATE * rate
-            found = objective.evaluate(x)
+            terms = objective.evaluate(x)
             optimizer.step()
             with torch.no_grad():
                 x.clamp_(0, 1)
                 average.lerp_(x, 1 - min(AVERAGE, step / (step + 10)))
-            losses.append(found["loss"])
+            losses.append(terms["loss"])
             done += 1
-            yield Step(done, done + end - 1 - step + sum(limits[number + 1 :]), found, average)
+            yield Step(done, done + end - 1 - step + sum(limits[number + 1 :]), terms, average)
         x = average
-        adam.come_from(optimizer)
+        adam.save_from(optimizer)
 
 
 def _schedule(limit: int, losses: deque[float]) -> Iterator[tuple[int, float, int]]:
-    """Step numbers, learning rates and the number of steps as far as it is known.
+    """Yields step numbers, factors of the learning rate, and the number of steps as currently expected.
 
-    The rate is 1 until the loss has settled or steps run out, then goes down to 0.
+    The factor is 1 until the loss has settled or only `ANNEALING` steps are left; then it falls to 0.
     """
     annealing = min(ANNEALING, limit)
     begin, step = limit - annealing, 0
@@ -117,23 +112,23 @@ def _settled(losses: deque[float]) -> bool:
     return now > (1 - SETTLED) * before
 
 
-class _Moments:
-    """Adam's moments on their way from one size to the next."""
+class _AdamState:
+    """Adam's moments, carried over from one size to the next."""
 
     def __init__(self) -> None:
         self._state: dict[str, Tensor] = {}
 
-    def come_from(self, optimizer: torch.optim.Optimizer) -> None:
+    def save_from(self, optimizer: torch.optim.Optimizer) -> None:
         (self._state,) = (dict(s) for s in optimizer.state.values())
 
-    def go_into(self, optimizer: torch.optim.Optimizer, x: Tensor) -> None:
+    def load_into(self, optimizer: torch.optim.Optimizer, x: Tensor) -> None:
         if self._state:
             moments = {k: resize(self._state[k], x.shape[2:]) for k in ("exp_avg", "exp_avg_sq")}
             optimizer.state[x] = {"step": self._state["step"], **moments}
 
 
 def resize(image: Tensor, size: Sequence[int]) -> Tensor:
-    """`image` (1, C, H, W) at another size: antialiased where smaller, bicubic where larger, within its own range."""
+    """`image` (1, C, H, W) at another size: antialiased when shrinking, bicubic within its own range when enlarging."""
     if tuple(image.shape[2:]) == tuple(size):
         return image
     if size[0] < image.shape[2]:

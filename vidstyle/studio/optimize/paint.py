@@ -1,4 +1,4 @@
-"""One image stylized by Gatys' algorithm: file in, file out."""
+"""Stylize one image by Gatys' algorithm: file in, file out."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from vidstyle.sources.images import read_image
 from vidstyle.sources.mask import read_mask
 
 
-def paint_file(
+def optimize_image_file(
     input: str,
     style: str,
     output: Path | None,
@@ -29,29 +29,29 @@ def paint_file(
     overwrite: bool,
     reporter: Reporter,
 ) -> Result:
-    """Paint the image `input` in `style` (see `studio.paintings.find_paintings`) into `output`, whole or not at all.
+    """Stylize the image `input` in `style` (see `style_images.find_style_images`); the output is written whole or not at all.
 
-    Without `output`, `photo.jpg` becomes `photo.STYLE.jpg` beside it. Raises the kinds of `vidstyle.core.errors`.
+    Without `output`, `photo.jpg` becomes `photo.STYLE.jpg` beside it. Raises the errors of `vidstyle.core.errors`.
     """
     began = time.monotonic()
-    with needing_studio("painting"):
-        from vidstyle.studio.optimize.image_optimizer import Painter
-        from vidstyle.studio.style_images import find_paintings, label
+    with requires_torch("vidstyle paint"):
+        from vidstyle.studio.optimize.image_optimizer import ImageOptimizer
+        from vidstyle.studio.style_images import find_style_images, label
     if not is_image(input):
         raise UsageError(f"expected an image, got {input}; for a video: vidstyle keyframes")
     output = output or Path(input).with_name(default_name(input, label(style)))
     check_not_itself(input, output)
     check_free(output, overwrite)
     image = read_image(Path(input))
-    where = None if mask is None else read_mask(mask, image)
-    painter = Painter(find_paintings(style), options)
+    mask_pixels = None if mask is None else read_mask(mask, image)
+    optimizer = ImageOptimizer(find_style_images(style), options)
     step = None
-    with closing(open_image_sink(output, overwrite)) as sink:  # before painting: it may refuse
-        for step in painter.paint(image, where):
-            taken = time.monotonic() - began
-            reporter.stage(f"painting {output.name}", step.step, step.steps, taken / step.step * (step.steps - step.step))
+    with closing(open_image_sink(output, overwrite)) as sink:  # before the optimization, because it may raise
+        for step in optimizer.optimize(image, mask_pixels):
+            seconds = time.monotonic() - began
+            reporter.stage(f"painting {output.name}", step.step, step.steps, seconds / step.step * (step.steps - step.step))
         assert step is not None
-        sink.write(Frame(painter.finished(image, step, where), 0, Fraction(1)))
+        sink.write(Frame(optimizer.result(image, step, mask_pixels), 0, Fraction(1)))
         sink.publish()
     result = Result(output, 1, time.monotonic() - began)
     reporter.done(JobResult(Job(input, output), result))
@@ -59,11 +59,11 @@ def paint_file(
 
 
 @contextmanager
-def needing_studio(what: str) -> Iterator[None]:
-    """Imports inside need the extra `torch`; raises `MissingExtraError` without it."""
+def requires_torch(feature: str) -> Iterator[None]:
+    """Raises `MissingExtraError` for `feature` if imports inside need the extra `torch` and it is not installed."""
     try:
         yield
     except ModuleNotFoundError as error:
         if error.name not in ("torch", "safetensors", "scenedetect"):
             raise
-        raise MissingExtraError(what, "torch") from error
+        raise MissingExtraError(feature, "torch") from error

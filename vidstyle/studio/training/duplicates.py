@@ -1,7 +1,7 @@
-"""Images that are nearly the same, such as bursts and frames of one scene, told apart by a difference hash.
+"""Detection of near-duplicate images, such as bursts and frames of one scene, by a difference hash.
 
-The hash (dHash, Krawetz 2013, "Kind of Like That") has a bit for each of 8 x 8 places of a tiny grey copy: whether it gets
-lighter there from left to right.
+The hash (dHash, Krawetz 2013, "Kind of Like That") has one bit for each of 8 x 8 positions of a tiny grey copy: whether the
+image gets brighter there from left to right.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ import numpy as np
 
 from vidstyle.core.hardware import usable_cores
 
-NEAR = 6
-"""Images are nearly the same if at most so many of their 64 bits differ."""
+MAX_DIFFERENT_BITS = 6
+"""Two images are near-duplicates if at most this many of their 64 bits differ."""
 
 
 def difference_hash(path: Path) -> int | None:
-    """64 bits; None for what cannot be decoded."""
+    """A hash of 64 bits; None for a file that cannot be decoded."""
     try:
         image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_REDUCED_GRAYSCALE_8)
-    except (cv2.error, OSError):  # too large for OpenCV's limit, or empty; or not to be read
+    except (cv2.error, OSError):  # too large for OpenCV's limit, empty, or unreadable
         return None
     if image is None:
         return None
@@ -32,28 +32,28 @@ def difference_hash(path: Path) -> int | None:
 
 
 def hashes(paths: Sequence[Path], check: Callable[[], None] = lambda: None) -> list[int | None]:
-    """`difference_hash` of each; `check` is called between two of them and may raise."""
-    found = []
+    """`difference_hash` of each file; `check` is called between files and may raise."""
+    values = []
     with ThreadPoolExecutor(usable_cores()) as pool:
         try:
             for value in pool.map(difference_hash, paths):
                 check()
-                found.append(value)
+                values.append(value)
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-    return found
+    return values
 
 
 def first_of_each(values: Iterable[int]) -> list[int]:
-    """The positions of those hashes that are not near one before them that was kept."""
+    """The positions of the hashes that are no near-duplicates of an earlier one that was kept."""
     kept: list[int] = []
     seen = np.zeros(0, np.uint64)
     for position, value in enumerate(values):
         if len(kept) == len(seen):
             seen = np.concatenate((seen, np.zeros(len(seen) + 1024, np.uint64)))
         differing = np.bitwise_count(seen[: len(kept)] ^ np.uint64(value))
-        if not (differing <= NEAR).any():
+        if not (differing <= MAX_DIFFERENT_BITS).any():
             seen[len(kept)] = value
             kept.append(position)
     return kept

@@ -1,7 +1,7 @@
-"""Images from which `vidstyle paint` and `keyframes` know a style without its painting.
+"""Exemplars: images that stand for a style in `vidstyle paint` and `vidstyle keyframes`, where the style image does not ship.
 
-Each is a texture with the painting's statistics and nothing of its content, found from noise by the optimiser that stylizes
-images (Gatys et al. 2015, "Texture Synthesis Using Convolutional Neural Networks").
+Each is a texture with the statistics of the style image and none of its content, optimised from noise as images are
+stylized (Gatys et al. 2015, "Texture Synthesis Using Convolutional Neural Networks").
 """
 
 from __future__ import annotations
@@ -24,22 +24,25 @@ log = logging.getLogger(__name__)
 
 SIZE, QUALITY = 512, 90
 STEPS = 100
-"""At most so many at full size."""
+"""Maximum number of steps at full size."""
 
 
 def synthesize_exemplar(
-    paintings: Sequence[StyleImage], encoder: str = "compact", steps: int | None = None, check: Callable[[], None] = lambda: None
+    style_images: Sequence[StyleImage],
+    encoder: str = "compact",
+    steps: int | None = None,
+    check: Callable[[], None] = lambda: None,
 ) -> Pixels:
-    """An image uint8 (SIZE, SIZE, 3) with the statistics of `paintings`; `check` is called at every step and may raise."""
+    """An image uint8 (SIZE, SIZE, 3) with the statistics of `style_images`; `check` is called at every step and may raise."""
     options = PaintOptions(encoder=encoder, start="noise", content_weight=0.0, steps=steps or STEPS)
-    painter = ImageOptimizer([replace(p, weight=1 / len(paintings)) for p in paintings], options)
+    optimizer = ImageOptimizer([replace(s, weight=1 / len(style_images)) for s in style_images], options)
     blank, step = np.full((SIZE, SIZE, 3), 128, np.uint8), None
-    for step in painter.paint(blank):
+    for step in optimizer.optimize(blank):
         check()
         if step.step % 100 == 0:
             log.info("exemplar: step %d of at most %d, loss %.4f", step.step, step.steps, step.losses["loss"])
     assert step is not None
-    return painter.finished(blank, step)
+    return optimizer.result(blank, step)
 
 
 def save_exemplar(image: Pixels, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Photographs that live on the GPU, decoded once and cut there: a CPU that decodes cannot keep up with it."""
+"""Photographs in GPU memory: decoded once and cropped there, because decoding on the CPU cannot keep up with the GPU."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ from vidstyle.studio.training.photos import PhotoCrops
 
 log = logging.getLogger(__name__)
 
-MOST_BYTES = 8 << 30
-MOST_SHARE = 0.25
-"""Photographs take at most so much of the GPU's free memory, else they are decoded as they are needed."""
+MAX_BYTES = 8 << 30
+MAX_FRACTION = 0.25
+"""Photographs may take this fraction of the GPU's free memory; if they need more, they are decoded on demand."""
 MEASURED = 16
+"""Number of photographs that the size of all is estimated from."""
 
 
 class ResidentCrops(PhotoCrops):
-    """The crops of `PhotoCrops`, of photographs that are held on `device` as uint8."""
+    """The crops of `PhotoCrops`, from photographs that are kept on `device` as uint8."""
 
     def __init__(self, files: Sequence[Path], options: TrainOptions, device: torch.device) -> None:
         super().__init__(files, options)
@@ -40,28 +41,28 @@ class ResidentCrops(PhotoCrops):
     def _load(self, index: int) -> Any:
         return self._images[index]
 
-    def _cut(self, part: Any, flip: bool) -> Tensor:
-        x = part.permute(2, 0, 1)[None].float()
-        if part.shape[0] != self.size:
+    def _resize(self, square: Any, flip: bool) -> Tensor:
+        x = square.permute(2, 0, 1)[None].float()
+        if square.shape[0] != self.size:
             x = F.interpolate(x, size=(self.size, self.size), mode="bilinear", antialias=True)
         crop: Tensor = (x[0] + 0.5).clamp_(0, 255).byte().permute(1, 2, 0)
         return crop.flip(1) if flip else crop
 
 
 def open_crops(files: Sequence[Path], options: TrainOptions, device: torch.device) -> PhotoCrops:
-    """Crops of the photographs `files`, which are held on `device` if that is a GPU and has room for them."""
-    streamed = PhotoCrops(files, options)
+    """Crops of the photographs `files`, which are kept on `device` if it is a GPU with enough memory."""
+    on_demand = PhotoCrops(files, options)
     if device.type != "cuda":
-        return streamed
-    room = min(MOST_BYTES, MOST_SHARE * torch.cuda.mem_get_info(device)[0])
-    if _bytes_of(streamed) > room:
-        log.info("the photographs are too many to be held on the GPU: they are decoded as they are needed")
-        return streamed
+        return on_demand
+    room = min(MAX_BYTES, MAX_FRACTION * torch.cuda.mem_get_info(device)[0])
+    if _total_bytes(on_demand) > room:
+        log.info("the photographs do not fit into GPU memory: they are decoded on demand")
+        return on_demand
     return ResidentCrops(files, options, device)
 
 
-def _bytes_of(photos: PhotoCrops) -> float:
-    """Of all photographs decoded, by a few of them."""
-    few = range(0, len(photos.files), max(1, len(photos.files) // MEASURED))
-    sizes = [int(image.nbytes) for image in map(photos._load, few) if image is not None]
+def _total_bytes(photos: PhotoCrops) -> float:
+    """The decoded size of all photographs, estimated from a sample."""
+    sample = range(0, len(photos.files), max(1, len(photos.files) // MEASURED))
+    sizes = [int(image.nbytes) for image in map(photos._load, sample) if image is not None]
     return sum(sizes) / max(1, len(sizes)) * len(photos.files)

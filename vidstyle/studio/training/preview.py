@@ -1,4 +1,4 @@
-"""What a training shows of itself: the painting, and photographs as the net stylizes them."""
+"""The preview of a training: the style images, and photographs stylized by the net."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from torch import nn
 from vidstyle.core.errors import TrainingError
 from vidstyle.core.frames import Pixels
 from vidstyle.networks.transformer_net import MARGIN
-from vidstyle.studio.style_images import Painting
+from vidstyle.studio.style_images import StyleImage
 from vidstyle.studio.training.photos import fit_short_side, read_image
 
 SIZE = 320
-"""Side of the photographs, a multiple of the net's."""
+"""Side of the photographs in pixels, a multiple of the net's stride."""
 
 
 def preview_photos(paths: Sequence[Path]) -> list[Pixels]:
-    """The middle of each photograph, uint8 (SIZE, SIZE, 3); those that cannot be read are left out."""
-    found = []
+    """The centre of each photograph, uint8 (SIZE, SIZE, 3); unreadable ones are skipped."""
+    crops = []
     for path in paths:
         try:
             photo = fit_short_side(read_image(path), SIZE)
         except TrainingError:
             continue
         y, x = ((s - SIZE) // 2 for s in photo.shape[:2])
-        found.append(np.ascontiguousarray(photo[y : y + SIZE, x : x + SIZE]))
-    return found
+        crops.append(np.ascontiguousarray(photo[y : y + SIZE, x : x + SIZE]))
+    return crops
 
 
-def paint(net: nn.Module, image: Pixels) -> Pixels:
-    """`image` (H, W, 3), H and W multiples of the net's, stylized as at run time: in float32, with tracked statistics.
+def stylize_image(net: nn.Module, image: Pixels) -> Pixels:
+    """`image` (H, W, 3), H and W multiples of the net's stride, stylized as at run time: in float32, with tracked statistics.
 
-    `net` is to be in evaluation mode.
+    `net` must be in evaluation mode.
     """
     device = next(net.parameters()).device
     x = torch.from_numpy(image).to(device).permute(2, 0, 1)[None].float() / 255
@@ -46,9 +46,9 @@ def paint(net: nn.Module, image: Pixels) -> Pixels:
     return np.asarray((y[0].clamp(0, 1) * 255 + 0.5).byte().permute(1, 2, 0).cpu().numpy())
 
 
-def strip(paintings: Sequence[Painting], photos: Sequence[Pixels], stylized: Sequence[Pixels]) -> Pixels:
-    """The paintings on the left, as far as they fit into squares; beside them the photographs above, stylized below."""
-    columns = [_framed(p.pixels, 2 * SIZE) for p in paintings]
+def preview_strip(style_images: Sequence[StyleImage], photos: Sequence[Pixels], stylized: Sequence[Pixels]) -> Pixels:
+    """The style images, each in a square, on the left; beside them the photographs above, stylized below."""
+    columns = [_framed(s.pixels, 2 * SIZE) for s in style_images]
     columns += [np.concatenate(pair) for pair in zip(photos, stylized, strict=True)]
     return np.concatenate(columns, axis=1)
 

@@ -1,7 +1,7 @@
 """Compound regularisation (Wang et al. 2020, "Consistent Video Style Transfer via Compound Regularization"), from stills.
 
-A net is steady if painting commutes with small motions and does not mind noise: S(W(x) + n) = W(S(x)) for a random smooth
-warp W and a random disturbance n. No video is needed to train that.
+A net is temporally consistent if stylizing commutes with small motions and is robust to noise: S(W(x) + n) = W(S(x)) for a
+random smooth warp W and a random disturbance n. Training for that needs no video.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ MAX_NOISE = 0.03
 
 
 def random_motion(count: int, size: int, generator: torch.Generator) -> Tensor:
-    """Displacements (N, S, S, 2) in pixels, x before y: a shift, turn and zoom of the whole and a smooth bend; where
-    `generator` is.
+    """Displacements (N, S, S, 2) in pixels, x before y, on the device of `generator`.
 
-    Half of the motions are a tenth as large: those between two frames of a calm video.
+    Each is a global shift, rotation and zoom plus a smooth local bend. Half of the motions are a tenth as large, like those
+    between two frames of a calm video.
     """
 
     def uniform(*shape: int) -> Tensor:
@@ -34,10 +34,12 @@ def random_motion(count: int, size: int, generator: torch.Generator) -> Tensor:
     angle, zoom = uniform(count, 1, 1) * MAX_ANGLE, 1 + uniform(count, 1, 1) * MAX_ZOOM
     axis = torch.arange(size, device=generator.device) - (size - 1) / 2
     y, x = torch.meshgrid(axis, axis, indexing="ij")
-    turned = torch.stack((zoom * (angle.cos() * x - angle.sin() * y) - x, zoom * (angle.sin() * x + angle.cos() * y) - y), dim=-1)
+    rotated = torch.stack(
+        (zoom * (angle.cos() * x - angle.sin() * y) - x, zoom * (angle.sin() * x + angle.cos() * y) - y), dim=-1
+    )
     shift = uniform(count, 1, 1, 2) * MAX_SHIFT
     bend = F.interpolate(uniform(count, 2, 5, 5) * MAX_BEND, size=(size, size), mode="bicubic", align_corners=True)
-    return calm * (turned + shift + bend.permute(0, 2, 3, 1))
+    return calm * (rotated + shift + bend.permute(0, 2, 3, 1))
 
 
 def warp(image: Tensor, motion: Tensor) -> Tensor:
@@ -50,7 +52,7 @@ def warp(image: Tensor, motion: Tensor) -> Tensor:
 
 
 def disturb(image: Tensor, generator: torch.Generator) -> Tensor:
-    """`image` (N, C, S, S) with another exposure, fine noise (a sensor's) and coarse noise (a codec's)."""
+    """`image` (N, C, S, S) with a different exposure, fine noise as of a sensor and coarse noise as of a codec."""
     n, c, h, w = image.shape
 
     def uniform() -> Tensor:

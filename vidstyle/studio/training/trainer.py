@@ -1,7 +1,8 @@
-"""Training of a style: photographs and a painting in, a style network out.
+"""Training of a style: photographs and style images in, a style network out.
 
-A training lives in a folder: `checkpoint.pt` (everything needed to go on), `preview.png` (the painting; fixed photos above,
-stylized below). Running the same training again goes on where the last checkpoint stood; step k sees the same crops either way.
+A training has a working folder with `checkpoint.pt` (everything needed to resume) and `preview.png` (the style images; fixed
+photos above, stylized below). Running the same training again resumes it from the last checkpoint; step k uses the same crops
+either way.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from vidstyle.networks.transformer_net import ARCHITECTURES, MARGIN
 from vidstyle.studio.perceptual.encoder import Encoder
 from vidstyle.studio.style_images import StyleImage
 from vidstyle.studio.training.photos import CONTEXT, PhotoCrops
-from vidstyle.studio.training.preview import paint, preview_photos, strip
+from vidstyle.studio.training.preview import preview_photos, preview_strip, stylize_image
 from vidstyle.studio.training.schedule import Schedule
 from vidstyle.studio.training.style_losses import MeanLosses, StyleLosses
 from vidstyle.studio.training.temporal_loss import disturb, random_motion, temporal_loss, warp
@@ -48,140 +49,146 @@ STATISTICS_BATCHES = 60
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a training stands: its `part` that is done, 0 to 1; losses are means over the steps since the last report.
+    """The progress of a training: the `fraction` that is done, 0 to 1, and mean losses since the last report.
 
-    `steps` None: as many as there is time for.
+    `steps` None: as many as the time allows.
     """
 
     step: int
     steps: int | None
-    part: float
+    fraction: float
     phase: str
     losses: dict[str, float]
     seconds_left: float
 
 
+@dataclass(frozen=True)
+class StartNet:
+    """The net that a training starts from, None for random weights, and its family: nets of one family can be blended."""
+
+    net: nn.Module | None = None
+    family: str | None = None
+
+
 class Trainer:
     """One training run. Iterate over `run()`; afterwards `net` is the trained one, in evaluation mode.
 
-    `family`: of the net that it starts from; nets of one family can be blended. `began`: when the command did, by `clock`,
-    which a training of so many minutes is measured by.
+    `folder` is the working folder. `elapsed` returns the seconds since the command started, which a limit in minutes refers to.
     """
 
     def __init__(
         self,
         encoder: Encoder,
-        paintings: Sequence[StyleImage],
+        style_images: Sequence[StyleImage],
         photos: PhotoCrops,
         folder: Path,
         options: TrainOptions,
-        start: nn.Module | None = None,
-        family: str | None = None,
-        began: float | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        start: StartNet = StartNet(),
+        elapsed: Callable[[], float] | None = None,
     ) -> None:
         self.device = find_device("auto")
         torch.backends.cudnn.benchmark = True  # all batches have one size
-        self.options, self.photos, self.folder, self.paintings = options, photos, folder, paintings
-        self.from_scratch = start is None
-        self.family = family or uuid.uuid4().hex[:12]
+        self.options, self.photos, self.folder, self.style_images = options, photos, folder, style_images
+        self.from_scratch = start.net is None
+        self.family = start.family or uuid.uuid4().hex[:12]
         torch.manual_seed(options.seed)
-        self.net = _channels_last(start or ARCHITECTURES[options.architecture](), self.device)
+        self.net = _channels_last(start.net or ARCHITECTURES[options.architecture](), self.device)
         self.average = {k: v.detach().clone() for k, v in self.net.state_dict().items()}
         self.optimizer = torch.optim.Adam(self.net.parameters(), options.learning_rate)
-        self._style_losses = StyleLosses(_channels_last(encoder, self.device), paintings, options, self.device)
+        self._style_losses = StyleLosses(_channels_last(encoder, self.device), style_images, options, self.device)
         self.step, self.seconds, self.losses = 0, 0.0, dict[str, float]()
-        self._clock, self._began = clock, clock() if began is None else began
+        began = time.monotonic()
+        self._elapsed = elapsed or (lambda: time.monotonic() - began)
         self.startup = 0.0
         self.schedule = Schedule(options, self.from_scratch)
-        self._previewed = preview_photos(photos.preview)
+        self._preview_photos = preview_photos(photos.preview)
 
     @property
-    def part(self) -> float:
-        """How far the training is, 0 to 1."""
-        return self.schedule.part(self.step, self.seconds)
+    def fraction(self) -> float:
+        """The fraction of the training that is done, 0 to 1."""
+        return self.schedule.fraction(self.step, self.seconds)
 
     def run(self, check: Callable[[], None] = lambda: None) -> Iterator[Progress]:
-        """Train to the end, yielding every `Progress`. Raises `TrainingError` when a loss is not finite.
+        """Train to the end, yielding progress regularly. Raises `TrainingError` if a loss is not finite.
 
-        `check` is called before every step; when it raises KeyboardInterrupt, where the training stands is saved.
+        `check` is called before every step; if it raises KeyboardInterrupt, a checkpoint is saved.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise DiskError(f"could not make the folder of the training, {self.folder} ({error.strerror})") from error
-        self.startup = self._clock() - self._began
+            raise DiskError(f"could not create the working folder {self.folder} ({error.strerror})") from error
+        self.startup = self._elapsed()
         self._resume()
         self.schedule = Schedule(self.options, self.from_scratch, self.startup)
-        begun, spent, first = self._clock(), self.seconds, self.part
+        begun, spent, first = self._elapsed(), self.seconds, self.fraction
         previewed = begun
         batches = prefetch(self.photos.batches(self.step), depth=4)
         means = MeanLosses()
         try:
-            while self.part < 1:
-                self._pause(check, means)
-                phase = "identity" if self.schedule.in_identity(self.part) else "style"
+            while self.fraction < 1:
+                self._check(check, means)
+                phase = "identity" if self.schedule.in_identity(self.fraction) else "style"
                 means.add(self._train_step(next(batches)))
-                if self.device.type == "cpu":  # elsewhere a look at each loss would wait for the device
-                    self._look_at(means)
+                if self.device.type == "cpu":  # on a GPU, reading the losses would wait for it
+                    self._read_losses(means)
                 self.step += 1
-                now = self._clock()
+                now = self._elapsed()
                 self.seconds = spent + now - begun
-                last = self.part == 1
+                last = self.fraction == 1
                 due = self.step % self.options.checkpoint_every == 0 or last
                 if due or means.count == REPORT_EVERY:
-                    self._look_at(means)
+                    self._read_losses(means)
                 if due:
                     self._save()
                 if now - previewed > PREVIEW_SECONDS or last:
                     self._preview()
                     previewed = now
                 if means.count == REPORT_EVERY or last:
-                    left = (now - begun) / max(self.part - first, 1e-9) * (1 - self.part)
-                    yield Progress(self.step, self.schedule.steps, self.part, phase, self.losses, left)
+                    left = (now - begun) / max(self.fraction - first, 1e-9) * (1 - self.fraction)
+                    yield Progress(self.step, self.schedule.steps, self.fraction, phase, self.losses, left)
                     means = MeanLosses()
         finally:
             batches.close()
-        self._settle_statistics()
+        self._update_statistics()
 
-    def _pause(self, check: Callable[[], None], means: MeanLosses) -> None:
+    def _check(self, check: Callable[[], None], means: MeanLosses) -> None:
         try:
             check()
         except KeyboardInterrupt:
-            self._look_at(means)
+            self._read_losses(means)
             self._save()
             raise
 
-    def _look_at(self, means: MeanLosses) -> None:
-        """Take the mean losses; raises `TrainingError` where one is not finite."""
+    def _read_losses(self, means: MeanLosses) -> None:
+        """Read the mean losses; raises `TrainingError` if one is not finite."""
         if not means.count:
             return
-        found = means.read()
-        for name, value in found.items():
+        losses = means.read()
+        for name, value in losses.items():
             if not math.isfinite(value):
                 raise TrainingError(
-                    f"the {name} became {value} at step {self.step}; the last checkpoint in {self.folder} is audio, "
+                    f"the {name} became {value} at step {self.step}; the last checkpoint in {self.folder} is intact, "
                     "try a smaller learning rate"
                 )
-        self.losses = {k: v for k, v in found.items() if k != "gradient"}
+        self.losses = {k: v for k, v in losses.items() if k != "gradient"}
 
     def _train_step(self, batch: Tensor) -> dict[str, Tensor]:
         self.net.train()
         for group in self.optimizer.param_groups:
-            group["lr"] = self.options.learning_rate * self.schedule.learning_rate(self.part)
+            group["lr"] = self.options.learning_rate * self.schedule.learning_rate(self.fraction)
         context = self._to_device(batch)
         x = _crop(context, CONTEXT)
-        if self.schedule.in_identity(self.part):
+        if self.schedule.in_identity(self.fraction):
             raw = _crop(self._net(context), CONTEXT)
             losses = {"identity": (raw - x).abs().mean()}
         else:
             motion, moved = self._move(context)
             stylized, moved_stylized = self._net(torch.cat((context, moved))).chunk(2)
             raw = _crop(stylized, CONTEXT)
-            losses = self._style_losses(x, _shown(raw))
+            losses = self._style_losses(x, _clamped(raw))
             losses["border"] = self.options.border_weight * self._border_loss(x[:1], raw[:1].detach())
-            unsteady = temporal_loss(_shown(stylized), _shown(moved_stylized), motion, CONTEXT)
-            losses["unsteady"] = self.options.consistency_weight * self.schedule.consistency(self.part) * unsteady
+            temporal = temporal_loss(_clamped(stylized), _clamped(moved_stylized), motion, CONTEXT)
+            losses["unsteady"] = self.options.consistency_weight * self.schedule.consistency(self.fraction) * temporal
         losses["range"] = RANGE_WEIGHT * (raw - raw.clamp(0, 1)).square().mean()
         loss = torch.stack(list(losses.values())).sum()
         self.optimizer.zero_grad(set_to_none=True)
@@ -196,20 +203,20 @@ class Trainer:
             return cast(Tensor, self.net(x)).float()
 
     def _move(self, context: Tensor) -> tuple[Tensor, Tensor]:
-        """A random motion, and `context` moved by it and disturbed; the same at every run of this step."""
+        """A random motion, and `context` moved by it and disturbed; the same in every run of this step."""
         generator = torch.Generator(self.device).manual_seed(self.options.seed * 1_000_003 + self.step)
         motion = random_motion(len(context), context.shape[-1], generator)
         moved = disturb(warp(context, motion), generator)
         return motion, moved.contiguous(memory_format=torch.channels_last)
 
     def _border_loss(self, x: Tensor, stylized: Tensor) -> Tensor:
-        """Mean |difference| of a crop stylized with a mirrored margin, all that there is at a frame's border, and in its scene."""
+        """Mean |difference| of a crop stylized with a mirrored margin, as at a frame's border, and with its real surroundings."""
         with autocast(self.device):
-            bordered = self._paint(x)
+            bordered = self._stylize(x)
         return (bordered.float() - stylized).abs().mean()
 
-    def _paint(self, x: Tensor) -> Tensor:
-        """Pad, paint and crop, as at run time."""
+    def _stylize(self, x: Tensor) -> Tensor:
+        """Pad, stylize and crop, as at run time."""
         return _crop(self.net(F.pad(x, (MARGIN,) * 4, mode="reflect")), MARGIN)
 
     def _update_average(self) -> None:
@@ -219,23 +226,23 @@ class Trainer:
                 if value.is_floating_point():
                     self.average[key].lerp_(value, 1 - decay)
 
-    def _settle_statistics(self) -> None:
-        """Take the averaged weights and track their norm statistics over many photographs: what inference will use."""
+    def _update_statistics(self) -> None:
+        """Load the averaged weights and track their norm statistics over many photographs, for use in inference."""
         self.net.load_state_dict(self.average)
         self.net.train()
         with torch.no_grad(), autocast(self.device):
             for _, batch in zip(range(STATISTICS_BATCHES), self.photos.batches(1_000_000), strict=False):
-                self._paint(self._to_device(batch))
+                self._stylize(self._to_device(batch))
         self.net.eval()
 
     def _to_device(self, batch: Tensor) -> Tensor:
         if self.device.type == "cuda" and batch.device.type == "cpu":
-            batch = batch.pin_memory()  # so that it is copied while the GPU goes on
+            batch = batch.pin_memory()  # so that the copy overlaps with work on the GPU
         x = batch.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float().div_(255)
         return x.contiguous(memory_format=torch.channels_last)
 
     def _fingerprint(self) -> dict[str, Any]:
-        """What must be equal to resume; steps and minutes need not be, and the schedule then follows the new ones."""
+        """What must be equal to resume. Steps and minutes may differ; the schedule then follows the new ones."""
         options = {k: v for k, v in asdict(self.options).items() if k not in ("steps", "minutes")}
         return {"options": options, "grams": {k: float(g.square().sum()) for k, g in self._style_losses.grams.items()}}
 
@@ -243,7 +250,7 @@ class Trainer:
         own = self._fingerprint()
         if fingerprint is None or fingerprint.keys() != own.keys() or fingerprint["options"] != own["options"]:
             return False
-        grams = fingerprint["grams"]  # which a device does not give alike to the last digit
+        grams = fingerprint["grams"]  # devices differ in the last digits
         return all(math.isclose(value, grams[k], rel_tol=1e-2) for k, value in own["grams"].items())
 
     def _save(self) -> None:
@@ -269,31 +276,33 @@ class Trainer:
             return
         try:
             state: Mapping[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
-        except Exception as error:  # of many kinds for a broken file
-            raise TrainingError(f"expected a checkpoint, could not read {path}; remove it to begin anew") from error
+        except Exception as error:  # torch.load raises many kinds for a broken file
+            raise TrainingError(f"expected a checkpoint, could not read {path}; remove it to start over") from error
         if not self._is_same(state.get("fingerprint")):
             raise TrainingError(
-                f"expected to resume the same training, {path} is of another painting or other options; remove it to begin anew"
+                f"expected to resume the same training, {path} is of another style image or other options; "
+                "remove it to start over"
             )
         self.net.load_state_dict(state["net"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.average, self.step = dict(state["average"]), state["step"]
         self.seconds, self.startup = state["seconds"], state["startup"]
         self.losses, self.family = state["losses"], state["family"]
-        log.info("going on after step %d, %.0f minutes into the training", self.step, self.seconds / 60)
+        log.info("resuming after step %d, %.0f minutes into the training", self.step, self.seconds / 60)
 
     def _preview(self) -> None:
-        """Write `preview.png`: fixed photographs above, the averaged net's images of them below."""
+        """Write `preview.png`: fixed photographs above, stylized by the averaged net below."""
         state = {k: v.detach().clone() for k, v in self.net.state_dict().items()}
         self.net.load_state_dict(self.average)
         self.net.eval()
-        image = strip(self.paintings, self._previewed, [paint(self.net, photo) for photo in self._previewed])
+        stylized = [stylize_image(self.net, photo) for photo in self._preview_photos]
+        image = preview_strip(self.style_images, self._preview_photos, stylized)
         self.net.load_state_dict(state)
         cv2.imwrite(str(self.folder / "preview.png"), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
 
 
-def _shown(raw: Tensor) -> Tensor:
-    """`raw` clamped to what will be shown, with gradients as if it were not."""
+def _clamped(raw: Tensor) -> Tensor:
+    """`raw` clamped to [0, 1], with gradients as if it were not."""
     return raw + (raw.clamp(0, 1) - raw).detach()
 
 
@@ -302,5 +311,5 @@ def _crop(x: Tensor, margin: int) -> Tensor:
 
 
 def _channels_last(module: M, device: torch.device) -> M:
-    """`module` on `device`, in the layout that convolutions are fastest in (torch's types do not know this form of `to`)."""
+    """`module` on `device`, in the layout in which convolutions are fastest (torch's types lack this form of `to`)."""
     return cast(M, module.to(device=device, memory_format=torch.channels_last))  # type: ignore[call-overload]
