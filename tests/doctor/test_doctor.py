@@ -31,8 +31,8 @@ from vidstyle.doctor.checks import Check
 from vidstyle.live.devices import CameraDevice, Mode
 from vidstyle.styles.catalog import add_style, all_styles, sha256
 
-CONVERSION = Inspection("conversion", "vidstyle.doctor.conversion:painting", 120)
-PAINTING_HERE = Inspection("conversion", "vidstyle.doctor.conversion:painting")
+CONVERSION = Inspection("conversion", "vidstyle.doctor.conversion:conversion", 120)
+CONVERSION_HERE = Inspection("conversion", "vidstyle.doctor.conversion:conversion")
 STYLES = Inspection("styles", "vidstyle.doctor.models:styles", 120)
 GIB = 1 << 30
 
@@ -120,7 +120,7 @@ def test_a_failing_conversion_is_exit_code_4(capsys: pytest.CaptureFixture[str],
         raise OutputError("expected an encoder, found none; install one")
 
     monkeypatch.setattr(conversion_module, "convert", fail)
-    code, answer = report(capsys, monkeypatch, PAINTING_HERE)
+    code, answer = report(capsys, monkeypatch, CONVERSION_HERE)
     assert (code, answer["ok"]) == (4, False)
     row = {"name": "conversion", "state": "bad", "details": "expected an encoder, found none", "advice": "install one"}
     assert answer["checks"] == [row]
@@ -330,7 +330,7 @@ def test_the_processor_is_listed_with_its_instruction_sets(tmp_path: Path, monke
     row = only(system_module.processor())
     assert (row.state, row.details.startswith("Fast One, "), row.details.endswith(", avx2")) == ("ok", True, True)
     path.write_text("processor\t: 0\nmodel name\t: Old One\nflags\t\t: fpu sse2\n")
-    assert "no AVX2" in only(system_module.processor()).found
+    assert "no AVX2" in only(system_module.processor()).details
     path.write_text("processor\t: 0\nmodel name\t: Tiled One\nflags\t\t: fpu sse2 avx avx2 amx_bf16\n")
     assert "--backend torch" in only(system_module.processor()).advice
 
@@ -420,9 +420,9 @@ def test_hardware_encoders_are_listed_with_missing_formats(monkeypatch: pytest.M
     rows = {row.name: row for row in doctor_encoders.hardware()}
     works = rows["encoder QuickSync"]
     assert works.state == "ok"
-    assert works.found.startswith("h264 nv12, hevc nv12; not hevc p010le, av1 nv12")
+    assert works.details.startswith("h264 nv12, hevc nv12; not hevc p010le, av1 nv12")
     assert rows["encoder NVENC"].state == "note"
-    assert "h264_nvenc" in rows["encoder NVENC"].found
+    assert "h264_nvenc" in rows["encoder NVENC"].details
     assert {row.state for row in doctor_encoders.software()} == {"note"}
 
 

@@ -30,7 +30,7 @@ def doctor(as_json: bool) -> int:
     Tries out everything that vidstyle needs or could use, and prints one line for each, with advice where something can be done.
     Nothing is downloaded, and no files are left behind. The exit code is 4 if no video can be stylized here.
     """
-    from vidstyle.doctor import INSPECTIONS, can_paint, examine
+    from vidstyle.doctor import INSPECTIONS, can_convert, examine
 
     checks = []
     with closing(examine(INSPECTIONS)) as rows:
@@ -38,11 +38,11 @@ def doctor(as_json: bool) -> int:
             checks.append(check)
             if not as_json:
                 _report(check)
-    well = can_paint(checks)
+    well = can_convert(checks)
     if as_json:
         click.echo(json.dumps({"v": JSON_VERSION, "ok": well, "checks": [asdict(check) for check in checks]}, indent=2))
     else:
-        click.echo("videos can be stylized here" if well else "no video can be stylized here: see the row `painting`")
+        click.echo("videos can be stylized here" if well else "no video can be stylized here: see the row `conversion`")
     return EXIT_DONE if well else EXIT_MODEL
 
 
@@ -57,7 +57,7 @@ def _report(check: Check) -> None:
     row.add_column(width=len("note"))
     row.add_column(width=_NAME_WIDTH)
     row.add_column(overflow="fold")
-    row.add_row(Text(check.state, _COLORS[check.state]), Text(printable(check.name)), Text(printable(check.found)))
+    row.add_row(Text(check.state, _COLORS[check.state]), Text(printable(check.name)), Text(printable(check.details)))
     if check.advice:
         row.add_row("", "", Text(f"-> {printable(check.advice)}"))
     print_table(row)

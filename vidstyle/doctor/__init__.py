@@ -1,8 +1,8 @@
-"""What works on this machine, and why not.
+"""Checks of what works on this machine, and why not.
 
-`examine` goes through the table below. What could hang or crash is looked at in processes of their own (`apart.py`), which
-write into a temporary folder only. The first of them stylizes a clip, alone, so that its speed is true; the others then go on
-side by side.
+`examine` runs the inspections in the table below. Those that could hang or crash run in separate processes (`isolation.py`),
+which write only into a temporary folder. The first of these converts a clip, alone, so that its speed is realistic; the others
+then run concurrently.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from collections.abc import Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
-from vidstyle.doctor.checks import Check, Inspection, ask
-from vidstyle.doctor.isolation import Apart
+from vidstyle.doctor.checks import Check, Inspection, run_inspection
+from vidstyle.doctor.isolation import IsolatedRunner
 
-PAINTING = "painting"
-"""The row of the main job, which all the others are there to explain."""
+CONVERSION = "conversion"
+"""The row of the main task; the other rows help to explain its failure."""
 
-_SIDE_BY_SIDE = 3
+_CONCURRENCY = 3
 
 _HANGS = Check(
     "windows and PyAV",
     "note",
-    "OpenCV's windows hang here where PyAV was imported before; `vidstyle live` keeps it out of the window's process",
-    "in a program of your own open the window first, or keep PyAV in another process",
+    "OpenCV windows hang here after PyAV was imported; `vidstyle live` does not import PyAV in the window's process",
+    "in your own programs, open the window first, or use PyAV in another process",
 )
 
 INSPECTIONS = (
@@ -34,7 +34,7 @@ INSPECTIONS = (
     Inspection("packages", "vidstyle.doctor.packages:packages"),
     Inspection("conflicts", "vidstyle.doctor.packages:conflicts"),
     Inspection("extras", "vidstyle.doctor.packages:extras"),
-    Inspection(PAINTING, "vidstyle.doctor.conversion:painting", 60),
+    Inspection(CONVERSION, "vidstyle.doctor.conversion:conversion", 60),
     Inspection("libraries", "vidstyle.doctor.libraries:libraries", 20),
     Inspection("gpu", "vidstyle.doctor.gpu:gpu", 20),
     Inspection("cuda", "vidstyle.doctor.gpu:cuda", 60),
@@ -50,25 +50,25 @@ INSPECTIONS = (
 
 
 def examine(inspections: Iterable[Inspection]) -> Generator[Check, None, None]:
-    """The rows of `inspections`, in their order, as soon as they are known. Nothing is left of it, also when it is closed early.
+    """The checks of `inspections`, in their order, as soon as they are known. Closing the generator early leaves nothing running.
 
-    Raises `DiskError` where there is no temporary folder.
+    Raises `DiskError` if no temporary folder can be created.
     """
     inspections = list(inspections)
-    apart_ones = [i for i in inspections if i.seconds is not None]
-    # Closed in this order: first the processes are ended, for whose answers the pool's threads wait.
-    with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool, closing(Apart()) as apart:
-        alone = {i.name: apart.ask(i) for i in apart_ones if i.name == PAINTING}
-        others = {i.name: pool.submit(apart.ask, i) for i in apart_ones if i.name not in alone}
+    isolated_inspections = [i for i in inspections if i.seconds is not None]
+    # The processes are killed before the pool is closed, because its threads wait for their results.
+    with ThreadPoolExecutor(_CONCURRENCY) as pool, closing(IsolatedRunner()) as runner:
+        alone = {i.name: runner.run(i) for i in isolated_inspections if i.name == CONVERSION}
+        others = {i.name: pool.submit(runner.run, i) for i in isolated_inspections if i.name not in alone}
         for inspection in inspections:
             if inspection.seconds is None:
-                yield from ask(inspection)
+                yield from run_inspection(inspection)
             elif inspection.name in alone:
                 yield from alone[inspection.name]
             else:
                 yield from others[inspection.name].result()
 
 
-def can_paint(checks: Iterable[Check]) -> bool:
-    """Whether the main job, to paint a video, can be done here."""
-    return any(check.name == PAINTING and check.state == "ok" for check in checks)
+def can_convert(checks: Iterable[Check]) -> bool:
+    """Whether videos can be converted on this machine."""
+    return any(check.name == CONVERSION and check.state == "ok" for check in checks)

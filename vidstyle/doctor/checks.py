@@ -1,4 +1,4 @@
-"""What the doctor finds: a row for everything that it looks at."""
+"""Inspections, and the checks that they result in, a row each."""
 
 from __future__ import annotations
 
@@ -10,51 +10,51 @@ from vidstyle.core.errors import VidstyleError
 from vidstyle.core.files import reason
 
 State = Literal["ok", "note", "bad"]
-"""As it should be; something is missing or odd, and vidstyle does without; broken."""
+"""`ok`: as it should be; `note`: missing or unusual, but vidstyle works without; `bad`: broken."""
 
-REINSTALL = "pip install --force-reinstall vidstyle puts its packages right"
+REINSTALL = "pip install --force-reinstall vidstyle repairs its packages"
 
 
 @dataclass(frozen=True)
 class Check:
-    """A row: what was looked at, how that is, what was found there, and what to do, if there is anything to do."""
+    """A row of the report: what was checked, its state, details, and advice if there is something to do."""
 
     name: str
     state: State
-    found: str
+    details: str
     advice: str | None = None
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """Something to look at. `target` is `module:function`, a function without arguments that gives the rows."""
+    """Something to check. `target` is `module:function`, a function without arguments that returns checks."""
 
     name: str
-    """Of the row that tells that there are no others."""
+    """Name of the row that reports a failure of the inspection itself."""
     target: str
     seconds: float | None = None
-    """How long it may take in a process of its own, where it can do no harm; None: here, for it can neither hang nor crash."""
-    if_late: Check | None = None
-    """What it means if that process had to be ended; None: that something is broken."""
+    """Timeout in a separate process; None: it can neither hang nor crash, and runs in this process."""
+    on_timeout: Check | None = None
+    """The check if that process timed out; None: that is a failure."""
 
 
-def ask(inspection: Inspection) -> list[Check]:
-    """The rows of `inspection`, looked at in this process; a row that tells of the exception instead, where there is one."""
+def run_inspection(inspection: Inspection) -> list[Check]:
+    """Run `inspection` in this process, and return its checks, or one that reports the exception."""
     module, _, function = inspection.target.partition(":")
     try:
         return list(getattr(importlib.import_module(module), function)())
-    except Exception as error:  # of whatever library; the other rows do not depend on it
-        return [failed(inspection.name, error)]
+    except Exception as error:  # of any library; the other inspections go on
+        return [check_of_exception(inspection.name, error)]
 
 
-def failed(name: str, error: Exception) -> Check:
-    """The row of what ended with `error`."""
+def check_of_exception(name: str, error: Exception) -> Check:
+    """The check of an inspection that raised `error`."""
     if isinstance(error, VidstyleError):
-        return refused(name, "bad", error)
+        return check_of_error(name, "bad", error)
     return Check(name, "bad", f"{type(error).__name__}: {reason(error)}", REINSTALL if isinstance(error, ImportError) else None)
 
 
-def refused(name: str, state: State, error: VidstyleError) -> Check:
-    """The row of `error`, in which the way out stands behind a semicolon."""
-    found, _, advice = str(error).partition("; ")
-    return Check(name, state, found, advice or None)
+def check_of_error(name: str, state: State, error: VidstyleError) -> Check:
+    """The check of `error`, whose message has the advice after a semicolon."""
+    details, _, advice = str(error).partition("; ")
+    return Check(name, state, details, advice or None)

@@ -1,4 +1,4 @@
-"""The main job, done: a small video is made, stylized and looked at."""
+"""A trial conversion: a small video is generated, stylized and checked."""
 
 from __future__ import annotations
 
@@ -20,41 +20,41 @@ from vidstyle.conversion.convert import convert
 from vidstyle.core.errors import OutputError, VidstyleError
 from vidstyle.core.frames import Pixels
 from vidstyle.core.options import ConvertOptions, StyleOptions
-from vidstyle.doctor.checks import Check, refused
+from vidstyle.doctor.checks import Check, check_of_error
 from vidstyle.stylizers import load_stylizer
 
 _WIDTH, _HEIGHT, _FRAMES = 640, 360, 30
-_ADVICE = "the other rows may say why; `vidstyle styles verify` looks at the styles"
+_ADVICE = "the other rows may say why; `vidstyle styles verify` checks the styles"
 _LEAST_CHANGE = 2.0
-"""Steps of 255 by which a painting differs from what it was stylized from, on the average."""
+"""Smallest mean difference of stylized and original pixels, in steps of 255."""
 
 
 @dataclass(frozen=True)
-class Painted:
-    """What painting was like. `nodes`: how often each of ONNX Runtime's providers ran a node of the net."""
+class TrialConversion:
+    """Speed of the conversion, and how often each provider of ONNX Runtime ran a node of the network."""
 
     frames_per_second: float
     nodes: Counter[str]
 
     def __str__(self) -> str:
         whole = sum(self.nodes.values())
-        shares = [f"{count / whole:.0%} of the net's nodes on {name}" for name, count in self.nodes.most_common()]
-        ran = f"the whole net on {next(iter(self.nodes))}" if len(self.nodes) == 1 else ", ".join(shares)
+        parts = [f"{count / whole:.0%} of the network on {name}" for name, count in self.nodes.most_common()]
+        providers = f"the whole network on {next(iter(self.nodes))}" if len(self.nodes) == 1 else ", ".join(parts)
         speed = f"{self.frames_per_second:.1f} frames/s"
-        return f"{_FRAMES} frames of {_WIDTH}x{_HEIGHT} in {StyleOptions.style} at {speed}, {ran}"
+        return f"{_FRAMES} frames of {_WIDTH}x{_HEIGHT} in {StyleOptions.style} at {speed}, {providers}"
 
 
-def painting() -> list[Check]:
-    """Whether the default style can be stylized on the CPU, and how fast."""
+def conversion() -> list[Check]:
+    """Whether a video can be converted with the default style on the CPU, and how fast."""
     try:
-        return [Check("painting", "ok", str(paint("cpu")))]
+        return [Check("conversion", "ok", str(convert_trial_clip("cpu")))]
     except VidstyleError as error:
-        row = refused("painting", "bad", error)
-        return [Check(row.name, row.state, row.found, row.advice or _ADVICE)]
+        row = check_of_error("conversion", "bad", error)
+        return [Check(row.name, row.state, row.details, row.advice or _ADVICE)]
 
 
-def paint(device: str) -> Painted:
-    """Paint a video on `device`; raises the kinds of `VidstyleError`, among them `OutputError` for what is no painting."""
+def convert_trial_clip(device: str) -> TrialConversion:
+    """Convert a video on `device`; raises `VidstyleError`, such as `OutputError` if the output is not stylized."""
     with tempfile.TemporaryDirectory(prefix="vidstyle-") as name:
         folder = Path(name)
         clip, output = folder / "clip.mp4", folder / "stylized.mp4"
@@ -66,42 +66,42 @@ def paint(device: str) -> Painted:
             convert(str(clip), output, stylizer, options, on_frame=lambda count: times.append(time.monotonic()))
             nodes = profiles()
         _check_stylized(clip, output)
-    return Painted((len(times) - 1) / (times[-1] - times[0]), nodes)
+    return TrialConversion((len(times) - 1) / (times[-1] - times[0]), nodes)
 
 
 @contextmanager
 def _profiled(folder: Path) -> Iterator[Callable[[], Counter[str]]]:
-    """What is opened in ONNX Runtime inside keeps a record in `folder`; gives what counts the nodes that each provider ran.
+    """Profile all sessions of ONNX Runtime, into `folder`; yields a function that counts the nodes run by each provider.
 
-    A session's own list of providers tells which are there; a provider that takes no node of the net is in it all the same.
+    The list of providers of a session is not enough: it also contains providers that run no node of the network.
     """
-    genuine = ort.InferenceSession
+    original = ort.InferenceSession
     sessions: list[Any] = []
 
-    def opened(model: Any, sess_options: Any = None, **choices: Any) -> Any:
+    def profiled_session(model: Any, sess_options: Any = None, **arguments: Any) -> Any:
         options = sess_options or ort.SessionOptions()
         options.enable_profiling = True
-        options.profile_file_prefix = str(folder / f"session-{len(sessions)}")  # two of one second would share a name
-        session = genuine(model, options, **choices)
+        options.profile_file_prefix = str(folder / f"session-{len(sessions)}")  # two within one second would share a name
+        session = original(model, options, **arguments)
         sessions.append(session)
         return session
 
-    ort.InferenceSession = opened
+    ort.InferenceSession = profiled_session
     try:
         yield lambda: sum((_nodes(Path(session.end_profiling())) for session in sessions), Counter[str]())
     finally:
-        ort.InferenceSession = genuine
+        ort.InferenceSession = original
 
 
-def _nodes(record: Path) -> Counter[str]:
-    """How often each provider ran a node, from what ONNX Runtime has recorded."""
-    events = [event for event in json.loads(record.read_text("utf-8")) if event.get("cat") == "Node"]
+def _nodes(profile: Path) -> Counter[str]:
+    """How often each provider ran a node, from a profile of ONNX Runtime."""
+    events = [event for event in json.loads(profile.read_text("utf-8")) if event.get("cat") == "Node"]
     names = [event["args"]["provider"] for event in events if event.get("args", {}).get("provider")]
     return Counter(name.removesuffix("ExecutionProvider") for name in names)
 
 
 def _image(index: int) -> Pixels:
-    """Gradients with a white bar that moves, uint8 RGB."""
+    """Gradients with a moving white bar, RGB uint8 (H, W, 3)."""
     y, x = np.mgrid[:_HEIGHT, :_WIDTH]
     image = np.dstack([x * 255 // _WIDTH, y * 255 // _HEIGHT, np.full_like(x, 80)]).astype(np.uint8)
     image[:, 8 * index : 8 * index + 24] = 255
@@ -109,10 +109,10 @@ def _image(index: int) -> Pixels:
 
 
 def _check_stylized(clip: Path, output: Path) -> None:
-    """Raise `OutputError` unless `output` has as many frames as `clip`, as large, that look otherwise."""
+    """Raise `OutputError` unless `output` has as many frames as `clip`, of the same size and with other pixels."""
     before, after = ([frame.pixels for frame in read_frames(path)] for path in (clip, output))
     if [image.shape for image in before] != [image.shape for image in after]:
         raise OutputError(f"expected {len(before)} stylized frames of {_WIDTH}x{_HEIGHT}, got {len(after)}")
     change = np.mean([np.abs(a.astype(np.int16) - b).mean() for a, b in zip(before, after, strict=True)])
     if change < _LEAST_CHANGE:
-        raise OutputError("expected a painting, got the video as it was")
+        raise OutputError("expected a stylized video, got the original")

@@ -15,14 +15,14 @@ from vidstyle.sinks.encoder_table import ENCODERS, VideoEncoder
 
 _SIZE, _FRAMES = 256, 4  # hardware refuses much smaller images
 _FAMILIES = {"nvenc": "NVENC", "videotoolbox": "VideoToolbox", "qsv": "QuickSync", "amf": "AMF"}
-_NVENC_ADVICE = "update the NVIDIA driver; GPUs made for computing, such as A100 and H100, have no encoder"
+_NVENC_ADVICE = "update the NVIDIA driver; data centre GPUs such as A100 and H100 have no encoder"
 
 
 def software() -> list[Check]:
-    """A row for each encoder of the CPU: the pixel formats that it encodes."""
+    """A row for each software encoder: the pixel formats that it encodes."""
     rows = []
     for name in dict.fromkeys(row.name for row in ENCODERS if not row.hardware):
-        tried = {form: _refusal(row, form) for row in ENCODERS if row.name == name for form in row.formats}
+        tried = {form: _error(row, form) for row in ENCODERS if row.name == name for form in row.formats}
         working = [form for form, why in tried.items() if why is None]
         if working:
             rows.append(Check(f"encoder {name}", "ok", _list(working, [form for form in tried if form not in working])))
@@ -37,7 +37,7 @@ def hardware() -> list[Check]:
     rows = []
     for family, title in _FAMILIES.items():
         encoders = [row for row in ENCODERS if row.hardware and row.name.endswith(f"_{family}")]
-        tried = {f"{row.codec} {form}": _refusal(row, form) for row in encoders for form in row.formats}
+        tried = {f"{row.codec} {form}": _error(row, form) for row in encoders for form in row.formats}
         working = [what for what, why in tried.items() if why is None]
         if working:
             rows.append(Check(f"encoder {title}", "ok", _list(working, [what for what in tried if what not in working])))
@@ -52,8 +52,8 @@ def _list(working: list[str], others: list[str]) -> str:
     return ", ".join(working) + (f"; not {', '.join(others)}" if others else "")
 
 
-def _refusal(encoder: VideoEncoder, pix_fmt: str) -> str | None:
-    """Why a video cannot be written with it here; None where it can."""
+def _error(encoder: VideoEncoder, pix_fmt: str) -> str | None:
+    """Why the encoder does not work here; None if it does."""
     frames = [np.full((_SIZE, _SIZE, 3), 255 * index // _FRAMES, np.uint8) for index in range(_FRAMES)]
     with tempfile.TemporaryDirectory(prefix="vidstyle-") as folder:
         output = Path(folder) / f"tried{encoder.suffixes[0]}"

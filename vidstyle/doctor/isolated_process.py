@@ -1,4 +1,4 @@
-"""The other end of `apart.py`: a process that looks at one thing, writes the rows into a file and ends."""
+"""The process that `isolation.py` starts: it runs one inspection and writes the checks into a file."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from vidstyle.doctor.checks import Inspection, ask
+from vidstyle.doctor.checks import Inspection, run_inspection
 
 
 def main(name: str, target: str, answer: str) -> None:
-    """Write the rows of `target` into the file `answer`, as JSON."""
-    _leave_no_core()
-    logging.disable(logging.WARNING)  # what matters is in the rows
-    rows = [asdict(check) for check in ask(Inspection(name, target))]
+    """Write the checks of `target` into the file `answer`, as JSON."""
+    _disable_core_dumps()
+    logging.disable(logging.WARNING)  # problems are reported in the checks
+    rows = [asdict(check) for check in run_inspection(Inspection(name, target))]
     Path(answer).write_text(json.dumps(rows), "utf-8")
 
 
-def _leave_no_core() -> None:
-    """A crash is told; it must not fill the current folder."""
-    with contextlib.suppress(ImportError, OSError, ValueError):  # there is no such thing on Windows
+def _disable_core_dumps() -> None:
+    """A crash is reported; it must not leave a core dump in the current folder."""
+    with contextlib.suppress(ImportError, OSError, ValueError):  # not available on Windows
         import resource
 
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

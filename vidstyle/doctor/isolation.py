@@ -1,4 +1,4 @@
-"""Looking at what could hang or crash, from a safe distance: each in a process of its own, which is ended when it is late."""
+"""Inspections that could hang or crash: each runs in a separate process, which is killed after a timeout."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from vidstyle.core.child_process import start_module
 from vidstyle.core.files import writing
 from vidstyle.doctor.checks import Check, Inspection
 
-_GRACE_SECONDS = 2.0
-_OWN_FOLDERS = ("TMPDIR", "TEMP", "TMP", "XDG_CACHE_HOME", "CUDA_CACHE_PATH")
-"""Variables that say where libraries write by themselves."""
+_KILL_SECONDS = 2.0
+_FOLDER_VARIABLES = ("TMPDIR", "TEMP", "TMP", "XDG_CACHE_HOME", "CUDA_CACHE_PATH")
+"""Environment variables for folders that libraries write to."""
 
 
-class Apart:
-    """Asks in processes of their own; any thread may. They write into a temporary folder, which is gone after `close`.
+class IsolatedRunner:
+    """Runs inspections in separate processes, which write only into a temporary folder that `close` removes. Thread-safe.
 
-    Raises `DiskError` where there is no place for that folder.
+    Raises `DiskError` if that folder cannot be created.
     """
 
     def __init__(self) -> None:
@@ -35,8 +35,8 @@ class Apart:
         self._lock = threading.Lock()
         self._closed = False
 
-    def ask(self, inspection: Inspection) -> list[Check]:
-        """The rows of `inspection`, or one that says that it was late or died."""
+    def run(self, inspection: Inspection) -> list[Check]:
+        """The checks of `inspection`, or one that reports a timeout or a crash."""
         key = inspection.target.rpartition(":")[2]
         answer, log = self._folder / f"{key}.json", self._folder / f"{key}.log"
         process = self._start(inspection, answer, log)
@@ -45,18 +45,18 @@ class Apart:
         try:
             code = process.wait(inspection.seconds)
         except subprocess.TimeoutExpired:
-            late = f"no answer within {inspection.seconds:g} s: it hangs, or the machine is very busy"
-            return [inspection.if_late or Check(inspection.name, "bad", late)]
+            timeout = f"no answer within {inspection.seconds:g} s: it hangs, or the machine is overloaded"
+            return [inspection.on_timeout or Check(inspection.name, "bad", timeout)]
         finally:
             self._end(process)
         try:
             return [Check(**row) for row in json.loads(answer.read_text("utf-8"))]
         except (OSError, ValueError, TypeError):
-            return [Check(inspection.name, "bad", _last_words(code, log))]
+            return [Check(inspection.name, "bad", _exit_description(code, log))]
 
     def _start(self, inspection: Inspection, answer: Path, log: Path) -> subprocess.Popen[bytes] | None:
-        """None where all is over already."""
-        own = {name: str(self._folder) for name in _OWN_FOLDERS}
+        """None after `close`."""
+        own = {name: str(self._folder) for name in _FOLDER_VARIABLES}
         with self._lock:
             if self._closed:
                 return None
@@ -76,13 +76,13 @@ class Apart:
 
     def _end(self, process: subprocess.Popen[bytes]) -> None:
         _kill(process)
-        with contextlib.suppress(subprocess.TimeoutExpired):  # where even that does not end it, a driver holds it
-            process.wait(_GRACE_SECONDS)
+        with contextlib.suppress(subprocess.TimeoutExpired):  # a process that hangs in a driver cannot be killed
+            process.wait(_KILL_SECONDS)
         with self._lock:
             self._running.discard(process)
 
     def close(self) -> None:
-        """End what still runs, and remove the folder; harmless twice."""
+        """Kill running processes and remove the folder; closing twice is harmless."""
         with self._lock:
             self._closed = True
             running = list(self._running)
@@ -92,7 +92,7 @@ class Apart:
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    """End it with all that it started, whether it has ended itself or not."""
+    """Kill the process and all its children, which may outlive it."""
     if sys.platform == "win32":
         process.kill()
         return
@@ -100,11 +100,11 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
         os.killpg(process.pid, signal.SIGKILL)
 
 
-def _last_words(code: int, log: Path) -> str:
-    """How a process ended that gave no answer."""
-    how = f"with exit code {code}"
+def _exit_description(code: int, log: Path) -> str:
+    """How a process without an answer ended."""
+    how = f"ended with exit code {code}"
     if code < 0:
         with contextlib.suppress(ValueError):
-            how = f"by {signal.Signals(-code).name}"
+            how = f"was killed by {signal.Signals(-code).name}"
     lines = log.read_text("utf-8", "replace").strip().splitlines() if log.exists() else []
-    return f"the process that looked at it was ended {how}" + (f": {lines[-1]}" if lines else "")
+    return f"the process of the inspection {how}" + (f": {lines[-1]}" if lines else "")

@@ -1,24 +1,24 @@
-"""The libraries that packages bring along: what they say of themselves once they are loaded."""
+"""The native libraries in packages: their versions and features as they report them."""
 
 from __future__ import annotations
 
 import re
 
-from vidstyle.doctor.checks import Check, Inspection, ask
+from vidstyle.doctor.checks import Check, Inspection, run_inspection
 
 _LIBRARIES = ("libavcodec", "libavformat", "libavutil")
 
 
 def libraries() -> list[Check]:
-    """A row each, also where one of them cannot be loaded."""
+    """A row for each, also for one that cannot be loaded."""
     rows = []
     for name in ("ffmpeg", "opencv", "providers"):
-        rows += ask(Inspection(name, f"{__name__}:{name}"))
+        rows += run_inspection(Inspection(name, f"{__name__}:{name}"))
     return rows
 
 
 def ffmpeg() -> list[Check]:
-    """PyAV's FFmpeg."""
+    """The FFmpeg libraries of PyAV."""
     import av
 
     versions = ", ".join(f"{name} {'.'.join(map(str, av.library_versions[name]))}" for name in _LIBRARIES)
@@ -26,11 +26,11 @@ def ffmpeg() -> list[Check]:
 
 
 def opencv() -> list[Check]:
-    """OpenCV, and what it opens windows with."""
+    """OpenCV and its window toolkit."""
     import cv2
 
-    facts = re.search(r"GUI:\s+(\S+)", cv2.getBuildInformation())
-    windows = facts[1] if facts else "unknown"
+    build = re.search(r"GUI:\s+(\S+)", cv2.getBuildInformation())
+    windows = build[1] if build else "unknown"
     if windows == "NONE":
         advice = "pip uninstall opencv-python-headless, then pip install --force-reinstall opencv-python"
         return [Check("opencv", "note", f"{cv2.__version__} without windows", advice)]
@@ -38,7 +38,7 @@ def opencv() -> list[Check]:
 
 
 def providers() -> list[Check]:
-    """What ONNX Runtime was built for, which says nothing of the hardware."""
+    """The providers that ONNX Runtime was built with, whatever the hardware."""
     import onnxruntime as ort
 
     names = ", ".join(name.removesuffix("ExecutionProvider") for name in ort.get_available_providers())

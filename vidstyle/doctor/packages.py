@@ -1,24 +1,24 @@
-"""Python packages: what is installed, what vidstyle asks for, what does not go together. Nothing is imported here."""
+"""Python packages: installed versions, requirements of vidstyle, and conflicts. The packages are not imported here."""
 
 from __future__ import annotations
 
-import operator
-import re
 import sys
-from collections.abc import Callable
 from importlib import metadata
-from typing import Any
+
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.version import InvalidVersion
 
 import vidstyle
 from vidstyle.doctor.checks import Check
 
-_TOLD = ("av", "numpy", "onnx", "onnxruntime", "onnxruntime-gpu", "opencv-python")
-"""Required packages with a row of their own; the others have one when something is wrong with them."""
+_ALWAYS_LISTED = ("av", "numpy", "onnx", "onnxruntime", "onnxruntime-gpu", "opencv-python")
+"""Required packages that always have a row; the others have one only if something is wrong."""
 
 _RUNTIMES = ("onnxruntime-gpu", "onnxruntime", "onnxruntime-directml", "onnxruntime-openvino")
 _OPENCVS = ("opencv-python", "opencv-contrib-python", "opencv-python-headless", "opencv-contrib-python-headless")
 _SAME_FILES = (_RUNTIMES, _OPENCVS)
-"""Packages that install the same files; the first that is there is the one to keep."""
+"""Groups of packages that install the same files; the first installed one is the one to keep."""
 
 _EXTRAS = (
     ("torch", ("torch", "torchvision", "safetensors", "scenedetect"), "train, paint, keyframes and --backend torch"),
@@ -26,43 +26,34 @@ _EXTRAS = (
     ("web", ("aiohttp", "aiortc"), "live --web"),
     ("watch", ("watchfiles",), "--watch"),
     ("virtualcam", ("pyvirtualcam",), "live --virtual-camera"),
-    ("cameras", ("linuxpy",) if sys.platform == "linux" else (), "the sizes and rates of cameras"),
+    ("cameras", ("linuxpy",) if sys.platform == "linux" else (), "sizes and rates of cameras"),
 )
-"""Name, packages, and what they are for."""
-
-_COMPARED: dict[str, Callable[[Any, Any], bool]] = {
-    ">=": operator.ge,
-    "<=": operator.le,
-    "==": operator.eq,
-    "!=": operator.ne,
-    "<": operator.lt,
-    ">": operator.gt,
-}
-_REQUIREMENT = re.compile(r"([\w.-]+)\s*(?:\[[^]]*\])?\s*([^;]*)")
-_CLAUSE = re.compile(r"(>=|<=|==|!=|<|>)\s*([\d.]+)")
+"""Name, packages, and purpose of each extra."""
 
 
 def packages() -> list[Check]:
-    """vidstyle, and whether what it needs is there in a version that it can use."""
+    """The version of vidstyle, and whether its required packages are installed in suitable versions."""
     try:
-        required = _required()
+        requirements = _requirements()
         rows = [Check("vidstyle", "ok", vidstyle.__version__)]
     except metadata.PackageNotFoundError:
-        required = dict.fromkeys(_TOLD, "")
-        advice = "pip install . in its folder, so that its packages come along"
+        requirements = [Requirement(name) for name in _ALWAYS_LISTED]
+        advice = "run pip install . in its folder, which installs its packages too"
         rows = [Check("vidstyle", "note", f"{vidstyle.__version__}, which is not installed", advice)]
-    runtimes = {name: required.pop(name) for name in _RUNTIMES if name in required}
-    # Which one is asked for depends on the system; any of them will do.
-    present = [name for name in _RUNTIMES if installed(name)] or list(runtimes)[:1]
-    for name, wanted in [*required.items(), *((name, runtimes.get(name, "")) for name in present)]:
-        row = _package(name, wanted)
-        if row.state != "ok" or name in (*_TOLD, *_RUNTIMES):
+    needed = {r.name: r.specifier for r in requirements if r.marker is None or r.marker.evaluate()}
+    # The markers choose one of ONNX Runtime's packages, but any of them will do.
+    runtimes = {r.name: r.specifier for r in requirements if r.name in _RUNTIMES}
+    if present := {name: runtimes.get(name, SpecifierSet()) for name in _RUNTIMES if installed(name)}:
+        needed = {name: range_ for name, range_ in needed.items() if name not in _RUNTIMES} | present
+    for name, versions in needed.items():
+        row = _package(name, versions)
+        if row.state != "ok" or name in (*_ALWAYS_LISTED, *_RUNTIMES):
             rows.append(row)
     return rows
 
 
 def conflicts() -> list[Check]:
-    """Packages that have overwritten one another."""
+    """Packages that overwrite one another's files."""
     rows = []
     for group in _SAME_FILES:
         found = [name for name in group if installed(name)]
@@ -74,54 +65,48 @@ def conflicts() -> list[Check]:
 
 
 def extras() -> list[Check]:
-    """Which of vidstyle's extras are installed, and what the others would be for."""
+    """The extras of vidstyle: which are installed, and the purpose of the others."""
     rows = []
     for extra, names, purpose in _EXTRAS:
         if not names:
             continue
-        there = [f"{name} {version}" for name in names if (version := installed(name))]
+        present = [f"{name} {version}" for name in names if (version := installed(name))]
         missing = [name for name in names if not installed(name)]
         if missing:
-            found = f"not installed: {', '.join(missing)}, for {purpose}"
-            rows.append(Check(f"extra {extra}", "note", found, f"pip install 'vidstyle[{extra}]'"))
+            details = f"not installed: {', '.join(missing)}, for {purpose}"
+            rows.append(Check(f"extra {extra}", "note", details, f"pip install 'vidstyle[{extra}]'"))
         else:
-            rows.append(Check(f"extra {extra}", "ok", ", ".join(there)))
+            rows.append(Check(f"extra {extra}", "ok", ", ".join(present)))
     return rows
 
 
 def installed(name: str) -> str | None:
-    """The version of a package; None where there is none."""
+    """The version of a package; None if it is not installed."""
     try:
         return metadata.version(name) or "of unknown version"
     except metadata.PackageNotFoundError:
         return None
 
 
-def within(version: str, wanted: str) -> bool:
+def within(version: str, versions: SpecifierSet) -> bool:
     """Whether a version is in a range such as `<19,>=18.1`."""
-    return all(_COMPARED[sign](_numbers(version), _numbers(bound)) for sign, bound in _CLAUSE.findall(wanted))
+    try:
+        return versions.contains(version, prereleases=True)
+    except InvalidVersion:
+        return not versions
 
 
-def _package(name: str, wanted: str) -> Check:
+def _package(name: str, versions: SpecifierSet) -> Check:
     version = installed(name)
-    advice = f"pip install '{name}{wanted}'"
+    advice = f"pip install '{name}{versions}'"
     if version is None:
         return Check(name, "note", "not installed, and vidstyle needs it", advice)
-    if not within(version, wanted):
-        return Check(name, "note", f"{version}, expected {wanted}", advice)
+    if not within(version, versions):
+        return Check(name, "note", f"{version}, expected {versions}", advice)
     return Check(name, "ok", version)
 
 
-def _required() -> dict[str, str]:
-    """Package -> range of versions, without those of extras; raises `PackageNotFoundError` where vidstyle is not installed."""
-    found = {}
-    for line in metadata.requires("vidstyle") or ():
-        if "extra ==" not in line and (match := _REQUIREMENT.match(line)):
-            found[match[1]] = match[2].strip()
-    return found
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    """`18.1` -> (18, 1, 0, 0)."""
-    numbers = [int(part) for part in re.findall(r"\d+", re.split(r"[^\d.]", version)[0])]
-    return tuple((numbers + [0] * 4)[:4])
+def _requirements() -> list[Requirement]:
+    """The requirements of vidstyle without those of extras; raises `PackageNotFoundError` if it is not installed."""
+    requirements = map(Requirement, metadata.requires("vidstyle") or ())
+    return [r for r in requirements if r.marker is None or "extra" not in str(r.marker)]

@@ -12,7 +12,9 @@ _SIZE = (640, 360)
 
 def cameras() -> list[Check]:
     """A row for each camera."""
-    return [_camera(device) for device in list_cameras()] or [Check("cameras", "note", "none was found; `live` also takes files")]
+    return [_camera(device) for device in list_cameras()] or [
+        Check("cameras", "note", "no camera was found; `live` also plays files")
+    ]
 
 
 def _camera(device: CameraDevice) -> Check:
@@ -29,7 +31,7 @@ def _camera(device: CameraDevice) -> Check:
 
 
 def virtual_camera() -> list[Check]:
-    """Whether a virtual camera can be opened; no row without its extra, whose own row tells that."""
+    """Whether a virtual camera can be opened; no row without the extra, because the row of the extra reports that."""
     try:
         camera = VirtualCamera(*_SIZE, 25)
     except MissingExtraError:

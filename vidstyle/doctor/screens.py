@@ -1,12 +1,12 @@
-"""Windows: can one be opened, and can it be after PyAV was imported? To be looked at in processes of their own only.
+"""Whether a window can be opened, also after PyAV was imported. These inspections must run in separate processes.
 
-The order of imports is what matters here, hence they are where they are.
+The order of imports matters here, so they are inside the functions.
 """
 
 from __future__ import annotations
 
 from vidstyle.core.errors import DeviceError
-from vidstyle.doctor.checks import Check, refused
+from vidstyle.doctor.checks import Check, check_of_error
 
 _TITLE = "vidstyle doctor"
 
@@ -16,24 +16,24 @@ def window() -> list[Check]:
     try:
         _open_and_close()
     except DeviceError as error:
-        return [refused("window", "note", error)]
-    return [Check("window", "ok", "one was opened and closed")]
+        return [check_of_error("window", "note", error)]
+    return [Check("window", "ok", "a window was opened and closed")]
 
 
 def window_after_av() -> list[Check]:
-    """The same with PyAV imported before, which hangs on many systems; whoever waits for this knows what that means."""
+    """The same after an import of PyAV, which hangs on many systems; `Inspection.on_timeout` reports that."""
     import av  # noqa: F401
 
     name = "windows and PyAV"
     try:
         _open_and_close()
     except DeviceError:
-        return [Check(name, "note", "not tried: there is no window to open")]
-    return [Check(name, "ok", "a window opens also where PyAV was imported before")]
+        return [Check(name, "note", "not tried: no window can be opened")]
+    return [Check(name, "ok", "a window also opens after PyAV was imported")]
 
 
 def _open_and_close() -> None:
-    """Raises `DeviceError` where there is no screen."""
+    """Open and close a window; raises `DeviceError` without a screen."""
     import cv2
     import numpy as np
 
