@@ -118,7 +118,7 @@ def test_opaque_alpha_channel_is_dropped(tmp_path: Path) -> None:
 
 
 def test_transparency_is_rotated_with_its_image(tmp_path: Path) -> None:
-    """Cameras and phones store images on their side, and a note beside of how to turn them: EXIF orientation, here 6."""
+    """Cameras and phones store rotated images with the EXIF orientation, here 6."""
     data = cv2.imencode(".png", with_alpha(np.uint8))[1].tobytes()
     exif = b"eXIf" + b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"
     chunk = struct.pack(">I", len(exif) - 4) + exif + struct.pack(">I", zlib.crc32(exif))
@@ -191,7 +191,7 @@ def test_style_without_an_exemplar_asks_for_the_file(folder: Path) -> None:
 
 @pytest.fixture
 def exemplar(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The image of the style `sea`."""
+    """The exemplar of the style `sea`."""
     own = folder / "own"
     own.mkdir()
     cv2.imwrite(str(own / "sea.png"), texture(40, 60, seed=7))

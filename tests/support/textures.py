@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -43,3 +44,10 @@ def negative(image: Pixels) -> Pixels:
 def distance(one: Pixels, other: Pixels) -> float:
     """Mean absolute difference of two images, in levels of 255."""
     return float(np.abs(one.astype(int) - other).mean())
+
+
+def save_image(path: Path, image: Pixels) -> Path:
+    """Write an RGB image to `path`, in a folder that is created if necessary."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    return path

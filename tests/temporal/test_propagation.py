@@ -14,7 +14,7 @@ from vidstyle.temporal.tracking import FlowImage, Tracker
 
 CANVAS = texture(200, 240, seed=1, softness=6)
 PAN = [window(CANVAS, 2 * n, 0) for n in range(13)]
-"""A camera that pans by two pixels a frame."""
+"""A camera that pans by two pixels per frame."""
 BLACK = np.zeros_like(PAN[0])
 
 
@@ -23,7 +23,7 @@ def random_frames(count: int, height: int = 64, width: int = 80) -> list[Pixels]
     return [rng.integers(0, 256, (height, width, 3), np.uint8) for _ in range(count)]
 
 
-# Where keyframes are put
+# Choice of keyframes
 
 
 def picked(frames: Sequence[Pixels], shots: Sequence[int] = (0,)) -> list[int]:
@@ -89,14 +89,14 @@ def test_stylized_frame_is_warped_with_its_scene() -> None:
     moved, trust = Tracker().track(FlowImage(PAN[6]), FlowImage(PAN[0])).warp(then)
     assert np.abs(inner(moved - now)).mean() < 3
     assert inner(trust).mean() > 0.9
-    assert trust[:, -4:].mean() < 0.3, "what came into the image was not there before"
+    assert trust[:, -4:].mean() < 0.3, "new content has no counterpart"
 
 
 # Propagation
 
 
 def propagated(frames: Sequence[Pixels], keyframes: Sequence[int], shots: Sequence[int] = (0,)) -> list[Pixels]:
-    """With keyframes stylized as negatives, and everything else by a stylizer that stylizes black."""
+    """Frames with negatives as stylized keyframes, and a stylizer whose output is black."""
     propagation = KeyframePropagator(keyframes, shots, lambda n: (frames[n], negative(frames[n])))
     return [propagation.process(frame, np.zeros_like(frame), n in shots) for n, frame in enumerate(frames)]
 
@@ -117,7 +117,7 @@ def test_frames_between_keyframes_look_like_keyframes() -> None:
 def test_new_content_after_the_last_keyframe_comes_from_the_stylizer() -> None:
     shown = propagated(PAN, [0])
     assert distance(inner(shown[4]), inner(negative(PAN[4]))) < 5
-    assert shown[12][20:-20, -10:].mean() < 40, "stylized black"
+    assert shown[12][20:-20, -10:].mean() < 40, "the stylizer's black"
     assert shown[12][20:-20, 20:-40].mean() > 90
 
 
@@ -127,12 +127,12 @@ def test_nearer_keyframe_has_more_weight() -> None:
     propagation = KeyframePropagator([0, 8], [0], lambda n: (still[n], stylized[n]))
     shades = [float(propagation.process(frame, BLACK, n == 0).mean()) for n, frame in enumerate(still)]
     assert (shades[0], shades[-1]) == (80, 160)
-    assert shades == sorted(set(shades)), "ever brighter"
+    assert shades == sorted(set(shades)), "monotonic"
     assert [240 - shade for shade in shades[::-1]] == pytest.approx(shades, abs=1)
 
 
 def test_mixing_keyframes_keeps_contrast() -> None:
-    """Their plain mean has seven tenths of the contrast of each."""
+    """The plain mean of two keyframes has 70 % of their contrast."""
     stylized = {n: texture(120, 160, seed=40 + n, softness=1) for n in (0, 8)}
     propagation = KeyframePropagator([0, 8], [0], lambda n: (PAN[0], stylized[n]))
     shown = [propagation.process(PAN[0], BLACK, n == 0) for n in range(9)]
@@ -141,7 +141,7 @@ def test_mixing_keyframes_keeps_contrast() -> None:
 
 
 def test_keyframes_are_not_propagated_across_a_cut() -> None:
-    """Though the image is the same on both sides."""
+    """Even if the image is the same on both sides."""
     frames = [PAN[0]] * 8
     shown = propagated(frames, [0, 6], shots=[0, 3])
     assert all((shown[n] == negative(PAN[0])).all() for n in (0, 6))

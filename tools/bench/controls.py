@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 
 from tools.bench.judge import Judge
-from tools.bench.measurement import RESULTS, SAMPLE, measure, say
+from tools.bench.measurement import RESULTS, SAMPLE, measure, print_progress
 from tools.bench.texture import growth, pink_noise, power_by_wavelength
 from vidstyle.conversion.convert import SHOT_FRAMES, SHOT_SECONDS, convert
 from vidstyle.core.frames import Frame, Pixels
@@ -79,7 +79,7 @@ def strength(sample: Sample) -> dict[str, Any]:
             "style_distance": distances,
             "falls": all(first > second for first, second in pairwise(distances)),
         }
-        say(f"{style} {found[style]}")
+        print_progress(f"{style} {found[style]}")
     return {"strengths": STRENGTHS, "styles": found, "styles_that_fall": sum(s["falls"] for s in found.values())}
 
 
@@ -99,7 +99,7 @@ def blends(sample: Sample) -> dict[str, Any]:
         from_both = [[sample.distance(p, sample.style_grams[style]) for p in stylized] for style in pair]
         between = all(min(d[0], d[-1]) <= x <= max(d[0], d[-1]) for d in from_both for x in d)
         found[f"{first}, {second}"] = {"from_first": from_both[0], "from_second": from_both[1], "between": between}
-        say(f"{pair} {found[f'{first}, {second}']}")
+        print_progress(f"{pair} {found[f'{first}, {second}']}")
     return {"shares_of_second": STRENGTHS, "pairs": found, "pairs_between": sum(p["between"] for p in found.values())}
 
 
@@ -113,7 +113,7 @@ def stroke_scale(sample: Sample) -> dict[str, Any]:
             stylizer = load_stylizer(StyleOptions(style, "cpu", stroke_scale=scale)).for_shot(noises)
             power[scale] = sum(power_by_wavelength(stylizer.stylize([noise])[0]) for noise in noises)
         found[style] = {f"{scale:g}": round(growth(power[scale], power[1.0]), 3) for scale in STROKE_SCALES}
-        say(f"{style} {found[style]}")
+        print_progress(f"{style} {found[style]}")
     return {"wavelengths_over_those_at_1": found}
 
 
@@ -154,7 +154,7 @@ def speed(sample: Sample, rounds: int, scratch: Path) -> dict[str, Any]:
     for number in range(rounds):
         for name, pairs in runs.items():
             pairs.append((seconds(None), seconds(name)))
-            say(f"round {number + 1}, {name}: {pairs[-1][0]:.2f} s without, {pairs[-1][1]:.2f} s with")
+            print_progress(f"round {number + 1}, {name}: {pairs[-1][0]:.2f} s without, {pairs[-1][1]:.2f} s with")
     return {
         "frames": len(sample.frames),
         "fps_without": round(len(sample.frames) / median(s for pairs in runs.values() for s, _ in pairs), 1),

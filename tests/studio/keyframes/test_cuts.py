@@ -7,7 +7,7 @@ from vidstyle.studio.keyframes.cuts import find_shots
 
 CANVAS = texture(200, 240, seed=1, softness=6)
 PAN = [window(CANVAS, 2 * n, 0) for n in range(13)]
-"""A camera that pans by two pixels a frame."""
+"""A camera that pans by two pixels per frame."""
 
 
 def test_hard_cut_is_detected_and_frames_are_counted() -> None:

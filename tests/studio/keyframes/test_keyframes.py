@@ -16,7 +16,8 @@ from vidstyle.core.errors import InputError, UsageError
 from vidstyle.core.frames import Pixels
 from vidstyle.core.options import KeyframeOptions, PaintOptions, StyleOptions
 from vidstyle.studio.keyframes import finetune
-from vidstyle.studio.keyframes.stylize import KeyframeOptimization, KeyframePlan, choose_keyframes, fine_tuned_net
+from vidstyle.studio.keyframes.plan import KeyframePlan, choose_keyframes
+from vidstyle.studio.keyframes.stylize import KeyframeOptimization, fine_tuned_net
 from vidstyle.studio.keyframes.work_folder import WorkFolder
 from vidstyle.studio.style_images import StyleImage
 from vidstyle.stylizers import load_stylizer
@@ -41,7 +42,7 @@ def silent(what: str, done: int, total: int | None, seconds_left: float | None) 
 
 
 class Work:
-    """Painting the clip in a working folder."""
+    """Stylizes the clip in a working folder."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder
@@ -108,7 +109,7 @@ def test_second_run_reads_no_clip_and_stylizes_nothing(work: Work) -> None:
 
 
 def test_keyframe_starts_from_the_previous_one(work: Work) -> None:
-    """With hardly a step to go, it looks as that one does, moved along."""
+    """After a single step it still looks like the previous one, warped."""
     options = replace(QUICK, steps=1)
     plan = work.plan()
     work.stylized(0).parent.mkdir(exist_ok=True)
@@ -183,7 +184,7 @@ def test_remaining_keyframes_are_kept_when_others_change(work: Work) -> None:
     work.keyframes().run()
     first = work.bytes_of(0)
     fewer = replace(THREE, keyframes=(0, 8))
-    assert work.keyframes(options=fewer).run() == [8], "it is stylized from another one now"
+    assert work.keyframes(options=fewer).run() == [8], "its parent changed"
     assert work.bytes_of(0) == first
 
 
@@ -261,7 +262,7 @@ def test_another_clip_gets_a_new_plan(work: Work) -> None:
     assert (keyframes.load(4)[0] == frames[4]).all()
 
 
-# The net that stylizes between
+# The net for the frames between
 
 
 @pytest.fixture
@@ -329,7 +330,7 @@ def test_checkpoint_of_other_keyframes_is_not_used(work: Work, monkeypatch: pyte
 
 @pytest.mark.usefixtures("small_crops")
 def test_net_learns_the_style_of_the_keyframes(work: Work) -> None:
-    """Negatives, which no shipped style stylizes."""
+    """The keyframes are negatives, which no shipped style produces."""
     work.keyframes().run()
     for number in (0, 4, 8):
         cv2.imwrite(str(work.stylized(number)), cv2.cvtColor(negative(CLIP[number]), cv2.COLOR_RGB2BGR))

@@ -13,7 +13,7 @@ from vidstyle.studio.keyframes.work_folder import WorkFolder, fingerprint
 
 CANVAS = texture(200, 240, seed=1, softness=6)
 PAN = [window(CANVAS, 2 * n, 0) for n in range(13)]
-"""A camera that pans by two pixels a frame."""
+"""A camera that pans by two pixels per frame."""
 
 
 def test_state_survives_reopening(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def moments(encoder: Encoder, seed: int = 1) -> Moments:
 
 
 def plain_losses(encoder: Encoder, content: Tensor, style_image: Tensor, steps: int) -> list[float]:
-    """Gatys et al. 2015, written down once more: relative errors, Adam from the content."""
+    """A plain implementation of Gatys et al. 2015: relative errors, Adam from the content."""
 
     def gram(f: Tensor) -> Tensor:
         return torch.einsum("nchw,ndhw->cd", f, f) / (f.shape[2] * f.shape[3])
@@ -105,7 +105,7 @@ def test_style_gradient_is_confined_to_the_mask(encoder: Encoder) -> None:
     x = content.clone().requires_grad_()
     objective.evaluate(x)
     assert x.grad is not None
-    # The deepest layer's sight reaches far, but fades.
+    # The receptive field of the deepest layer is large, but its influence fades with distance.
     assert x.grad[..., 80:].abs().mean() < 0.05 * x.grad[..., :16].abs().mean()
 
 
@@ -113,7 +113,7 @@ def test_transparent_pixels_of_a_style_image_do_not_count(encoder: Encoder) -> N
     style_image, spoilt = image(96, 128, 1), image(96, 128, 1)
     spoilt[..., 96:] = 0
     opacity = torch.ones(1, 1, 96, 128)
-    opacity[..., 80:] = 0  # features at the edge of the opaque part see a little of what lies beyond
+    opacity[..., 80:] = 0  # features at the edge of the opaque part depend slightly on what lies beyond
     seen = style_moments(encoder, spoilt, opacity, STYLE_LAYERS)
     alone = style_moments(encoder, style_image[..., :80], None, STYLE_LAYERS)
     blind = style_moments(encoder, spoilt, None, STYLE_LAYERS)
@@ -162,4 +162,4 @@ def test_sizes_grow_to_the_full_size() -> None:
     assert 128 <= max(grown[0]) < 256
     assert all(big[0] == pytest.approx(2 * small[0], abs=2) for small, big in pairwise(grown))
     assert sizes(40, 30) == [(40, 30)]
-    assert min(min(s) for s in sizes(100, 4000)) >= 32  # an encoder sees nothing in less
+    assert min(min(s) for s in sizes(100, 4000)) >= 32  # the minimum for an encoder

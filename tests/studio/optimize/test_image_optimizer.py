@@ -45,7 +45,7 @@ def few_steps_while_small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(multiscale, "STEPS_SMALL", 2)
 
 
-# What comes out
+# The result
 
 
 @each_recipe
@@ -57,7 +57,7 @@ def test_result_has_the_size_of_the_image(recipe: Any, size: tuple[int, int]) ->
     assert result.shape == (*size, 3)
     assert result.dtype == np.uint8
     assert distance(result, image) > 1
-    assert (image == before).all(), "the image itself stays"
+    assert (image == before).all(), "the image is not modified"
 
 
 @each_recipe
@@ -103,12 +103,12 @@ def chroma(image: Pixels) -> np.ndarray:
 
 @each_recipe
 def test_preserve_color_keeps_the_colours_of_the_image(recipe: Any) -> None:
-    muted = (PHOTO // 2 + 64).astype(np.uint8)  # no colour that lightness alone would push out of range
+    muted = (PHOTO // 2 + 64).astype(np.uint8)  # no colour that a change of luminance alone pushes out of range
     free, kept = (stylized(muted, PaintOptions(recipe=recipe, steps=12, preserve_color=p)) for p in (False, True))
     assert np.abs(chroma(kept) - chroma(muted)).max() <= 4
     assert np.abs(chroma(free) - chroma(muted)).mean() > 4
     light, before = (cv2.cvtColor(p, cv2.COLOR_RGB2GRAY).astype(int) for p in (kept, muted))
-    assert np.abs(light - before).mean() > 2, "light and dark are stylized"
+    assert np.abs(light - before).mean() > 2, "luminance is stylized"
 
 
 def box(soft: bool = False) -> np.ndarray:
@@ -205,7 +205,7 @@ def test_small_memory_limit_uses_tiles(recipe: Any, seen: list[int]) -> None:
 
 
 def fails(monkeypatch: pytest.MonkeyPatch, error: Exception, times: int) -> None:
-    """Have the loss raise `error` so many times."""
+    """Make the objective raise `error` for a number of times."""
     evaluate, left = Objective.evaluate, [times]
 
     def failing(self: Objective, x: torch.Tensor) -> dict[str, float]:

@@ -37,7 +37,7 @@ LAYERS = ["relu1_1", "relu1_2", "relu2_1", "relu2_2", "relu3_1", "relu4_1"]
 
 
 def plain_features(state: State, key: Callable[[str], str], x: Tensor, padding: str) -> State:
-    """VGG-19 written out: pad, convolve, ReLU, and pool between the blocks."""
+    """A plain VGG-19: pad, convolve, ReLU, and pool between the blocks."""
     features = {}
     for name in NAMES:
         if f"{key(name)}.weight" not in state:
@@ -100,7 +100,7 @@ def test_half_precision_weights_compute_in_single(tmp_path: Path, image: Tensor)
 
 
 def save_compact(folder: Path) -> tuple[perceptual.Encoder, Path]:
-    """An encoder of the kind that ships, and its file, in half precision as it ships."""
+    """A compact encoder and its file, in half precision like the one that ships."""
     torch.manual_seed(11)
     encoder = untrained_compact_encoder()
     path = folder / "encoder.safetensors"
@@ -152,7 +152,7 @@ def test_layers_of_smaller_images(tmp_path: Path, image: Tensor) -> None:
     assert_same(features, whole | smaller, ["relu1_1", "relu3_1", "relu3_1/2", "relu1_1/4"])
 
 
-# VGG-19 from torchvision's server, for which a folder on this machine stands in
+# VGG-19 from torchvision's server, which a local server replaces
 
 Serve = Callable[[str, bytes], str]
 
@@ -187,7 +187,7 @@ def serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
 
 
 def torchvision_file() -> tuple[State, bytes]:
-    """Weights under torchvision's keys, and the file that holds them."""
+    """Weights with torchvision's keys, and the bytes of their file."""
     state = random_convs(lambda name: f"features.{TORCHVISION[name]}")
     file = io.BytesIO()
     torch.save(state, file)
@@ -195,7 +195,7 @@ def torchvision_file() -> tuple[State, bytes]:
 
 
 def kept(tmp_path: Path) -> list[str]:
-    """The files that a download left."""
+    """The names of downloaded files."""
     return [path.name for path in (tmp_path / "torch").rglob("*") if path.is_file()]
 
 
@@ -236,7 +236,7 @@ def test_vgg19_without_torchvision_names_the_extra(monkeypatch: pytest.MonkeyPat
 def test_torchvision_names_its_file_after_the_hash() -> None:
     try:
         from torchvision.models import VGG19_Weights
-    except Exception as error:  # its wheels for another build of torch fail in ways of their own
+    except Exception as error:  # its wheels for another build of torch fail with various exceptions
         pytest.skip(f"torchvision does not load: {error}")
     assert re.search(r"/vgg19-[0-9a-f]{8}\.pth$", VGG19_Weights.IMAGENET1K_V1.url)
 

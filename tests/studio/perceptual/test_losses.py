@@ -36,7 +36,7 @@ def test_gram_matrix_gradient_equals_that_of_the_plain_expression(
     kind: torch.dtype, tolerance: float, layout: torch.memory_format
 ) -> None:
     torch.manual_seed(12)
-    f, weights = torch.randn(2, 8, 6, 10).to(kind), torch.randn(2, 8, 8)  # no symmetric gradient
+    f, weights = torch.randn(2, 8, 6, 10).to(kind), torch.randn(2, 8, 8)  # the gradient is not symmetric
     plain, ours = f.float().clone().requires_grad_(), f.clone(memory_format=layout).requires_grad_()
     (plain_gram(plain) * weights).sum().backward()
     gram = gram_matrix(ours)
@@ -88,5 +88,5 @@ def test_total_variation_and_tone() -> None:
     striped[..., ::2] = 1
     assert float(total_variation(flat)) == 0
     assert float(total_variation(striped)) == pytest.approx(1)
-    assert float(tone_loss(flat, striped, 8)) == pytest.approx(0)  # the same on the average
+    assert float(tone_loss(flat, striped, 8)) == pytest.approx(0)  # equal on average
     assert float(tone_loss(flat, flat + 0.1, 8)) == pytest.approx(0.01, abs=1e-5)

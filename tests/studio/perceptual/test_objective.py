@@ -198,7 +198,7 @@ def test_multiscale_starts_small_and_ends_at_full_size(
 
     steps = list(multiscale(encoder, Targets(content), style_at, content, PaintOptions(steps=6)))
     shapes = [tuple(step.image.shape[2:]) for step in steps]
-    assert len(set(shapes)) == 2, "half the size first"
+    assert len(set(shapes)) == 2, "half size first"
     assert shapes == sorted(shapes)
     assert shapes[-1] == size
     assert asked == sorted(set(shapes)), "the style is requested at the size of the image"

@@ -10,13 +10,14 @@ import torch
 
 from tests.support.networks import soft_image
 from tests.support.perceptual import random_convs
-from tests.support.textures import texture
-from vidstyle.studio.training import trainer as training
+from tests.support.textures import save_image, texture
+from vidstyle.studio.training import trainer
+from vidstyle.studio.training.dataset import MIN_IMAGES
 
 
 @pytest.fixture(autouse=True)
 def few_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "STATISTICS_BATCHES", 2)
+    monkeypatch.setattr(trainer, "STATISTICS_BATCHES", 2)
 
 
 @pytest.fixture
@@ -26,6 +27,15 @@ def photos(tmp_path: Path) -> Path:
     for seed in range(20):
         cv2.imwrite(str(folder / f"{seed:02}.png"), texture(140, 150, seed))
     return folder
+
+
+@pytest.fixture
+def photo_tree(tmp_path: Path) -> Path:
+    """A folder with just enough photographs, two of them in a subfolder."""
+    for seed in range(MIN_IMAGES):
+        folder = tmp_path / "photos" / ("more" if seed > MIN_IMAGES - 3 else "")
+        save_image(folder / f"{seed:02}.png", texture(120, 160, seed))
+    return tmp_path / "photos"
 
 
 @pytest.fixture

@@ -72,12 +72,12 @@ def test_train_creates_a_usable_style(tmp_path: Path, arguments: list[object]) -
     assert "Someone" in run_cli("styles", env=own(tmp_path)).stdout
 
 
-# The same in this process: importing torch for each command would take longest
+# In this process, because importing torch for each command takes longest
 
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int]]:
-    """The command line in `tmp_path`; signals and the log are as they were afterwards."""
+    """Runs the command line in `tmp_path`; restores signal handlers and logging afterwards."""
     handlers, signals = logging.root.handlers[:], [(n, signal.getsignal(n)) for n in (signal.SIGINT, signal.SIGTERM)]
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("VIDSTYLE_STYLES", str(tmp_path / "own"))
@@ -101,7 +101,7 @@ def test_train_starts_from_another_style(here: Here, arguments: list[object], tm
     assert here(*arguments, "--name", "sea", "--from", "none") == 0
     capsys.readouterr()
     assert here(*arguments, "--name", "storm", "--from", "sea") == 0
-    assert "step 2/2" in capsys.readouterr().err, "no identity steps when there is a style to begin with"
+    assert "step 2/2" in capsys.readouterr().err, "no identity steps when training starts from a style"
     facts = {p.key: p.value for p in onnx.load(tmp_path / "own" / "storm.onnx").metadata_props}
     assert len(json.loads(facts["vidstyle.commands"])) == 2
     entries = json.loads((tmp_path / "own" / "catalog.json").read_text())["styles"]
@@ -227,7 +227,7 @@ def test_too_few_photographs_are_an_error(here: Here, arguments: list[object], p
 def test_existing_name_is_rejected_before_any_work(
     here: Here, arguments: list[object], tmp_path: Path, name: str, capsys: Captured
 ) -> None:
-    """One that shipped, one's own, and that of a file in the styles' folder."""
+    """A shipped style, one of the user's, and a file in the folder of styles."""
     (tmp_path / "own").mkdir()
     add_style(tmp_path / "own", "sea", {"file": "sea.onnx"})
     (tmp_path / "own" / "spot.jpg").write_bytes(b"an image")

@@ -1,4 +1,4 @@
-"""Training, on tiny photographs with a tiny encoder: it learns, it resumes, it fails plainly."""
+"""Training, on tiny photographs with a tiny encoder: learning, resuming, and errors."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ QUICK = TrainOptions(steps=4, identity_steps=2, batch=1, crop=64, style_size=64,
 
 
 class PowerCutError(Exception):
-    """Ends a training in the middle."""
+    """Interrupts a training."""
 
 
 def make_trainer(
@@ -49,7 +49,7 @@ def train(trainer: Trainer) -> list[Progress]:
 
 
 class CutShort(PhotoCrops):
-    """Photographs that end with a power cut after three batches."""
+    """Photographs that raise `PowerCutError` after three batches."""
 
     def batches(self, first_step: int) -> Iterator[Tensor]:
         for count, batch in enumerate(super().batches(first_step)):
@@ -89,7 +89,7 @@ def test_losses_fall(tmp_path: Path, photos: Path, encoder_file: Path, kind: dic
     ids=["from scratch", "steps", "minutes"],
 )
 def test_learning_rate_rises_and_falls(options: TrainOptions, from_scratch: bool) -> None:
-    """Once for the identity, once for the style."""
+    """It does so once for the identity phase, once for the style phase."""
     schedule = Schedule(options, from_scratch)
     fractions = [n / 1000 for n in range(1000)]
     for phase in (True, False) if from_scratch else (False,):
@@ -106,7 +106,7 @@ def test_learning_rate_rises_and_falls(options: TrainOptions, from_scratch: bool
     ("ramp", "at"), [(1.0, {0.2: 0, 0.6: 0.5}), (0.5, {0.2: 0, 0.4: 0.5, 0.6: 1, 1: 1}), (0, {0.2: 1, 1: 1})]
 )
 def test_temporal_consistency_is_ramped_up(ramp: float, at: dict[float, float]) -> None:
-    """Over a part of the style, which a fifth of identity precedes here."""
+    """Over a fraction of the style phase, which follows an identity phase of a fifth here."""
     schedule = Schedule(TrainOptions(steps=80, identity_steps=20, consistency_ramp=ramp), from_scratch=True)
     for fraction, factor in at.items():
         assert schedule.consistency(fraction) == pytest.approx(factor)
@@ -124,7 +124,7 @@ def test_minutes_limit_the_whole_command(minutes: float, startup: float, seconds
 
 
 class Ticking:
-    """A clock that goes on by a second whenever it is looked at."""
+    """A clock that advances by a second whenever it is read."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -135,7 +135,7 @@ class Ticking:
 
 
 def test_training_by_time_resumes_with_the_remaining_time(tmp_path: Path, photos: Path, encoder_file: Path) -> None:
-    options = replace(QUICK, minutes=0.2)  # of which 6 seconds are for training
+    options = replace(QUICK, minutes=0.2)  # 6 seconds of which are for training
 
     def trainer(folder: str, kind: type[PhotoCrops]) -> Trainer:
         crops = kind(sorted(photos.iterdir()), options)

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from vidstyle.conversion.convert import Conversion, Result, check_not_itself
@@ -15,7 +16,7 @@ from vidstyle.core.compositing import ColorPreserver, MaskPostProcessor
 from vidstyle.core.errors import UsageError
 from vidstyle.core.files import check_regular_file, is_url
 from vidstyle.core.frames import Pixels
-from vidstyle.core.options import ConvertOptions, KeyframeOptions, PaintOptions, StyleOptions
+from vidstyle.core.options import ConvertOptions, KeyframeOptions, PaintOptions, StyleOptions, Trim
 from vidstyle.core.protocols import PostProcessor
 from vidstyle.sinks import check_encoding, check_free
 from vidstyle.sources import is_image, open_source
@@ -57,7 +58,8 @@ def stylize_with_keyframes(
     """
     input, output = paths.input, paths.output
     with requires_torch("vidstyle keyframes"):
-        from vidstyle.studio.keyframes.stylize import KeyframeOptimization, choose_keyframes, fine_tuned_net
+        from vidstyle.studio.keyframes.plan import choose_keyframes
+        from vidstyle.studio.keyframes.stylize import KeyframeOptimization, fine_tuned_net
         from vidstyle.studio.keyframes.work_folder import WorkFolder
         from vidstyle.studio.style_images import find_style_images, label
     if is_url(input) or is_image(input) or Path(input).is_dir():
@@ -69,12 +71,7 @@ def stylize_with_keyframes(
     check_not_itself(input, output)
     check_free(output, convert_options.overwrite)
     style_images = find_style_images(style)
-
-    def frames() -> Generator[Pixels, None, None]:
-        with closing(open_source(input, convert_options.trim)) as source:
-            for frame in source.frames():
-                yield frame.pixels
-
+    frames = partial(_frames, input, convert_options.trim)
     mask = None
     if paths.mask is not None:
         with closing(frames()) as clip:
@@ -95,15 +92,17 @@ def stylize_with_keyframes(
     post_processors += [ColorPreserver()] if paint_options.preserve_color else []
     post_processors += [MaskPostProcessor(mask)] if mask is not None else []
     job = Job(input, output)
-
-    def on_frame(count: int) -> None:
-        reporter.frame(job, count)
-
     with defer_signals():
         stylizer = load_stylizer(StyleOptions(style=str(net), device=keyframe_options.device))
         with closing(Conversion(input, output, stylizer, convert_options, post_processors)) as conversion:
             reporter.start(job, conversion.info)
-            conversion.run(on_frame)
+            conversion.run(lambda count: reporter.frame(job, count))
             result = conversion.publish()
         reporter.done(JobResult(job, result))
     return result
+
+
+def _frames(input: str, trim: Trim) -> Generator[Pixels, None, None]:
+    with closing(open_source(input, trim)) as source:
+        for frame in source.frames():
+            yield frame.pixels

@@ -1,4 +1,4 @@
-"""The keyframes of a clip: choosing them, stylizing each from the previous one, and fine-tuning a net for the frames between.
+"""The keyframes of a clip: stylizing each from the previous one, and fine-tuning a net for the frames between.
 
 Every file is kept in a `WorkFolder` with what it was made from, and made again only if that has changed: an interrupted run
 resumes where it stopped, and after retouching a keyframe only those stylized from it, and the net, are made again.
@@ -7,98 +7,33 @@ resumes where it stopped, and after retouching a keyframe only those stylized fr
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Protocol
 
 import cv2
 import numpy as np
 
-from vidstyle.core.errors import InputError, UsageError
 from vidstyle.core.frames import Pixels
 from vidstyle.core.options import KeyframeOptions, PaintOptions
 from vidstyle.networks.export import export_onnx
-from vidstyle.studio.keyframes.cuts import find_shots
 from vidstyle.studio.keyframes.finetune import FineTuning, nearest_net
-from vidstyle.studio.keyframes.work_folder import WorkFolder, fingerprint
+from vidstyle.studio.keyframes.plan import KeyframePlan, ReportProgress
+from vidstyle.studio.keyframes.work_folder import WorkFolder, fingerprint, frame_name, stylized_name
 from vidstyle.studio.optimize.gatys import Step
 from vidstyle.studio.optimize.image_optimizer import ImageOptimizer, WarpedResult
 from vidstyle.studio.perceptual.encoder import encoder_digest, find_encoder
 from vidstyle.studio.style_images import StyleImage
 from vidstyle.styles.catalog import shipped_models
-from vidstyle.temporal.propagation import KeyframePicker
 from vidstyle.temporal.tracking import FlowImage, Tracker
 
 VERSION = 1
 """Increase it when the same options come to give another result: then keyframes stylized before are not reused."""
 IRRELEVANT_OPTIONS = {"device", "memory"}
 """Options that do not change the result."""
-PLAN, NET, CHECKPOINT = "keyframes.json", "net.onnx", "net.pt"
+NET, CHECKPOINT = "net.onnx", "net.pt"
 PREVIEW_SECONDS, PREVIEW_HEIGHT, PREVIEW_KEYFRAMES = 5.0, 120, 12
 """The preview strip: seconds between updates, the height of its images, and the number of the latest keyframes that it shows."""
-
-
-class ReportProgress(Protocol):
-    """Receives progress: the current stage, how much of it is done, of how much, and the estimated seconds left."""
-
-    def __call__(self, stage: str, done: int, total: int | None, seconds_left: float | None, /) -> None: ...
-
-
-@dataclass(frozen=True)
-class KeyframePlan:
-    """The number of frames of a clip; the numbers, from 0 and ascending, of the first frames of shots, and of the keyframes."""
-
-    frames: int
-    shots: list[int]
-    keyframes: list[int]
-
-    def parent(self, number: int) -> int | None:
-        """The keyframe that keyframe `number` is stylized from: the previous one in its shot."""
-        before = max((n for n in self.keyframes if n < number), default=None)
-        cut = before is not None and any(before < shot <= number for shot in self.shots)
-        return None if cut else before
-
-
-def choose_keyframes(
-    folder: WorkFolder, open_frames: Callable[[], Iterator[Pixels]], origin: str, options: KeyframeOptions, report: ReportProgress
-) -> KeyframePlan:
-    """Find shots and keyframes and save the original keyframes, unless `folder` has them.
-
-    `open_frames` opens the clip and yields its frames (H, W, 3); it is called for every pass. `origin` identifies the clip.
-    Raises `UsageError` for keyframes that the clip does not have, `InputError` for a clip without frames.
-    """
-    made_from = fingerprint(origin, options.every, options.keyframes)
-    if folder.made_from(PLAN) == made_from:
-        plan = KeyframePlan(**folder.facts(PLAN))
-        if all((folder.path / frame_name(n)).exists() for n in plan.keyframes):
-            return plan
-
-    def reported(stage: str, total: int | None) -> Iterator[Pixels]:
-        for number, frame in enumerate(open_frames(), 1):
-            report(stage, number, total, None)
-            yield frame
-
-    count, shots = find_shots(reported("looking for cuts", None))
-    if not count:
-        raise InputError("expected frames to stylize, got none")
-    outside = [n for n in options.keyframes or () if not 0 <= n < count]
-    if outside:
-        raise UsageError(f"expected keyframes from 0 to {count - 1}, the clip's frames, got {', '.join(map(str, outside))}")
-    chosen, picker = [], KeyframePicker()
-    for number, frame in enumerate(reported("choosing keyframes", count)):
-        if options.keyframes is not None:
-            wanted = number in options.keyframes
-        elif options.every is not None:
-            wanted = (number - max(s for s in shots if s <= number)) % options.every == 0
-        else:
-            wanted = picker.is_keyframe(frame, number in shots)
-        if wanted:
-            chosen.append(number)
-            folder.save_image(frame_name(number), frame, fingerprint(origin, number))
-    plan = KeyframePlan(count, shots, chosen)
-    folder.save_facts(PLAN, made_from, **asdict(plan))
-    return plan
 
 
 class KeyframeOptimization:
@@ -244,13 +179,3 @@ def _thumbnail(image: Pixels) -> Pixels:
     h, w = image.shape[:2]
     size = max(1, round(w * PREVIEW_HEIGHT / h)), PREVIEW_HEIGHT
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
-
-
-def frame_name(number: int) -> str:
-    """The file of the original keyframe `number`, in the working folder."""
-    return f"frames/{number:06}.png"
-
-
-def stylized_name(number: int) -> str:
-    """The file of the stylized keyframe `number`, in the working folder."""
-    return f"stylized/{number:06}.png"

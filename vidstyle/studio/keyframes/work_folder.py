@@ -30,6 +30,16 @@ def fingerprint(*sources: object) -> str:
     return hashlib.sha256(json.dumps(sources, sort_keys=True, default=str).encode()).hexdigest()[:24]
 
 
+def frame_name(number: int) -> str:
+    """The name of the file of the original keyframe `number`."""
+    return f"frames/{number:06}.png"
+
+
+def stylized_name(number: int) -> str:
+    """The name of the file of the stylized keyframe `number`."""
+    return f"stylized/{number:06}.png"
+
+
 class WorkFolder:
     """Reads and writes the folder at `path`, which is created with the first file. Files are written whole or not at all.
 

@@ -188,6 +188,7 @@ class Trainer:
             losses = self._style_losses(x, _clamped(raw))
             losses["border"] = self.options.border_weight * self._border_loss(x[:1], raw[:1].detach())
             temporal = temporal_loss(_clamped(stylized), _clamped(moved_stylized), motion, CONTEXT)
+            # The name under which the metadata of models records the temporal loss.
             losses["unsteady"] = self.options.consistency_weight * self.schedule.consistency(self.fraction) * temporal
         losses["range"] = RANGE_WEIGHT * (raw - raw.clamp(0, 1)).square().mean()
         loss = torch.stack(list(losses.values())).sum()
