@@ -38,7 +38,7 @@ def lively_net(architecture: str) -> torch.nn.Module:
 def _no_tiles() -> Iterator[None]:
     """torch stylizes in float32 on every processor, so that it can be compared; `test_torch_cpu.py` sees to bfloat16."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("vidstyle.stylizers.torch_cpu.has_tiles", lambda: False)
+        patch.setattr("vidstyle.stylizers.torch_cpu.has_amx", lambda: False)
         yield
 
 

@@ -282,7 +282,7 @@ def test_a_name_that_is_given_goes_before_that_of_the_model(own: Path, model: Pa
 
 @pytest.mark.parametrize("name", ["", "Mine", "a/b", "../up", "-x", "a.b"])
 def test_other_names_are_refused(own: Path, model: Path, name: str) -> None:
-    with pytest.raises(UsageError, match="small letters"):
+    with pytest.raises(UsageError, match="lower-case letters"):
         install(str(model), {}, name=name)
     assert not own.exists()
 

@@ -1,4 +1,4 @@
-"""The two nets, their ONNX files, and the engines that run them."""
+"""The two architectures, their ONNX files, and the engines that run them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from vidstyle.stylizers import load_stylizer
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize(("height", "width", "count"), [(48, 64, 1), (64, 48, 3), (61, 83, 2), (32, 32, 5)])
-def test_onnx_paints_what_torch_paints(styles: Path, architecture: str, height: int, width: int, count: int) -> None:
+def test_onnx_gives_the_same_images_as_torch(styles: Path, architecture: str, height: int, width: int, count: int) -> None:
     images = [soft_image(height, width, seed) for seed in range(count)]
     net, _ = load_net(styles / f"{STYLE[architecture]}.onnx")
     expected = stylize_in_torch(net.eval(), images).astype(int)
@@ -49,7 +49,7 @@ def test_the_backends_agree_on_a_clip(clip: Path) -> None:
     assert np.abs(first.astype(int) - second).max() <= 1
 
 
-def test_a_image_is_stylized_alike_alone_and_in_a_batch() -> None:
+def test_an_image_is_stylized_alike_alone_and_in_a_batch() -> None:
     stylizer = load_stylizer(StyleOptions("tiny", device="cpu"))
     images = [soft_image(40, 56, seed) for seed in range(4)]
     alone = np.concatenate([stylizer.stylize([p]) for p in images])
@@ -120,7 +120,7 @@ def test_the_compact_net_is_much_cheaper() -> None:
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_the_file_says_what_it_takes(styles: Path, architecture: str) -> None:
+def test_models_take_and_return_bytes(styles: Path, architecture: str) -> None:
     session = ort.InferenceSession(styles / f"{STYLE[architecture]}.onnx", providers=["CPUExecutionProvider"])
     x, y = session.get_inputs()[0], session.get_outputs()[0]
     assert x.type == y.type == "tensor(uint8)"

@@ -1,4 +1,4 @@
-"""The styles that come with vidstyle: the catalogue, the files, what the files say of themselves."""
+"""The shipped styles: the catalogue, the files and their metadata."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_every_model_file_is_in_the_catalogue(name: str, entry: dict[str, Any]) 
 
 
 @each_style
-def test_the_file_tells_how_it_was_made(name: str, entry: dict[str, Any]) -> None:
+def test_the_metadata_contain_the_training_commands(name: str, entry: dict[str, Any]) -> None:
     model = onnx.load(shipped_folder() / entry["file"])
     facts = {p.key: p.value for p in model.metadata_props}
     commands = [step["command"] for step in json.loads(facts["vidstyle.commands"])]
@@ -57,7 +57,7 @@ def test_the_file_tells_how_it_was_made(name: str, entry: dict[str, Any]) -> Non
 
 
 @each_style
-def test_it_paints(name: str, entry: dict[str, Any]) -> None:
+def test_every_shipped_style_stylizes(name: str, entry: dict[str, Any]) -> None:
     image = moving_bar(3, 83, 61)
     stylized = load_stylizer(StyleOptions(name, device="cpu")).stylize([image, image])
     assert stylized.shape == (2, 61, 83, 3)
@@ -67,7 +67,7 @@ def test_it_paints(name: str, entry: dict[str, Any]) -> None:
 
 
 @each_style
-def test_it_is_listed(name: str, entry: dict[str, Any]) -> None:
+def test_every_shipped_style_is_listed(name: str, entry: dict[str, Any]) -> None:
     done = run_cli("styles")
     assert name in done.stdout
     assert entry["painter"] in done.stdout

@@ -1,4 +1,4 @@
-"""What `--style` and `--timeline` say: styles, blends and changes, how outputs are named after them, and what is refused."""
+"""The syntax of `--style` and `--timeline`, how outputs are named after them, and what is refused."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vidstyle.styles.spec import Blend, Change, label_of, parse_seconds, parse_s
 
 
 def blend_of(text: str) -> dict[str, float]:
-    """What `text` mixes, of which there must be no change."""
+    """The weights in `text`, which must not be a timeline."""
     [change] = parse_style(text)
     assert change.seconds == 0
     return dict(change.blend)
@@ -46,18 +46,18 @@ def test_a_style_stands_for_itself(name: str) -> None:
         (r"C:\a.onnx:0.5,b:0.5", {r"C:\a.onnx": 0.5, "b": 0.5}),
     ],
 )
-def test_a_blend_has_the_shares_that_it_names(text: str, blend: dict[str, float]) -> None:
+def test_a_blend_has_the_given_weights(text: str, blend: dict[str, float]) -> None:
     assert blend_of(text) == pytest.approx(blend)
 
 
 @pytest.mark.parametrize("text", ["a:0.33,b:0.33,c:0.33", "a:0.333,b:0.667", "a:0.5,b:0.505"])
-def test_rounded_weights_are_made_to_add_up(text: str) -> None:
-    shares = blend_of(text)
-    assert sum(shares.values()) == pytest.approx(1, abs=1e-12)
+def test_rounded_weights_are_normalised(text: str) -> None:
+    weights = blend_of(text)
+    assert sum(weights.values()) == pytest.approx(1, abs=1e-12)
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("a:0.5,b:0.4", "0.5 + 0.4 = 0.9"),
         ("a:0.8,b:0.8", "0.8 + 0.8 = 1.6"),
@@ -78,10 +78,10 @@ def test_rounded_weights_are_made_to_add_up(text: str) -> None:
         ("", "styles"),
     ],
 )
-def test_a_blend_that_makes_no_sense_is_refused(text: str, told: str) -> None:
+def test_an_invalid_blend_is_refused(text: str, message: str) -> None:
     with pytest.raises(UsageError, match="expected") as error:
         parse_style(text)
-    assert told in str(error.value)
+    assert message in str(error.value)
 
 
 def test_a_file_is_no_blend_whatever_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,7 +113,7 @@ def test_a_timeline_has_a_style_from_each_time_on(parse: object, text: str, chan
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("0:a,10:b,5:c", "in order"),
         ("0:a,0:b", "in order"),
@@ -130,20 +130,20 @@ def test_a_timeline_has_a_style_from_each_time_on(parse: object, text: str, chan
         ("0:a,", "a time before every style"),
     ],
 )
-def test_a_timeline_that_makes_no_sense_is_refused(text: str, told: str) -> None:
-    with pytest.raises(UsageError, match=told):
+def test_an_invalid_timeline_is_refused(text: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
         parse_style(text)
 
 
 @pytest.mark.parametrize("text", ["mosaic", "mosaic:0.5,scream:0.5", "mosaic,scream", "", ",", "x:mosaic"])
-def test_what_is_no_timeline_is_none(text: str) -> None:
+def test_text_that_is_no_timeline_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="expected a timeline"):
         parse_timeline(text)
 
 
 @pytest.mark.parametrize("text", ["", "one", "1:2:3:4", "-1", "1:-2", "nan", "inf", "1:inf", "::"])
-def test_times_are_seconds_or_a_clocks(text: str) -> None:
-    with pytest.raises(ValueError):  # noqa: PT011  # what it says is nobody's business
+def test_invalid_times_are_refused(text: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011  # the message does not matter
         parse_seconds(text)
 
 
@@ -170,7 +170,7 @@ def test_every_style_is_listed_once() -> None:
         (",".join(f"{n}:style-number-{n}" for n in range(9)), "many-styles"),
     ],
 )
-def test_outputs_are_named_after_what_paints(tmp_path: Path, text: str, label: str) -> None:
+def test_outputs_are_named_after_the_style(tmp_path: Path, text: str, label: str) -> None:
     assert label_of(text) == label
     (tmp_path / "in.mp4").touch()
     assert [job.output.name for job in plan([str(tmp_path / "in.mp4")], [text])] == [f"in.{label}.mp4"]
@@ -185,7 +185,7 @@ def test_blends_that_would_have_the_same_name_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "code", "told"),
+    ("options", "code", "message"),
     [
         (["--style", "tiny:0.5,slow:0.4"], EXIT_USAGE, "expected weights that add up to 1, got 0.5 + 0.4 = 0.9"),
         (["--style", "tiny", "--style", "tiny:3,slow:4"], EXIT_USAGE, "weight from 0 to 1"),
@@ -203,29 +203,29 @@ def test_blends_that_would_have_the_same_name_are_refused() -> None:
         (["--timeline", "0:tiny,4:tyni"], EXIT_MODEL, "did you mean tiny"),
     ],
 )
-@pytest.mark.parametrize("way", [[], ["--dry-run"], ["--workers", "2"]], ids=["painting", "dry run", "workers"])
-def test_what_makes_no_sense_is_told_in_a_sentence_before_anything_is_done(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str], options: list[str], code: int, told: str, way: list[str]
+@pytest.mark.parametrize("mode", [[], ["--dry-run"], ["--workers", "2"]], ids=["convert", "dry run", "workers"])
+def test_invalid_style_options_are_refused_before_anything_is_written(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], options: list[str], code: int, message: str, mode: list[str]
 ) -> None:
     clip = write_clip(tmp_path / "in.mp4", times=range(2))
-    assert run_command_line([str(clip), *options, *way]) == code
-    said = capfd.readouterr().err
-    assert told in said
-    assert "Traceback" not in said
+    assert run_command_line([str(clip), *options, *mode]) == code
+    error = capfd.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
     assert listing(tmp_path) == ["in.mp4"]
 
 
 @pytest.mark.parametrize(
-    "choices",
+    "options",
     [{"strength": -0.1}, {"strength": math.nan}, {"stroke_scale": 5}, {"stroke_scale": 0}, {"fade": -1}, {"fade": math.inf}],
     ids=str,
 )
-def test_python_callers_are_told_what_is_out_of_range(choices: dict[str, float]) -> None:
+def test_the_python_api_refuses_values_out_of_range(options: dict[str, float]) -> None:
     with pytest.raises(UsageError, match="expected a"):
-        vidstyle.Stylizer("tiny", **choices)  # type: ignore[arg-type]
+        vidstyle.Stylizer("tiny", **options)  # type: ignore[arg-type]
 
 
-def test_python_callers_are_told_what_is_no_style() -> None:
+def test_the_python_api_refuses_unknown_styles() -> None:
     with pytest.raises(UsageError, match="add up to 1"):
         vidstyle.Stylizer("tiny:0.5,slow:0.6")
     with pytest.raises(StyleError, match="nobody"):

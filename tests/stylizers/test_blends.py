@@ -1,4 +1,4 @@
-"""How a style is mixed: with others, with the original, and at another size; in stylizers and in files."""
+"""Blends, strength and stroke scale, in stylizers and in files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("relatives")
 
 IMAGE = moving_bar(5, 64, 48)
 ROUNDING = 1
-"""Of 255: what a painting may lose where it is mixed."""
+"""Of 255: how far a blend may be off."""
 
 
 def stylizer(style: str, **options: object) -> Stylizer:
@@ -30,16 +30,16 @@ def stylizer(style: str, **options: object) -> Stylizer:
 
 
 @cache
-def painting(style: str, **options: object) -> Pixels:
-    """`IMAGE` as a still one is stylized: with statistics of its own."""
+def still(style: str, **options: object) -> Pixels:
+    """`IMAGE` stylized with its own statistics."""
     stylized = stylizer(style, **options).for_shot([IMAGE]).stylize([IMAGE])
     assert stylized.shape == (1, *IMAGE.shape)
     assert stylized.dtype == np.uint8
     return stylized[0]
 
 
-def mixture(*parts: tuple[Pixels, float]) -> np.ndarray:
-    return np.sum([pixels * np.float64(share) for pixels, share in parts], axis=0)
+def mixture(*weighted: tuple[Pixels, float]) -> np.ndarray:
+    return np.sum([pixels * np.float64(weight) for pixels, weight in weighted], axis=0)
 
 
 def gap(first: np.ndarray, second: np.ndarray) -> float:
@@ -54,44 +54,44 @@ def mean_gap(first: np.ndarray, second: np.ndarray) -> float:
 # --- blends
 
 
-def test_strangers_are_mixed_pixel_by_pixel() -> None:
-    expected = mixture((painting("tiny"), 0.7), (painting("alien"), 0.3))
-    assert mean_gap(painting("tiny"), painting("alien")) > 3, "they would look alike in any mixture"
-    assert gap(painting("tiny:0.7,alien:0.3"), expected) <= ROUNDING
-    assert gap(painting("alien:0.3,tiny:0.7"), expected) <= ROUNDING
+def test_unrelated_styles_are_blended_pixel_by_pixel() -> None:
+    expected = mixture((still("tiny"), 0.7), (still("alien"), 0.3))
+    assert mean_gap(still("tiny"), still("alien")) > 3, "any blend of them would look alike"
+    assert gap(still("tiny:0.7,alien:0.3"), expected) <= ROUNDING
+    assert gap(still("alien:0.3,tiny:0.7"), expected) <= ROUNDING
 
 
-def test_equal_shares_need_not_be_told() -> None:
-    three = mixture(*((painting(name), 1 / 3) for name in ("tiny", "alien", "rough")))
-    assert gap(painting("tiny,alien,rough"), three) <= 2 * ROUNDING
-    assert (painting("tiny,alien") == painting("tiny:0.5,alien:0.5")).all()
+def test_equal_weights_are_the_default() -> None:
+    three = mixture(*((still(name), 1 / 3) for name in ("tiny", "alien", "rough")))
+    assert gap(still("tiny,alien,rough"), three) <= 2 * ROUNDING
+    assert (still("tiny,alien") == still("tiny:0.5,alien:0.5")).all()
 
 
-def test_relatives_become_the_net_between_them() -> None:
+def test_related_styles_are_interpolated_into_one_network() -> None:
     for blend, between in (("rough:0.5,smooth:0.5", "halfway"), ("rough:0.8,smooth:0.2", "nearer")):
-        assert mean_gap(painting(blend), painting(between)) < 0.5
-        assert mean_gap(painting(blend), painting("rough")) > 2
-    mixed_pixels = mixture((painting("rough"), 0.5), (painting("smooth"), 0.5))
-    assert mean_gap(painting("rough:0.5,smooth:0.5"), mixed_pixels) > 1, "it could have been pixels"
+        assert mean_gap(still(blend), still(between)) < 0.5
+        assert mean_gap(still(blend), still("rough")) > 2
+    mixed_pixels = mixture((still("rough"), 0.5), (still("smooth"), 0.5))
+    assert mean_gap(still("rough:0.5,smooth:0.5"), mixed_pixels) > 1, "the pixels may have been blended instead"
 
 
-def test_a_blend_comes_near_a_style_as_its_share_grows() -> None:
-    gaps = [mean_gap(painting(f"rough:{share},smooth:{1 - share:g}"), painting("rough")) for share in (0.25, 0.75, 0.99)]
+def test_a_blend_approaches_a_style_as_its_weight_grows() -> None:
+    gaps = [mean_gap(still(f"rough:{weight},smooth:{1 - weight:g}"), still("rough")) for weight in (0.25, 0.75, 0.99)]
     assert gaps == sorted(gaps, reverse=True)
     assert gaps[-1] < gaps[0] / 3
 
 
-def test_only_strangers_cost_a_net_each() -> None:
-    assert "nets" not in stylizer("rough,smooth").describe()
-    assert "2 nets" in stylizer("rough:0.3,alien:0.4,smooth:0.3").describe()
+def test_only_unrelated_styles_need_a_network_each() -> None:
+    assert "networks" not in stylizer("rough,smooth").describe()
+    assert "2 networks" in stylizer("rough:0.3,alien:0.4,smooth:0.3").describe()
 
 
-def test_relatives_and_a_stranger_keep_their_shares() -> None:
-    expected = mixture((painting("halfway"), 0.6), (painting("alien"), 0.4))
-    assert mean_gap(painting("rough:0.3,alien:0.4,smooth:0.3"), expected) < 0.5
+def test_weights_hold_for_a_mix_of_related_and_unrelated_styles() -> None:
+    expected = mixture((still("halfway"), 0.6), (still("alien"), 0.4))
+    assert mean_gap(still("rough:0.3,alien:0.4,smooth:0.3"), expected) < 0.5
 
 
-def test_relatives_that_are_built_otherwise_are_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_related_styles_of_different_architectures_are_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(StyleError, match="built alike"):
         stylizer("rough:0.5,broad:0.5")
     clip = write_clip(tmp_path / "in.mp4", times=range(2))
@@ -101,22 +101,22 @@ def test_relatives_that_are_built_otherwise_are_refused(tmp_path: Path, capfd: p
 
 def test_a_model_of_another_tool_can_be_part_of_a_blend(tmp_path: Path) -> None:
     other = identity_model(tmp_path / "other.onnx")
-    assert gap(painting(f"{other}:0.5,tiny:0.5"), mixture((IMAGE, 0.5), (painting("tiny"), 0.5))) <= ROUNDING
+    assert gap(still(f"{other}:0.5,tiny:0.5"), mixture((IMAGE, 0.5), (still("tiny"), 0.5))) <= ROUNDING
 
 
 @pytest.mark.parametrize("style", ["rough:0.3,smooth:0.7", "rough:0.3,alien:0.7"])
-def test_torch_paints_blends_alike(style: str) -> None:
-    assert mean_gap(painting(style, backend="torch"), painting(style)) < 1
+def test_blends_are_the_same_in_torch(style: str) -> None:
+    assert mean_gap(still(style, backend="torch"), still(style)) < 1
 
 
 @pytest.mark.parametrize("options", [{}, {"strength": 0.5}, {"stroke_scale": 2}], ids=str)
 @pytest.mark.parametrize("style", ["rough:0.3,smooth:0.7", "rough:0.3,alien:0.7"])
-def test_what_was_learnt_of_a_shot_can_be_passed_on(style: str, options: dict[str, float]) -> None:
+def test_statistics_of_a_shot_can_be_passed_to_another_stylizer(style: str, options: dict[str, float]) -> None:
     """As workers do."""
-    learnt = stylizer(style, **options).for_shot([255 - IMAGE]).statistics()
+    statistics = stylizer(style, **options).for_shot([255 - IMAGE]).statistics()
     expected = stylizer(style, **options).for_shot([255 - IMAGE]).stylize([IMAGE])
-    assert (stylizer(style, **options).with_statistics(learnt).stylize([IMAGE]) == expected).all()
-    assert mean_gap(expected[0], painting(style, **options)) > 0.5, "statistics make no difference"
+    assert (stylizer(style, **options).with_statistics(statistics).stylize([IMAGE]) == expected).all()
+    assert mean_gap(expected[0], still(style, **options)) > 0.5, "statistics make no difference"
 
 
 # --- strength
@@ -124,45 +124,45 @@ def test_what_was_learnt_of_a_shot_can_be_passed_on(style: str, options: dict[st
 
 @pytest.mark.parametrize("style", ["tiny", "rough", "tiny:0.6,alien:0.4", "rough:0.6,smooth:0.4"])
 def test_strength_lies_between_the_original_and_the_style(style: str) -> None:
-    full = painting(style)
-    assert (painting(style, strength=0) == IMAGE).all()
-    assert (painting(style, strength=1) == full).all()
-    gaps = [mean_gap(painting(style, strength=strength), IMAGE) for strength in (0.1, 0.4, 0.8, 1)]
+    full = still(style)
+    assert (still(style, strength=0) == IMAGE).all()
+    assert (still(style, strength=1) == full).all()
+    gaps = [mean_gap(still(style, strength=strength), IMAGE) for strength in (0.1, 0.4, 0.8, 1)]
     assert gaps == sorted(gaps)
     assert 0 < gaps[0] < gaps[-1] / 2
 
 
-def test_a_faint_painting_lets_the_original_through() -> None:
-    assert gap(painting("tiny", strength=0.3), mixture((IMAGE, 0.7), (painting("tiny"), 0.3))) <= ROUNDING
+def test_strength_is_the_weight_of_the_stylized_image() -> None:
+    assert gap(still("tiny", strength=0.3), mixture((IMAGE, 0.7), (still("tiny"), 0.3))) <= ROUNDING
 
 
-def test_a_faint_painting_of_a_large_image_keeps_its_detail() -> None:
-    """The original that shows through is the one of full size, not what the net saw."""
-    assert (painting("tiny", strength=0, height=16) == IMAGE).all()
-    expected = mixture((IMAGE, 0.5), (painting("tiny", height=16), 0.5))
-    assert gap(painting("tiny", strength=0.5, height=16), expected) <= ROUNDING
+def test_strength_mixes_in_the_original_at_full_size() -> None:
+    """Not the smaller image that the network stylizes."""
+    assert (still("tiny", strength=0, height=16) == IMAGE).all()
+    expected = mixture((IMAGE, 0.5), (still("tiny", height=16), 0.5))
+    assert gap(still("tiny", strength=0.5, height=16), expected) <= ROUNDING
 
 
 # --- strokes
 
 
 @pytest.mark.parametrize("scale", [0.25, 0.75, 1.5, 2])
-def test_strokes_grow_as_the_nets_image_shrinks(scale: float) -> None:
-    assert (painting("tiny", stroke_scale=scale) == painting("tiny", height=round(48 / scale))).all()
-    assert mean_gap(painting("tiny", stroke_scale=scale), painting("tiny")) > 1
+def test_stroke_scale_divides_the_inference_height(scale: float) -> None:
+    assert (still("tiny", stroke_scale=scale) == still("tiny", height=round(48 / scale))).all()
+    assert mean_gap(still("tiny", stroke_scale=scale), still("tiny")) > 1
 
 
-def test_strokes_scale_with_the_height_asked_for() -> None:
-    assert (painting("tiny", stroke_scale=2, height=40) == painting("tiny", height=20)).all()
-    assert (painting("tiny", stroke_scale=0.5, height=24) == painting("tiny")).all()
-    assert (painting("tiny", stroke_scale=1) == painting("tiny")).all()
+def test_stroke_scale_applies_to_a_given_height() -> None:
+    assert (still("tiny", stroke_scale=2, height=40) == still("tiny", height=20)).all()
+    assert (still("tiny", stroke_scale=0.5, height=24) == still("tiny")).all()
+    assert (still("tiny", stroke_scale=1) == still("tiny")).all()
 
 
-def test_images_are_never_smaller_than_a_net_can_take() -> None:
+def test_images_are_not_scaled_below_the_minimum_size() -> None:
     assert stylizer("tiny", stroke_scale=4).stylize([moving_bar(0, 40, 20)]).shape == (1, 20, 40, 3)
 
 
-def test_a_image_that_would_take_all_memory_is_refused() -> None:
+def test_a_scale_that_needs_too_much_memory_is_refused() -> None:
     with pytest.raises(UsageError, match="expected a larger stroke scale or a smaller height, 4096x2400"):
         stylizer("tiny", stroke_scale=0.25).stylize([np.zeros((2400, 4096, 3), np.uint8)])
 
@@ -177,10 +177,10 @@ def video(tmp_path: Path) -> Path:
 
 
 def stylized(video: Path, *args: object, name: str = "out.mkv") -> Pixels:
-    """What the command line makes of it."""
+    """The output of the command line."""
     output = video.with_name(name)
-    given = [video, "-o", output, "--codec", "ffv1", "--device", "cpu", "--overwrite", "-q", *args]
-    assert run_command_line([*map(str, given)]) == EXIT_DONE
+    arguments = [video, "-o", output, "--codec", "ffv1", "--device", "cpu", "--overwrite", "-q", *args]
+    assert run_command_line([*map(str, arguments)]) == EXIT_DONE
     return rgb_of(output)
 
 
@@ -192,7 +192,7 @@ def test_a_video_is_stylized_in_a_blend(video: Path) -> None:
     assert mean_gap(stylized(video, "--style", "rough,smooth", *size), between) < 0.5
 
 
-def test_a_video_is_stylized_faintly(video: Path) -> None:
+def test_a_video_is_stylized_at_partial_strength(video: Path) -> None:
     before, full = rgb_of(video), stylized(video, "--style", "tiny")
     assert (stylized(video, "--style", "tiny", "--strength", 0) == before).all()
     assert (stylized(video, "--style", "tiny", "--strength", 1) == full).all()
@@ -211,20 +211,20 @@ def test_a_video_keeps_its_colours(video: Path) -> None:
     def planes(images: Pixels) -> np.ndarray:
         return np.stack([cv2.cvtColor(image, cv2.COLOR_RGB2YCrCb) for image in images]).astype(int)
 
-    gamut = ((own > 2) & (own < 253)).all(-1)  # elsewhere a lightness and a colour did not go together
+    gamut = ((own > 2) & (own < 253)).all(-1)  # elsewhere luminance and colour are out of gamut together
     assert gamut.mean() > 0.2
     assert np.abs(planes(own) - planes(before))[gamut][:, 1:].max() <= 2
     assert np.abs(planes(own) - planes(full))[gamut][:, 0].max() <= 2
 
 
-def test_outputs_of_a_blend_are_named_after_it_and_no_inputs_of_a_later_run(video: Path) -> None:
-    for styles, there in (
+def test_outputs_of_a_blend_are_named_after_it_and_are_not_inputs_of_a_later_run(video: Path) -> None:
+    for styles, files in (
         (["tiny:0.5,alien:0.5"], ["in.mkv", "in.tiny+alien.mkv"]),
         (["rough"], ["in.mkv", "in.rough.mkv", "in.tiny+alien.mkv"]),
     ):
-        given = [video.parent, *(word for style in styles for word in ("--style", style)), "-q"]
-        assert run_command_line([*map(str, given)]) == EXIT_DONE
-        assert sorted(path.name for path in video.parent.iterdir()) == there
+        arguments = [video.parent, *(word for style in styles for word in ("--style", style)), "-q"]
+        assert run_command_line([*map(str, arguments)]) == EXIT_DONE
+        assert sorted(path.name for path in video.parent.iterdir()) == files
 
 
 def test_several_mixtures_of_one_video_in_one_run(video: Path) -> None:
@@ -238,14 +238,14 @@ def test_several_mixtures_of_one_video_in_one_run(video: Path) -> None:
 # --- Python
 
 
-def test_python_callers_have_the_same_choices(video: Path) -> None:
-    given = {"style": "tiny:0.5,alien:0.5", "strength": 0.5, "stroke_scale": 1.5, "device": "cpu"}
+def test_the_python_api_has_the_same_options(video: Path) -> None:
+    options = {"style": "tiny:0.5,alien:0.5", "strength": 0.5, "stroke_scale": 1.5, "device": "cpu"}
     words = ["--style", "tiny:0.5,alien:0.5", "--strength", 0.5, "--stroke-scale", 1.5]
     expected = stylized(video, *words)
-    result = vidstyle.stylize(video, video.with_name("call.mkv"), codec="ffv1", **given)  # type: ignore[arg-type]
+    result = vidstyle.stylize(video, video.with_name("call.mkv"), codec="ffv1", **options)  # type: ignore[arg-type]
     assert (rgb_of(result.output) == expected).all()
-    net = vidstyle.Stylizer(**given)  # type: ignore[arg-type]
+    net = vidstyle.Stylizer(**options)  # type: ignore[arg-type]
     assert (np.stack([frame.pixels for frame in net.frames(video)]) == expected).all()
     own = np.stack([frame.pixels for frame in net.frames(video, preserve_color=True)])
     assert (own == stylized(video, *words, "--preserve-color")).all()
-    assert (net(IMAGE) == painting("tiny,alien", strength=0.5, stroke_scale=1.5)).all()
+    assert (net(IMAGE) == still("tiny,alien", strength=0.5, stroke_scale=1.5)).all()

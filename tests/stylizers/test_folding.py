@@ -1,4 +1,4 @@
-"""Nets as chains of plain convolutions: the same images, and nothing left that ONNX Runtime would be slow at."""
+"""Networks folded into plain convolutions: the same images, and no operators that are slow in ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ BLOCKED = "com.microsoft.nchwc"
 
 @pytest.fixture(scope="module")
 def image() -> Pixels:
-    given = cv2.imread(str(MODELS / "scream.jpg"))
-    return np.ascontiguousarray(given[50 : 50 + HEIGHT, 60 : 60 + WIDTH, ::-1])
+    photo = cv2.imread(str(MODELS / "scream.jpg"))
+    return np.ascontiguousarray(photo[50 : 50 + HEIGHT, 60 : 60 + WIDTH, ::-1])
 
 
 def run(model: onnx.ModelProto, batch: Pixels) -> Pixels:
@@ -42,7 +42,7 @@ def difference(a: Pixels, b: Pixels) -> int:
 
 
 @pytest.mark.parametrize("path", STYLES, ids=lambda p: p.stem)
-def test_the_folded_net_paints_what_the_file_does(path: Path, image: Pixels) -> None:
+def test_the_folded_graph_gives_the_same_images_as_the_file(path: Path, image: Pixels) -> None:
     model, batch = read_model(path), pad_to_multiple([image, image[::-1]], MARGIN, MULTIPLE)
     as_it_is = run(model, batch)
     assert difference(run(folded(model), batch), as_it_is) <= 1
@@ -51,7 +51,7 @@ def test_the_folded_net_paints_what_the_file_does(path: Path, image: Pixels) -> 
 
 
 @pytest.mark.parametrize("path", STYLES, ids=lambda p: p.stem)
-def test_what_is_cut_off_early_makes_no_difference(path: Path, image: Pixels) -> None:
+def test_cropping_early_makes_no_difference(path: Path, image: Pixels) -> None:
     model, batch = read_model(path), pad_to_multiple([image], MARGIN, MULTIPLE)
     whole, cut = run(folded(model), batch), run(folded(model, margin=MARGIN), batch)
     less = (whole.shape[1] - cut.shape[1]) // 2
@@ -61,7 +61,7 @@ def test_what_is_cut_off_early_makes_no_difference(path: Path, image: Pixels) ->
     assert np.array_equal(cut[:, left : left + HEIGHT, left : left + WIDTH], wanted)
 
 
-def test_norms_of_a_shot_fold_as_those_of_the_file_do(image: Pixels) -> None:
+def test_statistics_of_a_shot_are_folded_like_those_of_the_file(image: Pixels) -> None:
     stylizer = load_onnx_stylizer(STYLES[0], "cpu").for_shot([255 - image])
     batch = pad_to_multiple([image], MARGIN, MULTIPLE)
     inside = np.s_[:, MARGIN : MARGIN + HEIGHT, MARGIN : MARGIN + WIDTH]
@@ -71,7 +71,7 @@ def test_norms_of_a_shot_fold_as_those_of_the_file_do(image: Pixels) -> None:
 
 @pytest.mark.skipif(platform.machine().lower() not in ("x86_64", "amd64"), reason="the blocked layout is x86's")
 @pytest.mark.parametrize("path", STYLES, ids=lambda p: p.stem)
-def test_the_graph_that_runs_stays_in_the_fast_layout(path: Path, tmp_path: Path) -> None:
+def test_the_optimized_graph_stays_in_the_blocked_layout(path: Path, tmp_path: Path) -> None:
     options = ort.SessionOptions()
     options.log_severity_level = 3
     options.optimized_model_filepath = str(tmp_path / "runs.onnx")

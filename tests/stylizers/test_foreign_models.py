@@ -1,4 +1,4 @@
-"""Models that other tools made."""
+"""Models of other tools."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_values_out_of_range_are_clipped(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 32, 48), ("n", 3, 32, 48)], ids=["one by one", "in batches"])
-def test_a_model_of_fixed_size_scales_there_and_back(clip: Path, shape: tuple[int | str, ...]) -> None:
+def test_images_are_scaled_to_a_fixed_model_size_and_back(clip: Path, shape: tuple[int | str, ...]) -> None:
     model = identity_model(clip.with_name("fixed.onnx"), shape)
     done = paint(clip, "--batch-size", 4, "-o", clip.with_name("out.mp4"), style=str(model))
     assert "48x32" in done.stderr
@@ -52,7 +52,7 @@ def test_a_model_of_fixed_size_scales_there_and_back(clip: Path, shape: tuple[in
 
 
 @pytest.mark.parametrize(("order", "channel"), [("rgb", 0), ("bgr", 2)])
-def test_the_channel_order_of_a_model_can_be_told(tmp_path: Path, order: str, channel: int) -> None:
+def test_the_channel_order_of_a_model_can_be_set(tmp_path: Path, order: str, channel: int) -> None:
     model = first_channel_off(tmp_path / "model.onnx")
     cv2.imwrite(str(tmp_path / "in.png"), cv2.cvtColor(np.full((16, 24, 3), 200, np.uint8), cv2.COLOR_RGB2BGR))
     paint(tmp_path / "in.png", "-o", tmp_path / "out.png", "--model-color", order, style=str(model))
@@ -60,7 +60,7 @@ def test_the_channel_order_of_a_model_can_be_told(tmp_path: Path, order: str, ch
     assert [int(v) for v in stylized.mean((0, 1))] == [0 if c == channel else 200 for c in range(3)]
 
 
-def test_a_model_that_fails_on_a_image_says_so(clip: Path) -> None:
+def test_a_model_that_fails_on_an_image_is_an_error(clip: Path) -> None:
     model = save_model(
         clip.with_name("m.onnx"), [helper.make_node("Reshape", ["x", "to"], ["y"])], {"to": np.array([1, 3, 7, 7])}
     )
@@ -88,7 +88,7 @@ def test_a_model_of_pytorch_examples(clip: Path, examples: tuple[ExamplesTransfo
     assert np.abs(before.astype(int) - after).mean() > 5
 
 
-def test_it_paints_what_the_net_gives(examples: tuple[ExamplesTransformerNet, Path]) -> None:
+def test_a_pth_file_gives_the_networks_own_output(examples: tuple[ExamplesTransformerNet, Path]) -> None:
     net, path = examples
     image = soft_image(32, 40)
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""What is done on a GPU, on a machine that has none: providers, buffers and GPUs are played."""
+"""The code for GPUs, on a machine without one: providers, buffers and GPUs are simulated."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Real = ort.InferenceSession
 
 
 class Gpu:
-    """A GPU, played by the processor: which providers it knows, which of them open, and what goes wrong when."""
+    """A GPU simulated by the CPU: which providers are available, which of them open, and what fails when."""
 
     def __init__(self) -> None:
         self.providers = [sessions.TENSORRT, sessions.CUDA, sessions.CPU]
@@ -50,16 +50,16 @@ class Gpu:
         self.runs: list[tuple[tuple[int, ...], str]] = []
         self.tensorrt_runs = self.captures = True
 
-    def session(self, model: bytes, options: Any, providers: list[Any], enable_fallback: int = 1) -> PlayedSession:
+    def session(self, model: bytes, options: Any, providers: list[Any], enable_fallback: int = 1) -> SimulatedSession:
         assert enable_fallback == 0, "ONNX Runtime would print"
         self.opened.append(providers)
         if sessions.name_of(providers[0]) in self.raises:
             raise RuntimeError("CUDA failure 100: no CUDA-capable device is detected")
-        return PlayedSession(self, Real(model, options, providers=[sessions.CPU]), providers)
+        return SimulatedSession(self, Real(model, options, providers=[sessions.CPU]), providers)
 
 
-class PlayedSession:
-    """A session of the played GPU. It runs on the processor, and tells the shape and graph of every bound run."""
+class SimulatedSession:
+    """A session on the simulated GPU. It runs on the CPU, and records the shape and graph of every bound run."""
 
     def __init__(self, gpu: Gpu, session: ort.InferenceSession, providers: list[Any]) -> None:
         self.gpu, self.session = gpu, session
@@ -76,10 +76,10 @@ class PlayedSession:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.session, name)
 
-    def run(self, outputs: Any, given: dict[str, np.ndarray], options: Any = None) -> Any:
+    def run(self, outputs: Any, inputs: dict[str, np.ndarray], options: Any = None) -> Any:
         if self.names[0] == sessions.TENSORRT and not self.gpu.tensorrt_runs:
             raise RuntimeError("TensorRT EP failed to create engine from network.")
-        return self.session.run(outputs, given, options)
+        return self.session.run(outputs, inputs, options)
 
     def run_with_iobinding(self, binding: Any, options: Any) -> None:
         shape = tuple(binding._bound_inputs["image"].shape())
@@ -101,11 +101,11 @@ class PlayedSession:
 
 @pytest.fixture
 def gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Gpu]:
-    """A card on which ONNX Runtime's CUDA opens and torch is not to be had."""
-    played = Gpu()
+    """A GPU that ONNX Runtime can use and torch cannot."""
+    simulated = Gpu()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(ort, "InferenceSession", played.session)
-    monkeypatch.setattr(ort, "get_available_providers", lambda: played.providers)
+    monkeypatch.setattr(ort, "InferenceSession", simulated.session)
+    monkeypatch.setattr(ort, "get_available_providers", lambda: simulated.providers)
     make, bring = ort.OrtValue.ortvalue_from_shape_and_type, ort.OrtValue.numpy
     monkeypatch.setattr(ort.OrtValue, "ortvalue_from_shape_and_type", lambda shape, kind, *place: make(shape, kind))
     monkeypatch.setattr(ort.OrtValue, "numpy", lambda value: bring(value).copy())
@@ -114,7 +114,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Gpu]:
     monkeypatch.setattr(sessions, "_preload", lambda: None)
     monkeypatch.setattr(sessions, "has_tensorrt", lambda: False)
     sessions._warn_once.cache_clear()
-    yield played
+    yield simulated
     sessions._warn_once.cache_clear()
 
 
@@ -139,14 +139,14 @@ def differ(first: np.ndarray, second: np.ndarray) -> int:
 
 
 @pytest.mark.parametrize("style", ["tiny", "slow"])
-def test_it_paints_what_the_processor_paints(gpu: Gpu, style: str) -> None:
+def test_the_gpu_network_gives_the_same_images_as_the_cpu(gpu: Gpu, style: str) -> None:
     stylizer = on_gpu(style=style)
     assert differ(stylizer.stylize(IMAGES), on_cpu(style).stylize(IMAGES)) <= 2
     assert gpu.runs
     assert stylizer.engine == Engine("onnxruntime", "cuda:0", "float16")
 
 
-def test_the_session_is_opened_for_speed(gpu: Gpu) -> None:
+def test_the_session_has_the_fast_cuda_options(gpu: Gpu) -> None:
     on_gpu("cuda:1")
     name, options = gpu.opened[0][0]
     assert name == sessions.CUDA
@@ -155,18 +155,18 @@ def test_the_session_is_opened_for_speed(gpu: Gpu) -> None:
     assert options["enable_cuda_graph"] == "1"
 
 
-def test_a_new_shot_opens_no_session_and_paints_as_its_statistics_say(gpu: Gpu) -> None:
+def test_a_new_shot_changes_the_weights_without_opening_a_session(gpu: Gpu) -> None:
     shots = [IMAGES, [255 - image for image in IMAGES]]
     stylizer = on_gpu()
     first = stylizer.for_shot(shots[0])
     opened = len(gpu.opened)
     second = stylizer.for_shot(shots[1])
     expected = [on_cpu().for_shot(shot).stylize(IMAGES) for shot in shots]
-    assert differ(expected[0], expected[1]) > 5, "else this proves nothing"
+    assert differ(expected[0], expected[1]) > 5, "the statistics make no difference"
     for shot, wanted in [(first, 0), (second, 1), (first, 0)]:
         assert differ(shot.stylize(IMAGES), expected[wanted]) <= 2
-    told = stylizer.with_statistics(second.statistics())
-    assert differ(told.stylize(IMAGES), expected[1]) <= 2
+    passed_on = stylizer.with_statistics(second.statistics())
+    assert differ(passed_on.stylize(IMAGES), expected[1]) <= 2
     assert all(providers == [sessions.CPU] for providers in gpu.opened[opened:])
 
 
@@ -174,10 +174,10 @@ def test_shots_stylized_by_two_threads_keep_their_own_weights(gpu: Gpu) -> None:
     stylizer = on_gpu()
     shots = [stylizer.for_shot([image]) for image in (IMAGES[0], 255 - IMAGES[0])]
     expected = [shot.stylize(IMAGES[:1]) for shot in shots]
-    with ThreadPoolExecutor(stylizer.concurrency) as concurrency:
-        stylized = list(concurrency.map(lambda n: shots[n % 2].stylize(IMAGES[:1]), range(40)))
+    with ThreadPoolExecutor(stylizer.concurrency) as executor:
+        stylized = list(executor.map(lambda n: shots[n % 2].stylize(IMAGES[:1]), range(40)))
     assert stylizer.concurrency == 2
-    assert all((painting == expected[n % 2]).all() for n, painting in enumerate(stylized))
+    assert all((image == expected[n % 2]).all() for n, image in enumerate(stylized))
 
 
 def test_batches_keep_their_shape(gpu: Gpu) -> None:
@@ -188,7 +188,7 @@ def test_batches_keep_their_shape(gpu: Gpu) -> None:
     assert len({shape for shape, _ in gpu.runs}) == 1
 
 
-def test_a_shape_that_stays_is_captured_and_one_that_comes_once_is_not(gpu: Gpu) -> None:
+def test_graphs_are_captured_for_repeated_shapes_only(gpu: Gpu) -> None:
     stylizer = on_gpu()
     for _ in range(4):
         stylizer.stylize(IMAGES)
@@ -197,7 +197,7 @@ def test_a_shape_that_stays_is_captured_and_one_that_comes_once_is_not(gpu: Gpu)
     assert graphs == ["-1", "-1", "1", "1", "-1"]
 
 
-def test_a_capture_that_fails_costs_no_frame_and_is_not_tried_again(gpu: Gpu) -> None:
+def test_a_failed_capture_loses_no_frame_and_is_not_repeated(gpu: Gpu) -> None:
     stylizer = on_gpu()
     gpu.captures = False
     for _ in range(6):
@@ -205,8 +205,8 @@ def test_a_capture_that_fails_costs_no_frame_and_is_not_tried_again(gpu: Gpu) ->
     assert [graph for _, graph in gpu.runs] == ["-1"] * 6
 
 
-def test_graphs_do_without_where_cuda_cannot_run_all(gpu: Gpu, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refusing(model: bytes, options: Any, providers: list[Any], enable_fallback: int = 1) -> PlayedSession:
+def test_no_graphs_are_captured_where_the_session_cannot(gpu: Gpu, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refusing(model: bytes, options: Any, providers: list[Any], enable_fallback: int = 1) -> SimulatedSession:
         if not isinstance(providers[0], str) and "enable_cuda_graph" in providers[0][1]:
             raise RuntimeError("This session cannot use the graph capture feature")
         return gpu.session(model, options, providers, enable_fallback)
@@ -219,7 +219,7 @@ def test_graphs_do_without_where_cuda_cannot_run_all(gpu: Gpu, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("how", ["silently", "with an error"])
-def test_auto_falls_to_the_processor_and_says_so_once(
+def test_auto_falls_back_to_the_cpu_with_one_warning(
     gpu: Gpu, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str], how: str
 ) -> None:
     if how == "silently":
@@ -236,7 +236,7 @@ def test_auto_falls_to_the_processor_and_says_so_once(
 
 
 @pytest.mark.parametrize("how", ["silently", "with an error"])
-def test_cuda_never_becomes_the_processor(gpu: Gpu, how: str) -> None:
+def test_device_cuda_never_falls_back_to_the_cpu(gpu: Gpu, how: str) -> None:
     if how == "silently":
         gpu.opens = {sessions.CPU}
     else:
@@ -247,7 +247,7 @@ def test_cuda_never_becomes_the_processor(gpu: Gpu, how: str) -> None:
     assert "\n" not in str(raised.value)
 
 
-def test_a_bad_model_is_not_taken_for_a_bad_gpu(gpu: Gpu, tmp_path: Path) -> None:
+def test_a_bad_model_is_not_reported_as_a_gpu_problem(gpu: Gpu, tmp_path: Path) -> None:
     path = tmp_path / "bad.onnx"
     model = identity_model(path)
     path.write_bytes(model.read_bytes().replace(b"Identity", b"Identitx"))
@@ -255,7 +255,7 @@ def test_a_bad_model_is_not_taken_for_a_bad_gpu(gpu: Gpu, tmp_path: Path) -> Non
         load_stylizer(StyleOptions(str(path), device="cuda", backend="onnx"))
 
 
-def test_a_graph_that_only_claims_to_be_ours_is_refused(gpu: Gpu, tmp_path: Path) -> None:
+def test_a_foreign_graph_with_vidstyle_metadata_is_refused(gpu: Gpu, tmp_path: Path) -> None:
     model = onnx.load(identity_model(tmp_path / "claims.onnx"))
     onnx.helper.set_model_props(model, {"vidstyle.margin": "32", "vidstyle.multiple": "8", "vidstyle.architecture": "compact"})
     onnx.save(model, tmp_path / "claims.onnx")
@@ -270,24 +270,24 @@ def test_an_unknown_device_is_refused(gpu: Gpu, device: str) -> None:
         on_gpu(device)
 
 
-def test_a_gpu_that_fails_in_the_middle_is_an_error_of_one_sentence(gpu: Gpu) -> None:
+def test_a_gpu_failure_is_an_error_of_one_sentence(gpu: Gpu) -> None:
     stylizer = on_gpu()
     gpu.fails_at = 1
     stylizer.stylize(IMAGES)
     with pytest.raises(DeviceError, match=r"unspecified launch failure.*--device cpu") as raised:
         stylizer.stylize(IMAGES)
     assert "\n" not in str(raised.value)
-    assert differ(stylizer.stylize(IMAGES), on_cpu().stylize(IMAGES)) <= 2, "a session of its own begins anew"
+    assert differ(stylizer.stylize(IMAGES), on_cpu().stylize(IMAGES)) <= 2, "a new session is opened"
 
 
-@pytest.mark.parametrize(("share", "least"), [(2.5, 2), (0.75, 0)], ids=["batches", "parts"])
-def test_too_little_memory_on_the_gpu_loses_no_frame(gpu: Gpu, share: float, least: int) -> None:
+@pytest.mark.parametrize(("capacity", "max_images"), [(2.5, 2), (0.75, 0)], ids=["batches", "tiles"])
+def test_too_little_memory_on_the_gpu_loses_no_frame(gpu: Gpu, capacity: float, max_images: int) -> None:
     images = [soft_image(330, 500, seed) for seed in range(5)]
     expected = on_cpu().stylize(images)
     stylizer = on_gpu()
-    gpu.most_pixels = int(share * (330 + 64 + 6) * (500 + 64 + 4))
+    gpu.most_pixels = int(capacity * (330 + 64 + 6) * (500 + 64 + 4))
     assert differ(stylizer.stylize(images), expected) <= 2
-    assert stylizer._fitter.max_images(330, 500) == least
+    assert stylizer._fitter.max_images(330, 500) == max_images
     assert differ(stylizer.stylize(images[:2]), expected[:2]) <= 2
 
 
@@ -301,7 +301,7 @@ def tensorrt(gpu: Gpu, monkeypatch: pytest.MonkeyPatch) -> Gpu:
     return gpu
 
 
-def test_tensorrt_runs_models_of_one_shape_and_keeps_its_engines(tensorrt: Gpu, tmp_path: Path) -> None:
+def test_tensorrt_runs_models_of_fixed_size_and_caches_engines(tensorrt: Gpu, tmp_path: Path) -> None:
     model = identity_model(tmp_path / "fixed.onnx", (1, 3, 32, 48))
     stylizer = load_stylizer(StyleOptions(str(model), device="cuda", backend="onnx"))
     assert stylizer.engine == Engine("tensorrt", "cuda:0", "float16")
@@ -311,13 +311,13 @@ def test_tensorrt_runs_models_of_one_shape_and_keeps_its_engines(tensorrt: Gpu, 
     assert stylizer.stylize(IMAGES).shape == (4, 61, 83, 3)
 
 
-def test_tensorrt_is_not_asked_where_every_shot_would_need_an_engine(tensorrt: Gpu, tmp_path: Path) -> None:
+def test_tensorrt_is_not_used_for_models_of_variable_size(tensorrt: Gpu, tmp_path: Path) -> None:
     on_gpu()
     load_stylizer(StyleOptions(str(identity_model(tmp_path / "any.onnx")), device="cuda", backend="onnx"))
     assert all(sessions.name_of(providers[0]) != sessions.TENSORRT for providers in tensorrt.opened)
 
 
-def test_tensorrt_that_fails_leaves_it_to_cuda(tensorrt: Gpu, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_cuda_is_used_where_tensorrt_fails(tensorrt: Gpu, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     tensorrt.tensorrt_runs = False
     model = identity_model(tmp_path / "fixed.onnx", (1, 3, 32, 48))
     with caplog.at_level(logging.WARNING, "vidstyle.stylizers.sessions"):
@@ -329,21 +329,21 @@ def test_tensorrt_that_fails_leaves_it_to_cuda(tensorrt: Gpu, tmp_path: Path, ca
 # --- which engine
 
 
-class Played(Stylizer):
-    """A stylizer that takes `seconds` of the played clock for a batch, and stylizes everything `level`."""
+class TimedStylizer(Stylizer):
+    """A stylizer that takes `seconds` of the simulated clock for a batch, and whose images are all `level`."""
 
-    def __init__(self, clock: list[float], name: str, seconds: float, level: int, trouble: Exception | None = None) -> None:
-        self.clock, self.name, self.seconds, self.level, self.trouble = clock, name, seconds, level, trouble
+    def __init__(self, clock: list[float], name: str, seconds: float, level: int, failure: Exception | None = None) -> None:
+        self.clock, self.name, self.seconds, self.level, self.failure = clock, name, seconds, level, failure
         self.stylized = 0
 
     def stylize(self, images: Sequence[Pixels]) -> Pixels:
-        if self.trouble is not None:
-            raise self.trouble
+        if self.failure is not None:
+            raise self.failure
         self.stylized += len(images)
         self.clock[0] += self.seconds
         return np.full_like(np.stack(images), self.level)
 
-    def for_shot(self, images: Iterable[Pixels]) -> Played:
+    def for_shot(self, images: Iterable[Pixels]) -> TimedStylizer:
         list(images)
         return self
 
@@ -357,105 +357,107 @@ class Played(Stylizer):
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[float]:
-    """Seconds that `engine_selection` sees, and a cache folder of its own."""
+    """The clock of `engine_selection`, and an empty cache folder."""
     now = [0.0]
     monkeypatch.setattr(engine_selection.time, "perf_counter", lambda: now[0])
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return now
 
 
-def engines(clock: list[float], onnx: float, torch_: float) -> dict[str, Played]:
-    return {"onnx": Played(clock, "onnx", onnx, 1), "torch": Played(clock, "torch", torch_, 2)}
+def engines(clock: list[float], onnx: float, torch_: float) -> dict[str, TimedStylizer]:
+    return {"onnx": TimedStylizer(clock, "onnx", onnx, 1), "torch": TimedStylizer(clock, "torch", torch_, 2)}
 
 
 @pytest.mark.parametrize(("seconds", "faster"), [((1.0, 3.0), "onnx"), ((3.0, 1.0), "torch")])
-def test_the_faster_engine_paints_from_the_first_batch_on(clock: list[float], seconds: tuple[float, float], faster: str) -> None:
-    played = engines(clock, *seconds)
-    stylizer = SelectingStylizer(played, Selection())
+def test_the_faster_engine_is_used_from_the_first_batch_on(clock: list[float], seconds: tuple[float, float], faster: str) -> None:
+    simulated = engines(clock, *seconds)
+    stylizer = SelectingStylizer(simulated, Selection())
     before = stylizer.engine
     assert before == Engine("onnx or torch", "cuda:0", "float16")
     first = stylizer.for_shot(IMAGES).stylize(IMAGES)
-    assert (first == played[faster].level).all()
+    assert (first == simulated[faster].level).all()
     assert first.shape == (4, 61, 83, 3)
-    slower = next(engine for name, engine in played.items() if name != faster)
+    slower = next(engine for name, engine in simulated.items() if name != faster)
     count = slower.stylized
     second = stylizer.for_shot(IMAGES)
-    assert (second.stylize(IMAGES) == played[faster].level).all()
+    assert (second.stylize(IMAGES) == simulated[faster].level).all()
     assert slower.stylized == count
     assert stylizer.engine == second.engine == Engine(faster, before.device, before.precision)
 
 
-def test_an_engine_that_fails_while_it_is_measured_is_left_out(clock: list[float], caplog: pytest.LogCaptureFixture) -> None:
-    played = engines(clock, 1.0, 2.0)
-    played["onnx"].trouble = DeviceError("it broke")
-    stylizer = SelectingStylizer(played, Selection())
+def test_an_engine_that_fails_while_it_is_measured_is_not_used(clock: list[float], caplog: pytest.LogCaptureFixture) -> None:
+    simulated = engines(clock, 1.0, 2.0)
+    simulated["onnx"].failure = DeviceError("it broke")
+    stylizer = SelectingStylizer(simulated, Selection())
     assert (stylizer.stylize(IMAGES) == 2).all()
     assert "it broke" in caplog.text
 
 
-def test_where_all_engines_fail_it_is_an_error(clock: list[float]) -> None:
-    played = engines(clock, 1.0, 2.0)
-    for engine in played.values():
-        engine.trouble = DeviceError(f"{engine.name} broke")
+def test_an_error_is_raised_when_all_engines_fail(clock: list[float]) -> None:
+    simulated = engines(clock, 1.0, 2.0)
+    for engine in simulated.values():
+        engine.failure = DeviceError(f"{engine.name} broke")
     with pytest.raises(DeviceError, match="onnx broke"):
-        SelectingStylizer(played, Selection()).stylize(IMAGES)
+        SelectingStylizer(simulated, Selection()).stylize(IMAGES)
 
 
-def makers(played: dict[str, Played], loaded: list[str], missing: Sequence[str] = ()) -> dict[str, Callable[[str], Played]]:
-    def make(name: str) -> Callable[[str], Played]:
-        def load(device: str) -> Played:
+def loaders(
+    simulated: dict[str, TimedStylizer], loaded: list[str], missing: Sequence[str] = ()
+) -> dict[str, Callable[[str], TimedStylizer]]:
+    def loader_of(name: str) -> Callable[[str], TimedStylizer]:
+        def load(device: str) -> TimedStylizer:
             loaded.append(f"{name} {device}")
             if name in missing and device != "auto":
                 raise DeviceError(f"no CUDA in {name}; try --device cpu")
-            return played[name]
+            return simulated[name]
 
         return load
 
-    return {name: make(name) for name in played}
+    return {name: loader_of(name) for name in simulated}
 
 
-def test_the_choice_is_remembered_and_the_other_engine_not_loaded(clock: list[float]) -> None:
+def test_the_selection_is_remembered_and_the_other_engine_is_not_loaded(clock: list[float]) -> None:
     loaded: list[str] = []
-    played = engines(clock, 3.0, 1.0)
-    select_engine(makers(played, loaded), "auto", "compact").stylize(IMAGES)
+    simulated = engines(clock, 3.0, 1.0)
+    select_engine(loaders(simulated, loaded), "auto", "compact").stylize(IMAGES)
     assert loaded == ["onnx cuda", "torch cuda"]
     loaded.clear()
-    assert select_engine(makers(played, loaded), "cuda", "compact").engine.name == "torch"
+    assert select_engine(loaders(simulated, loaded), "cuda", "compact").engine.name == "torch"
     assert loaded == ["torch cuda"]
     loaded.clear()
-    select_engine(makers(played, loaded), "cuda", "full")
-    assert loaded == ["onnx cuda", "torch cuda"], "another kind of net"
+    select_engine(loaders(simulated, loaded), "cuda", "full")
+    assert loaded == ["onnx cuda", "torch cuda"], "another architecture"
 
 
-def test_a_remembered_engine_that_is_gone_is_done_without(clock: list[float]) -> None:
+def test_a_remembered_engine_that_is_missing_is_replaced(clock: list[float]) -> None:
     loaded: list[str] = []
-    played = engines(clock, 3.0, 1.0)
-    select_engine(makers(played, loaded), "auto", "compact").stylize(IMAGES)
-    assert select_engine(makers(played, loaded, missing=["torch"]), "cuda", "compact").engine.name == "onnx"
+    simulated = engines(clock, 3.0, 1.0)
+    select_engine(loaders(simulated, loaded), "auto", "compact").stylize(IMAGES)
+    assert select_engine(loaders(simulated, loaded, missing=["torch"]), "cuda", "compact").engine.name == "onnx"
 
 
-def test_a_broken_memory_is_as_none(clock: list[float], tmp_path: Path) -> None:
-    played = engines(clock, 3.0, 1.0)
+def test_a_broken_file_of_selections_is_ignored(clock: list[float], tmp_path: Path) -> None:
+    simulated = engines(clock, 3.0, 1.0)
     for content in (b"rubbish", b"[1]", b'{"x": 3}'):
         engine_selection._memory().parent.mkdir(parents=True, exist_ok=True)
         engine_selection._memory().write_bytes(content)
-        assert (select_engine(makers(played, []), "auto", "compact").stylize(IMAGES) == 2).all()
+        assert (select_engine(loaders(simulated, []), "auto", "compact").stylize(IMAGES) == 2).all()
 
 
-def test_the_only_engine_with_cuda_is_taken(clock: list[float]) -> None:
-    played = engines(clock, 1.0, 3.0)
-    assert select_engine(makers(played, [], missing=["onnx"]), "auto", "compact") is played["torch"]
+def test_the_only_engine_with_cuda_is_selected(clock: list[float]) -> None:
+    simulated = engines(clock, 1.0, 3.0)
+    assert select_engine(loaders(simulated, [], missing=["onnx"]), "auto", "compact") is simulated["torch"]
 
 
-def test_without_cuda_auto_takes_the_processor_and_cuda_is_an_error(clock: list[float]) -> None:
-    played, loaded = engines(clock, 1.0, 3.0), list[str]()
-    assert select_engine(makers(played, loaded, missing=["onnx", "torch"]), "auto", "compact") is played["onnx"]
+def test_without_cuda_auto_uses_the_cpu_and_cuda_is_an_error(clock: list[float]) -> None:
+    simulated, loaded = engines(clock, 1.0, 3.0), list[str]()
+    assert select_engine(loaders(simulated, loaded, missing=["onnx", "torch"]), "auto", "compact") is simulated["onnx"]
     assert loaded[-1] == "onnx auto"
     with pytest.raises(DeviceError, match="no CUDA in onnx"):
-        select_engine(makers(played, [], missing=["onnx", "torch"]), "cuda:1", "compact")
+        select_engine(loaders(simulated, [], missing=["onnx", "torch"]), "cuda:1", "compact")
 
 
-def test_auto_on_a_machine_with_a_gpu_paints_the_same(gpu: Gpu) -> None:
+def test_auto_gives_the_same_images_on_a_machine_with_a_gpu(gpu: Gpu) -> None:
     stylizer = load_stylizer(StyleOptions("tiny"))
     assert stylizer.engine == Engine("onnxruntime", "cuda:0", "float16")  # this torch finds no GPU
     assert differ(stylizer.stylize(IMAGES), on_cpu().stylize(IMAGES)) <= 2
@@ -477,14 +479,14 @@ def as_on_gpu(stylizer: CpuTorchStylizer, half: bool) -> GpuTorchStylizer:
 
 
 @pytest.mark.parametrize("half", [False, True])
-def test_torch_paints_the_same_folded(in_torch: CpuTorchStylizer, half: bool) -> None:
+def test_torch_gives_the_same_images_on_a_gpu(in_torch: CpuTorchStylizer, half: bool) -> None:
     expected = in_torch.stylize(IMAGES)
     stylizer = as_on_gpu(in_torch, half)
     assert differ(stylizer.stylize(IMAGES), expected) <= (2 if half else 1)
     assert differ(stylizer.stylize(IMAGES[:2]), expected[:2]) <= 2, "filled up to four"
 
 
-def test_torch_has_no_norms_left_on_a_gpu(in_torch: CpuTorchStylizer) -> None:
+def test_norms_are_fused_in_torch(in_torch: CpuTorchStylizer) -> None:
     kinds = {type(module) for module in fused(in_torch._net).modules()}
     assert torch.nn.InstanceNorm2d not in kinds
 
@@ -500,7 +502,7 @@ def test_torch_changes_the_weights_with_the_shot(in_torch: CpuTorchStylizer) -> 
     assert differ(stylizer.with_statistics(made[1].statistics()).stylize(IMAGES), expected[1]) <= 1
 
 
-def test_a_compiler_that_fails_leaves_torch_as_it_is(
+def test_torch_runs_uncompiled_where_the_compiler_fails(
     in_torch: CpuTorchStylizer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def failing(*args: Any, **options: Any) -> Any:
@@ -519,23 +521,23 @@ def test_a_compiler_that_fails_leaves_torch_as_it_is(
     ]
 
 
-class PlayedStream:
-    """A stream of the played GPU: all that is asked of it has happened already."""
+class SimulatedStream:
+    """A stream of the simulated GPU, where everything is done immediately."""
 
-    def wait_stream(self, other: PlayedStream) -> None:
-        assert isinstance(other, PlayedStream)
+    def wait_stream(self, other: SimulatedStream) -> None:
+        assert isinstance(other, SimulatedStream)
 
     def synchronize(self) -> None:
         pass
 
 
-class PlayedGraph:
-    """A captured graph that stylizes once more what its buffers hold."""
+class SimulatedGraph:
+    """A captured graph that stylizes its buffers again."""
 
     replays = 0
 
     def replay(self) -> None:
-        PlayedGraph.replays += 1
+        SimulatedGraph.replays += 1
         with torch.inference_mode():
             self.again()
 
@@ -545,67 +547,67 @@ class PlayedGraph:
 
 @pytest.fixture
 def streams(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """torch's part of a GPU, played by the processor; what stands in the list is what a capture fails with."""
-    trouble: list[str] = []
+    """torch's streams and graphs simulated by the CPU; a message in the list makes captures fail."""
+    failure: list[str] = []
 
     @contextmanager
-    def capturing(graph: PlayedGraph, **options: Any) -> Iterator[None]:
+    def capturing(graph: SimulatedGraph, **options: Any) -> Iterator[None]:
         assert options["capture_error_mode"] == "thread_local"
-        assert isinstance(options["stream"], PlayedStream)
-        if trouble:
-            raise RuntimeError(trouble[0])
+        assert isinstance(options["stream"], SimulatedStream)
+        if failure:
+            raise RuntimeError(failure[0])
         stylized: list[tuple[torch.Tensor, torch.Tensor]] = []
         copy, again = torch.Tensor.copy_, CudaNetwork._stylized
 
-        def noted(net: CudaNetwork, source: torch.Tensor) -> torch.Tensor:
+        def recorded(net: CudaNetwork, source: torch.Tensor) -> torch.Tensor:
             stylized.append((source, again(net, source)))
             graph.again = lambda: copy(target[0], again(net, source))  # type: ignore[method-assign]
             return stylized[0][1]
 
         target: list[torch.Tensor] = []
 
-        def copied(tensor: torch.Tensor, *given: Any, **more: Any) -> torch.Tensor:
+        def copied(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
             target.append(tensor)
-            return tensor  # nothing is stylized while it is captured
+            return tensor  # capturing does not run anything
 
         with monkeypatch.context() as patch:
-            patch.setattr(CudaNetwork, "_stylized", noted)
+            patch.setattr(CudaNetwork, "_stylized", recorded)
             patch.setattr(torch.Tensor, "copy_", copied)
             yield
 
-    monkeypatch.setattr(torch_cuda, "_stream_of", lambda device: PlayedStream())
+    monkeypatch.setattr(torch_cuda, "_stream_of", lambda device: SimulatedStream())
     monkeypatch.setattr(torch_cuda, "_on", lambda stream: nullcontext())
     monkeypatch.setattr(torch_cuda, "find_spec", lambda name: None)
-    monkeypatch.setattr(torch.cuda, "CUDAGraph", PlayedGraph)
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", SimulatedGraph)
     monkeypatch.setattr(torch.cuda, "graph", capturing)
     monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: (0, 1))
-    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: PlayedStream())
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: SimulatedStream())
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
-    PlayedGraph.replays = 0
-    return trouble
+    SimulatedGraph.replays = 0
+    return failure
 
 
-def test_torch_captures_what_stays_and_replays_it_for_every_shot(in_torch: CpuTorchStylizer, streams: list[str]) -> None:
+def test_torch_replays_captured_graphs_for_every_shot(in_torch: CpuTorchStylizer, streams: list[str]) -> None:
     shots = [IMAGES, [255 - image for image in IMAGES]]
     expected = [in_torch.for_shot(shot).stylize(IMAGES) for shot in shots]
     stylizer = as_on_gpu(in_torch, half=False)
     made = [stylizer.for_shot(shot) for shot in shots]
     for wanted in [0, 0, 0, 1, 0, 1]:
         assert differ(made[wanted].stylize(IMAGES), expected[wanted]) <= 1
-    assert PlayedGraph.replays == 4
+    assert SimulatedGraph.replays == 4
     assert differ(made[1].stylize(IMAGES[::-1]), expected[1][::-1]) <= 1
 
 
-def test_torch_does_without_graphs_that_cannot_be_captured(in_torch: CpuTorchStylizer, streams: list[str]) -> None:
+def test_torch_runs_without_graphs_where_capturing_fails(in_torch: CpuTorchStylizer, streams: list[str]) -> None:
     expected = in_torch.stylize(IMAGES)
     stylizer = as_on_gpu(in_torch, half=False)
     streams.append("CUDA error: operation not permitted when stream is capturing")
     for _ in range(5):
         assert differ(stylizer.stylize(IMAGES), expected) <= 1
-    assert PlayedGraph.replays == 0
+    assert SimulatedGraph.replays == 0
 
 
-def test_torch_that_lacks_memory_for_a_graph_paints_fewer_images(in_torch: CpuTorchStylizer, streams: list[str]) -> None:
+def test_torch_stylizes_fewer_images_where_memory_for_a_graph_is_short(in_torch: CpuTorchStylizer, streams: list[str]) -> None:
     expected = in_torch.stylize(IMAGES)
     stylizer = as_on_gpu(in_torch, half=False)
     for _ in range(2):
@@ -615,7 +617,7 @@ def test_torch_that_lacks_memory_for_a_graph_paints_fewer_images(in_torch: CpuTo
     assert stylizer._fitter.max_images(128, 152) == 2
 
 
-def test_torch_says_in_one_sentence_that_the_gpu_failed(in_torch: CpuTorchStylizer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_failure_in_torch_is_an_error_of_one_sentence(in_torch: CpuTorchStylizer, monkeypatch: pytest.MonkeyPatch) -> None:
     def failing(x: torch.Tensor) -> torch.Tensor:
         raise RuntimeError("CUDA error: an illegal memory access was encountered\nCUDA kernel errors might be ...")
 
@@ -625,7 +627,7 @@ def test_torch_says_in_one_sentence_that_the_gpu_failed(in_torch: CpuTorchStyliz
     assert "\n" not in str(raised.value)
 
 
-def test_a_gpu_that_is_not_there_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_index_out_of_range_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert find_device("cuda:1").index == 1
@@ -636,7 +638,7 @@ def test_a_gpu_that_is_not_there_is_an_error(monkeypatch: pytest.MonkeyPatch) ->
 # --- the benchmark
 
 
-def test_the_benchmark_of_a_gpu_runs_dry(tmp_path: Path) -> None:
+def test_the_gpu_benchmark_runs_on_a_cpu(tmp_path: Path) -> None:
     output = tmp_path / "gpu.json"
     command = [sys.executable, "-m", "tools.bench.gpu", "--small", "--device", "cpu", "--output", str(output)]
     subprocess.run(command, check=True, capture_output=True, text=True, env=environment(), timeout=200)

@@ -1,4 +1,4 @@
-"""Small paintings at full size."""
+"""Small stylized images enlarged with the edges of the original."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ def scene(width: int, height: int) -> Pixels:
     return image
 
 
-def smaller(image: Pixels, by: int) -> Pixels:
-    return np.asarray(cv2.resize(image, None, fx=1 / by, fy=1 / by, interpolation=cv2.INTER_AREA), np.uint8)
+def smaller(image: Pixels, factor: int) -> Pixels:
+    return np.asarray(cv2.resize(image, None, fx=1 / factor, fy=1 / factor, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def error(image: Pixels, truth: Pixels) -> float:
     return float(np.abs(image.astype(float) - truth).mean())
 
 
-def test_a_painting_that_follows_the_original_gets_its_edges_back() -> None:
+def test_edges_of_the_original_are_restored() -> None:
     rng = np.random.default_rng(0)
     light = cv2.GaussianBlur(rng.integers(0, 256, (240, 320), np.uint8), (0, 0), 1.2)
     full = cv2.merge([light] * 3)
@@ -35,14 +35,14 @@ def test_a_painting_that_follows_the_original_gets_its_edges_back() -> None:
     assert error(upsample_guided(brighter, small, full), truth) < 0.75 * error(cubic, truth)
 
 
-def test_a_flat_painting_stays_flat() -> None:
+def test_a_flat_stylized_image_stays_flat() -> None:
     full = scene(320, 240)
     small = smaller(full, 4)
     flat = np.full_like(small, 77)
     assert np.unique(upsample_guided(flat, small, full)).tolist() == [77]
 
 
-def test_where_the_original_is_plain_strokes_are_kept() -> None:
+def test_strokes_are_kept_where_the_original_is_plain() -> None:
     full = scene(320, 240)
     small = smaller(full, 2)
     strokes = small.copy()

@@ -1,4 +1,4 @@
-"""Too little memory: fewer images at once, then parts of images, and the same paintings."""
+"""Too little memory: fewer images at once, then tiles of images, and the same results."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from vidstyle.stylizers.onnx import CpuOnnxStylizer, load_onnx_stylizer
 from vidstyle.stylizers.onnx_foreign import ForeignOnnxStylizer
 from vidstyle.stylizers.torch import CpuTorchStylizer
 
-ORT_SAYS = (
+ORT_MESSAGE = (
     "[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : Non-zero status code returned while running Conv node. Status Message: "
     "bfc_arena.cc:376 void* onnxruntime::BFCArena::AllocateRawInternal(size_t) Failed to allocate memory for requested buffer "
     "of size 939524096"
@@ -38,12 +38,12 @@ class TightSession:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.session, name)
 
-    def run(self, outputs: Any, given: dict[str, np.ndarray], options: Any = None) -> Any:
-        batch = next(iter(given.values()))
+    def run(self, outputs: Any, inputs: dict[str, np.ndarray], options: Any = None) -> Any:
+        batch = next(iter(inputs.values()))
         if batch.size / 3 > self.limit:
             self.failures += 1
-            raise RuntimeError(ORT_SAYS)
-        return self.session.run(outputs, given, options)
+            raise RuntimeError(ORT_MESSAGE)
+        return self.session.run(outputs, inputs, options)
 
 
 def on_cpu(style: str = "tiny") -> CpuOnnxStylizer:
@@ -60,7 +60,7 @@ def tight(limit: int, style: str = "tiny") -> tuple[CpuOnnxStylizer, TightSessio
 
 
 def padded(height: int, width: int) -> int:
-    """Pixels that the net stylizes for an image of that size."""
+    """Pixels of an image of that size once it is padded."""
     return (height + 64 + -(height + 64) % 8) * (width + 64 + -(width + 64) % 8)
 
 
@@ -72,7 +72,7 @@ def test_batches_are_halved_and_no_frame_is_lost(batch: int) -> None:
     assert session.failures
 
 
-def test_what_fitted_is_remembered() -> None:
+def test_a_batch_size_that_fits_is_remembered() -> None:
     images = [soft_image(61, 83, seed) for seed in range(4)]
     stylizer, session = tight(2 * padded(61, 83))
     stylizer.stylize(images)
@@ -83,7 +83,7 @@ def test_what_fitted_is_remembered() -> None:
 
 @pytest.mark.parametrize("style", ["tiny", "slow"])
 @pytest.mark.parametrize(("height", "width"), [(500, 330), (330, 611)])
-def test_parts_of_a_image_join_without_a_seam(style: str, height: int, width: int) -> None:
+def test_tiles_of_an_image_join_without_a_seam(style: str, height: int, width: int) -> None:
     images = [soft_image(height, width, seed) for seed in range(2)]
     stylizer, session = tight(padded(height, width) * 3 // 4, style)
     stylized = stylizer.stylize(images)
@@ -91,13 +91,13 @@ def test_parts_of_a_image_join_without_a_seam(style: str, height: int, width: in
     assert np.abs(stylized.astype(int) - on_cpu(style).stylize(images)).max() <= 1
 
 
-def test_parts_are_divided_again() -> None:
+def test_tiles_are_divided_again() -> None:
     images = [soft_image(700, 700)]
     stylizer, _ = tight(padded(700, 700) // 3)
     assert np.abs(stylizer.stylize(images).astype(int) - on_cpu().stylize(images)).max() <= 1
 
 
-def test_a_new_shot_remembers_too() -> None:
+def test_a_new_shot_keeps_the_known_batch_sizes() -> None:
     images = [soft_image(61, 83, seed) for seed in range(4)]
     stylizer, _ = tight(2 * padded(61, 83))
     stylizer.stylize(images)
@@ -107,7 +107,7 @@ def test_a_new_shot_remembers_too() -> None:
     assert session.failures == 0
 
 
-def test_one_line_says_it(caplog: pytest.LogCaptureFixture) -> None:
+def test_lack_of_memory_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     stylizer, _ = tight(padded(330, 500) * 3 // 4)
     with caplog.at_level(logging.WARNING):
         for seed in range(3):
@@ -116,7 +116,7 @@ def test_one_line_says_it(caplog: pytest.LogCaptureFixture) -> None:
     assert "memory" in caplog.messages[0]
 
 
-def test_where_nothing_fits_it_says_so() -> None:
+def test_an_error_is_raised_where_not_even_tiles_fit() -> None:
     stylizer, _ = tight(100)
     with pytest.raises(MemoryLimitError, match=r"image of \d+x\d+.*--height") as raised:
         stylizer.stylize([soft_image(600, 600)] * 2)
@@ -124,7 +124,7 @@ def test_where_nothing_fits_it_says_so() -> None:
     assert "\n" not in str(raised.value)
 
 
-def test_a_model_that_sees_the_whole_image_is_not_given_parts(tmp_path: Path) -> None:
+def test_images_are_not_divided_for_models_that_use_the_whole_image(tmp_path: Path) -> None:
     model = identity_model(tmp_path / "m.onnx")
     stylizer = load_onnx_stylizer(model, "cpu")
     assert isinstance(stylizer, ForeignOnnxStylizer)
@@ -136,7 +136,7 @@ def test_a_model_that_sees_the_whole_image_is_not_given_parts(tmp_path: Path) ->
         stylizer.stylize(images)
 
 
-def test_statistics_are_taken_of_a_smaller_image() -> None:
+def test_statistics_are_measured_on_smaller_images_when_memory_is_short() -> None:
     images = [soft_image(300, 400, seed) for seed in range(2)]
     expected = on_cpu().for_shot(images).statistics()
     stylizer = on_cpu()
@@ -150,7 +150,7 @@ def test_statistics_are_taken_of_a_smaller_image() -> None:
 
 
 class TightNet(torch.nn.Module):
-    """A net that has no memory for more than `limit` pixels at once."""
+    """A network that has no memory for more than `limit` pixels at once."""
 
     def __init__(self, net: torch.nn.Module, limit: int) -> None:
         super().__init__()
@@ -162,7 +162,7 @@ class TightNet(torch.nn.Module):
         return self.net(x)
 
 
-def test_torch_does_the_same() -> None:
+def test_torch_stylizes_tiles_when_memory_is_short() -> None:
     stylizer = load_stylizer(StyleOptions("tiny", device="cpu", backend="torch"))
     assert isinstance(stylizer, CpuTorchStylizer)
     images = [soft_image(330, 500, seed) for seed in range(3)]
@@ -173,28 +173,28 @@ def test_torch_does_the_same() -> None:
 
 
 @pytest.mark.parametrize("style", ["tiny", "slow"])
-def test_a_net_sees_no_farther_than_it_is_said_to(styles: Path, style: str) -> None:
-    far = receptive_radius(onnx.load(styles / f"{style}.onnx"))
-    assert far is not None
-    size = 2 * (far + 40)
+def test_the_receptive_radius_bounds_what_a_pixel_influences(styles: Path, style: str) -> None:
+    radius = receptive_radius(onnx.load(styles / f"{style}.onnx"))
+    assert radius is not None
+    size = 2 * (radius + 40)
     images = np.full((2, size, size, 3), 128, np.uint8)
     images[1, size // 2, size // 2] = 255
     stylizer = on_cpu(style)
     stylized = np.concatenate([stylizer.stylize([image]) for image in images]).astype(int)
     changed = np.argwhere((stylized[0] != stylized[1]).any(-1))
     assert len(changed)
-    assert np.abs(changed - size // 2).max() <= far
+    assert np.abs(changed - size // 2).max() <= radius
 
 
-def test_what_takes_norms_from_the_whole_image_is_known(tmp_path: Path, styles: Path) -> None:
+def test_the_receptive_radius_of_a_global_operator_is_unknown(tmp_path: Path, styles: Path) -> None:
     model = onnx.load(styles / "tiny.onnx")
     next(node for node in model.graph.node if node.op_type == "Relu").op_type = "GlobalAveragePool"
     assert receptive_radius(model) is None
 
 
-SAID = [
+ERRORS = [
     MemoryError(),
-    RuntimeError(ORT_SAYS),
+    RuntimeError(ORT_MESSAGE),
     RuntimeError("CUDA failure 2: out of memory ; GPU=0 ; hostname=x ; expr=cudaMalloc((void**)&p, size);"),
     RuntimeError("CUDNN failure 4000: CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED"),
     RuntimeError("CUDNN_STATUS_ALLOC_FAILED"),
@@ -205,18 +205,18 @@ SAID = [
 ]
 
 
-@pytest.mark.parametrize("error", SAID, ids=range(len(SAID)))
-def test_a_lack_of_memory_is_known_by_what_is_said(error: Exception) -> None:
+@pytest.mark.parametrize("error", ERRORS, ids=range(len(ERRORS)))
+def test_out_of_memory_errors_are_recognised(error: Exception) -> None:
     assert is_out_of_memory(error)
 
 
 @pytest.mark.parametrize("text", ["CUDA failure 700: an illegal memory access was encountered", "Invalid rank for input: image"])
-def test_other_errors_are_not_taken_for_it(text: str) -> None:
+def test_other_errors_are_not_out_of_memory(text: str) -> None:
     assert not is_out_of_memory(RuntimeError(text))
 
 
 @pytest.mark.parametrize(("height", "width"), [(700, 300), (300, 700), (640, 640)])
-def test_parts_of_which_the_borders_are_not_stylized_join_too(height: int, width: int) -> None:
+def test_tiles_with_cropped_borders_join_without_a_seam(height: int, width: int) -> None:
     images = np.stack([soft_image(height, width, seed) for seed in range(2)])
 
     def stylize(batch: np.ndarray) -> np.ndarray:
@@ -227,7 +227,7 @@ def test_parts_of_which_the_borders_are_not_stylized_join_too(height: int, width
     assert (MemoryFitter(40, 8).stylize(images, stylize) == images[:, 8:-8, 8:-8]).all()
 
 
-def test_two_threads_that_fail_at_once_halve_once() -> None:
+def test_two_threads_that_fail_at_once_halve_the_batch_once() -> None:
     fitter = MemoryFitter(None, 1)
     images = np.zeros((8, 4, 4, 3), np.uint8)
     inner = False
@@ -237,7 +237,7 @@ def test_two_threads_that_fail_at_once_halve_once() -> None:
         if len(batch) > 4:
             if not inner:
                 inner = True
-                fitter.stylize(images, stylize)  # another thread's turn
+                fitter.stylize(images, stylize)  # meanwhile, in another thread
             raise MemoryLimitError("too little")
         return batch
 

@@ -1,4 +1,4 @@
-"""Norm statistics of a shot: what the engines paint with them is what the net stylizes with the images' own."""
+"""Norm statistics of a shot: the engines give the images that the network gives with the statistics of those images."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from vidstyle.networks.examples_net import ExamplesTransformerNet
 from vidstyle.networks.export import load_net
 from vidstyle.networks.transformer_net import ARCHITECTURES
 from vidstyle.stylizers import load_stylizer
-from vidstyle.stylizers.resized import Resized
+from vidstyle.stylizers.resized import ResizedStylizer
 
 IMAGES = [soft_image(61, 83, seed) // (seed + 1) for seed in range(3)]
 
@@ -55,7 +55,7 @@ def test_the_backends_agree_on_a_shot_of_several_images() -> None:
 
 
 @each_backend
-def test_every_image_of_a_shot_has_a_say(backend: str) -> None:
+def test_every_image_of_a_shot_influences_its_statistics(backend: str) -> None:
     stylizer = engine(backend)
     all_, first, last = (stylizer.for_shot(p).stylize(IMAGES[:1]) for p in (IMAGES, IMAGES[:1], IMAGES[2:]))
     assert difference(all_, first).mean() > 2
@@ -89,16 +89,13 @@ def test_a_model_of_another_tool_is_the_same_for_every_shot(tmp_path: Path, suff
     assert stylizer.for_shot(never()) is stylizer
 
 
-class Measured:
-    """Notes the sizes of the images it is measured on, and of those it stylizes."""
+class Measured(Stylizer):
+    """Records the sizes of the images of its shots, and of those it stylizes."""
 
     concurrency = 3
 
     def __init__(self) -> None:
         self.measured, self.stylized = list[tuple[int, ...]](), list[tuple[int, ...]]()
-
-    def at(self, seconds: float) -> Measured:
-        return self
 
     def for_shot(self, images: Iterable[Pixels]) -> Measured:
         self.measured += [p.shape for p in images]
@@ -108,20 +105,17 @@ class Measured:
         self.stylized += [p.shape for p in images]
         return np.stack(images)
 
-    def describe(self) -> str:
-        return "measured"
 
-
-def test_statistics_are_taken_at_the_height_at_which_the_net_works() -> None:
+def test_statistics_are_measured_at_the_inference_height() -> None:
     inner = Measured()
-    shot = Resized(inner, 30).for_shot(IMAGES[:2])
+    shot = ResizedStylizer(inner, 30).for_shot(IMAGES[:2])
     assert shot.stylize(IMAGES[:1]).shape == (1, 61, 83, 3)
     assert inner.measured == 2 * inner.stylized == 2 * [(30, 41, 3)]
     assert shot.concurrency == 3
 
 
 @each_backend
-def test_adapting_wholly_is_a_new_shot_and_by_nothing_no_change(backend: str) -> None:
+def test_adapting_with_weight_1_is_a_new_shot_and_with_0_no_change(backend: str) -> None:
     stylizer = engine(backend)
     shot = stylizer.for_shot(IMAGES[:1])
     other = IMAGES[2]
@@ -129,7 +123,7 @@ def test_adapting_wholly_is_a_new_shot_and_by_nothing_no_change(backend: str) ->
     assert difference(shot.adapted(other, 0.0).stylize([other]), shot.stylize([other])).max() <= 1
 
 
-def test_the_backends_agree_on_adapting_by_a_part() -> None:
+def test_the_backends_agree_on_adapting_with_a_weight_in_between() -> None:
     onnx, torch_ = (engine(backend).for_shot(IMAGES[:1]).adapted(IMAGES[2], 0.3) for backend in ("onnx", "torch"))
     assert difference(onnx.stylize(IMAGES[1:2]), torch_.stylize(IMAGES[1:2])).max() <= 4
 
@@ -142,8 +136,8 @@ def test_a_model_of_another_tool_does_not_adapt(tmp_path: Path) -> None:
 @each_backend
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("height", [None, 40])
-def test_what_one_learnt_of_a_shot_another_paints_it_with(backend: str, architecture: str, height: int | None) -> None:
-    """To the bit: parts of a shot are stylized by different processes."""
+def test_statistics_passed_to_another_stylizer_give_identical_images(backend: str, architecture: str, height: int | None) -> None:
+    """To the bit, because chunks of a shot are stylized by different processes."""
     options = StyleOptions(STYLE[architecture], device="cpu", backend=backend, height=height)  # type: ignore[arg-type]
     shot = load_stylizer(options).for_shot(IMAGES[1:])
     statistics = pickle.loads(pickle.dumps(dict(shot.statistics())))
@@ -158,7 +152,7 @@ def test_what_one_learnt_of_a_shot_another_paints_it_with(backend: str, architec
 
 @pytest.mark.parametrize("kind", [".onnx", ".pth"])
 @pytest.mark.parametrize("height", [None, 40])
-def test_a_model_of_another_tool_has_nothing_to_learn(tmp_path: Path, kind: str, height: int | None) -> None:
+def test_a_model_of_another_tool_has_no_statistics(tmp_path: Path, kind: str, height: int | None) -> None:
     path = tmp_path / f"model{kind}"
     if kind == ".onnx":
         identity_model(path)

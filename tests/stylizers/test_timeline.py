@@ -1,4 +1,4 @@
-"""`--timeline`: each frame is stylized in the style of its time, whatever the file's clock, and in both while one fades in."""
+"""`--timeline`: each frame is stylized in the style of its time, whatever the file's clock, with cross-fades at changes."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from vidstyle.stylizers import load_stylizer
 RATE = 24
 LOSSLESS: dict[str, Any] = {"codec": "libx264rgb", "pix_fmt": "bgr0", "options": {"qp": "0", "g": "12"}}
 ROUNDING = 1.01
-"""Of 255: what a mixture may be off by."""
+"""Of 255: how far a blend may be off."""
 UNEVEN = [int(t) for t in np.cumsum(np.random.default_rng(5).integers(10, 80, 36))]
 
 
 @pytest.fixture(scope="module", autouse=True)
 def relatives(tmp_path_factory: pytest.TempPathFactory, nets: dict[str, torch.nn.Module]) -> Iterator[None]:
-    """The styles of `relatives.py` are those that there are."""
+    """The user's own styles are those of `related_styles.py`."""
     folder = tmp_path_factory.mktemp("relatives")
     write_relatives(folder, nets)
     write_simple(folder)
@@ -48,7 +48,7 @@ def two_shots(index: int, width: int, height: int) -> Pixels:
 
 
 @dataclass(frozen=True)
-class Film:
+class Clip:
     """A file, how it is written, and when its frames are shown, in seconds from its beginning."""
 
     name: str
@@ -61,16 +61,16 @@ def evenly(first: int = 0) -> list[Fraction]:
 
 
 VIDEOS = {
-    "plain": Film("in.mkv", {"times": range(36)}, evenly()),
-    "begins late": Film("in.mov", {"times": range(5, 41)}, evenly()),
-    "begins late in Matroska": Film("in.mkv", {"times": range(103, 139)}, evenly()),
-    "begins behind its audio": Film("in.mkv", {"times": range(6, 42), "audio": ["eng"]}, evenly(6)),
-    "uneven": Film(
+    "plain": Clip("in.mkv", {"times": range(36)}, evenly()),
+    "begins late": Clip("in.mov", {"times": range(5, 41)}, evenly()),
+    "begins late in Matroska": Clip("in.mkv", {"times": range(103, 139)}, evenly()),
+    "begins behind its audio": Clip("in.mkv", {"times": range(6, 42), "audio": ["eng"]}, evenly(6)),
+    "uneven": Clip(
         "in.mkv",
         {"times": UNEVEN, "time_base": Fraction(1, 1000)},
         [Fraction(t - UNEVEN[0], 1000) for t in UNEVEN],
     ),
-    "turned": Film("in.mov", {"times": range(36), "rotation": 90}, evenly()),
+    "turned": Clip("in.mov", {"times": range(36), "rotation": 90}, evenly()),
 }
 
 
@@ -83,26 +83,26 @@ def video(tmp_path: Path) -> Callable[[str], Path]:
 
 
 def stylized(video: Path, *args: object) -> Pixels:
-    """What the command line makes of it."""
+    """The output of the command line."""
     output = video.with_name("out.mkv")
-    given = [video, "-o", output, "--codec", "ffv1", "--device", "cpu", "--overwrite", "-q", *args]
-    assert run_command_line([*map(str, given)]) == EXIT_DONE
+    arguments = [video, "-o", output, "--codec", "ffv1", "--device", "cpu", "--overwrite", "-q", *args]
+    assert run_command_line([*map(str, arguments)]) == EXIT_DONE
     return rgb_of(output)
 
 
-def assert_changes(found: Pixels, first: Pixels, second: Pixels, shares: Sequence[float]) -> None:
-    """`shares`: how much of the second style each frame has."""
+def assert_changes(found: Pixels, first: Pixels, second: Pixels, weights: Sequence[float]) -> None:
+    """`weights`: of the second style in each frame."""
     assert found.shape == first.shape
-    assert len(found) == len(shares)
-    assert [n for n, share in enumerate(shares) if share == 0 and (found[n] != first[n]).any()] == []
-    assert [n for n, share in enumerate(shares) if share == 1 and (found[n] != second[n]).any()] == []
-    mixture = [a * (1 - share) + b * share for a, b, share in zip(first, second, shares, strict=True)]
+    assert len(found) == len(weights)
+    assert [n for n, weight in enumerate(weights) if weight == 0 and (found[n] != first[n]).any()] == []
+    assert [n for n, weight in enumerate(weights) if weight == 1 and (found[n] != second[n]).any()] == []
+    mixture = [a * (1 - weight) + b * weight for a, b, weight in zip(first, second, weights, strict=True)]
     off = np.abs(found - np.stack(mixture)).max(axis=(1, 2, 3))
     assert [n for n, gap in enumerate(off) if gap > ROUNDING] == []
 
 
-def share_of(seconds: float, change: float, fade: float) -> float:
-    """How much a style has come `seconds` into the video, if it comes at `change`."""
+def weight_of(seconds: float, change: float, fade: float) -> float:
+    """The weight at `seconds` of a style that begins at `change`."""
     if seconds < change - 1e-6:
         return 0.0
     return min(1.0, (seconds - change) / fade) if fade else 1.0
@@ -126,57 +126,57 @@ def test_frames_are_stylized_in_the_style_of_their_time(video: Callable[[str], P
     path, (options, taken) = video(name), VARIANTS[variant]
     times = VIDEOS[name].times
     before = rgb_of(path)[[n for n, t in enumerate(times) if taken(float(t))]]
-    # Behind the cut, in the middle of the fade, and at the very time of a frame.
+    # Changes after a cut, with a fade, and exactly at a frame.
     for change, fade in ((0.75, 0.25), (1.0, 0.0)):
         found = stylized(path, "--timeline", f"0:negative,{change}:dark", "--fade", fade, *options)
-        shares = [share_of(float(t), change, fade) for t in times if taken(float(t))]
-        assert {0.0, 1.0} <= set(shares)
-        assert_changes(found, negative(before), dark(before), shares)
+        weights = [weight_of(float(t), change, fade) for t in times if taken(float(t))]
+        assert {0.0, 1.0} <= set(weights)
+        assert_changes(found, negative(before), dark(before), weights)
 
 
 @pytest.mark.parametrize("options", [[], ["--start", 0.4, "--batch-size", 4]], ids=str)
 def test_every_style_has_the_statistics_of_the_shot(video: Callable[[str], Path], options: list[object]) -> None:
-    """Also one that comes in the middle of it."""
+    """Even one that begins in the middle of it."""
     path = video("begins late")
     first, second = (stylized(path, "--style", style, *options) for style in ("tiny", "alien"))
-    assert np.abs(first.astype(int) - second).mean() > 3, "nobody would see a change"
+    assert np.abs(first.astype(int) - second).mean() > 3, "a change would be invisible"
     for change, fade in ((0.6, 0.0), (0.5, 0.5)):
         found = stylized(path, "--timeline", f"0:tiny,{change}:alien", "--fade", fade, *options)
-        shares = [share_of(float(t), change, fade) for t in VIDEOS["begins late"].times if not options or t >= 0.4]
-        assert_changes(found, first, second, shares)
+        weights = [weight_of(float(t), change, fade) for t in VIDEOS["begins late"].times if not options or t >= 0.4]
+        assert_changes(found, first, second, weights)
 
 
 def test_a_style_may_come_back(video: Callable[[str], Path]) -> None:
-    """A fade that is longer than what there is to the next change ends with that."""
+    """A fade that is longer than the time to the next change ends there."""
     path = video("plain")
     found = stylized(path, "--timeline", "0:negative,0.25:dark,0.5:negative,1:dark", "--fade", 10)
-    shares = []
+    weights = []
     for t in map(float, VIDEOS["plain"].times):
         begin, end = (0.25, 0.5) if t < 0.5 else (0.5, 1.0) if t < 1 else (1.0, 11.0)
-        come = share_of(t, begin, end - begin)
-        shares.append(1 - come if 0.5 <= t < 1 else come)
-    assert_changes(found, negative(rgb_of(path)), dark(rgb_of(path)), shares)
+        weight = weight_of(t, begin, end - begin)
+        weights.append(1 - weight if 0.5 <= t < 1 else weight)
+    assert_changes(found, negative(rgb_of(path)), dark(rgb_of(path)), weights)
 
 
-def test_a_change_fades_in_a_second_unless_told_otherwise(video: Callable[[str], Path]) -> None:
+def test_a_change_fades_for_a_second_by_default(video: Callable[[str], Path]) -> None:
     path = video("plain")
     found = stylized(path, "--timeline", "0:negative,0.2:dark")
-    shares = [share_of(float(t), 0.2, 1) for t in VIDEOS["plain"].times]
-    assert_changes(found, negative(rgb_of(path)), dark(rgb_of(path)), shares)
+    weights = [weight_of(float(t), 0.2, 1) for t in VIDEOS["plain"].times]
+    assert_changes(found, negative(rgb_of(path)), dark(rgb_of(path)), weights)
 
 
-def test_changes_that_come_too_late_are_never_seen(video: Callable[[str], Path]) -> None:
+def test_changes_after_the_end_have_no_effect(video: Callable[[str], Path]) -> None:
     path = video("plain")
     assert (stylized(path, "--timeline", "0:negative,0:10:dark") == negative(rgb_of(path))).all()
     assert (stylized(path, "--timeline", "0:dark") == dark(rgb_of(path))).all()
 
 
 @pytest.mark.parametrize("options", [["--strength", 0.4], ["--height", 24], ["--preserve-color"]], ids=lambda words: words[0])
-def test_what_else_is_asked_for_holds_for_every_style(video: Callable[[str], Path], options: list[object]) -> None:
+def test_other_options_apply_to_every_style_of_a_timeline(video: Callable[[str], Path], options: list[object]) -> None:
     path = video("plain")
     first, second = (stylized(path, "--style", style, *options) for style in ("negative", "dark"))
     found = stylized(path, "--timeline", "0:negative,0.5:dark", "--fade", 0, *options)
-    assert_changes(found, first, second, [share_of(float(t), 0.5, 0) for t in VIDEOS["plain"].times])
+    assert_changes(found, first, second, [weight_of(float(t), 0.5, 0) for t in VIDEOS["plain"].times])
 
 
 def test_a_still_image_is_stylized_in_the_first_style(tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ def test_a_still_image_is_stylized_in_the_first_style(tmp_path: Path) -> None:
 # --- Python
 
 
-def test_python_callers_see_the_same_changes(video: Callable[[str], Path]) -> None:
+def test_the_python_api_gives_the_same_frames(video: Callable[[str], Path]) -> None:
     path = video("begins late")
     expected = stylized(path, "--timeline", "0:negative,0.75:dark", "--fade", 0.25, "--start", 0.4)
     net = vidstyle.Stylizer("0:negative,0.75:dark", fade=0.25, device="cpu")
@@ -200,37 +200,37 @@ def test_python_callers_see_the_same_changes(video: Callable[[str], Path]) -> No
     assert (rgb_of(result.output) == expected).all()
 
 
-def test_the_clock_of_frames_that_a_caller_makes_counts() -> None:
+def test_timestamps_of_the_callers_frames_decide_the_style() -> None:
     images = [moving_bar(n, 64, 48) for n in range(12)]
     frames = [Frame(image, 2 * n, Fraction(1, 24)) for n, image in enumerate(images)]
     first, second, found = (
         np.stack([frame.pixels for frame in vidstyle.Stylizer(style, fade=0.0, device="cpu").frames(frames)])
         for style in ("negative", "dark", "0:negative,0.5:dark")
     )
-    assert_changes(found, first, second, [share_of(n / 12, 0.5, 0) for n in range(12)])
+    assert_changes(found, first, second, [weight_of(n / 12, 0.5, 0) for n in range(12)])
     numbered = vidstyle.Stylizer("0:negative,0.5:dark", fade=0.0, device="cpu").frames(images, frame_rate=12)
     assert (np.stack([frame.pixels for frame in numbered]) == found).all()
 
 
-def test_frames_of_one_shot_without_times_are_stylized_in_the_first_style() -> None:
+def test_arrays_without_timestamps_are_stylized_in_the_first_style() -> None:
     images = np.stack([moving_bar(n, 64, 48) for n in range(8)])
     alone = vidstyle.Stylizer("tiny", device="cpu")(images)
-    for _ in range(3):  # several threads paint them
+    for _ in range(3):  # several threads stylize them
         assert (vidstyle.Stylizer("0:tiny,1:alien", device="cpu")(images) == alone).all()
 
 
 def test_statistics_of_a_timeline_are_those_of_all_its_styles() -> None:
-    """For workers, who paint parts of a shot."""
-    image, seen = moving_bar(0, 64, 48), [255 - moving_bar(0, 64, 48)]
+    """For workers, which stylize chunks of a shot."""
+    image, samples = moving_bar(0, 64, 48), [255 - moving_bar(0, 64, 48)]
     options = StyleOptions("0:tiny,1:alien", device="cpu", fade=0)
-    shot = load_stylizer(options, cores=1).for_shot(seen)
+    shot = load_stylizer(options, cores=1).for_shot(samples)
     passed_on = load_stylizer(options, cores=1).with_statistics(shot.statistics())
     for seconds, style in ((0.5, "tiny"), (1.5, "alien")):
-        alone = load_stylizer(StyleOptions(style, device="cpu"), cores=1).for_shot(seen).stylize([image])
+        alone = load_stylizer(StyleOptions(style, device="cpu"), cores=1).for_shot(samples).stylize([image])
         assert (shot.at(seconds).stylize([image]) == alone).all()
         assert (passed_on.at(seconds).stylize([image]) == alone).all()
 
 
-def test_live_there_are_no_timelines(capfd: pytest.CaptureFixture[str]) -> None:
+def test_live_refuses_timelines(capfd: pytest.CaptureFixture[str]) -> None:
     assert run_command_line(["live", "--style", "0:tiny,10:alien"]) == UsageError.exit_code
     assert "timeline" in capfd.readouterr().err

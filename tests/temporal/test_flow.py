@@ -1,4 +1,4 @@
-"""Optical flow: it finds what moved, warping undoes it, and what is gone is known to be gone."""
+"""Optical flow finds motion, warping undoes it, and hidden pixels are occluded."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_warping_by_the_flow_undoes_the_motion(shift: tuple[int, int]) -> None:
     assert shift == (0, 0) or np.abs(inner(second).astype(int) - inner(first)).mean() > 10
 
 
-def test_what_disappears_is_occluded_and_what_plainly_moves_is_not() -> None:
+def test_hidden_pixels_are_occluded_and_moving_ones_are_not() -> None:
     def scene(time: int) -> np.ndarray:
         """A background that moves 3 pixels to the right, a square in front of it 12 to the left."""
         image = window(CANVAS, -3 * time, 0).copy()

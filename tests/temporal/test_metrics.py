@@ -1,4 +1,4 @@
-"""The warping error: nothing for what moves with the scene, and the right amount for what does not."""
+"""The warping error: none for what moves with the scene, and the right amount for what does not."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ def test_a_still_video_has_no_error() -> None:
     assert metric.stylized == pytest.approx(0, abs=1e-7)
 
 
-def test_what_moves_with_the_scene_has_hardly_any_error() -> None:
+def test_a_result_that_moves_with_the_scene_has_hardly_any_error() -> None:
     metric = measured(MOVING, [255 - p for p in MOVING])
     assert 0 < metric.source < 2e-4
     assert 0 < metric.stylized < 2e-4
-    assert measured(MOVING, STILL).stylized > 30 * metric.stylized, "a painting that does not move with it has much"
+    assert measured(MOVING, STILL).stylized > 30 * metric.stylized, "a result that does not move with it has a large error"
 
 
 @pytest.mark.parametrize("scene", [STILL, MOVING], ids=["still", "moving"])
@@ -51,7 +51,7 @@ def test_flicker_counts_its_square() -> None:
     assert measured(STILL[:2], [flat(100), flat(151)]).stylized == pytest.approx(0.2**2)
 
 
-def test_without_a_pair_it_is_no_number() -> None:
+def test_the_error_is_nan_without_a_pair() -> None:
     for count in (0, 1):
         metric = measured(STILL[:count], STILL[:count])
         assert metric.pairs == 0
@@ -63,7 +63,7 @@ def test_no_pair_spans_a_cut() -> None:
     metric = WarpingError()
     for level, begins_shot in ((10, True), (10, False), (200, True), (200, False)):
         stylized = flat(level)
-        assert metric.process(STILL[0], stylized, begins_shot) is stylized, "it looks on only"
+        assert metric.process(STILL[0], stylized, begins_shot) is stylized, "it changes nothing"
     assert metric.pairs == 2
     assert metric.stylized == pytest.approx(0, abs=1e-7)
 

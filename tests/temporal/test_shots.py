@@ -1,4 +1,4 @@
-"""Shots: where one ends, and the images that stand for one."""
+"""Shot detection, batches, and samples of a shot."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def scene(seed: int, width: int = 160) -> Pixels:
 
 
 def cuts(images: Iterable[Pixels]) -> list[int]:
-    """Where shots begin."""
+    """The indices of the first frames of shots."""
     detector = CutDetector()
     return [n for n, image in enumerate(images) if detector.begins_shot(image)]
 
@@ -48,7 +48,7 @@ def test_a_pan_is_no_cut() -> None:
     assert cuts(wide[:, 5 * n : 5 * n + 160] for n in range(80)) == [0]
 
 
-def test_a_camera_that_begins_to_whirl_makes_no_cuts() -> None:
+def test_accelerating_camera_motion_is_no_cut() -> None:
     wide = scene(4, 2000)
     left = np.cumsum(np.minimum(2 * np.arange(40), 50))
     assert cuts(wide[:, x : x + 160] for x in left) == [0]
@@ -69,7 +69,7 @@ def frames(images: Iterable[Pixels]) -> Iterator[Frame]:
         yield Frame(image, n, Fraction(1, 24))
 
 
-def test_batches_are_full_but_for_the_last_of_a_shot() -> None:
+def test_only_the_last_batch_of_a_shot_may_be_smaller() -> None:
     images = [flat(0)] * 7 + [flat(200)] * 4 + [flat(100)]
     found = [(begins, [f.pts for f in batch]) for begins, batch in shot_batches(frames(images), 3)]
     assert found == [(True, [0, 1, 2]), (False, [3, 4, 5]), (False, [6]), (True, [7, 8, 9]), (False, [10]), (True, [11])]
@@ -79,33 +79,33 @@ def test_batches_are_full_but_for_the_last_of_a_shot() -> None:
 def test_a_full_batch_does_not_wait_for_the_next_frame() -> None:
     def broken() -> Iterator[Frame]:
         yield from frames([flat(0)] * 3)
-        raise AssertionError("read on before the batch was given")
+        raise AssertionError("read on before the batch was yielded")
 
     _, batch = next(shot_batches(broken(), 3))
     assert len(batch) == 3
 
 
 @pytest.mark.parametrize("length", [17, 64, 100, 250])
-def test_images_are_spread_over_the_shot(length: int) -> None:
-    chosen = [int(p[0, 0, 0]) for p in spread_over_shot((flat(n) for n in range(length)), 8)]
-    assert len(chosen) == 8
-    assert chosen[0] == 0
-    steps = np.diff([*chosen, length])
+def test_samples_are_spread_over_the_shot(length: int) -> None:
+    samples = [int(p[0, 0, 0]) for p in spread_over_shot((flat(n) for n in range(length)), 8)]
+    assert len(samples) == 8
+    assert samples[0] == 0
+    steps = np.diff([*samples, length])
     assert steps.min() > 0
     assert steps.max() <= 3 * length / 8
 
 
 @pytest.mark.parametrize("length", [1, 5, 8])
-def test_a_short_shot_gives_all_its_images(length: int) -> None:
+def test_all_images_of_a_short_shot_are_samples(length: int) -> None:
     assert [int(p[0, 0, 0]) for p in spread_over_shot((flat(n) for n in range(length)), 8)] == list(range(length))
 
 
-def test_no_image_is_taken_from_beyond_a_cut() -> None:
+def test_no_sample_is_taken_beyond_a_cut() -> None:
     def images() -> Iterator[Pixels]:
         yield from (flat(n) for n in range(20))
         yield flat(200)
         raise AssertionError("read on after the cut")
 
-    chosen = [int(p[0, 0, 0]) for p in spread_over_shot(images(), 8)]
-    assert len(chosen) == 8
-    assert max(chosen) < 20
+    samples = [int(p[0, 0, 0]) for p in spread_over_shot(images(), 8)]
+    assert len(samples) == 8
+    assert max(samples) < 20

@@ -1,4 +1,4 @@
-"""Stabilising: flicker goes, strokes stay sharp, and nothing of the past shows where the scene is another."""
+"""The stabilizer reduces flicker, keeps strokes sharp, and carries nothing over where the scene changes."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ Strength = Literal["light", "strong"]
 each_strength = pytest.mark.parametrize("strength", ["light", "strong"])
 
 
-def steadied(strength: Strength, source: Sequence[Pixels], stylized: Sequence[Pixels]) -> list[Pixels]:
-    """One shot."""
+def stabilized(strength: Strength, source: Sequence[Pixels], stylized: Sequence[Pixels]) -> list[Pixels]:
+    """The frames of one shot."""
     stabilizer = Stabilizer(strength)
     return [stabilizer.process(*pair, n == 0) for n, pair in enumerate(zip(source, stylized, strict=True))]
 
@@ -36,25 +36,25 @@ def detail(image: Pixels) -> float:
     return float(cv2.Laplacian(inner(image), cv2.CV_32F).std())
 
 
-def test_flicker_over_a_still_scene_goes() -> None:
+def test_flicker_of_a_still_scene_is_reduced() -> None:
     scene = STILL[:1] * 16
     stylized = with_noise([texture(120, 160, seed=2)] * 16, sigma=12)
-    light, strong = (flicker(steadied(strength, scene, stylized)) for strength in ("light", "strong"))
+    light, strong = (flicker(stabilized(strength, scene, stylized)) for strength in ("light", "strong"))
     assert light < 0.5 * flicker(stylized)
     assert strong < 0.2 * flicker(stylized)
 
 
 @each_strength
-def test_a_painting_that_moves_with_the_scene_stays_sharp(strength: Strength) -> None:
+def test_strokes_that_move_with_the_scene_stay_sharp(strength: Strength) -> None:
     strokes = texture(200, 240, seed=3, softness=2.5)
     source, stylized = ([window(c, 2 * n, -n) for n in range(16)] for c in (CANVAS, strokes))
-    last = steadied(strength, source, stylized)[-1]
+    last = stabilized(strength, source, stylized)[-1]
     assert detail(last) > 0.95 * detail(stylized[-1])
-    assert distance(last, stylized[-1]) < 0.6 * distance(np.roll(stylized[-1], 1, axis=1), stylized[-1]), "a pixel behind"
+    assert distance(last, stylized[-1]) < 0.6 * distance(np.roll(stylized[-1], 1, axis=1), stylized[-1]), "not a pixel behind"
 
 
 @each_strength
-def test_a_new_shot_shows_its_painting_as_it_is(strength: Strength) -> None:
+def test_the_first_frame_of_a_shot_is_unchanged(strength: Strength) -> None:
     stabilizer = Stabilizer(strength)
     old, new = texture(120, 160, seed=4), texture(120, 160, seed=5)
     assert (stabilizer.process(STILL[0], old, True) == old).all()
@@ -63,15 +63,15 @@ def test_a_new_shot_shows_its_painting_as_it_is(strength: Strength) -> None:
 
 
 @each_strength
-def test_where_the_scene_is_another_the_new_painting_shows(strength: Strength) -> None:
+def test_nothing_is_carried_over_where_the_scene_has_changed(strength: Strength) -> None:
     """Half of the image changes, without a cut."""
     before = texture(120, 160) // 3
     after = before.copy()
     after[:, :80] = 255 - texture(120, 80, seed=6) // 3
     old, new = np.full_like(before, 20), np.full_like(before, 220)
-    _, shown = steadied(strength, [before, after], [old, new])
+    _, shown = stabilized(strength, [before, after], [old, new])
     assert np.abs(shown[:, :70].astype(int) - 220).max() <= 2
-    assert shown[10:-10, 100:-10].mean() < 130, "where nothing changed the past is carried on"
+    assert shown[10:-10, 100:-10].mean() < 130, "the past is kept where nothing changed"
 
 
 @each_strength
@@ -81,8 +81,8 @@ def test_where_the_scene_is_another_the_new_painting_shows(strength: Strength) -
      (1, 1), (1, 60), (1000, 2)],
 )  # fmt: skip
 def test_any_size_works(strength: Strength, height: int, width: int) -> None:
-    source, painting = texture(height, width), texture(height, width, seed=7)
-    for shown in steadied(strength, [source] * 3, [painting] * 3):
+    source, still = texture(height, width), texture(height, width, seed=7)
+    for shown in stabilized(strength, [source] * 3, [still] * 3):
         assert shown.shape == (height, width, 3)
         assert shown.dtype == np.uint8
-        assert np.abs(shown.astype(int) - painting).max() <= 1, "what is steady stays as it is"
+        assert np.abs(shown.astype(int) - still).max() <= 1, "a still image is unchanged"

@@ -17,6 +17,7 @@ from vidstyle.bench.options import Size
 from vidstyle.conversion.output_name import default_name
 from vidstyle.core.errors import InputError, StyleError
 from vidstyle.core.frames import Frame, Pixels, VideoInfo
+from vidstyle.core.resizing import resized
 from vidstyle.sinks import open_video_sink
 from vidstyle.sources import is_image, open_source
 from vidstyle.styles.catalog import shipped_folder
@@ -112,10 +113,5 @@ def scaled(input: str, size: Size) -> Iterator[Pixels]:
     """The images of a video at `size`, endlessly back and forth; as many as fit into `MAX_SCALED_BYTES`."""
     limit = max(1, MAX_SCALED_BYTES // (3 * size[0] * size[1]))
     with closing(open_source(input)) as source:
-        images = [_resized(frame.pixels, size) for frame in islice(source.frames(), limit)]
+        images = [resized(frame.pixels, *size) for frame in islice(source.frames(), limit)]
     return cycle(chain(images, reversed(images)))
-
-
-def _resized(image: Pixels, size: Size) -> Pixels:
-    interpolation = cv2.INTER_AREA if image.shape[1] > size[0] else cv2.INTER_CUBIC
-    return np.asarray(cv2.resize(image, size, interpolation=interpolation), np.uint8)

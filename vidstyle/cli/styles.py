@@ -175,7 +175,7 @@ def verify(names: tuple[str, ...]) -> int:
     code = EXIT_DONE
     for name in dict.fromkeys(names) or sorted(all_styles()):
         try:
-            installing.verify(name)
+            installing.verify_style(name)
             result = "ok"
         except VidstyleError as error:
             code, result = EXIT_MODEL, str(error)

@@ -17,6 +17,7 @@ from vidstyle.core.errors import InputError, UsageError
 from vidstyle.core.files import is_url
 from vidstyle.core.frames import Frame, Pixels
 from vidstyle.core.options import StyleOptions, Trim
+from vidstyle.core.resizing import resized
 from vidstyle.core.text import as_clock, printable
 from vidstyle.media.orientation import display_info, to_display_orientation
 from vidstyle.sinks import open_image_sink
@@ -95,7 +96,7 @@ def read_sample_image(input: str, at: float | None = None) -> tuple[Pixels, floa
         aspect = display_info(source.info).sample_aspect_ratio or Fraction(1)
     h, w = image.shape[:2]
     if aspect != 1:
-        image = _scaled(image, *((round(w * aspect), h) if aspect > 1 else (w, round(h / aspect))))
+        image = resized(image, *((round(w * aspect), h) if aspect > 1 else (w, round(h / aspect))))
     return image, at
 
 
@@ -134,7 +135,7 @@ def _columns(count: int, ratio: float) -> int:
 def _draw(canvas: Pixels, cell: Cell, x: int, y: int, size: tuple[int, int]) -> None:
     width, height = size
     h, w = cell.image.shape[:2]
-    image = _scaled(cell.image, width if h <= MAX_CELL_RATIO * w else max(1, round(height * w / h)), height)
+    image = resized(cell.image, width if h <= MAX_CELL_RATIO * w else max(1, round(height * w / h)), height)
     canvas[y : y + height, x : x + image.shape[1]] = image
     base = y + height + _GAP
     for line, (pixels, weight, color) in zip(cell.lines, _LINES, strict=True):
@@ -149,8 +150,3 @@ def _fitting(text: str, width: int, size: int, weight: int) -> str:
         kept = kept[:-1]
         text = f"{kept.rstrip()}…"
     return text
-
-
-def _scaled(image: Pixels, width: int, height: int) -> Pixels:
-    interpolation = cv2.INTER_AREA if width < image.shape[1] else cv2.INTER_CUBIC
-    return np.asarray(cv2.resize(image, (width, height), interpolation=interpolation), np.uint8)

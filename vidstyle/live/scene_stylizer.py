@@ -14,8 +14,9 @@ from vidstyle.core.errors import VidstyleError
 from vidstyle.core.frames import Pixels
 from vidstyle.core.options import StyleOptions
 from vidstyle.core.protocols import Stylizer
+from vidstyle.core.resizing import scaled
 from vidstyle.stylizers import load_stylizer
-from vidstyle.stylizers.guided_upsampling import scaled, upsample_guided
+from vidstyle.stylizers.guided_upsampling import upsample_guided
 
 Mix = list[tuple[str, float]]
 """Styles and their weights, which add up to 1."""

@@ -1,4 +1,4 @@
-"""Where torch computes."""
+"""The devices of torch, and their precision."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from vidstyle.core.errors import DeviceError
 
 
 def find_device(name: str) -> torch.device:
-    """The device of `auto` (a GPU if there is one), `cpu`, `cuda` or `cuda:N`; raises `DeviceError` if it is not to be had."""
+    """The device of `auto` (a GPU if there is one), `cpu`, `cuda` or `cuda:N`; raises `DeviceError` if it is unavailable."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name.startswith("cuda") and not torch.cuda.is_available():
@@ -18,17 +18,17 @@ def find_device(name: str) -> torch.device:
     except RuntimeError:
         raise DeviceError(f"expected auto, cpu, cuda or cuda:N as the device, got {name}") from None
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise DeviceError(f"expected to run on {name}, there are {torch.cuda.device_count()} GPUs; they count from 0")
+        raise DeviceError(f"expected to run on {name}, there are {torch.cuda.device_count()} GPUs, numbered from 0")
     return device
 
 
 def bfloat16_is_fast(device: torch.device) -> bool:
-    """Whether the device computes in bfloat16; elsewhere it would be slower than float32."""
+    """Whether the device computes in bfloat16 natively; elsewhere it is slower than float32."""
     return device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()
 
 
-def has_tiles() -> bool:
-    """Whether the processor multiplies bfloat16 matrices in AMX tiles."""
+def has_amx() -> bool:
+    """Whether the CPU multiplies bfloat16 matrices with AMX."""
     return torch.cpu._is_amx_tile_supported() and torch.cpu._is_avx512_bf16_supported()
 
 

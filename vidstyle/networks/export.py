@@ -1,10 +1,10 @@
-"""A trained net as one small ONNX file, and back.
+"""A trained network as one small ONNX file, and back.
 
-The graph: uint8 (N, H, W, 3) RGB in and out, N, H and W dynamic, H and W divisible by `vidstyle.multiple`. It is written by
-hand (from a torch.fx trace) rather than by torch's exporter, for two reasons. Initialisers carry the names of the state
-dict, so the trainable weights come back from the file; and what ONNX Runtime folds when it loads a model can stay apart in
+The graph takes and returns uint8 (N, H, W, 3) RGB, with dynamic N, H and W; H and W are divisible by `vidstyle.multiple`. It
+is built from a torch.fx trace rather than by torch's exporter, for two reasons. Initialisers have the names of the state dict,
+so that the trainable weights can be loaded from the file; and what ONNX Runtime folds when it loads a model stays separate in
 the file: half-precision weights (half the size), colour scales, norms as BatchNormalization over tracked statistics. At run
-time nothing but convolutions, sums and nearest upsampling is left, all in the fast blocked layout.
+time nothing but convolutions, sums and nearest-neighbour upsampling is left, all in the fast blocked layout.
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ def export_onnx(net: nn.Module, architecture: str, path: Path, facts: Mapping[st
 
 
 def load_net(path: Path) -> tuple[nn.Module, dict[str, str]]:
-    """The trainable net that `export_onnx` wrote to `path` and its facts; raises `StyleError` if it is not one of ours."""
+    """The trainable network that `export_onnx` wrote to `path`, and its metadata; raises `StyleError` for other files."""
     try:
         model = onnx.load(path, load_external_data=False)
-    except Exception as error:  # protobuf raises kinds of its own for a broken file
+    except Exception as error:  # protobuf raises several kinds
         raise StyleError(f"expected an ONNX style, could not read {path}: {error}") from error
     return net_of(model, path)
 
 
 def net_of(model: onnx.ModelProto, path: Path) -> tuple[nn.Module, dict[str, str]]:
-    """As `load_net`, of what was read from `path`."""
+    """Like `load_net`, for a model that was read from `path`."""
     facts = metadata_of(model)
     make = ARCHITECTURES.get(facts.get("architecture", ""))
     if make is None:
@@ -60,13 +60,13 @@ def net_of(model: onnx.ModelProto, path: Path) -> tuple[nn.Module, dict[str, str
     state = dict(net.state_dict())
     missing = [k for k in state if k not in tensors and not k.endswith("num_batches_tracked")]
     if missing:
-        raise StyleError(f"expected the weights of a {facts['architecture']} net, {missing[0]} is missing in {path}")
+        raise StyleError(f"expected the weights of a {facts['architecture']} network, {missing[0]} is missing in {path}")
     net.load_state_dict({k: torch.from_numpy(tensors[k].astype(np.float32)) if k in tensors else v for k, v in state.items()})
     return net, facts
 
 
 class _Graph:
-    """Builds the ONNX graph node by node; every method returns the name of the tensor it made."""
+    """Builds the ONNX graph node by node; every method returns the name of the tensor that it adds."""
 
     def __init__(self, net: nn.Module) -> None:
         self.nodes: list[onnx.NodeProto] = []
@@ -126,7 +126,7 @@ class _Graph:
 
     def _conv(self, name: str, conv: nn.Conv2d, x: str) -> str:
         weight = self._op("Cast", self._constant(f"{name}.weight", conv.weight.detach().half().numpy()), to=TensorProto.FLOAT)
-        if name == self.first_conv:  # 0..255 in the file's graph, [0, 1] in the net
+        if name == self.first_conv:  # 0..255 in the graph, [0, 1] in the network
             weight = self._op("Mul", weight, self._constant("in_scale", np.array(1 / 255, np.float32)))
         parameters = [weight]
         if conv.bias is not None:

@@ -1,13 +1,13 @@
 """Feed-forward style networks after Johnson, Alahi, Fei-Fei 2016, "Perceptual Losses for Real-Time Style Transfer".
 
-Both take and give float RGB in [0, 1], shape (N, 3, H, W); H and W divisible by `MULTIPLE`. The output is not clamped.
+Both take and return float RGB in [0, 1], shape (N, 3, H, W); H and W divisible by `MULTIPLE`. The output is not clamped.
 
 Departures from the paper, in both: nearest-neighbour upsampling and a convolution instead of a strided transposed one
 (Odena et al. 2016, no checkerboard), zero padding (the caller adds a mirrored margin, see `MARGIN`), a linear output.
 
 Normalisation is instance normalisation (Ulyanov et al. 2016) that also tracks its statistics. In `eval()` mode the tracked
-statistics are used, which makes the net a chain of convolutions once they are folded: several times faster in ONNX Runtime,
-and free of the pulsing that per-frame statistics bring.
+statistics are used, which makes the network plain convolutions once they are folded: several times faster in ONNX Runtime,
+and without the pulsing of per-frame statistics.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ MULTIPLE = 8
 """Height and width must be divisible by this."""
 
 MARGIN = 32
-"""Pixels of mirrored border to add on every side and crop afterwards: zero padding then hardly shows, and training
-sees to the rest (its border loss)."""
+"""Pixels of mirrored border to add on every side and crop afterwards: zero padding is then hardly visible, and the border
+loss of the training removes the rest."""
 
 
 class ConvNorm(nn.Sequential):
-    """Convolution, instance normalisation and, unless it closes a residual block, ReLU."""
+    """Convolution, instance normalisation and, except at the end of a residual block, ReLU."""
 
     def __init__(self, c_in: int, c_out: int, kernel: int, stride: int = 1, relu: bool = True) -> None:
         layers: list[nn.Module] = [
@@ -52,14 +52,14 @@ def _up() -> nn.Module:
 
 
 def _grey(conv: nn.Conv2d) -> nn.Conv2d:
-    """`conv`, set to begin with mid grey images."""
+    """`conv`, initialised to output mid grey."""
     assert conv.bias is not None
     nn.init.constant_(conv.bias, 0.5)
     return conv
 
 
 class TransformerNet(nn.Module):
-    """The paper's net in full: 32-64-128 channels, five residual blocks; 1.68 M weights, 154 k multiply-adds a pixel."""
+    """The paper's network: 32-64-128 channels, five residual blocks; 1.68 M weights, 154 k multiply-adds per pixel."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -74,12 +74,12 @@ class TransformerNet(nn.Module):
 
 
 class CompactTransformerNet(nn.Module):
-    """The net that ships: 0.29 M weights, 8 k multiply-adds a pixel.
+    """The network of the shipped styles: 0.29 M weights, 8 k multiply-adds per pixel.
 
-    Most of the work is done at an eighth of the size on 64 channels: as many multiply-adds as at a quarter on 32, with four
-    times the weights and twice the reach, which large strokes need. A skip at a quarter of the size keeps small content
-    sharp, and sub-pixel convolution (Shi et al. 2016) spares the convolutions at full size. Channel counts are multiples of
-    16, the width that ONNX Runtime's blocked layout is fast at.
+    Most of the work is done at an eighth of the size with 64 channels: as many multiply-adds as at a quarter with 32, but four
+    times the weights and twice the receptive field, which large strokes need. A skip connection at a quarter of the size keeps
+    small content sharp, and sub-pixel convolution (Shi et al. 2016) avoids convolutions at full size. Channel counts are
+    multiples of 16, for which ONNX Runtime's blocked layout is fast.
     """
 
     def __init__(self) -> None:

@@ -10,6 +10,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 
 from vidstyle.core.frames import Opacity, Pixels
+from vidstyle.core.resizing import letterboxed
 from vidstyle.media.color import is_hdr, swscale_matrix, tags_of
 from vidstyle.media.hdr import ToneMap
 from vidstyle.media.hdr_metadata import peak_nits
@@ -30,7 +31,7 @@ class FrameConverter:
         fitted = self._rgba(frame)
         if (frame.width, frame.height) != self._size:
             self.resized += 1
-            fitted = _letterboxed(fitted, *self._size)
+            fitted = letterboxed(fitted, *self._size)
         if fitted.shape[2] == 3:
             return fitted, np.full(fitted.shape[:2], 255, np.uint8) if self._alpha else None
         rgb, alpha = np.ascontiguousarray(fitted[..., :3]), np.ascontiguousarray(fitted[..., 3])
@@ -73,15 +74,3 @@ def is_transparent(frame: VideoFrame) -> bool:
         return False
     rgba: Any = VideoReformatter().reformat(frame, format="rgba")
     return bool(rgba.to_ndarray()[..., 3].min() < 255)
-
-
-def _letterboxed(image: np.ndarray, width: int, height: int) -> np.ndarray:
-    h, w = image.shape[:2]
-    scale = min(width / w, height / h)
-    size = (max(1, round(w * scale)), max(1, round(h * scale)))
-    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    inner = cv2.resize(image, size, interpolation=how)
-    left, top = (width - size[0]) // 2, (height - size[1]) // 2
-    border = (0, 0, 0, 255)[: image.shape[2]]
-    around = (top, height - size[1] - top, left, width - size[0] - left)
-    return np.asarray(cv2.copyMakeBorder(inner, *around, cv2.BORDER_CONSTANT, value=border), np.uint8)

@@ -1,7 +1,7 @@
-"""Nets of ours as chains of plain convolutions: what is constant is worked out before the net is opened.
+"""Constant folding: models that vidstyle trained become plain convolutions before a session is opened.
 
-In the file weights are half precision, the scales of colours stand apart, and norms are nodes over the statistics of a shot
-(`vidstyle.stylizers.norm_statistics`). All of that folds into the convolutions' weights and biases, exactly but for rounding.
+In the file, weights are in half precision, colour scales are separate nodes, and norms are nodes with the statistics of a shot
+(`vidstyle.stylizers.norm_statistics`). All of that is folded into weights and biases, exactly except for rounding.
 """
 
 from __future__ import annotations
@@ -14,29 +14,29 @@ from onnx import TensorProto, helper, numpy_helper
 
 Constants = dict[str, np.ndarray]
 
-_WORKED_OUT: dict[str, Callable[..., np.ndarray]] = {"Mul": np.multiply, "Add": np.add}
+_FOLDABLE: dict[str, Callable[..., np.ndarray]] = {"Mul": np.multiply, "Add": np.add}
 
 
 def folded(model: onnx.ModelProto, half: bool = False, margin: int = 0) -> onnx.ModelProto:
-    """`model`, one that `vidstyle train` made, without norms and without arithmetic on constants; metadata are left out.
+    """A `model` that `vidstyle train` made, without norms, arithmetic on constants and metadata.
 
-    Takes and gives uint8 (N, H, W, 3) as before; in between it works in float32 or, `half`, in float16. So many pixels around
-    the image as are no more than a `margin` are cut off before the last upsampling, where most of the time is spent from
-    there on, as far as what is left stays the same: the painting is smaller by as much on every side.
+    Input and output stay uint8 (N, H, W, 3); in between it computes in float32 or, if `half`, in float16. Of a `margin` around
+    the image, as much as does not influence the rest is cropped before the last upsampling, after which most of the time is
+    spent; the output is smaller by as much on every side.
     """
     constants: Constants = {i.name: numpy_helper.to_array(i) for i in model.graph.initializer}
     kept: list[onnx.NodeProto] = []
     makers: dict[str, onnx.NodeProto] = {}
-    for given in model.graph.node:
-        if _work_out(given, constants):
+    for original in model.graph.node:
+        if _fold_constant(original, constants):
             continue
         node = onnx.NodeProto()
-        node.CopyFrom(given)
+        node.CopyFrom(original)
         if node.op_type == "BatchNormalization":
             _fold_norm(node, makers[node.input[0]], constants)
             makers[node.output[0]] = makers[node.input[0]]
             continue
-        if node.op_type == "Conv":  # of its own, since a norm may change it
+        if node.op_type == "Conv":  # its own copy, because a norm may be folded into it
             for index in (1, 2)[: len(node.input) - 1]:
                 name = f"{node.output[0]}.{'weight' if index == 1 else 'bias'}"
                 constants[name], node.input[index] = constants[node.input[index]].astype(np.float32), name
@@ -45,22 +45,22 @@ def folded(model: onnx.ModelProto, half: bool = False, margin: int = 0) -> onnx.
     return _model(model, _cropped(kept, constants, margin), constants, half)
 
 
-def _work_out(node: onnx.NodeProto, constants: Constants) -> bool:
-    """Whether `node` depends on constants alone; its output is one of them then."""
+def _fold_constant(node: onnx.NodeProto, constants: Constants) -> bool:
+    """Whether `node` depends on constants alone; its output is added to them then."""
     if any(name not in constants for name in node.input):
         return False
     values = [constants[name] for name in node.input]
     if node.op_type == "Cast":
         constants[node.output[0]] = values[0].astype(helper.tensor_dtype_to_np_dtype(node.attribute[0].i))
-    elif node.op_type in _WORKED_OUT:
-        constants[node.output[0]] = _WORKED_OUT[node.op_type](*values)
+    elif node.op_type in _FOLDABLE:
+        constants[node.output[0]] = _FOLDABLE[node.op_type](*values)
     else:
         return False
     return True
 
 
 def _fold_norm(norm: onnx.NodeProto, conv: onnx.NodeProto, constants: Constants) -> None:
-    """Scale and shift of `norm` into weights and biases of `conv`, which then gives what `norm` gave."""
+    """Fold scale and shift of `norm` into weights and biases of `conv`, which then produces the output of `norm`."""
     scale, shift, mean, variance = (constants[name].astype(np.float64) for name in norm.input[1:])
     epsilon = next((a.f for a in norm.attribute if a.name == "epsilon"), 1e-5)
     gain = scale / np.sqrt(variance + epsilon)
@@ -74,15 +74,15 @@ def _fold_norm(norm: onnx.NodeProto, conv: onnx.NodeProto, constants: Constants)
 
 
 def _cropped(nodes: list[onnx.NodeProto], constants: Constants, margin: int) -> list[onnx.NodeProto]:
-    """`nodes` with a cut of the margin before the last upsampling."""
+    """`nodes` that crop a part of the margin before the last upsampling."""
     upsampling = max((i for i, node in enumerate(nodes) if node.op_type == "Resize"), default=len(nodes))
-    reach, scale = 0, 2  # in values behind the upsampling; pixels to one value before it
+    radius, scale = 0, 2  # radius in values after the upsampling; pixels per value before it
     for node in nodes[upsampling:]:
         if node.op_type == "Conv":
-            reach += constants[node.input[1]].shape[-1] // 2
+            radius += constants[node.input[1]].shape[-1] // 2
         elif node.op_type == "DepthToSpace":
             scale *= next(a.i for a in node.attribute if a.name == "blocksize")
-    cut = margin // scale - -(-reach // 2)
+    cut = margin // scale - -(-radius // 2)
     if upsampling == len(nodes) or cut <= 0:
         return nodes
     ends = {"begin": [cut, cut], "end": [-cut, -cut], "axes": [2, 3]}
@@ -96,7 +96,7 @@ def _model(model: onnx.ModelProto, nodes: list[onnx.NodeProto], constants: Const
     initializers = []
     for name in dict.fromkeys(name for node in nodes for name in node.input if name in constants):
         value = constants[name]
-        # The scales of a Resize are float32 whatever it resizes.
+        # The scales of a Resize are always float32.
         resizes = any(node.op_type == "Resize" and name in node.input for node in nodes)
         if half and value.dtype == np.float32 and not resizes:
             value = value.astype(np.float16)

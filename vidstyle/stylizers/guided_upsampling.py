@@ -1,4 +1,4 @@
-"""Images made smaller, and their paintings brought to full size with the edges of the original."""
+"""Stylized images enlarged with the edges of the original."""
 
 from __future__ import annotations
 
@@ -8,28 +8,19 @@ import numpy as np
 from vidstyle.core.frames import Pixels
 
 RADIUS = 2
-"""Pixels of the small image on each side that a local slope is fitted over."""
+"""Radius, in pixels of the small image, of the windows that local slopes are fitted over."""
 EPSILON = 60.0
-"""Variance of grey levels (0..255) below which the original has no edge to speak of."""
+"""Variance of grey levels (0..255) below which the original has no edges."""
 MAX_SLOPE = 1.5
 
 
-def scaled(image: Pixels, height: int) -> Pixels:
-    """`image`, RGB uint8 (H, W, 3), at this height, its proportions kept; itself if it has it."""
-    h, w = image.shape[:2]
-    if height == h:
-        return image
-    interpolation = cv2.INTER_AREA if height < h else cv2.INTER_CUBIC
-    return np.asarray(cv2.resize(image, (max(16, round(w * height / h)), height), interpolation=interpolation), np.uint8)
-
-
 def upsample_guided(stylized: Pixels, small: Pixels, full: Pixels) -> Pixels:
-    """`stylized`, the painting of `small`, at the size of `full`; `small` is `full` scaled down. All RGB uint8 (H, W, 3).
+    """`stylized`, the result for `small`, enlarged to the size of `full`, of which `small` is a copy. All RGB uint8 (H, W, 3).
 
-    q = up(p) + up(a) (I - up(down(I))), a = cov(I, p) / (var(I) + epsilon) over small windows: how strongly the painting
-    follows the original decides how much of the detail that the small image lost is put back. The slopes are those of the
-    guided filter (He, Sun and Tang 2013, eq. 5; at small size as in He and Sun 2015), but strokes stay, which the filter's
-    own q = a I + b would smooth away.
+    q = up(p) + up(a) (I - up(down(I))), a = cov(I, p) / (var(I) + epsilon) over small windows: the more closely the stylized
+    image p follows the original I, the more of the detail lost in downscaling is added back. The slopes a are those of the
+    guided filter (He, Sun and Tang 2013, eq. 5; at small size as in He and Sun 2015), whose own q = a I + b would smooth
+    strokes away.
     """
     h, w = full.shape[:2]
     grey_small = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)

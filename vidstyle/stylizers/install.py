@@ -1,4 +1,4 @@
-"""Model files become one's own styles, and styles are tried out."""
+"""Installing model files as the user's own styles, and testing styles."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any
 from urllib import request
 from urllib.parse import unquote, urlsplit
 
@@ -20,6 +19,7 @@ import onnx
 from vidstyle.core.errors import DiskError, InputError, OutputExistsError, StyleError, UsageError, VidstyleError
 from vidstyle.core.files import is_url, reason, replaced
 from vidstyle.core.frames import Pixels
+from vidstyle.core.model_metadata import metadata_of
 from vidstyle.core.options import StyleOptions
 from vidstyle.styles import catalog
 from vidstyle.stylizers import load_stylizer
@@ -39,11 +39,11 @@ def install(
     overwrite: bool = False,
     allow_network: bool = False,
 ) -> str:
-    """Enter the model file or URL `origin` into one's own styles, once it has loaded and stylized; returns its name.
+    """Add the model file or URL `origin` to the user's styles, after it has stylized a test image; returns its name.
 
-    Without `name`, the model's own or that of its file is taken; `facts` (of `catalog.FACTS`) that are None or missing come from
-    the model's metadata. Raises `UsageError` for a URL without `allow_network` or `sha256`, `InputError` for a failed download,
-    `StyleError` for another file than `sha256` says or a bad model, `OutputExistsError`, `DiskError`, `MissingExtraError`.
+    Without `name`, the name in the model's metadata or that of its file is used; `facts` (of `catalog.FACTS`) that are None or
+    missing come from the metadata. Raises `UsageError` for a URL without `allow_network` or `sha256`, `InputError` for a failed
+    download, `StyleError` for a file with another sha256 or a bad model, `OutputExistsError`, `DiskError`, `MissingExtraError`.
     """
     sha256 = None if sha256 is None else sha256.lower()
     _check_request(origin, name, sha256, allow_network)
@@ -51,7 +51,7 @@ def install(
     folder = catalog.user_folder()
     with writing_into(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        if name is not None:  # before a download in vain
+        if name is not None:  # before a pointless download
             _check_free(name, folder / f"{name}{suffix}", overwrite)
         with tempfile.TemporaryDirectory(prefix=".adding-", dir=folder) as scratch:
             model = Path(scratch) / f"model{suffix}"
@@ -60,29 +60,29 @@ def install(
             if sha256 not in (None, found):
                 raise StyleError(f"expected a file with the sha256 {sha256}, got {found}: {origin}")
             try:
-                try_out(model)
+                verify_model(model)
             except StyleError as error:
                 raise StyleError(str(error).replace(str(model), origin)) from error
             own = _metadata(model)
             name = name or _name(own, origin)
-            _enter(name, model, {key: value for key in catalog.FACTS if (value := facts.get(key) or own.get(key))}, overwrite)
+            _add(name, model, {key: value for key in catalog.FACTS if (value := facts.get(key) or own.get(key))}, overwrite)
     return name
 
 
-def try_out(path: Path) -> None:
-    """Have a model paint a small image, on the CPU; raises `StyleError` unless it gives one, or `MissingExtraError`."""
+def verify_model(path: Path) -> None:
+    """Stylize a small image with a model, on the CPU; raises `StyleError` if that fails, or `MissingExtraError`."""
     image = _test_image()
     stylizer = load_stylizer(StyleOptions(style=str(path.absolute()), device="cpu"), concurrency=1)
     stylized = stylizer.for_shot([image]).stylize([image])
     if stylized.shape != (1, *image.shape) or stylized.dtype != np.uint8:
-        raise StyleError(f"expected a painting of {image.shape} uint8, got {stylized.shape[1:]} {stylized.dtype}: {path}")
+        raise StyleError(f"expected a stylized image {image.shape} uint8, got {stylized.shape[1:]} {stylized.dtype}: {path}")
     if (stylized == stylized[:, :1, :1]).all():
-        raise StyleError(f"expected a painting, got a single colour: {path}")
+        raise StyleError(f"expected a stylized image, got a single colour: {path}")
 
 
-def verify(name: str) -> None:
-    """Raise `StyleError` unless the files of the style `name` are those that its catalogue names, and its model stylizes."""
-    try_out(catalog.find_style(name))
+def verify_style(name: str) -> None:
+    """Raise `StyleError` unless the files of the style `name` match its catalogue, and its model works."""
+    verify_model(catalog.find_style(name))
     _, facts = catalog.all_styles()[name]
     if "exemplar" in facts:
         catalog.find_exemplar(name)
@@ -90,7 +90,7 @@ def verify(name: str) -> None:
 
 @contextmanager
 def writing_into(folder: Path) -> Iterator[None]:
-    """Turn errors of the disk inside into a `DiskError` about `folder`."""
+    """Turn errors of the disk into a `DiskError` about `folder`."""
     try:
         yield
     except VidstyleError:
@@ -104,27 +104,27 @@ def _check_request(origin: str, name: str | None, sha256: str | None, allow_netw
         if urlsplit(origin).scheme.lower() not in ("http", "https"):
             raise UsageError(f"expected a file or a URL of http or https, got {origin}")
         if not allow_network:
-            raise UsageError(f"expected a file, {origin} is a URL; give --allow-network to let vidstyle open it")
+            raise UsageError(f"expected a file, {origin} is a URL; use --allow-network to download it")
         if sha256 is None:
-            raise UsageError(f"expected --sha256 for what comes from the network, got none for {origin}")
+            raise UsageError(f"expected --sha256 for a download, got none for {origin}")
     if sha256 is not None and not _DIGEST.fullmatch(sha256):
         raise UsageError(f"expected 64 hexadecimal digits as the sha256, got {sha256}")
     if name is not None and not _NAME.fullmatch(name):
-        raise UsageError(f"expected a name of small letters, digits and hyphens, got '{name}'")
+        raise UsageError(f"expected a name of lower-case letters, digits and hyphens, got '{name}'")
     if _file_name(origin).suffix.lower() not in catalog.MODEL_SUFFIXES:
-        raise UsageError(f"expected a model's name that ends in {', '.join(sorted(catalog.MODEL_SUFFIXES))}, got {origin}")
+        raise UsageError(f"expected a model file that ends in {', '.join(sorted(catalog.MODEL_SUFFIXES))}, got {origin}")
 
 
 def _check_free(name: str, model: Path, overwrite: bool) -> None:
     if overwrite:
         return
     if name in catalog.all_styles():
-        raise OutputExistsError(f"a style '{name}' is there already; give --overwrite to replace it, or another --name")
+        raise OutputExistsError(f"a style '{name}' exists already; use --overwrite to replace it, or another --name")
     if os.path.lexists(model):
-        raise OutputExistsError(f"{model} exists and is no style's; give --overwrite to replace it, or another --name")
+        raise OutputExistsError(f"{model} exists and belongs to no style; use --overwrite to replace it, or another --name")
 
 
-def _enter(name: str, model: Path, facts: Mapping[str, str], overwrite: bool) -> None:
+def _add(name: str, model: Path, facts: Mapping[str, str], overwrite: bool) -> None:
     folder = catalog.user_folder()
     target = folder / f"{name}{model.suffix}"
     _check_free(name, target, overwrite)
@@ -160,10 +160,10 @@ def _from_file(path: Path) -> Iterator[bytes]:
 
 def _from_network(url: str) -> Iterator[bytes]:
     try:
-        with _opener().open(url, timeout=TIMEOUT_SECONDS) as answer:
-            while chunk := answer.read(_CHUNK):
+        with _opener().open(url, timeout=TIMEOUT_SECONDS) as response:
+            while chunk := response.read(_CHUNK):
                 yield chunk
-            if answer.length:  # what was promised and did not come
+            if response.length:  # bytes that were announced and not sent
                 raise InputError(f"expected a model, the download ended too early: {url}")
     except VidstyleError:
         raise
@@ -174,7 +174,7 @@ def _from_network(url: str) -> Iterator[bytes]:
 
 
 def _opener() -> request.OpenerDirector:
-    """For http and https alone: urllib's own one also follows redirections to ftp."""
+    """For http and https only: the default opener also follows redirections to ftp."""
     opener = request.OpenerDirector()
     for handler in (
         request.ProxyHandler,
@@ -194,25 +194,22 @@ def _file_name(origin: str) -> Path:
 
 
 def _name(own: Mapping[str, str], origin: str) -> str:
-    """The name that a model goes by: its own, else that of its file in the letters that names have."""
+    """The style name of a model: from its metadata, else from its file name, in the characters that names may have."""
     if _NAME.fullmatch(own.get("name", "")):
         return own["name"]
     plain = unicodedata.normalize("NFKD", _file_name(origin).stem).encode("ascii", "ignore").decode().lower()
     name = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")
     if not name:
-        raise UsageError(f"expected --name for a file whose own name has no letters or digits, got none: {origin}")
+        raise UsageError(f"expected --name for a file whose name has no letters or digits, got none: {origin}")
     return name
 
 
 def _metadata(path: Path) -> dict[str, str]:
-    """What a model that vidstyle trained says of itself; empty for others."""
-    if path.suffix.lower() != ".onnx":
-        return {}
-    properties: Any = onnx.load(path, load_external_data=False).metadata_props
-    return {p.key.removeprefix("vidstyle."): p.value for p in properties if p.key.startswith("vidstyle.")}
+    """The metadata of a model that vidstyle trained; empty for others."""
+    return metadata_of(onnx.load(path, load_external_data=False)) if path.suffix.lower() == ".onnx" else {}
 
 
 def _test_image() -> Pixels:
-    """Gradients under a chequered pattern, uint8 RGB (64, 64, 3)."""
+    """Gradients and a chequerboard pattern, uint8 RGB (64, 64, 3)."""
     y, x = np.mgrid[:64, :64]
     return np.dstack([4 * x, 4 * y, 255 * ((x // 8 + y // 8) % 2)]).astype(np.uint8)

@@ -34,7 +34,7 @@ def memory_limit_error(error: BaseException) -> MemoryLimitError:
 
 
 def inference_error(error: BaseException, shape: tuple[int, ...], on_gpu: bool) -> VidstyleError:
-    """An engine's `error` on images of `shape` as one of ours: too little memory, a failed GPU, or a bad model."""
+    """An engine's `error` on images of `shape` as a `VidstyleError`: too little memory, a failed GPU, or a bad model."""
     if isinstance(error, VidstyleError):
         return error
     if is_out_of_memory(error):

@@ -1,7 +1,7 @@
-"""Instance-norm statistics of a shot: measured on a few of its images, then held for all of it.
+"""Instance-norm statistics of a shot: measured on a few of its images, then fixed for all of it.
 
-Per-image statistics (Ulyanov et al. 2016) adapt a net to light and contrast, but make a video pulse and the net slow;
-statistics of all training images do neither. Those of the shot adapt and hold still, and fold into the convolutions.
+Per-image statistics (Ulyanov et al. 2016) adapt a network to brightness and contrast, but make a video pulse and the network
+slow; statistics of the training images do neither. Those of a shot adapt, are constant, and fold into the convolutions.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ Statistics = Mapping[str, np.ndarray]
 
 
 def nodes(model: onnx.ModelProto) -> list[onnx.NodeProto]:
-    """The nodes that normalise by statistics."""
+    """The nodes that normalise by given statistics."""
     return [node for node in model.graph.node if node.op_type == "BatchNormalization"]
 
 
 def measuring(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[str]]:
-    """A graph that normalises every image by its own statistics and gives those instead of an image.
+    """A graph that normalises every image by its own statistics and returns them instead of an image.
 
-    Also returns the initialisers' names that its outputs, float32 (N, C, 1, 1), belong to, in order.
+    Also returns the names of the initialisers that its outputs, float32 (N, C, 1, 1), replace, in order.
     """
     measured = onnx.ModelProto()
     measured.CopyFrom(model)
@@ -56,7 +56,7 @@ def measuring(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[str]]:
 
 
 def mean_statistics(names: list[str], measured: Iterable[list[np.ndarray]]) -> Statistics:
-    """The mean over images of what a `measuring` graph gave for each."""
+    """The mean over images of the outputs of a `measuring` graph for each."""
     totals, count = [np.zeros(1)] * len(names), 0
     for image in measured:
         totals = [total + value.mean(0).reshape(-1) for total, value in zip(totals, image, strict=True)]
@@ -65,18 +65,18 @@ def mean_statistics(names: list[str], measured: Iterable[list[np.ndarray]]) -> S
 
 
 def own_statistics(model: onnx.ModelProto) -> Statistics:
-    """The statistics that `model` normalises by."""
+    """The statistics in `model`."""
     names = {name for node in nodes(model) for name in node.input[3:5]}
     return {i.name: numpy_helper.to_array(i).astype(np.float32) for i in model.graph.initializer if i.name in names}
 
 
-def mixed(first: Statistics, second: Statistics, share: float) -> Statistics:
-    """`first` moved by `share` (0..1) towards `second`."""
-    return {name: (value + share * (second[name] - value)).astype(np.float32) for name, value in first.items()}
+def mixed(first: Statistics, second: Statistics, weight: float) -> Statistics:
+    """The weighted mean of both; `weight` (0..1) is that of `second`."""
+    return {name: (value + weight * (second[name] - value)).astype(np.float32) for name, value in first.items()}
 
 
 def with_statistics(model: onnx.ModelProto, statistics: Statistics) -> onnx.ModelProto:
-    """`model` with other statistics."""
+    """A copy of `model` with other statistics."""
     changed = onnx.ModelProto()
     changed.CopyFrom(model)
     for initializer in changed.graph.initializer:

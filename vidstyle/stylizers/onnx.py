@@ -20,10 +20,10 @@ from vidstyle.core.hardware import concurrency_on, usable_cores
 from vidstyle.core.model_metadata import metadata_of
 from vidstyle.core.options import ColorOrder
 from vidstyle.core.protocols import Engine, Stylizer
+from vidstyle.core.resizing import scaled
 from vidstyle.stylizers import norm_statistics as norms
 from vidstyle.stylizers.folding import folded
 from vidstyle.stylizers.gpu_slots import CONCURRENCY
-from vidstyle.stylizers.guided_upsampling import scaled
 from vidstyle.stylizers.memory import MemoryFitter, receptive_radius
 from vidstyle.stylizers.model_file import read_model
 from vidstyle.stylizers.onnx_foreign import ForeignOnnxStylizer

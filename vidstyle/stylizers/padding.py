@@ -1,4 +1,4 @@
-"""Sizes that a net can take: mirrored borders, cut off again afterwards."""
+"""Mirrored borders around images, up to a size that a network accepts; cropped again afterwards."""
 
 from __future__ import annotations
 

@@ -10,7 +10,8 @@ import numpy as np
 from vidstyle.core.errors import UsageError
 from vidstyle.core.frames import Pixels
 from vidstyle.core.protocols import Stylizer
-from vidstyle.stylizers.guided_upsampling import scaled, upsample_guided
+from vidstyle.core.resizing import scaled
+from vidstyle.stylizers.guided_upsampling import upsample_guided
 from vidstyle.stylizers.wrapper import StylizerWrapper
 
 MAX_PIXELS = 1 << 26

@@ -111,7 +111,7 @@ def _options(threads: int) -> ort.SessionOptions:
 
 
 def _sharing_memory(options: ort.SessionOptions) -> ort.SessionOptions:
-    """`options` of a session that allocates from an arena that all sessions on the CPU share.
+    """`options` of a session that allocates from an arena that is common to all sessions on the CPU.
 
     A session with its own arena keeps all memory it ever used, and there are several sessions: one that measures statistics,
     those of the last shot and of this one. Memory patterns allocate more than is in use at any time. Priority-based order is

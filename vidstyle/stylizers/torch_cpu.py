@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from vidstyle.core.frames import Pixels
-from vidstyle.networks.device import has_tiles
+from vidstyle.networks.device import has_amx
 from vidstyle.networks.fusion import fused
 
 
@@ -24,7 +24,7 @@ class CpuNetwork:
 
     def __init__(self, scale: float, concurrency: int, cores: int) -> None:
         self._scale = scale
-        self._dtype = torch.bfloat16 if has_tiles() else torch.float32
+        self._dtype = torch.bfloat16 if has_amx() else torch.float32
         # Threads of its own, because torch's number of threads is set per thread.
         self._executor = ThreadPoolExecutor(concurrency, "vidstyle-torch", _use_threads, (max(1, cores // concurrency),))
 

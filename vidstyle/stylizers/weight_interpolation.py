@@ -1,6 +1,6 @@
-"""Nets with a common ancestor, mixed weight by weight into one net (Deep Network Interpolation, Wang et al. 2019).
+"""Networks with a common ancestor, interpolated weight by weight into one (Deep Network Interpolation, Wang et al. 2019).
 
-The mixture costs what one net costs, and stylizes strokes between those of its parts instead of one over the other.
+The result runs as fast as one network, and its strokes are between those of the styles instead of one over the other.
 """
 
 from __future__ import annotations
@@ -12,27 +12,28 @@ import onnx
 from onnx import numpy_helper
 
 from vidstyle.core.errors import StyleError
+from vidstyle.core.model_metadata import metadata_of
 
 
 def family_of(model: onnx.ModelProto) -> str | None:
-    """What nets with a common ancestor share; None where nothing is known of it."""
-    return next((p.value for p in model.metadata_props if p.key == "vidstyle.family"), None)
+    """The family, which networks with a common ancestor have in common; None where it is unknown."""
+    return metadata_of(model).get("family")
 
 
-def interpolated(parts: Sequence[tuple[onnx.ModelProto, float]]) -> onnx.ModelProto:
-    """The net with the mean weights of nets of one family, by their shares, which add up to 1. Raises `StyleError` where they
-    are not built alike.
+def interpolated(models: Sequence[tuple[onnx.ModelProto, float]]) -> onnx.ModelProto:
+    """The weighted mean of models of one family; the weights add up to 1.
 
-    Norm statistics are interpolated too; at run time the shot's own take their place.
+    Norm statistics are interpolated too; at run time those of the shot replace them. Raises `StyleError` for models of
+    different architectures.
     """
     mixed = onnx.ModelProto()
-    mixed.CopyFrom(parts[0][0])
-    tensors = [({t.name: numpy_helper.to_array(t) for t in model.graph.initializer}, share) for model, share in parts]
+    mixed.CopyFrom(models[0][0])
+    tensors = [({t.name: numpy_helper.to_array(t) for t in model.graph.initializer}, weight) for model, weight in models]
     shapes = [{name: array.shape for name, array in named.items()} for named, _ in tensors]
     if any(other != shapes[0] for other in shapes):
-        raise StyleError("expected nets with a common ancestor to be built alike, got different ones")
+        raise StyleError("expected networks with a common ancestor to be built alike, got different architectures")
     for tensor in mixed.graph.initializer:
-        mean = sum(share * named[tensor.name].astype(np.float32) for named, share in tensors)
+        mean = sum(weight * named[tensor.name].astype(np.float32) for named, weight in tensors)
         array = np.asarray(mean, tensors[0][0][tensor.name].dtype)
         tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
     return mixed

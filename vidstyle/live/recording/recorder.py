@@ -26,6 +26,7 @@ from vidstyle.core.errors import DiskError, OutputExistsError, UsageError
 from vidstyle.core.files import reason, writing
 from vidstyle.core.frames import Frame, Pixels
 from vidstyle.core.options import EncodeOptions
+from vidstyle.core.resizing import letterboxed
 from vidstyle.live.recording.wire import HEADER
 
 _QUEUE_BYTES = 256 << 20
@@ -254,13 +255,7 @@ def _fit(pixels: Pixels, width: int, height: int) -> Pixels:
     h, w = pixels.shape[:2]
     if (w, h) == (width, height):
         return np.ascontiguousarray(pixels)
-    scale = min(width / w, height / h)
-    inner_w, inner_h = max(1, round(w * scale)), max(1, round(h * scale))
-    x, y = (width - inner_w) // 2, (height - inner_h) // 2
-    fitted = np.zeros((height, width, 3), np.uint8)
-    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    fitted[y : y + inner_h, x : x + inner_w] = cv2.resize(pixels, (inner_w, inner_h), interpolation=interpolation)
-    return fitted
+    return letterboxed(pixels, width, height, enlarging=cv2.INTER_LINEAR)
 
 
 def _parse_event(line: bytes) -> dict[str, Any] | None:
