@@ -17,7 +17,7 @@ def controls_table(controls: dict[str, Any]) -> str:
             "",
             f"Measured by `python -m tools.bench.controls` on {machine['cores']} cores of {machine['cpu']}, with the sample and "
             f"the exemplars that ship: {speed['frames']} frames of 640x360, {speed['fps_without']:.0f} a second from file to "
-            "file without controls. Strokes are measured on paintings of pink noise, which looks alike at any size.",
+            "file without controls. Strokes are measured on stylized pink noise, which looks alike at any size.",
         ]
     )
 
@@ -42,7 +42,7 @@ def _speeds(speed: dict[str, Any]) -> list[str]:
 
 
 def _psnr(decibels: list[float | None]) -> str:
-    """None is said of equal images."""
+    """None for equal images."""
     found = [d for d in decibels if d is not None]
     return f"PSNR {min(found):.1f} dB at least" if found else "equal, pixel by pixel"
 

@@ -16,8 +16,8 @@ def cpu_tables(cpu: dict[str, Any]) -> str:
             _concurrency(cpu["concurrency"]),
             _backends(cpu["backends"]),
             _precisions(cpu["precisions"]),
-            f"On one thread the net does {cpu['arithmetic']['net']:.0f} billion multiply-adds a second; a matrix product of ONNX "
-            f"Runtime's, 2048 by 2048, does {cpu['arithmetic']['matrix product']:.0f}.",
+            f"On one thread the network does {cpu['arithmetic']['net']:.0f} billion multiply-adds a second; a matrix product "
+            f"of ONNX Runtime's, 2048 by 2048, does {cpu['arithmetic']['matrix product']:.0f}.",
             f"Measured by `{cpu['command']}` on {machine['cores']} cores of {machine['cpu']} "
             f"({', '.join(machine['simd'] or [])}; ONNX Runtime {machine['onnxruntime']}, torch {machine['torch']}); medians of "
             f"{cpu['rounds']} rounds in which all take turns.",
@@ -26,7 +26,7 @@ def cpu_tables(cpu: dict[str, Any]) -> str:
 
 
 def _graphs(found: dict[str, Any]) -> str:
-    lines = ["| the net, one thread | " + " | ".join(f"{size}, ms" for size in found) + " | levels off, mean and most |"]
+    lines = ["| network, one thread | " + " | ".join(f"{size}, ms" for size in found) + " | levels off, mean and most |"]
     lines.append("| --- |" + " ---: |" * (len(found) + 1))
     first = next(iter(found.values()))
     for name in first["ms"]:

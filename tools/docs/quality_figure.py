@@ -23,7 +23,7 @@ FLOOR = 3e-5
 
 
 def figure(nets: dict[str, dict[str, Any]]) -> str:
-    """SVG of all nets as points; ours are discs, others squares, both axes logarithmic, the good corner at the lower left."""
+    """SVG of all networks as points, vidstyle's as discs, others as squares; both axes logarithmic, better to the lower left."""
     points = [(label, max(FLOOR, net["mean"]["excess_warping_error"]), net["mean"]["style"]) for label, net in nets.items()]
     x_range = (FLOOR, max(x for _, x, _ in points) * 1.4)
     y_range = (min(y for _, _, y in points) / 1.4, max(y for _, _, y in points) * 1.4)
@@ -47,7 +47,7 @@ def figure(nets: dict[str, dict[str, Any]]) -> str:
             at = f'x="{x + dx:.1f}" y="{y + dy:.1f}" text-anchor="{anchor}"'
             lines.append(f'<text {at} fill="#555">{tick:g}</text>')
     middle = (HEIGHT - BOTTOM + TOP) / 2
-    across, down = "excess warping error (steadier to the left)", "style distance (closer to the painting below)"
+    across, down = "excess warping error (less flicker to the left)", "style distance (closer to the style image below)"
     title = "Discs: vidstyle. Squares: other networks. Five DAVIS clips, 640x360."
     lines += [
         f'<text x="{(WIDTH - RIGHT + LEFT) / 2}" y="{HEIGHT - 16}" text-anchor="middle">{across}</text>',

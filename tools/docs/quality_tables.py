@@ -6,7 +6,7 @@ from typing import Any
 
 
 def quality_table(quality: dict[str, Any]) -> str:
-    """The table of `tools/bench/quality.py`'s results: ratios to the full net of the same painting, then plain figures."""
+    """The table of `tools/bench/quality.py`'s results: ratios to the full network of the same style image, then plain figures."""
     keys = ("style", "broad_style", "content", "excess_warping_error")
     head = "style distance | broad style distance | content distance | excess warping error"
     lines = [f"| against the full TransformerNet | {head} | end to end |", "| --- |" + " ---: |" * (len(keys) + 1)]
@@ -33,7 +33,7 @@ def quality_table(quality: dict[str, Any]) -> str:
 
 def optimum_table(quality: dict[str, Any]) -> str:
     """The table of the part `gatys` of `tools/bench/quality.py`'s results."""
-    head = "style distance, net | optimum | content distance, net | optimum | loss, net over optimum"
+    head = "style distance, network | optimum | content distance, network | optimum | loss, network over optimum"
     lines = [f"| style | {head} |", "| --- |" + " ---: |" * 5]
     for style, found in quality["gatys"].items():
         net, best, ratio = (found["mean"][who] for who in ("net", "optimum", "net_over_optimum"))
@@ -42,7 +42,8 @@ def optimum_table(quality: dict[str, Any]) -> str:
     lines += [
         "",
         "The optimum is an image whose pixels were optimised for these very distances (Gatys et al. 2015; loss: style + 0.1 "
-        "content), from the net's painting on: what a net of any size could gain at most, as far as the optimiser finds it. "
+        "content), starting from the network's result: the most that a network of any size could gain, as far as the "
+        "optimizer finds it. "
         f"Means over the middle frames of the five clips. Measured by `{quality['command']}`.",
     ]
     return "\n".join(lines)

@@ -33,7 +33,7 @@ def summary_table(folder: Results, cluster: Results) -> str:
     parts = [over, broken, folder["kills"], *(cluster[part] for part in ("kills", "same", "seams", "throughput"))]
     rates = ", ".join(f"{kind} {rate['all']:.1f}" for kind, rate in through["fps"].items())
     rows = (
-        (f"{over['files']} clips of a second, seconds a file besides painting", f"{over['overhead_seconds_a_file']:.3f}"),
+        (f"{over['files']} clips of a second, seconds per file besides stylization", f"{over['overhead_seconds_a_file']:.3f}"),
         (f"{broken['broken']} broken files among them", f"other outputs changed: {broken['good_outputs_unequal']}"),
         (f"{_total(kills, 'kills')} kills -9 of runs and workers: outputs lost or unequal", str(_spoiled(kills))),
         ("finished parts done twice", str(_total(kills, "finished_pieces_done_twice"))),
@@ -62,8 +62,8 @@ def _measured(*parts: Results) -> str:
     for part in parts:
         machine = part["machine"]
         by_machine.setdefault(f"{machine['cores']} cores of {machine['cpu']}", []).append(f"`{part['command']}`")
-    told = [f"by {' and '.join(dict.fromkeys(commands))} on {machine}" for machine, commands in by_machine.items()]
-    return f"Measured {'; '.join(told)}."
+    measured = [f"by {' and '.join(dict.fromkeys(commands))} on {machine}" for machine, commands in by_machine.items()]
+    return f"Measured {'; '.join(measured)}."
 
 
 def _table(head: list[str], rows: list[list[str]], parts: list[Results], more: str = "") -> str:
@@ -80,14 +80,14 @@ def folder_table(folder: Results) -> str:
         ["seconds a file, bare", f"{over['bare_seconds_a_file']:.3f}"],
         ["overhead a file, seconds", f"{over['overhead_seconds_a_file']:.3f}"],
         ["the same of the command, less its start", f"{over['overhead_seconds_a_file_of_the_command']:.3f}"],
-        ["start of the command until its net is loaded, seconds", f"{over['start_up_seconds']:.2f}"],
+        ["start of the command until its network is loaded, seconds", f"{over['start_up_seconds']:.2f}"],
         [f"{broken['broken']} broken files, {broken['kinds']} kinds: good outputs changed", str(broken["good_outputs_unequal"])],
         ["exit code; what became of the files", f"{', '.join(map(str, broken['exit_codes']))}; {statuses}"],
         ["seconds that a broken file costs", f"{broken['more_seconds_a_broken_file']:.3f}"],
     ]
     more = (
-        "Bare: opened, decoded, stylized with a net that is loaded already, and encoded into an MP4 without audio, one after the "
-        "other in one process. A broken file may be one that is cut off, and is stylized as far as it goes."
+        "Bare: opened, decoded, stylized with a network that is already loaded, and encoded into an MP4 without audio, one after "
+        "the other in one process. A broken file may be one that is cut off, and is stylized as far as it goes."
     )
     return _table([f"{over['files']} clips of 24 frames of 320x180 with audio", ""], rows, [over, broken], more)
 
@@ -128,19 +128,19 @@ def same_table(same: Results) -> str:
 
 def seams_table(seams: Results) -> str:
     """What is to be seen where videos were joined."""
-    first = next(iter(seams["clips"].values()))["strengths"]["light"]["by_lead"]
+    first = next(iter(seams["clips"].values()))["strengths"]["light"]["by_warm_up"]
     rows, beside = [], []
     for name, clip in seams["clips"].items():
         for strength, found in clip["strengths"].items():
-            ratios = [f"{found['by_lead'][lead]['seam_over_same_pair_undivided']:.3f}" for lead in first]
+            ratios = [f"{found['by_warm_up'][length]['seam_over_same_pair_undivided']:.3f}" for length in first]
             rows.append([f"{name}, {strength}, {clip['seams_inside_shots']} seams", *ratios])
             if found["keyframes_undivided"]:
                 h264, keyframe = found["h264"]["seam_over_nearby_divided"], found["keyframe_over_nearby_undivided"]
                 beside.append(f"{name}, {strength}: {h264:.2f} at seams, {keyframe:.2f} at keyframes of the undivided video")
     more = (
         "The warping error between the two frames at a seam over that of the same two frames of the undivided video, means; "
-        f"{seams['lead']} frames are used. As H.264 a seam is a keyframe, which flickers as keyframes do; against pairs of "
-        f"frames nearby, {'; '.join(beside)}."
+        f"{seams['warm_up_frames']} frames are used. As H.264 a seam is a keyframe, which flickers as keyframes do; against "
+        f"pairs of frames nearby, {'; '.join(beside)}."
     )
     return _table(["frames stylized before a part", *first], rows, [seams], more)
 
@@ -163,23 +163,24 @@ def tasks_table(tasks: Results) -> str:
     for size, video in tasks["videos"].items():
         done, cpu, repeated = video["tasks"], video["cpu_ms_a_frame"], video["repeated"]
         cells = [f"{1000 * video['fits'][what]['seconds_a_frame']:.3f}" for what in ("survey", "join")]
-        look, paint = (1000 * done[what]["seconds"] / done[what]["frames"] for what in ("look_through", "paint"))
-        cells = [cells[0], f"{look:.2f}", f"{done['learn']['seconds'] / done['learn']['count']:.2f} s", f"{paint:.1f}", cells[1]]
+        scan, stylize = (1000 * done[what]["seconds"] / done[what]["frames"] for what in ("scan", "stylize_chunk"))
+        shot = done["shot_statistics"]["seconds"] / done["shot_statistics"]["count"]
+        cells = [cells[0], f"{scan:.2f}", f"{shot:.2f} s", f"{stylize:.1f}", cells[1]]
         cells += [f"{cpu['decode']:.1f}, {cpu['net']:.1f}, {cpu['encode']:.1f}"]
-        cells += [f"{done['paint']['bytes_in'] / done['paint']['count'] / 1e3:.0f} kB"]
-        cells += [f"{done['paint']['bytes_out'] / done['paint']['frames'] / 1e3:.0f} kB"]
+        cells += [f"{done['stylize_chunk']['bytes_in'] / done['stylize_chunk']['count'] / 1e3:.0f} kB"]
+        cells += [f"{done['stylize_chunk']['bytes_out'] / done['stylize_chunk']['frames'] / 1e3:.0f} kB"]
         rows.append([f"{size}, {video['frames']} frames, repeated to {repeated['frames']}", *cells])
-    keeping = tasks["keeping"]
-    first, last = keeping["measured"][0], keeping["measured"][-1]
-    over = tasks["hand_over_seconds"]
+    storing = tasks["storing"]
+    first, last = storing["measured"][0], storing["measured"][-1]
+    over = tasks["round_trip_seconds"]
     more = (
-        f"One worker with all cores. Beside that the driver keeps each part: of a video of {keeping['hours']:g} h, whose notes "
+        f"One worker with all cores. Beside that the driver keeps each part: of a video of {storing['hours']:g} h, whose notes "
         f"are written anew each time, in {1000 * first['seconds']:.0f} ms at first and {1000 * last['seconds']:.0f} ms at last "
-        f"({last['bytes_of_notes'] / 1e6:.1f} MB). Handing a task over takes {1000 * over['processes']:.1f} ms to a process, "
+        f"({last['manifest_bytes'] / 1e6:.1f} MB). Handing a task over takes {1000 * over['processes']:.1f} ms to a process, "
         f"{1000 * over['ray']:.1f} ms to an actor of Ray."
     )
-    head = ["milliseconds a frame", "survey", "look through", "a shot's statistics", "paint", "join"]
-    return _table([*head, "CPU: decode, net, encode", "a part's task", "a stylized frame"], rows, [tasks], more)
+    head = ["milliseconds a frame", "survey", "scan", "a shot's statistics", "stylize", "join"]
+    return _table([*head, "CPU: decode, network, encode", "task of a chunk", "a stylized frame"], rows, [tasks], more)
 
 
 def simulated_table(simulated: Results) -> str:

@@ -1,4 +1,4 @@
-"""The README's tables of tools/bench/speed.py's results: ours beside the peers, what ours takes, how cost grows."""
+"""Tables of tools/bench/speed.py's results: vidstyle beside its peers, what it costs, and how the cost grows."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def peers_table(bench: dict[str, Any]) -> str:
 def speed_table(bench: dict[str, Any]) -> str:
     """The table of `tools/bench/speed.py`'s results."""
     machine, sizes = bench["machine"], bench["sizes"]
-    head = [f"{size} {what}" for size in sizes for what in ("net, ms", "end to end, fps", "ours is faster by")]
+    head = [f"{size} {what}" for size in sizes for what in ("network, ms", "end to end, fps", "vidstyle is faster by")]
     lines = ["| | " + " | ".join(head) + " |", "| --- |" + " ---: |" * len(head)]
     for label, of_sizes in (("", sizes), (", --backend torch", bench.get("in_torch", {}))):
         ours = [cell for figures in of_sizes.values() for cell in (f"{figures['net_ms']:.1f}", f"{figures['fps']:.1f}", "")]
@@ -45,8 +45,8 @@ def speed_table(bench: dict[str, Any]) -> str:
         "",
         f"Measured by `{bench['command']}` on {machine['cores']} cores of {machine['cpu']} "
         f"(ONNX Runtime {machine['onnxruntime']}, torch {machine['torch']}, OpenCV {machine['opencv']}); medians of rounds in "
-        "which all take turns. Headroom is the time of decoding and encoding the same paintings, without the net, over the time "
-        "of all together. The last column is the wall time of all together over the processor time of decoding, net and "
+        "which all take turns. Headroom is the time of decoding and encoding the same stylized frames, without the network, over the "
+        "time of all together. The last column is the wall time of all together over the processor time of decoding, network and "
         "encoding, each alone, divided by the cores. The first frame counts from the start of the process; `vidstyle --help` "
         f"takes {bench['seconds_to_help']:.2f} s.",
     ]
@@ -55,19 +55,19 @@ def speed_table(bench: dict[str, Any]) -> str:
 
 def limits(bench: dict[str, Any]) -> str:
     """Which stage takes how much of the processor's time, and how busy it is kept."""
-    cores, told = bench["machine"]["cores"], []
+    cores, sentences = bench["machine"]["cores"], []
     for size, figures in bench["sizes"].items():
         stages = figures["stages"]
         alone = sum(stages[stage]["cpu"] for stage in ("decode", "net", "encode"))
         net, encode = (100 * stages[stage]["cpu"] / alone for stage in ("net", "encode"))
         total = stages["total"]
         busy = 100 * total["cpu"] / (cores * total["wall"])
-        told.append(
-            f"At {size} the net takes {net:.0f} % of that time and the encoder (x264, `veryfast`) {encode:.0f} %; all together "
-            f"take {total['cpu'] / alone:.2f} times as much processor time as the stages by themselves, and keep the cores busy "
+        sentences.append(
+            f"At {size} the network takes {net:.0f} % of that time and the encoder (x264, `veryfast`) {encode:.0f} %; all "
+            f"together take {total['cpu'] / alone:.2f} times as much processor time as the stages by themselves, and keep the cores busy "
             f"{busy:.0f} % of the time."
         )
-    return "\n".join([*told, "", f"Measured by `{bench['command']}`, as the README's table."])
+    return "\n".join([*sentences, "", f"Measured by `{bench['command']}`, as the table of benchmarks.md."])
 
 
 def _own_cells(figures: dict[str, Any]) -> list[str]:
@@ -95,8 +95,8 @@ def _sweep_sentences(sweep: dict[str, Any]) -> list[str]:
         ("frames", sweep["lengths"], sweep["exponent_frames"]),
     ):
         names = list(runs)
-        told = ", ".join(f"{run['fps']:.1f} fps and {_mib(run['peak_memory_mib'])} ({name})" for name, run in runs.items())
-        found += ["", f"From {names[0]} to {names[-1]} time grows with {what} to the power of {power:.2f}: {told}."]
+        figures = ", ".join(f"{run['fps']:.1f} fps and {_mib(run['peak_memory_mib'])} ({name})" for name, run in runs.items())
+        found += ["", f"From {names[0]} to {names[-1]} time grows with {what} to the power of {power:.2f}: {figures}."]
     found[-1] += " (Least squares of the logarithms; nothing is subtracted.)"
     return found
 

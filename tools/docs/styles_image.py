@@ -1,4 +1,4 @@
-"""Draws the README's image: a frame of the sample clip in every style that ships, as `vidstyle styles --sheet` shows them.
+"""Draw the README's image: a frame of the sample clip in every style that ships, as `vidstyle styles --sheet` shows them.
 
 python -m tools.docs.styles_image [--output samples/styles.jpg]
 """

@@ -29,10 +29,10 @@ def live_table(live: dict[str, Any]) -> str:
     machine, heights, starts = live["machine"], live["inference_heights"], sorted(live["seconds_to_first_image"])
     sizes = " to ".join(str(h) for h in sorted({min(heights), max(heights)}))
     rows = (
-        ("images shown a second", f"{live['fps']:.1f} (worst second {live['fps_worst_second']:.1f})"),
-        ("from capture to display, median and 99 of 100", f"{live['latency_median_ms']} ms, {live['latency_p99_ms']} ms"),
+        ("frames shown per second", f"{live['fps']:.1f} (worst second {live['fps_worst_second']:.1f})"),
+        ("from capture to display, median and 99th percentile", f"{live['latency_median_ms']} ms, {live['latency_p99_ms']} ms"),
         ("inference height", sizes),
-        ("start to first painting, median of 5", f"{starts[len(starts) // 2]:.2f} s"),
+        ("start to first stylized frame, median of 5", f"{starts[len(starts) // 2]:.2f} s"),
         (
             "camera frames not shown",
             f"{live['frames_not_shown_with_a_switch'] + live['frames_not_shown_otherwise']} of {live['camera_frames']}, "
@@ -67,7 +67,7 @@ def paint_table(paint: dict[str, Any]) -> str:
             *lines,
             "",
             f"Measured by `{paint['command']}` on {machine['cores']} cores of {machine['cpu']}: means over {counts} pairs of a "
-            "photograph and a painting. The loss is Gatys' total loss with the same encoder, at the image as it is shown; the "
+            "photograph and a style image. The loss is Gatys' total loss with the same encoder, at the image as it is shown; the "
             "paper's recipe takes 3,000 steps of Adam.",
         ]
     )
@@ -77,7 +77,7 @@ def keyframes_table(keyframes: dict[str, Any]) -> str:
     """The table of `tools/bench/keyframes.py`'s results."""
     machine = keyframes["machine"]
     errors, styles = "excess warping error, each frame alone", "style distance, keyframes"
-    head = f"frames | keyframes | minutes | {errors} | warped | net alone | {styles} | warped | net alone"
+    head = f"frames | keyframes | minutes | {errors} | warped | network alone | {styles} | warped | network alone"
     lines = [f"| clip | {head} |", "| --- |" + " ---: |" * 9]
     for name, c in keyframes["clips"].items():
         errors = [c["excess_warping_error_each_alone"], c["excess_warping_error_warp"], c["excess_warping_error_net"]]
@@ -103,15 +103,15 @@ def encoder_section(found: dict[str, Any]) -> list[str]:
         "## The perceptual encoder",
         "",
         f"`encoder.safetensors`, {size / 1e6:.2f} MB in half precision: VGG-19's topology with 16 to 128 channels, trained from",
-        "random weights to see style as VGG-19 does. `vidstyle paint` and `keyframes` paint with it, and it judges the paintings",
-        "while `vidstyle train` runs.",
+        "random weights to see style as VGG-19 does. `vidstyle paint`, `keyframes` and `train` use its features",
+        "for their losses.",
         "",
         "`python -m tools.assets.encoder --teacher vgg19_distilled_16x.pth --images core --images more --images large "
         "--images paintings --images paintings --style mosaic --style udnie --style great-wave --style scream --steps 16000 "
         "--batch 8 --distance-weight 0.05`: learnt from the distilled VGG-19 of Collaborative Distillation (CVPR 2020), 56 "
         "minutes on one core.",
         "",
-        f"Rank correlation with VGG-19's style distances over {found['pairs']} pairs of an image and a painting: "
+        f"Rank correlation with VGG-19's style distances over {found['pairs']} pairs of an image and a style image: "
         f"{found['rank_correlation']:.3f} on the layers that training uses (relu1_1 to relu4_1), "
         f"{found['rank_correlation_with_relu5_1']:.3f} with relu5_1; layer by layer "
         f"{', '.join(f'{v:.3f}' for v in found['rank_correlation_by_layer'].values())}. Photographs are of those it was trained "
@@ -125,7 +125,7 @@ def fidelity_table(fidelity: dict[str, Any]) -> str:
     return markdown(fidelity) + (
         f"\n\nMeasured by `{fidelity['command']}` with ffprobe {fidelity['machine']['ffprobe']}, another build than PyAV's. "
         "*same*: equal, times exactly in MP4 and MOV and to 1 ms in Matroska, copied packets by their hash; "
-        "*named*: not the same, and the run said so."
+        "*named*: not the same, and the run reported it."
     )
 
 
@@ -169,8 +169,8 @@ def models_page(styles: dict[str, dict[str, Any]], encoder: dict[str, Any]) -> s
         "with three trainings on two CPU cores. A file named as a start is the stage before.",
         "The image for `mosaic` is drawn by `python -m tools.assets.mosaic mosaic.png`; `--from mosaic` is the stage before.",
         "",
-        "Beside each model lies its exemplar, from which `vidstyle paint` and `keyframes` know the style without the painting: a",
-        "texture with the painting's statistics, made from noise by `python -m tools.assets.exemplars`; for `mosaic` the drawing.",
+        "Beside each model lies its exemplar, from which `vidstyle paint` and `keyframes` know the style without the style image:",
+        "a texture with its statistics, made from noise by `python -m tools.assets.exemplars`; for `mosaic` the drawing.",
         "",
         *exemplar_grid(styles),
     ]
