@@ -45,8 +45,8 @@ def speed_table(bench: dict[str, Any]) -> str:
         "",
         f"Measured by `{bench['command']}` on {machine['cores']} cores of {machine['cpu']} "
         f"(ONNX Runtime {machine['onnxruntime']}, torch {machine['torch']}, OpenCV {machine['opencv']}); medians of rounds in "
-        "which all take turns. Headroom is the time of decoding and encoding the same stylized frames, without the network, over the "
-        "time of all together. The last column is the wall time of all together over the processor time of decoding, network and "
+        "which all take turns. Headroom is the time of decoding and encoding the same stylized frames, without the network, over "
+        "the time of all together. The last column is the wall time of all together over the processor time of decoding, network and "
         "encoding, each alone, divided by the cores. The first frame counts from the start of the process; `vidstyle --help` "
         f"takes {bench['seconds_to_help']:.2f} s.",
     ]
@@ -64,8 +64,8 @@ def limits(bench: dict[str, Any]) -> str:
         busy = 100 * total["cpu"] / (cores * total["wall"])
         sentences.append(
             f"At {size} the network takes {net:.0f} % of that time and the encoder (x264, `veryfast`) {encode:.0f} %; all "
-            f"together take {total['cpu'] / alone:.2f} times as much processor time as the stages by themselves, and keep the cores busy "
-            f"{busy:.0f} % of the time."
+            f"together take {total['cpu'] / alone:.2f} times as much processor time as the stages by themselves, and keep the "
+            f"cores busy {busy:.0f} % of the time."
         )
     return "\n".join([*sentences, "", f"Measured by `{bench['command']}`, as the table of benchmarks.md."])
 

@@ -169,8 +169,8 @@ def models_page(styles: dict[str, dict[str, Any]], encoder: dict[str, Any]) -> s
         "with three trainings on two CPU cores. A file named as a start is the stage before.",
         "The image for `mosaic` is drawn by `python -m tools.assets.mosaic mosaic.png`; `--from mosaic` is the stage before.",
         "",
-        "Beside each model lies its exemplar, from which `vidstyle paint` and `keyframes` know the style without the style image:",
-        "a texture with its statistics, made from noise by `python -m tools.assets.exemplars`; for `mosaic` the drawing.",
+        "Beside each model lies its exemplar, from which `vidstyle paint` and `keyframes` know the style without style image: a",
+        "texture with its statistics, made from noise by `python -m tools.assets.exemplars`; for `mosaic` the drawing.",
         "",
         *exemplar_grid(styles),
     ]
