@@ -13,7 +13,17 @@ import click
 
 from vidstyle.bench.options import BenchOptions, Size, parse_size
 from vidstyle.cli.completion import complete_files, complete_styles
-from vidstyle.cli.options import BACKEND_OPTION, DEVICE_OPTION, INPUT_OUTPUT, PERFORMANCE, STYLE, Command, Finite, panel
+from vidstyle.cli.options import (
+    BACKEND_OPTION,
+    DEVICE_OPTION,
+    INPUT_OUTPUT,
+    PERFORMANCE,
+    STYLE,
+    Command,
+    Finite,
+    options_from,
+    panel,
+)
 from vidstyle.cli.signals import Signals
 from vidstyle.core.errors import EXIT_DONE, UsageError
 from vidstyle.core.options import StyleOptions
