@@ -46,8 +46,8 @@ def speed_table(bench: dict[str, Any]) -> str:
         f"Measured by `{bench['command']}` on {machine['cores']} cores of {machine['cpu']} "
         f"(ONNX Runtime {machine['onnxruntime']}, torch {machine['torch']}, OpenCV {machine['opencv']}); medians of rounds in "
         "which all take turns. Headroom is the time of decoding and encoding the same stylized frames, without the network, over "
-        "the time of all together. The last column is the wall time of all together over the processor time of decoding, network and "
-        "encoding, each alone, divided by the cores. The first frame counts from the start of the process; `vidstyle --help` "
+        "the time of all together. The last column is the wall time of all together over the processor time of decoding, network "
+        "and encoding, each alone, divided by the cores. The first frame counts from the start of the process; `vidstyle --help` "
         f"takes {bench['seconds_to_help']:.2f} s.",
     ]
     return "\n".join(lines + (_sweep_sentences(bench["sweep"]) if "sweep" in bench else []))
