@@ -1,4 +1,4 @@
-"""`vidstyle live --web` from end to end: the command, its page in a real browser, a camera of each side."""
+"""`vidstyle live --web` from end to end: the command, its page in a real browser, a camera on either side."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ from typing import Any
 
 import pytest
 
+from tests.support.browser import browser, element, until
 from tests.support.helpers import command, environment, run_cli
 from tests.support.mjpeg_camera import MjpegCamera, encoded, pattern
-from tests.web.test_web_browser import browser, element, until
+
+pytestmark = pytest.mark.browser
 
 __all__ = ["browser"]  # a fixture
 
 SIZE = (160, 120)
 CORNER = "const c = canvas.getContext('2d').getImageData(4, 40, 1, 1).data; return [c[0], c[1], c[2]]"
-EVERYTHING = """
+CHECKSUM = """
 const c = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
 let sum = 0;
 for (let i = 0; i < c.length; i += 4) sum += c[i] * ((i % 977) + 1) + c[i + 1];
@@ -34,21 +36,21 @@ def server() -> Iterator[MjpegCamera]:
 
 
 class Page:
-    """A running command, and the address it tells."""
+    """A running command, and the URL that it prints."""
 
     def __init__(self, folder: Path, *args: str) -> None:
-        asked = ["live", *args, "--web", "--port", "0", "--style", "tiny", "--progress", "json", "--folder", str(folder)]
-        self.process = subprocess.Popen(command(*asked), env=environment(DISPLAY=""), stderr=subprocess.PIPE, text=True)
+        args_ = ["live", *args, "--web", "--port", "0", "--style", "tiny", "--progress", "json", "--folder", str(folder)]
+        self.process = subprocess.Popen(command(*args_), env=environment(DISPLAY=""), stderr=subprocess.PIPE, text=True)
         self.url = self.wait_for("note", "open http").split()[1]
 
-    def wait_for(self, event: str, words: str = "") -> str:
-        """The line that tells this."""
+    def wait_for(self, event: str, text: str = "") -> str:
+        """Wait for an event that contains `text`, and return its message."""
         assert self.process.stderr is not None
         for line in self.process.stderr:
-            told: dict[str, Any] = json.loads(line)
-            if told["event"] == event and words in json.dumps(told):
-                return str(told.get("message", line))
-        pytest.fail(f"ended before {event} {words}")
+            fields: dict[str, Any] = json.loads(line)
+            if fields["event"] == event and text in json.dumps(fields):
+                return str(fields.get("message", line))
+        pytest.fail(f"ended before {event} {text}")
 
     def close(self) -> None:
         self.process.kill()
@@ -57,18 +59,18 @@ class Page:
         self.process.stderr.close()
 
 
-def moves(browser: Any) -> None:
-    """The image on the page changes, and again."""
+def wait_for_motion(browser: Any) -> None:
+    """Wait until the image on the page has changed twice."""
     for _ in range(2):
-        before = browser.execute_script(EVERYTHING)
-        until(lambda before=before: browser.execute_script(EVERYTHING) != before)  # type: ignore[misc]
+        before = browser.execute_script(CHECKSUM)
+        until(lambda before=before: browser.execute_script(CHECKSUM) != before)  # type: ignore[misc]
 
 
-def test_the_page_shows_the_camera_stylized_and_its_keys_act(server: MjpegCamera, browser: Any, tmp_path: Path) -> None:
+def test_the_page_shows_the_stylized_camera_and_its_keys_work(server: MjpegCamera, browser: Any, tmp_path: Path) -> None:
     with closing(Page(tmp_path, server.url, "--allow-network")) as page:
         browser.get(page.url)
         until(lambda: browser.execute_script("return canvas.width") == SIZE[0])
-        moves(browser)
+        wait_for_motion(browser)
         body = element(browser, "body")
         original = pattern(0, *SIZE)[40, 4].astype(int)
         stylized = browser.execute_script(CORNER)
@@ -90,7 +92,7 @@ def test_the_browsers_camera_is_stylized(browser: Any, tmp_path: Path) -> None:
         until(lambda: "waiting for the browser" in element(browser, "#message").text)
         element(browser, "#webcam").click()
         page.wait_for("first")
-        moves(browser)
+        wait_for_motion(browser)
         element(browser, "body").send_keys("q")
         assert page.process.wait(30) == 0
 

@@ -1,4 +1,4 @@
-"""The live image in a browser, for a machine without a screen; `WebScreen.camera` is the visitor's webcam."""
+"""The live view in a browser, for machines without a screen; `WebScreen.camera` is the webcam of the browser."""
 
 from vidstyle.web.server import WebScreen
 

@@ -1,4 +1,4 @@
-"""The webcam of whoever looks at the page: over WebRTC, or as JPEG over the page's own connection where UDP finds no way."""
+"""The browser's webcam: over WebRTC, or as JPEG over a WebSocket where UDP does not get through."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _MICROSECONDS = Fraction(1, 1_000_000)
 
 _WAITING = "waiting for the browser's camera"
 
-_STALL = 2.0
-"""Seconds without an image after which the camera counts as stalled."""
+_STALL_SECONDS = 2.0
+"""Without an image for this long the camera counts as stalled."""
 
 
 class BrowserCamera:
-    """A `Camera` that waits until some page offers its own; a page that offers later takes over.
+    """A `Camera` that waits until a page offers its webcam; a page that offers later takes over.
 
-    `answer`, `relay` and `hang_up` belong to the server's event loop, everything else to any thread.
+    `answer`, `relay` and `disconnect` must be called on the server's event loop; everything else is thread-safe.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -50,7 +50,7 @@ class BrowserCamera:
         return self.trouble is None
 
     def frames(self) -> Generator[Frame, None, None]:
-        """Images as they come, only the newest if they are not asked for in time; `pts` in microseconds. Ends after `close`."""
+        """Images as they come, skipping those that were not read in time; `pts` in microseconds. Ends after `close`."""
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._closed or self._newest is not None)
@@ -59,25 +59,25 @@ class BrowserCamera:
                 assert self._newest is not None
                 image, received = self._newest
                 self._newest = None
-            # Converted here, on the consumer's thread: the server's loop stays free, and skipped images cost nothing.
+            # Converted here, in the consumer's thread: the event loop stays free, and skipped images cost nothing.
             pixels = _decoded(image) if isinstance(image, bytes) else cast(Pixels, image.to_ndarray(format="rgb24"))
             if pixels is not None:
                 yield Frame(pixels, received, _MICROSECONDS)
 
     def close(self) -> None:
-        """End `frames` and let go of the page's camera."""
+        """End `frames` and disconnect the page's camera."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-        # A loop that has ended has hung up before.
+        # If the loop has ended, the camera is disconnected already.
         with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(lambda: self._loop.create_task(self.hang_up()))
+            self._loop.call_soon_threadsafe(lambda: self._loop.create_task(self.disconnect()))
 
     async def answer(self, offer: str) -> str:
-        """Take over from whatever camera there is; the answer to an SDP offer. Raises `ValueError` for any other."""
+        """Replace the current camera, if any, and return the answer to an SDP offer. Raises `ValueError` for an invalid offer."""
         if self._closed:
-            raise ValueError("expected an offer while vidstyle takes a camera, it does not any more")
-        # Without servers for STUN: nothing outside is asked, only addresses of this machine are offered.
+            raise ValueError("expected an offer before the end of vidstyle, got one after it")
+        # Without STUN servers: no outside server is contacted, and only addresses of this machine are offered.
         peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         try:
             track = await _accept(peer, offer)
@@ -85,16 +85,16 @@ class BrowserCamera:
             await peer.close()
             raise
         async with self._changing:
-            await self._let_go()
+            await self._disconnect()
             self._peer = peer
             self.trouble = "waiting for the first image of the browser's camera"
             self._receiver = asyncio.create_task(self._receive(track))
         return str(peer.localDescription.sdp)
 
     async def relay(self, socket: web.WebSocketResponse) -> None:
-        """Take over from whatever camera there is, and take JPEG from `socket` until it ends; each is acknowledged."""
+        """Replace the current camera, if any, and receive JPEG images from `socket` until it closes; each is acknowledged."""
         async with self._changing:
-            await self._let_go()
+            await self._disconnect()
             if self._closed:
                 return
             self._relaying = socket
@@ -102,26 +102,26 @@ class BrowserCamera:
         try:
             while self._relaying is socket:
                 try:
-                    message = await socket.receive(_STALL)
+                    message = await socket.receive(_STALL_SECONDS)
                 except TimeoutError:
-                    self.trouble = f"no image from the browser's camera for {_STALL:.0f} seconds"
+                    self.trouble = f"no image from the browser's camera for {_STALL_SECONDS:.0f} seconds"
                     continue
                 if message.type is not WSMsgType.BINARY:
                     break
                 self._take(message.data)
-                with contextlib.suppress(ConnectionError):  # told by the next `receive`
+                with contextlib.suppress(ConnectionError):  # the next `receive` reports it
                     await socket.send_str("ack")
         finally:
             if self._relaying is socket:
                 self._relaying = None
                 self.trouble = "the browser's camera has ended: start it again on the page"
 
-    async def hang_up(self) -> None:
-        """End the connection, if there is one, and be done with it on return."""
+    async def disconnect(self) -> None:
+        """Close the connection, if there is one."""
         async with self._changing:
-            await self._let_go()
+            await self._disconnect()
 
-    async def _let_go(self) -> None:
+    async def _disconnect(self) -> None:
         if self._relaying is not None:
             relaying, self._relaying = self._relaying, None
             await relaying.close()
@@ -138,9 +138,9 @@ class BrowserCamera:
         waiting = asyncio.ensure_future(track.recv())
         try:
             while True:
-                done, _ = await asyncio.wait({waiting}, timeout=_STALL)
+                done, _ = await asyncio.wait({waiting}, timeout=_STALL_SECONDS)
                 if not done:
-                    self.trouble = f"no image from the browser's camera for {_STALL:.0f} seconds"
+                    self.trouble = f"no image from the browser's camera for {_STALL_SECONDS:.0f} seconds"
                     continue
                 image = waiting.result()
                 waiting = asyncio.ensure_future(track.recv())
@@ -164,10 +164,10 @@ def _decoded(jpeg: bytes) -> Pixels | None:
 
 
 async def _accept(peer: RTCPeerConnection, offer: str) -> MediaStreamTrack:
-    """Answer `offer` on `peer`; the video track that will come."""
+    """Answer `offer` on `peer`; return its video track."""
     try:
         await peer.setRemoteDescription(RTCSessionDescription(offer, "offer"))
-    except Exception as error:  # aiortc's parser fails with whatever it stumbles over
+    except Exception as error:  # the parser of aiortc may raise anything
         raise ValueError(f"expected an SDP offer, got something else ({type(error).__name__})") from error
     track: MediaStreamTrack | None = next((r.track for r in peer.getReceivers() if r.track and r.track.kind == "video"), None)
     if track is None:

@@ -1,4 +1,4 @@
-"""Who may see the image: our own page and nobody else, whatever web site is open in the same browser."""
+"""Access control: only our own page may see the image, whatever web site is open in the same browser."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from vidstyle.core.errors import UsageError
 
 MIN_TOKEN = 16
-"""Characters of a token that cannot be guessed by trying."""
+"""Smallest length of a token, so that it cannot be guessed."""
 
 HEADERS = {
     "Content-Security-Policy": (
@@ -26,7 +26,7 @@ HEADERS = {
     "Cache-Control": "no-store",
     "Referrer-Policy": "no-referrer",
 }
-"""Sent with every answer."""
+"""Headers of every response."""
 
 
 def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
@@ -37,13 +37,13 @@ def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether `host`, a name or an address, is reached from this machine only."""
+    """Whether `host`, a name or an address, can be reached only from this machine."""
     address = _address(host)
     return host == "localhost" or (address is not None and address.is_loopback)
 
 
 def check_access(host: str, token: str | None) -> None:
-    """Raise `UsageError` for a page that others could open without knowing a secret."""
+    """Raise `UsageError` if others could open the page without a secret."""
     if token is None and not is_loopback(host):
         raise UsageError(f"expected both --host and --token for a page that other machines can open, got --host {host} alone")
     if token is not None and len(token) < MIN_TOKEN:
@@ -53,46 +53,46 @@ def check_access(host: str, token: str | None) -> None:
 
 
 class Guard:
-    """Decides on requests, by what a browser tells of them and a web page cannot forge."""
+    """Decides on requests by headers that a web page cannot forge."""
 
     def __init__(self, host: str, token: str | None) -> None:
         self._host = host.lower()
         address = _address(host)
         self._everywhere = address is not None and address.is_unspecified
         self._key = None if token is None else _digest(token)
-        # Cookies do not know ports; pages of several servers seen through one tunnel host must not lose each other's.
+        # Cookies are shared by all ports of a host; pages of several servers must not overwrite each other's cookie.
         self.cookie_name = f"vidstyle-{(self._key or '')[:8]}"
 
     def refusal(self, host: str | None, origin: str | None, needs_origin: bool) -> str | None:
-        """Why a request with these headers is refused; None where it is not. `needs_origin`: it acts, or opens the socket."""
-        if not self._knows(host):
+        """Why a request with these headers is refused; None if it is allowed. `needs_origin`: it acts, or opens the socket."""
+        if not self._is_known_host(host):
             return f"expected a request for the host that vidstyle listens on, got one for {host}"
         if origin is None and not needs_origin:
             return None
-        # Same name and port; the scheme may be https where a proxy adds it.
+        # Same name and port; the scheme may be https behind a proxy.
         if origin is None or urlsplit(origin).netloc.lower() != (host or "").lower():
-            return f"expected a request from vidstyle's own page, got one from {origin or 'nowhere'}"
+            return f"expected a request from vidstyle's own page, got one from {origin or 'no origin'}"
         return None
 
     def cookie(self, token: str | None, cookie: str | None) -> str | None:
-        """The cookie's value for who gives the right `token` or has the `cookie` already, '' where none is needed; else None."""
+        """The value of the cookie if `token` or `cookie` is right, '' if no token is needed; else None."""
         if self._key is None:
             return ""
-        given = _digest(token) if token is not None else cookie or ""
-        return self._key if hmac.compare_digest(given.encode(errors="replace"), self._key.encode()) else None
+        digest = _digest(token) if token is not None else cookie or ""
+        return self._key if hmac.compare_digest(digest.encode(errors="replace"), self._key.encode()) else None
 
-    def _knows(self, host: str | None) -> bool:
+    def _is_known_host(self, host: str | None) -> bool:
         try:
             name = (urlsplit(f"//{host}").hostname or "") if host else ""
         except ValueError:
             return False
-        # The port is left to the person: `ssh -L 9000:localhost:8000` changes it. A rebound DNS name keeps its name.
+        # Any port is allowed, because `ssh -L 9000:localhost:8000` changes it. A rebound DNS name keeps its name.
         if is_loopback(name) or name == self._host:
             return True
-        # Reached from anywhere, under whatever address the machine has: an address cannot be rebound, a name can.
+        # Listening on all addresses: any address is allowed, because DNS rebinding needs a name.
         return self._everywhere and (_address(name) is not None or name == socket.gethostname().lower())
 
 
 def _digest(token: str) -> str:
-    # Any token fits into a cookie this way, and comparing takes as long for every token.
+    # Any token fits into a cookie this way, and the comparison takes constant time.
     return hashlib.sha256(token.encode(errors="replace")).hexdigest()

@@ -1,4 +1,4 @@
-"""What page and server tell each other: small JSON messages in both directions, and images as JPEG."""
+"""Messages between page and server: small JSON objects in both directions; images are sent as JPEG."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vidstyle.live.state import KEYS, Controls, Event, KeyPress, Setting, Status
+from vidstyle.live.state import KEYS, Event, KeyPress, LiveState, Setting, Status
 
 MAX_MESSAGE = 1024
-"""Bytes of the longest message a page has reason to send."""
+"""Maximum size in bytes of a message from a page."""
 
 PAGE_KEYS = frozenset("npcmosrq+=-0123456789") | {"up", "down", "left", "right", "space"}
-"""Keys a page may send. Help and full screen belong to one viewer and stay in the page; Escape leaves them, and never quits."""
+"""Keys that a page may send. Help and full screen are handled in the page; Escape closes them, and never quits."""
 
 SETTINGS = frozenset({"strength", "position", "split"})
 
 
 @dataclass(frozen=True, slots=True)
 class Acknowledgement:
-    """The page has drawn one image and has room for another."""
+    """The page has drawn an image and is ready for another."""
 
 
 def parse(text: str) -> Event | Acknowledgement | None:
-    """What a page's message means; None where it means nothing, whatever it holds."""
+    """The event in a page's message; None for an invalid message."""
     try:
         message = json.loads(text)
     except (ValueError, RecursionError):
@@ -37,7 +37,7 @@ def parse(text: str) -> Event | Acknowledgement | None:
             return KeyPress(key)
         case {"set": "split", "value": None}:
             return Setting("split", None)
-        # A bool is an int in Python, and is no place on a slider.
+        # A bool is an int in Python, but not a value of a slider.
         case {"set": str(name), "value": int() | float() as value} if name in SETTINGS and not isinstance(value, bool):
             return _setting(name, value)
     return None
@@ -52,19 +52,19 @@ def _setting(name: str, value: float) -> Setting | None:
 
 
 def hello(styles: Sequence[str]) -> str:
-    """The first message to a page: everything that stays as it is."""
+    """The first message to a page, with everything that does not change."""
     keys = [[keys.replace(" Esc", ""), meaning] for keys, meaning in KEYS]
     return json.dumps({"hello": {"styles": list(styles), "keys": keys}})
 
 
-def state(status: Status, controls: Controls) -> str:
-    """Status and controls for the page; rounded to what is shown, so that a number that only trembles is not sent again."""
+def state_message(status: Status, state: LiveState) -> str:
+    """Status and state for the page, rounded to what is shown, so that tiny changes are not sent."""
     latency = None if math.isnan(status.latency) else round(status.latency, 3)
-    shares = [0.0] * len(controls.styles)
-    place, share = int(controls.position), controls.position % 1
-    shares[place] = 1 - share
-    shares[(place + 1) % len(shares)] += share
-    told: dict[str, Any] = {
+    weights = [0.0] * len(state.styles)
+    first, weight = int(state.position), state.position % 1
+    weights[first] = 1 - weight
+    weights[(first + 1) % len(weights)] += weight
+    message: dict[str, Any] = {
         "status": {
             "fps": round(status.fps, 1),
             "latency": latency,
@@ -72,20 +72,20 @@ def state(status: Status, controls: Controls) -> str:
             "recording": None if status.recording is None else int(status.recording),
             "message": status.message,
         },
-        "controls": {
-            "position": controls.position,
-            "strength": controls.strength,
-            "keepColors": controls.keep_colors,
-            "mirror": controls.mirror,
-            "split": controls.split,
-            "frozen": controls.frozen,
-            "height": controls.height,
-            "shares": [round(share, 3) for share in shares],
-            "words": controls.describe(),
+        "state": {
+            "position": state.position,
+            "strength": state.strength,
+            "keepColors": state.keep_colors,
+            "mirror": state.mirror,
+            "split": state.split,
+            "frozen": state.frozen,
+            "height": state.height,
+            "weights": [round(weight, 3) for weight in weights],
+            "description": state.describe(),
         },
     }
-    return json.dumps(told)
+    return json.dumps(message)
 
 
 ENDED = json.dumps({"ended": True})
-"""The last message to a page: there is no use in connecting again."""
+"""The last message to a page, which must not reconnect."""

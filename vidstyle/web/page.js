@@ -1,19 +1,19 @@
 "use strict";
 
 const $ = (id) => document.getElementById(id);
-const canvas = $("picture");
+const canvas = $("image");
 const context = canvas.getContext("2d", { alpha: false });
 const body = document.body;
-const STEPS = { first: 500, last: 10000 }; // milliseconds between two tries to connect
-const REST = 3500; // milliseconds without a touch until the controls fade
+const RETRY = { first: 500, last: 10000 }; // milliseconds between two attempts to connect
+const IDLE = 3500; // milliseconds without input until the controls fade
 
 let socket = null;
 let ended = false;
-let pause = STEPS.first;
+let pause = RETRY.first;
 let split = null;
 let serverMessage = "";
 
-// The cookie does from here on; an address bar is seen by many.
+// The cookie replaces the token, which should not be visible in the address bar.
 history.replaceState(null, "", location.pathname);
 
 /* ---- connection ---- */
@@ -23,10 +23,10 @@ function connect() {
   socket.binaryType = "arraybuffer";
   let drawing = Promise.resolve();
   const own = socket;
-  socket.onopen = () => { pause = STEPS.first; notice("Waiting for the first picture\u2026"); };
+  socket.onopen = () => { pause = RETRY.first; notice("Waiting for the first image\u2026"); };
   socket.onmessage = ({ data }) => {
-    if (typeof data === "string") return hear(JSON.parse(data));
-    // One after the other: decoding may overtake, the pictures must not.
+    if (typeof data === "string") return receive(JSON.parse(data));
+    // One after the other, because a later image may be decoded first.
     drawing = drawing.then(() => draw(data)).catch(() => {}).then(visible).then(() => send({ ack: true }, own));
   };
   socket.onclose = () => {
@@ -34,7 +34,7 @@ function connect() {
     body.classList.add("lost");
     notice("Connection lost, trying again\u2026");
     setTimeout(connect, pause);
-    pause = Math.min(2 * pause, STEPS.last);
+    pause = Math.min(2 * pause, RETRY.last);
   };
 }
 
@@ -45,37 +45,37 @@ function send(message, to = socket) {
 const press = (key) => send({ key });
 
 async function draw(jpeg) {
-  const picture = await createImageBitmap(new Blob([jpeg], { type: "image/jpeg" }));
-  if (canvas.width !== picture.width || canvas.height !== picture.height) {
-    canvas.width = picture.width;
-    canvas.height = picture.height;
+  const image = await createImageBitmap(new Blob([jpeg], { type: "image/jpeg" }));
+  if (canvas.width !== image.width || canvas.height !== image.height) {
+    canvas.width = image.width;
+    canvas.height = image.height;
     placeLine();
   }
-  context.drawImage(picture, 0, 0);
-  picture.close();
+  context.drawImage(image, 0, 0);
+  image.close();
   body.classList.remove("waiting", "lost");
   if (!ended) notice("");
 }
 
-// A page that nobody sees asks for nothing more.
+// A hidden page requests no more images.
 function visible() {
   if (!document.hidden) return Promise.resolve();
   return new Promise((seen) => document.addEventListener("visibilitychange", seen, { once: true }));
 }
 
-function hear(message) {
-  if (message.hello) greet(message.hello);
-  if (message.controls) follow(message.controls, message.status);
-  if (message.status) tell(message.status, message.controls);
+function receive(message) {
+  if (message.hello) setUp(message.hello);
+  if (message.state) showState(message.state, message.status);
+  if (message.status) showStatus(message.status, message.state);
   if (message.ended) {
     ended = true;
     body.classList.add("lost", "ended");
     notice("vidstyle has ended");
-    hangUp();
+    stopCamera();
   }
 }
 
-/* ---- what is told ---- */
+/* ---- status and messages ---- */
 
 function notice(text) {
   $("notice").hidden = !text;
@@ -83,24 +83,24 @@ function notice(text) {
   if (text) wake();
 }
 
-let said = 0;
-function say(text) {
-  clearTimeout(said);
+let messageTimer = 0;
+function showMessage(text) {
+  clearTimeout(messageTimer);
   $("message").textContent = text;
-  said = setTimeout(() => { said = 0; $("message").textContent = serverMessage; }, 8000);
+  messageTimer = setTimeout(() => { messageTimer = 0; $("message").textContent = serverMessage; }, 8000);
 }
 
-function tell(status, controls) {
+function showStatus(status, state) {
   const numbers = [`${status.fps.toFixed(status.fps < 10 ? 1 : 0)} fps`];
   if (status.latency !== null) numbers.push(`${Math.round(1000 * status.latency)} ms`);
-  if (status.height) numbers.push(`${status.height} p${controls.height === null ? " auto" : ""}`);
+  if (status.height) numbers.push(`${status.height} p${state.height === null ? " auto" : ""}`);
   $("numbers").textContent = numbers.join("  \u00b7  ");
-  $("words").textContent = controls.words;
+  $("description").textContent = state.description;
   $("recording").hidden = status.recording === null;
   if (status.recording !== null) $("recorded").textContent = clock(status.recording);
   if (status.message !== serverMessage) {
     serverMessage = status.message;
-    if (!said || serverMessage) { clearTimeout(said); said = 0; $("message").textContent = serverMessage; }
+    if (!messageTimer || serverMessage) { clearTimeout(messageTimer); messageTimer = 0; $("message").textContent = serverMessage; }
   }
 }
 
@@ -112,7 +112,7 @@ function clock(seconds) {
 
 /* ---- controls ---- */
 
-function greet({ styles, keys }) {
+function setUp({ styles, keys }) {
   $("styles").replaceChildren(...styles.map((name, index) => {
     const button = document.createElement("button");
     const number = document.createElement("i");
@@ -124,7 +124,7 @@ function greet({ styles, keys }) {
     button.onclick = () => send({ set: "position", value: index });
     return button;
   }));
-  // The ring closes: past the last style comes the first again.
+  // The styles form a ring: after the last one comes the first.
   $("position").max = Math.max(0.05, styles.length - 0.05).toFixed(2);
   $("position-label").hidden = styles.length < 2;
   $("keys").replaceChildren(...keys.flatMap(([names, meaning]) => {
@@ -140,58 +140,58 @@ function greet({ styles, keys }) {
   }));
 }
 
-const HOLD = 600; // milliseconds for which a slider stays where it was moved to: it must not jump under the hand
-const moved = {};
-const waiting = {};
-let state = null;
-let later = 0;
+const HOLD = 600; // milliseconds for which the server does not move a slider that the user has moved
+const movedAt = {};
+const pending = {};
+let last = null;
+let holdTimer = 0;
 
-function follow(controls, status) {
-  state = [controls, status];
-  split = controls.split;
-  const shown = { ...controls, auto: controls.height === null, split: split !== null, recording: status.recording !== null };
+function showState(state, status) {
+  last = [state, status];
+  split = state.split;
+  const shown = { ...state, auto: state.height === null, split: split !== null, recording: status.recording !== null };
   for (const button of document.querySelectorAll("[data-shows]")) {
     button.setAttribute("aria-pressed", String(Boolean(shown[button.dataset.shows])));
   }
   [...$("styles").children].forEach((button, index) => {
-    const share = controls.shares[index];
-    button.style.setProperty("--share", share);
-    if (share > 0.5 && !button.classList.contains("most")) button.scrollIntoView({ block: "nearest", inline: "nearest" });
-    button.classList.toggle("most", share > 0.5);
-    button.setAttribute("aria-pressed", String(share > 0));
+    const weight = state.weights[index];
+    button.style.setProperty("--weight", weight);
+    if (weight > 0.5 && !button.classList.contains("most")) button.scrollIntoView({ block: "nearest", inline: "nearest" });
+    button.classList.toggle("most", weight > 0.5);
+    button.setAttribute("aria-pressed", String(weight > 0));
   });
   $("split-label").hidden = split === null;
-  $("position").setAttribute("aria-valuetext", controls.words);
+  $("position").setAttribute("aria-valuetext", state.description);
   for (const name of ["position", "strength", "split"]) {
-    if (controls[name] !== null && !(performance.now() - moved[name] < HOLD)) $(name).value = controls[name];
-    paint($(name));
+    if (state[name] !== null && !(performance.now() - movedAt[name] < HOLD)) $(name).value = state[name];
+    updateSlider($(name));
   }
   body.classList.toggle("splitting", split !== null);
   placeLine();
 }
 
-function paint(slider) {
-  const share = slider.value / slider.max;
+function updateSlider(slider) {
+  const fraction = slider.value / slider.max;
   const output = $(`${slider.id}-value`);
-  if (!output) return; // the cross-fade is a place between styles, not an amount
-  slider.style.setProperty("--fill", `${100 * share}%`);
-  output.textContent = `${Math.round(100 * share)}\u202f%`;
+  if (!output) return; // the cross-fade is a position between styles, not an amount
+  slider.style.setProperty("--fill", `${100 * fraction}%`);
+  output.textContent = `${Math.round(100 * fraction)}\u202f%`;
 }
 
-// At most one message a frame, with the last value.
+// At most one message per frame, with the last value.
 function set(name, value) {
-  moved[name] = performance.now();
-  clearTimeout(later);
-  later = setTimeout(() => { if (state) follow(...state); }, HOLD + 50);
-  if (!(name in waiting)) requestAnimationFrame(() => { send({ set: name, value: waiting[name] }); delete waiting[name]; });
-  waiting[name] = value;
+  movedAt[name] = performance.now();
+  clearTimeout(holdTimer);
+  holdTimer = setTimeout(() => { if (last) showState(...last); }, HOLD + 50);
+  if (!(name in pending)) requestAnimationFrame(() => { send({ set: name, value: pending[name] }); delete pending[name]; });
+  pending[name] = value;
 }
 
 for (const slider of document.querySelectorAll("input[type=range]")) {
-  slider.oninput = () => { set(slider.id, Number(slider.value)); paint(slider); };
+  slider.oninput = () => { set(slider.id, Number(slider.value)); updateSlider(slider); };
 }
 for (const button of document.querySelectorAll("[data-key]")) button.onclick = () => press(button.dataset.key);
-// After a click the keys belong to the picture again; who came by Tab keeps the focus.
+// After a click, keys act on the image again; with Tab the focus stays.
 document.addEventListener("pointerup", () => setTimeout(() => {
   if (document.activeElement !== body && !$("help").open) document.activeElement.blur();
 }));
@@ -230,7 +230,7 @@ $("full").onclick = toggleFull;
 $("full").hidden = !document.fullscreenEnabled;
 document.addEventListener("fullscreenchange", () => $("full").setAttribute("aria-pressed", String(Boolean(document.fullscreenElement))));
 
-/* ---- the line between original and painting ---- */
+/* ---- the line between original and stylized image ---- */
 
 function box() {
   const scale = Math.min(innerWidth / canvas.width, innerHeight / canvas.height);
@@ -239,22 +239,22 @@ function box() {
   return { left: (innerWidth - width) / 2, top: (innerHeight - height) / 2, width, height };
 }
 
-function placeLine(share = split) {
-  $("line").hidden = share === null;
+function placeLine(position = split) {
+  $("line").hidden = position === null;
   const { left, top, width, height } = box();
-  Object.assign($("line").style, { left: `${left + width * (share || 0)}px`, top: `${top}px`, height: `${height}px` });
+  Object.assign($("line").style, { left: `${left + width * (position || 0)}px`, top: `${top}px`, height: `${height}px` });
 }
 addEventListener("resize", () => placeLine());
 
 let dragging = false;
 function drag(event) {
   const { left, width } = box();
-  const share = Math.min(1, Math.max(0, (event.clientX - left) / width));
-  split = share;
-  set("split", share);
-  $("split").value = share;
-  paint($("split"));
-  placeLine(share);
+  const position = Math.min(1, Math.max(0, (event.clientX - left) / width));
+  split = position;
+  set("split", position);
+  $("split").value = position;
+  updateSlider($("split"));
+  placeLine(position);
 }
 let wasIdle = false;
 document.addEventListener("pointerdown", () => { wasIdle = body.classList.contains("idle"); wake(); }, { capture: true });
@@ -266,20 +266,20 @@ canvas.onpointerdown = (event) => {
 };
 canvas.onpointermove = (event) => { if (dragging) drag(event); };
 canvas.onlostpointercapture = () => { dragging = false; };
-canvas.onclick = (event) => { if (event.pointerType === "touch" && !wasIdle && split === null) rest(); };
+canvas.onclick = (event) => { if (event.pointerType === "touch" && !wasIdle && split === null) idle(); };
 
 /* ---- controls that fade ---- */
 
-let timer = 0;
+let idleTimer = 0;
 function wake() {
   body.classList.remove("idle");
-  clearTimeout(timer);
-  timer = setTimeout(rest, REST);
+  clearTimeout(idleTimer);
+  idleTimer = setTimeout(idle, IDLE);
 }
-function rest() {
-  const held = $("help").open || dragging || !$("notice").hidden || $("dock").querySelector(":focus-visible")
+function idle() {
+  const busy = $("help").open || dragging || !$("notice").hidden || $("dock").querySelector(":focus-visible")
     || (matchMedia("(hover: hover)").matches && $("dock").matches(":hover"));
-  if (held) wake(); else body.classList.add("idle");
+  if (busy) wake(); else body.classList.add("idle");
 }
 for (const kind of ["pointermove", "focusin"]) document.addEventListener(kind, wake);
 

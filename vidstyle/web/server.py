@@ -1,4 +1,4 @@
-"""The live image as a page in the browser: a web server on a thread of its own, which looks like a window to the live loop."""
+"""The live view as a web page: a `Screen` that runs a web server in a background thread."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ from urllib.parse import quote
 
 from vidstyle.core.errors import MissingExtraError, UsageError
 from vidstyle.core.frames import Pixels
-from vidstyle.live.state import Controls, Event, Status
+from vidstyle.live.state import Event, LiveState, Status
 from vidstyle.web.guard import Guard, check_access
 
 if TYPE_CHECKING:
     from vidstyle.web.camera import BrowserCamera
 
 _MAX_EVENTS = 256
-"""Events kept for the live loop; were there more, the oldest would go: a slider's last place is the one that counts."""
+"""Maximum number of queued events; the oldest are dropped, because the last position of a slider is what matters."""
 
-_SHUTDOWN = 1.0
-"""Seconds that requests under way get when the server ends."""
+_SHUTDOWN_SECONDS = 1.0
+"""Time for open requests to finish when the server shuts down."""
 
 
 class WebScreen:
     """A `Screen` in any number of browsers; `camera` is the webcam of one of them.
 
-    Listens once made, on `url`. `host` other than loopback needs a `token` of at least 16 characters; `port` 0 takes a free one.
-    Raises `UsageError` where it cannot listen or may not, and `MissingExtraError` without aiohttp and aiortc.
+    It listens on `url` from the start. A `host` other than loopback needs a `token` of at least 16 characters; `port` 0 means a
+    free one. Raises `UsageError` if it cannot or must not listen, and `MissingExtraError` without aiohttp and aiortc.
     """
 
     url: str
-    """What to open in the browser, with the token if there is one."""
+    """The URL to open in the browser, with the token if there is one."""
     camera: BrowserCamera
 
     def __init__(self, styles: Sequence[str], host: str = "127.0.0.1", port: int = 0, token: str | None = None) -> None:
         check_access(host, token)
         try:
-            # Here and not above: aiortc brings PyAV with it, which a process that opens a window must not load.
+            # Not at the top: aiortc imports PyAV, which a process that opens a window must not load.
             from vidstyle.web.camera import BrowserCamera
             from vidstyle.web.site import Site
         except ModuleNotFoundError as error:
@@ -57,19 +57,19 @@ class WebScreen:
         self._site = Site(styles, Guard(host, token), self.camera, self._events)
         self._end = asyncio.Event()
         listening: Future[None] = Future()
-        # A daemon, so that a program that forgets to close it can end all the same.
+        # A daemon thread does not keep alive a program that forgets to close the screen.
         self._thread = threading.Thread(target=self._run, args=(listener, listening), name="vidstyle-web", daemon=True)
         self._thread.start()
         listening.result()
 
-    def show(self, image: Pixels, status: Status, controls: Controls) -> None:
-        """Show `image`, RGB uint8 (H, W, 3), which must not change any more; to each viewer as soon as there is room."""
-        # After `close` nobody watches any more.
+    def show(self, image: Pixels, status: Status, state: LiveState) -> None:
+        """Show `image`, RGB uint8 (H, W, 3), which must not change afterwards, to each viewer that is ready for it."""
+        # The event loop is closed after `close`.
         with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._site.show, image, status, controls)
+            self._loop.call_soon_threadsafe(self._site.show, image, status, state)
 
     def events(self) -> list[Event]:
-        """What people did on the page since the last call, in order; does not wait."""
+        """The input of all pages since the last call, in order. Never blocks."""
         events: list[Event] = []
         with contextlib.suppress(IndexError):
             while True:
@@ -77,7 +77,7 @@ class WebScreen:
         return events
 
     def close(self) -> None:
-        """Tell the viewers, end camera and server, and wait for the thread."""
+        """Notify the viewers, close camera and server, and wait for the thread."""
         with self._closing:
             self.camera.close()
             with contextlib.suppress(RuntimeError):
@@ -96,8 +96,8 @@ class WebScreen:
     async def _serve(self, listener: socket.socket, listening: Future[None]) -> None:
         from aiohttp import web
 
-        # No access log: it would hold the token.
-        runner = web.AppRunner(self._site.application(), access_log=None, shutdown_timeout=_SHUTDOWN)
+        # No access log, because it would contain the token.
+        runner = web.AppRunner(self._site.application(), access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
         try:
             await runner.setup()
             await web.SockSite(runner, listener).start()
@@ -111,7 +111,7 @@ def _listen(host: str, port: int) -> socket.socket:
     """A listening socket; raises `UsageError`."""
     try:
         family, _, _, _, address = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0]
-        # Not the port that getaddrinfo gives back: it cuts 70000 down to 4464.
+        # Not the port from getaddrinfo, which truncates 70000 to 4464.
         both = host == "::" and socket.has_dualstack_ipv6()
         return socket.create_server((str(address[0]), port), family=family, dualstack_ipv6=both)
     except (OSError, OverflowError) as error:
@@ -129,10 +129,10 @@ def _url(host: str, port: int, token: str | None) -> str:
 
 
 def _own_address() -> str:
-    """The address under which others most likely reach this machine."""
+    """The address under which other machines most likely reach this one."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
-            # Sends nothing: only asks which of our addresses would be taken. 192.0.2.0/24 is kept for documentation.
+            # Sends nothing; only selects the local address for it. 192.0.2.0/24 is reserved for documentation.
             probe.connect(("192.0.2.1", 9))
             return str(probe.getsockname()[0])
         except OSError:

@@ -1,4 +1,4 @@
-"""The web site: page, socket and camera offer, served with aiohttp on the server's own event loop."""
+"""The web site: page, socket and camera, served with aiohttp on the server's event loop."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from importlib import resources
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from vidstyle.core.frames import Pixels
-from vidstyle.live.state import Controls, Event, Status
+from vidstyle.live.state import Event, LiveState, Status
 from vidstyle.web import messages
 from vidstyle.web.camera import BrowserCamera
 from vidstyle.web.guard import HEADERS, Guard
-from vidstyle.web.viewer import Shown, Viewer
+from vidstyle.web.viewer import ShownImage, Viewer
 
 _FILES = {
     "/": ("page.html", "text/html"),
@@ -25,37 +25,37 @@ _FILES = {
     "/page.js": ("page.js", "text/javascript"),
     "/webcam.js": ("webcam.js", "text/javascript"),
 }
-"""What is served as it is: path -> file in this package, and its type."""
+"""Static files: path -> file in this package, and its content type."""
 
-_MAX_OFFER = 64 * 1024
-"""Bytes of the longest offer of a camera; Chromium's has about 5000."""
+_MAX_OFFER_BYTES = 64 * 1024
+"""Maximum size of an SDP offer; that of Chromium has about 5000 bytes."""
 
-_MAX_JPEG = 4 << 20
-"""Bytes of the largest image of a browser's camera."""
+_MAX_JPEG_BYTES = 4 << 20
+"""Maximum size of an image of a browser's camera."""
 
-_HEARTBEAT = 20.0
-"""Seconds between two pings, so that a viewer whose machine is gone is let go of."""
+_HEARTBEAT_SECONDS = 20.0
+"""Interval of pings, so that connections to lost viewers are closed."""
 
-_GOODBYE = 1.0
-"""Seconds a viewer gets to hear that vidstyle has ended."""
+_CLOSE_SECONDS = 1.0
+"""Time for a viewer to receive the last message."""
 
 
 class Site:
-    """Everything that happens on the server's event loop; only `events` is touched by another thread."""
+    """Handles all requests on the server's event loop; only `events` is used by another thread."""
 
     def __init__(self, styles: Sequence[str], guard: Guard, camera: BrowserCamera, events: deque[Event]) -> None:
         self._hello = messages.hello(styles)
         self._guard = guard
         self._camera = camera
         self._events = events
-        self._shown: Shown | None = None
+        self._shown: ShownImage | None = None
         self._viewers: set[Viewer] = set()
         folder = resources.files("vidstyle.web")
         self._files = {path: (folder.joinpath(name).read_bytes(), kind) for path, (name, kind) in _FILES.items()}
 
     def application(self) -> web.Application:
-        """What aiohttp runs."""
-        application = web.Application(middlewares=[self._check], client_max_size=_MAX_OFFER)
+        """The aiohttp application."""
+        application = web.Application(middlewares=[self._check], client_max_size=_MAX_OFFER_BYTES)
         application.router.add_get("/socket", self._socket)
         application.router.add_post("/camera", self._offer)
         application.router.add_get("/relay", self._relay)
@@ -65,9 +65,9 @@ class Site:
         application.on_shutdown.append(self._end)
         return application
 
-    def show(self, image: Pixels, status: Status, controls: Controls) -> None:
-        """Let every viewer have `image` as soon as there is room."""
-        self._shown = shown = Shown(image, status, controls)
+    def show(self, image: Pixels, status: Status, state: LiveState) -> None:
+        """Send `image` to each viewer that is ready for it."""
+        self._shown = shown = ShownImage(image, status, state)
         for viewer in self._viewers:
             viewer.offer(shown)
 
@@ -82,7 +82,7 @@ class Site:
         known = request.cookies.get(self._guard.cookie_name)
         cookie = self._guard.cookie(request.query.get("token"), known)
         if cookie is None:
-            raise web.HTTPForbidden(text="expected the page's whole address, with the token that vidstyle was started with")
+            raise web.HTTPForbidden(text="expected the complete address of the page, with its token")
         response = await handler(request)
         if cookie and request.path == "/" and not hmac.compare_digest(cookie, known or ""):
             response.set_cookie(self._guard.cookie_name, cookie, httponly=True, samesite="Strict")
@@ -98,7 +98,7 @@ class Site:
         except ValueError:
             offer = None
         if not isinstance(offer, dict) or not isinstance(offer.get("sdp"), str):
-            raise web.HTTPBadRequest(text='expected {"sdp": "..."}, the offer of a camera')
+            raise web.HTTPBadRequest(text='expected {"sdp": "..."}, the SDP offer of a camera')
         try:
             answer = await self._camera.answer(offer["sdp"])
         except ValueError as error:
@@ -106,14 +106,13 @@ class Site:
         return web.Response(text=json.dumps({"type": "answer", "sdp": answer}), content_type="application/json")
 
     async def _relay(self, request: web.Request) -> web.WebSocketResponse:
-        socket = web.WebSocketResponse(heartbeat=_HEARTBEAT, max_msg_size=_MAX_JPEG, compress=False, timeout=_GOODBYE)
+        socket = _web_socket(_MAX_JPEG_BYTES)
         await socket.prepare(request)
         await self._camera.relay(socket)
         return socket
 
     async def _socket(self, request: web.Request) -> web.WebSocketResponse:
-        # JPEG does not compress any further.
-        socket = web.WebSocketResponse(heartbeat=_HEARTBEAT, max_msg_size=messages.MAX_MESSAGE, compress=False, timeout=_GOODBYE)
+        socket = _web_socket(messages.MAX_MESSAGE)
         await socket.prepare(request)
         viewer = Viewer(socket)
         self._viewers.add(viewer)
@@ -128,7 +127,7 @@ class Site:
             self._viewers.discard(viewer)
             for sender in senders:
                 sender.cancel()
-            # Whatever they failed with, it is that the viewer has gone.
+            # Their errors only mean that the viewer has disconnected.
             await asyncio.gather(*senders, return_exceptions=True)
         return socket
 
@@ -142,12 +141,17 @@ class Site:
                 self._events.append(event)
 
     async def _end(self, _: web.Application) -> None:
-        await asyncio.gather(self._camera.hang_up(), *(_say_goodbye(viewer.socket) for viewer in self._viewers))
+        await asyncio.gather(self._camera.disconnect(), *(_close_socket(viewer.socket) for viewer in self._viewers))
 
 
-async def _say_goodbye(socket: web.WebSocketResponse) -> None:
+def _web_socket(max_bytes: int) -> web.WebSocketResponse:
+    # Without compression, because JPEG cannot be compressed further.
+    return web.WebSocketResponse(heartbeat=_HEARTBEAT_SECONDS, max_msg_size=max_bytes, compress=False, timeout=_CLOSE_SECONDS)
+
+
+async def _close_socket(socket: web.WebSocketResponse) -> None:
     with contextlib.suppress(ConnectionError, TimeoutError, RuntimeError):
-        async with asyncio.timeout(_GOODBYE):
+        async with asyncio.timeout(_CLOSE_SECONDS):
             await socket.send_str(messages.ENDED)
             await socket.close(code=WSCloseCode.GOING_AWAY, message=b"vidstyle has ended")
 

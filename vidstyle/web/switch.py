@@ -1,4 +1,4 @@
-"""The machine's own camera, until somebody on the page turns theirs on."""
+"""Switching between the machine's camera and that of a browser."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ from vidstyle.core.frames import Frame
 from vidstyle.live.protocols import Camera
 from vidstyle.web.camera import BrowserCamera
 
-_LOOK_SECONDS = 0.1
-"""How soon it is noticed that a browser's camera came or went."""
+_POLL_SECONDS = 0.1
+"""Interval at which the state of the browser's camera is checked."""
 
 
 class SwitchedCamera:
-    """A `Camera` that gives the frames of `theirs` while it is active and those of `own` otherwise."""
+    """A `Camera` that gives the frames of the browser's camera while that is active, otherwise those of the machine's `own`."""
 
-    def __init__(self, theirs: BrowserCamera, own: Camera) -> None:
-        self._theirs, self._own = theirs, own
+    def __init__(self, browser: BrowserCamera, own: Camera) -> None:
+        self._browser, self._own = browser, own
         self._closed = threading.Event()
 
     @property
     def trouble(self) -> str | None:
-        """That of the camera in use."""
-        return None if self._theirs.active else self._own.trouble
+        """The trouble of the camera in use."""
+        return None if self._browser.active else self._own.trouble
 
     def frames(self) -> Generator[Frame, None, None]:
-        """See `vidstyle.core.protocols.Camera`."""
+        """See `Camera`."""
         with ExitStack() as stack:
-            theirs, own = (Newest(camera.frames(), "camera") for camera in (self._theirs, self._own))
-            stack.callback(lambda: theirs.close(1.0))
+            browser, own = (Newest(camera.frames(), "camera") for camera in (self._browser, self._own))
+            stack.callback(lambda: browser.close(1.0))
             stack.callback(lambda: own.close(1.0))
             while not self._closed.is_set():
-                frame = (theirs if self._theirs.active else own).take(_LOOK_SECONDS)
+                frame = (browser if self._browser.active else own).take(_POLL_SECONDS)
                 if frame is not None:
                     yield frame
 
     def close(self) -> None:
         self._closed.set()
-        self._theirs.close()
+        self._browser.close()
         self._own.close()

@@ -1,4 +1,4 @@
-"""One viewer of the image: gets the newest one whenever it has room, and never a queue of old ones."""
+"""A viewer of the live image: it gets the newest image whenever it is ready, and never a queue of old ones."""
 
 from __future__ import annotations
 
@@ -9,33 +9,33 @@ import cv2
 from aiohttp import web
 
 from vidstyle.core.frames import Pixels
-from vidstyle.live.state import Controls, Status
+from vidstyle.live.state import LiveState, Status
 from vidstyle.web import messages
 
 QUALITY = 90
-"""JPEG quality, 0..100: no blocks to be seen in flat colour, about a tenth of a byte a pixel more than the usual 75."""
+"""JPEG quality, 0..100: no visible blocks in flat colours, for about a tenth of a byte per pixel more than the usual 75."""
 
-WINDOW = 2
-"""Images that may be under way to one viewer: one is drawn while the next one travels. More would only be older."""
+MAX_IN_FLIGHT = 2
+"""Images sent to a viewer and not yet acknowledged: one is drawn while the next is transferred. More would add latency."""
 
-STATE_INTERVAL = 0.12
-"""Seconds between two looks at status and controls; they are sent where they changed."""
+STATE_SECONDS = 0.12
+"""Interval at which status and state are sent, if they have changed."""
 
 
 @dataclass(eq=False)
-class Shown:
-    """An image, RGB uint8 (H, W, 3), with what is told beside it; encoded once, when the first viewer takes it."""
+class ShownImage:
+    """An image, RGB uint8 (H, W, 3), with status and state; it is encoded once, when it is first sent."""
 
     image: Pixels
     status: Status
-    controls: Controls
+    state: LiveState
     _jpeg: asyncio.Future[bytes] | None = field(default=None, init=False)
 
     async def jpeg(self) -> bytes:
-        """The image as JPEG, encoded off the event loop."""
+        """The image as JPEG, encoded outside the event loop."""
         if self._jpeg is None:
             self._jpeg = asyncio.ensure_future(asyncio.to_thread(_encode, self.image))
-        # A viewer who leaves meanwhile must not take the image from the others.
+        # Shielded, because a viewer that disconnects must not cancel it for the others.
         return await asyncio.shield(self._jpeg)
 
 
@@ -47,44 +47,44 @@ def _encode(image: Pixels) -> bytes:
 
 
 class Viewer:
-    """Sends to one socket. All methods belong to the server's event loop."""
+    """Sends to one socket. All methods run on the server's event loop."""
 
     def __init__(self, socket: web.WebSocketResponse) -> None:
         self.socket = socket
-        self._newest: Shown | None = None
-        self._sent: Shown | None = None
-        self._under_way = 0
+        self._newest: ShownImage | None = None
+        self._sent: ShownImage | None = None
+        self._in_flight = 0
         self._changed = asyncio.Event()
 
-    def offer(self, shown: Shown) -> None:
-        """`shown` is the newest image now; those not yet sent are forgotten."""
+    def offer(self, shown: ShownImage) -> None:
+        """Set the newest image; older ones that were not sent are dropped."""
         self._newest = shown
         self._changed.set()
 
     def acknowledge(self) -> None:
-        """The viewer has drawn one image."""
-        self._under_way = max(0, self._under_way - 1)
+        """Record that the viewer has drawn an image."""
+        self._in_flight = max(0, self._in_flight - 1)
         self._changed.set()
 
     async def send_images(self) -> None:
-        """Send the newest image whenever there is room, until cancelled or the viewer goes."""
+        """Send the newest image whenever the viewer is ready, until cancelled or the socket closes."""
         while True:
             await self._changed.wait()
             self._changed.clear()
             shown = self._newest
-            if shown is None or shown is self._sent or self._under_way >= WINDOW:
+            if shown is None or shown is self._sent or self._in_flight >= MAX_IN_FLIGHT:
                 continue
             self._sent = shown
-            self._under_way += 1
+            self._in_flight += 1
             await self.socket.send_bytes(await shown.jpeg())
 
     async def send_state(self, hello: str) -> None:
-        """Send `hello`, then status and controls whenever they changed, until cancelled or the viewer goes."""
+        """Send `hello`, then status and state whenever they have changed, until cancelled or the socket closes."""
         await self.socket.send_str(hello)
         sent = ""
         while True:
-            text = "" if self._newest is None else messages.state(self._newest.status, self._newest.controls)
+            text = "" if self._newest is None else messages.state_message(self._newest.status, self._newest.state)
             if text != sent:
                 await self.socket.send_str(text)
                 sent = text
-            await asyncio.sleep(STATE_INTERVAL)
+            await asyncio.sleep(STATE_SECONDS)
