@@ -1,4 +1,4 @@
-"""Signals and logging are restored after a test that ran the command line in this process."""
+"""Fixtures of the command line's tests; signals and logging are restored after each."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import signal
 from collections.abc import Iterator
 
 import pytest
+
+from tests.support.optimization import folder as folder
+from tests.support.optimization import refuses as refuses
 
 
 @pytest.fixture(autouse=True)

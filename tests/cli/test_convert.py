@@ -30,7 +30,7 @@ from tests.support.helpers import (
     write_audio,
     write_clip,
 )
-from vidstyle.cli.reporters import Json
+from vidstyle.cli.reporters import JsonReporter
 from vidstyle.conversion.job import Job
 from vidstyle.core.frames import VideoInfo
 
@@ -328,7 +328,7 @@ def test_json_progress_of_a_usage_error_is_json(clip: Path) -> None:
 
 def test_progress_events_tell_frame_total_and_rate(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr("vidstyle.cli.reporters.JSON_EVERY_SECONDS", 0.0)
-    reporter, job = Json(), Job("in.mp4", Path("out.mp4"))
+    reporter, job = JsonReporter(), Job("in.mp4", Path("out.mp4"))
     reporter.start(job, VideoInfo(64, 48, frame_count_estimate=3))
     for count in (1, 2, 3):
         reporter.frame(job, count)

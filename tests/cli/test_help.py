@@ -9,7 +9,7 @@ from typing import Any
 import click
 import pytest
 
-from tests.support.helpers import environment, run_cli
+from tests.support.helpers import environment, run_process
 from vidstyle.cli import cli, run_command_line
 from vidstyle.cli.options import Command, Option
 
@@ -100,7 +100,7 @@ def test_rich_is_not_imported_before_help_is_shown() -> None:
 
 
 def test_help_needs_no_unicode() -> None:
-    done = run_cli("--help", env={"PYTHONIOENCODING": "ascii", "LC_ALL": "C"})
+    done = run_process("--help", env={"PYTHONIOENCODING": "ascii", "LC_ALL": "C"})
     assert done.returncode == 0, done.stderr
     assert done.stdout.isascii()
 

@@ -1,4 +1,4 @@
-"""What is told of a run of many files while it goes on and at its end: time left, bars, lines, events, the table."""
+"""Reports of a run over many files, while it runs and at its end: time left, bars, lines, events and the table."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import io
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.cells import cell_len
@@ -24,7 +25,7 @@ from vidstyle.core.text import printable, shortened
 
 
 class Clock:
-    """Tells the seconds that it is set to."""
+    """A clock that tests set."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -58,7 +59,7 @@ def failed(job: Job, why: str = "expected a video stream, got only audio") -> Jo
 
 
 def paint(tracker: ProgressTracker, clock: Clock, job: Job, frames: int, fps: float, first: int = 0) -> None:
-    """One frame after the other."""
+    """Report one frame after the other."""
     for count in range(first + 1, frames + 1):
         clock.now += 1 / fps
         tracker.frame(job, count)
@@ -67,7 +68,7 @@ def paint(tracker: ProgressTracker, clock: Clock, job: Job, frames: int, fps: fl
 # Time left and totals
 
 
-def test_the_time_left_is_that_of_all_files_by_their_pixels(clock: Clock) -> None:
+def test_time_left_is_estimated_from_the_pixels_of_all_files(clock: Clock) -> None:
     tracker = ProgressTracker(clock)
     tracker.expect([A, B])
     tracker.estimate(B, 100, 400)
@@ -80,7 +81,7 @@ def test_the_time_left_is_that_of_all_files_by_their_pixels(clock: Clock) -> Non
     assert total.seconds_left == pytest.approx(5 + 40), "a frame of four times the pixels takes four times as long"
 
 
-def test_files_of_unknown_length_count_as_the_mean_of_the_known(clock: Clock) -> None:
+def test_files_of_unknown_length_count_as_the_mean_of_the_others(clock: Clock) -> None:
     tracker = ProgressTracker(clock)
     tracker.expect(JOBS)
     assert tracker.total_progress().total is None
@@ -92,7 +93,7 @@ def test_files_of_unknown_length_count_as_the_mean_of_the_known(clock: Clock) ->
     assert tracker.total_progress().seconds_left == pytest.approx(75)
 
 
-def test_without_any_known_length_the_share_is_that_of_the_files(clock: Clock) -> None:
+def test_without_any_known_length_the_fraction_is_that_of_the_files(clock: Clock) -> None:
     tracker = ProgressTracker(clock)
     tracker.expect(JOBS)
     tracker.start(A, None, 100)
@@ -102,7 +103,7 @@ def test_without_any_known_length_the_share_is_that_of_the_files(clock: Clock) -
     assert tracker.total_progress().fraction == pytest.approx(0.25)
 
 
-def test_a_header_may_promise_too_little_or_too_much(clock: Clock) -> None:
+def test_wrong_frame_counts_of_headers_are_corrected(clock: Clock) -> None:
     tracker = ProgressTracker(clock)
     tracker.expect([A, B])
     tracker.start(A, 10, 100)
@@ -115,7 +116,7 @@ def test_a_header_may_promise_too_little_or_too_much(clock: Clock) -> None:
     assert (total.ended, total.frames, total.total, total.fraction, total.seconds_left) == (2, 50, 50, 1, 0)
 
 
-def test_skipped_files_are_no_work_and_do_not_speed_it_up(clock: Clock) -> None:
+def test_skipped_files_do_not_count_for_the_time_left(clock: Clock) -> None:
     tracker = ProgressTracker(clock)
     tracker.expect(JOBS)
     for other in JOBS:
@@ -130,7 +131,7 @@ def test_skipped_files_are_no_work_and_do_not_speed_it_up(clock: Clock) -> None:
     assert total.seconds_left == pytest.approx(15)
 
 
-def test_a_failed_file_asks_for_no_more_time(clock: Clock) -> None:
+def test_failed_file_adds_no_time_left(clock: Clock) -> None:
     tracker = ProgressTracker(clock)
     tracker.expect([A, B])
     for other in (A, B):
@@ -142,7 +143,7 @@ def test_a_failed_file_asks_for_no_more_time(clock: Clock) -> None:
     assert total.seconds_left == pytest.approx(10)
 
 
-def test_what_an_interrupted_run_had_made_says_nothing_of_the_speed(clock: Clock) -> None:
+def test_frames_of_an_interrupted_run_do_not_count_for_the_frame_rate(clock: Clock) -> None:
     tracker = ProgressTracker(clock)
     tracker.start(A, 1000, 100)
     tracker.frame(A, 900)
@@ -152,7 +153,7 @@ def test_what_an_interrupted_run_had_made_says_nothing_of_the_speed(clock: Clock
     assert tracker.file_progress(A).seconds_left == pytest.approx(5)
 
 
-def test_frames_may_come_many_at_a_time(clock: Clock) -> None:
+def test_frames_may_be_reported_several_at_a_time(clock: Clock) -> None:
     tracker = ProgressTracker(clock)
     tracker.start(A, 100, 100)
     clock.now += 5
@@ -160,7 +161,7 @@ def test_frames_may_come_many_at_a_time(clock: Clock) -> None:
     assert tracker.total_progress().seconds_left == pytest.approx(5)
 
 
-def test_the_time_left_follows_when_it_gets_slower(clock: Clock) -> None:
+def test_time_left_follows_a_slower_rate(clock: Clock) -> None:
     tracker = ProgressTracker(clock)
     tracker.start(A, 100_000, 100)
     paint(tracker, clock, A, 50_000, fps=100)
@@ -168,10 +169,10 @@ def test_the_time_left_follows_when_it_gets_slower(clock: Clock) -> None:
     paint(tracker, clock, A, 56_000, fps=10, first=50_000)
     left = tracker.total_progress().seconds_left
     assert left is not None
-    assert 4000 < left < 4500, "ten minutes later only the new speed counts, though most was done at the old one"
+    assert 4000 < left < 4500, "after ten minutes only the new rate counts"
 
 
-def test_files_that_overlap_are_added_up(clock: Clock) -> None:
+def test_rates_of_concurrent_files_are_added_up(clock: Clock) -> None:
     tracker = ProgressTracker(clock)
     tracker.expect([A, B])
     tracker.start(A, 100, 100)
@@ -187,7 +188,7 @@ def test_files_that_overlap_are_added_up(clock: Clock) -> None:
     assert tracker.active_jobs() == [A]
 
 
-def test_a_file_may_be_stylized_once_more(clock: Clock) -> None:
+def test_file_may_be_stylized_again(clock: Clock) -> None:
     tracker = ProgressTracker(clock)
     for _ in range(2):
         tracker.expect([A])
@@ -206,7 +207,7 @@ def lines_of(capsys: pytest.CaptureFixture[str]) -> list[str]:
     return capsys.readouterr().err.splitlines()
 
 
-def test_of_one_file_a_line_tells_frame_rate_and_time_left(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+def test_line_of_one_file_has_frame_rate_and_time_left(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     lines = LineReporter(clock)
     lines.expect([A])
     lines.start(A, info(600))
@@ -216,7 +217,7 @@ def test_of_one_file_a_line_tells_frame_rate_and_time_left(clock: Clock, capsys:
     assert lines_of(capsys) == ["frame 80 of about 600, 8.0 fps, 65 s left"]
 
 
-def test_of_several_files_a_line_tells_which_and_the_time_left_of_all(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+def test_line_of_several_files_has_the_file_and_the_total_time_left(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     lines = LineReporter(clock)
     lines.expect(JOBS)
     for other in JOBS:
@@ -234,7 +235,7 @@ def test_of_several_files_a_line_tells_which_and_the_time_left_of_all(clock: Clo
     assert "(b.mosaic.mp4: frame 101 of about 10000) and 1 more, " in lines_of(capsys)[0]
 
 
-def test_many_short_files_do_not_put_off_the_lines(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+def test_many_short_files_do_not_delay_the_lines(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     lines = LineReporter(clock)
     lines.expect(JOBS)
     for other in JOBS:
@@ -249,7 +250,7 @@ def test_many_short_files_do_not_put_off_the_lines(clock: Clock, capsys: pytest.
 
 
 class Screen:
-    """A terminal and what a bar has drawn on it."""
+    """A terminal and the bars drawn on it."""
 
     def __init__(self, clock: Clock, width: int = 100) -> None:
         self._file = io.StringIO()
@@ -258,11 +259,11 @@ class Screen:
 
     @property
     def sent(self) -> str:
-        """All that the terminal got."""
+        """Everything that was written to the terminal."""
         return self._file.getvalue()
 
     def lines(self) -> list[str]:
-        """What is on it after the last drawing but for the bars themselves; ends it."""
+        """The last lines drawn, without the bars themselves; closes the reporter."""
         self.bar.close(0)
         drawn = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]|\r", "", self.sent)
         return [re.sub(r"[━╸╺ ]+", " ", line).strip() for line in drawn.splitlines() if line.strip()]
@@ -273,7 +274,7 @@ def screen(clock: Clock) -> Screen:
     return Screen(clock)
 
 
-def test_of_one_file_there_is_one_bar(clock: Clock, screen: Screen) -> None:
+def test_one_file_has_one_bar(clock: Clock, screen: Screen) -> None:
     screen.bar.expect([A])
     screen.bar.start(A, info(600))
     for count in range(1, 101):
@@ -282,7 +283,7 @@ def test_of_one_file_there_is_one_bar(clock: Clock, screen: Screen) -> None:
     assert screen.lines()[-1] == "a.mosaic.mp4 100/600 8.0 fps 0:01:02"
 
 
-def test_of_several_files_there_is_a_bar_for_all_and_some_for_those_under_way(clock: Clock, screen: Screen) -> None:
+def test_several_files_have_a_total_bar_and_some_bars_of_active_files(clock: Clock, screen: Screen) -> None:
     jobs = [job(f"video{n}") for n in range(10)]
     screen.bar.expect(jobs)
     for other in jobs:
@@ -295,29 +296,29 @@ def test_of_several_files_there_is_a_bar_for_all_and_some_for_those_under_way(cl
         screen.bar.frame(jobs[1], count)
     assert screen.lines()[-6:] == [
         "files 1/10 100/9000 8.0 fps 0:18:32",
-        "film1.mosaic.mp4 100/1000",
-        "film2.mosaic.mp4 0/1000",
-        "film3.mosaic.mp4 0/1000",
-        "film4.mosaic.mp4 0/1000",
+        "video1.mosaic.mp4 100/1000",
+        "video2.mosaic.mp4 0/1000",
+        "video3.mosaic.mp4 0/1000",
+        "video4.mosaic.mp4 0/1000",
         "and 3 more",
     ]
 
 
-def test_a_file_of_unknown_length_has_a_bar_too(clock: Clock, screen: Screen) -> None:
+def test_file_of_unknown_length_has_a_bar_too(clock: Clock, screen: Screen) -> None:
     screen.bar.start(A, info(None))
     clock.now += 1
     screen.bar.frame(A, 1)
     assert screen.lines()[-1] == "a.mosaic.mp4 1 1.0 fps"
 
 
-def test_a_stage_gives_way_to_the_frames(clock: Clock, screen: Screen) -> None:
+def test_bar_of_a_stage_is_replaced_by_that_of_the_frames(clock: Clock, screen: Screen) -> None:
     screen.bar.stage("painting keyframe 1 of 2", 3, 40, 90.0)
     screen.bar.start(A, info(10))
     assert screen.lines()[-1] == "a.mosaic.mp4 0/10 0.0 fps -:--:--"
 
 
 @pytest.mark.parametrize("width", [40, 80, 200])
-def test_long_names_leave_room_for_the_figures(clock: Clock, width: int) -> None:
+def test_long_names_leave_room_for_the_numbers(clock: Clock, width: int) -> None:
     screen = Screen(clock, width)
     name = "[bold]" + "長い映画" * 40
     screen.bar.expect([job(name), B])
@@ -327,7 +328,7 @@ def test_long_names_leave_room_for_the_figures(clock: Clock, width: int) -> None
     assert cell_len(drawn) <= width
 
 
-def test_a_name_cannot_act_on_the_terminal(clock: Clock, screen: Screen) -> None:
+def test_control_characters_in_names_are_escaped(clock: Clock, screen: Screen) -> None:
     evil = job("\x1b]0;gotcha\x07\n\x9b2J\u202e")
     screen.bar.expect([evil, B])
     screen.bar.start(evil, info(10))
@@ -340,13 +341,13 @@ def test_a_name_cannot_act_on_the_terminal(clock: Clock, screen: Screen) -> None
     assert r"\x1b]0;gotcha\x07" in screen.sent
 
 
-def test_names_are_shown_as_they_are_where_that_does_no_harm() -> None:
+def test_harmless_names_are_shown_unchanged() -> None:
     for name in ("holiday.mp4", "été 2024\u202f.mov", "映画.mkv", "👩‍👧.mp4", ":smile:[red].mp4"):
         assert printable(name) == name
     assert printable("bad\udcff\x85.mp4") == r"bad\udcff\x85.mp4"
 
 
-def test_a_shortened_name_keeps_both_ends() -> None:
+def test_shortened_name_keeps_both_ends() -> None:
     assert shortened("holiday.mosaic.mp4", 18) == "holiday.mosaic.mp4"
     assert shortened("a-very-long-holiday.mosaic.mp4", 18) == "a-very-l…osaic.mp4"
     assert cell_len(shortened("映画" * 50, 18)) in (17, 18)
@@ -355,7 +356,7 @@ def test_a_shortened_name_keeps_both_ends() -> None:
 # Events
 
 
-def test_events_of_several_files_tell_which_and_the_time_left_of_all(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+def test_events_of_several_files_have_the_file_and_the_total_time_left(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     json = JsonReporter(clock)
     json.expect(JOBS)
     for other in JOBS:
@@ -371,22 +372,22 @@ def test_events_of_several_files_tell_which_and_the_time_left_of_all(clock: Cloc
     skipped = {"input": A.input, "output": str(A.output), "status": "skipped", "reason": "is finished already"}
     assert found[1] == {"v": 1, "event": "file_done", **skipped}
     facts = [event for event in found if event["event"] == "progress"]
-    assert [event["input"] for event in facts] == [B.input, C.input], "each has its turn"
+    assert [event["input"] for event in facts] == [B.input, C.input], "every file is reported"
     assert all((event["files_done"], event["files"]) == (1, 4) for event in facts)
     assert [event["seconds_left"] for event in facts] == [11.5, 99.0]
     assert [event["total_seconds_left"] for event in facts] == [36.5, 36.4]
 
 
-def test_events_of_one_file_tell_it_once(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+def test_events_of_one_file_have_no_totals(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     json = JsonReporter(clock)
     json.expect([A])
     json.start(A, info(100))
     for count in range(1, 9):
         clock.now += 0.125
         json.frame(A, count)
-    facts = [event for event in events(capsys.readouterr().err) if event["event"] == "progress"]
+    progress = [event for event in events(capsys.readouterr().err) if event["event"] == "progress"]
     facts = {"input": A.input, "output": str(A.output), "frames": 100, "fps": 8.0}
-    assert facts == [
+    assert progress == [
         {"v": 1, "event": "progress", **facts, "frame": 4, "seconds_left": 12.0},
         {"v": 1, "event": "progress", **facts, "frame": 8, "seconds_left": 11.5},
     ]
@@ -404,7 +405,7 @@ MIXED = [
 ]
 
 
-def test_the_table_in_a_log(capsys: pytest.CaptureFixture[str]) -> None:
+def test_table_in_a_log(capsys: pytest.CaptureFixture[str]) -> None:
     LineReporter().summary(MIXED)
     assert lines_of(capsys) == [
         "5 files: 1 done, 1 damaged, 2 skipped, 1 failed",
@@ -415,7 +416,7 @@ def test_the_table_in_a_log(capsys: pytest.CaptureFixture[str]) -> None:
     ]
 
 
-def test_it_took_as_long_as_a_clock_says_though_files_overlap(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+def test_time_of_concurrent_files_is_that_of_the_run(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     lines = LineReporter(clock)
     lines.start(A, info(300))
     lines.start(B, info(300))
@@ -427,14 +428,14 @@ def test_it_took_as_long_as_a_clock_says_though_files_overlap(clock: Clock, caps
     assert lines_of(capsys)[-2:] == ["2 files: 2 done", "600 frames in 0:10, 60.0 fps"]
 
 
-def test_the_table_on_a_terminal(screen: Screen) -> None:
+def test_table_on_a_terminal(screen: Screen) -> None:
     screen.bar.summary(MIXED)
     assert "2 skipped: is finished already" in screen.sent
     for status, name, why in (("failed", D.input, "got only audio"), ("damaged", B.input, "ends early")):
         assert re.search(f"{status} .*{name} .*{why}", screen.sent)
 
 
-def test_the_table_in_json(capsys: pytest.CaptureFixture[str]) -> None:
+def test_summary_in_json(capsys: pytest.CaptureFixture[str]) -> None:
     JsonReporter().summary(MIXED)
     (facts,) = events(capsys.readouterr().err)
     assert {"event": "summary", "done": 1, "damaged": 1, "skipped": 2, "failed": 1, "frames": 400}.items() <= facts.items()
@@ -443,21 +444,21 @@ def test_the_table_in_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert facts["others"][-1]["reason"] == "expected a video stream, got only audio: videos/d.mp4"
 
 
-def test_the_table_tells_styles_apart(capsys: pytest.CaptureFixture[str]) -> None:
+def test_table_names_the_styles_where_there_are_several(capsys: pytest.CaptureFixture[str]) -> None:
     LineReporter().summary([failed(job("a", "mosaic")), failed(job("a", "candy"))])
     found = capsys.readouterr().err
     assert "videos/a.mp4 (mosaic)" in found
     assert "videos/a.mp4 (candy)" in found
 
 
-def test_quiet_there_is_no_table(capsys: pytest.CaptureFixture[str]) -> None:
+def test_quiet_prints_no_table(capsys: pytest.CaptureFixture[str]) -> None:
     QuietReporter().summary(MIXED)
     assert capsys.readouterr().err == ""
     QuietReporter(quiet=False).summary(MIXED)
     assert "1 failed" in capsys.readouterr().err
 
 
-def test_a_long_table_is_cut(capsys: pytest.CaptureFixture[str]) -> None:
+def test_long_table_is_cut(capsys: pytest.CaptureFixture[str]) -> None:
     LineReporter().summary([failed(job(f"video{n}")) for n in range(MOST_ROWS + 7)])
     found = lines_of(capsys)
     assert found[0] == f"{MOST_ROWS + 7} files: {MOST_ROWS + 7} failed"
@@ -473,3 +474,16 @@ def test_long_names_and_reasons_keep_the_table_within_a_log(name: str, capsys: p
     assert len(found) < 15
     assert all(line.startswith(("failed ", " " * 9)) for line in found[1:])
     assert "\x1b" not in "".join(found)
+
+
+@pytest.mark.parametrize(
+    ("facts", "line"),
+    [(("painting keyframe 2 of 9", 30, 300, 90.4), "painting keyframe 2 of 9: 30 of 300, about 1:30 left"),
+     (("fine-tuning the net", 1, 400, 7322.0), "fine-tuning the net: 1 of 400, about 2:02:02 left"),
+     (("looking for cuts", 7, None, None), "looking for cuts: 7")],
+)  # fmt: skip
+def test_stages_are_lines_in_a_log(capsys: pytest.CaptureFixture[str], facts: tuple[Any, ...], line: str) -> None:
+    lines = LineReporter()
+    for _ in range(3):
+        lines.stage(*facts)
+    assert capsys.readouterr().err == f"{line}\n", "one line per interval, not one per step"

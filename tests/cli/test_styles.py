@@ -1,4 +1,4 @@
-"""`vidstyle styles`: the list, the sheet, and styles of one's own that come, are tried out, and go."""
+"""`vidstyle styles`: the list, the sheet, and user styles that are added, verified and removed."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from vidstyle.conversion.contact_sheet import Cell, draw_sheet, read_sample_imag
 from vidstyle.core.errors import InputError, OutputExistsError, StyleError, UsageError
 from vidstyle.core.frames import Pixels
 from vidstyle.core.options import StyleOptions
+from vidstyle.networks.examples_net import ExamplesTransformerNet
 from vidstyle.styles.catalog import add_style, all_styles, find_style, read_catalog, sha256, shipped_folder
 from vidstyle.stylizers import install as installing
 from vidstyle.stylizers import load_stylizer
 from vidstyle.stylizers.install import install
-from vidstyle.networks.examples_net import ExamplesTransformerNet
 
 FAILED, USAGE, MODEL, DISK = 1, 2, 4, 5
 SHIPPED = read_catalog(shipped_folder())
@@ -38,7 +38,7 @@ SHIPPED = read_catalog(shipped_folder())
 
 @pytest.fixture
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of one's own styles, which does not exist yet."""
+    """The folder of the user's styles, which does not exist yet."""
     folder = tmp_path / "mine" / "styles"
     monkeypatch.setenv("VIDSTYLE_STYLES", str(folder))
     return folder
@@ -46,7 +46,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def model(tmp_path: Path, styles: Path) -> Path:
-    """A model that says of itself that it is `tiny` by Nobody, in a file of another name."""
+    """A model whose metadata name it `tiny` by Nobody, in a file of another name."""
     return Path(shutil.copy(styles / "tiny.onnx", tmp_path / "download.onnx"))
 
 
@@ -57,25 +57,25 @@ def examples(tmp_path: Path) -> Path:
     return tmp_path / "Candy Été_2.pth"
 
 
-def refused(code: int, *args: object, says: str, **options: Any) -> None:
-    """`vidstyle styles ARGS` returns `code` and says one sentence with `says` in it."""
+def refused(code: int, *args: object, message: str, **options: Any) -> None:
+    """`vidstyle styles ARGS` exits with `code` and prints one line that contains `message`."""
     done = run_cli("styles", *args, **options)
     assert done.returncode == code, done.stderr
     [line] = done.stderr.splitlines()
     assert line.startswith("error: ")
-    assert says in line
+    assert message in line
     assert done.stdout == ""
 
 
 def give_files(folder: Path, style: str, **files: str) -> None:
-    """Change what the catalogue of `folder` says of a style."""
+    """Change the facts about a style in the catalogue of `folder`."""
     add_style(folder, style, {**read_catalog(folder)[style], **files})
 
 
 # The list
 
 
-def test_the_table_is_aligned_and_nothing_in_it_is_cut(styles: Path) -> None:
+def test_table_is_aligned_and_not_truncated(styles: Path) -> None:
     heading, *lines = run_cli("styles").stdout.splitlines()
     found = {line.split()[0]: line for line in lines}
     assert list(found) == sorted([*SHIPPED, "slow", "tiny"])
@@ -91,7 +91,7 @@ def test_the_table_is_aligned_and_nothing_in_it_is_cut(styles: Path) -> None:
     assert found["tiny"][heading.index("exemplar") :].startswith("-")
 
 
-def test_programs_get_all_facts(styles: Path, own: Path, model: Path) -> None:
+def test_json_has_all_facts(styles: Path, own: Path, model: Path) -> None:
     install(str(model), {"family": "water"})
     facts = json.loads(run_cli("styles", "--json").stdout)
     assert facts["v"] == 1
@@ -107,7 +107,7 @@ def test_programs_get_all_facts(styles: Path, own: Path, model: Path) -> None:
         assert sha256(Path(found[name]["exemplar"])) == facts["exemplar"]["sha256"]
 
 
-def test_a_style_without_its_file_is_listed_as_missing(own: Path, model: Path) -> None:
+def test_style_without_its_file_is_listed_as_missing(own: Path, model: Path) -> None:
     install(str(model), {})
     (own / "tiny.onnx").unlink()
     [line] = [line for line in run_cli("styles").stdout.splitlines() if line.startswith("tiny")]
@@ -115,17 +115,17 @@ def test_a_style_without_its_file_is_listed_as_missing(own: Path, model: Path) -
 
 
 @pytest.mark.parametrize("catalog", ["", "[]", '{"styles": []}', '{"styles": {"tiny": 3}}'])
-def test_a_broken_catalogue_is_told(own: Path, catalog: str) -> None:
+def test_broken_catalogue_is_reported(own: Path, catalog: str) -> None:
     own.mkdir(parents=True)
     (own / "catalog.json").write_text(catalog)
-    refused(MODEL, says=str(own / "catalog.json"))
+    refused(MODEL, message=str(own / "catalog.json"))
 
 
 # The sheet
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp"])
-def test_a_sheet_shows_the_original_and_every_style(tmp_path: Path, own: Path, suffix: str) -> None:
+def test_sheet_shows_the_original_and_every_style(tmp_path: Path, own: Path, suffix: str) -> None:
     image = moving_bar(3, 192, 108)
     cv2.imwrite(str(tmp_path / "in.png"), image[..., ::-1])
     done = run_cli("styles", "--sheet", f"out{suffix}", "--image", "in.png", cwd=tmp_path)
@@ -146,7 +146,7 @@ def test_a_sheet_shows_the_original_and_every_style(tmp_path: Path, own: Path, s
 
 
 def cells_of(sheet: Pixels) -> list[Pixels]:
-    """The images on a sheet, row by row: boxes without white around, much larger than letters."""
+    """The bounding boxes of the images on a sheet, row by row, which are much larger than letters."""
     filled = (sheet.min(2) < 240).astype(np.uint8)
     filled = cv2.morphologyEx(filled, cv2.MORPH_CLOSE, np.ones((15, 15), np.uint8))
     _, _, stats, _ = cv2.connectedComponentsWithStats(filled)
@@ -156,7 +156,7 @@ def cells_of(sheet: Pixels) -> list[Pixels]:
 
 @pytest.mark.parametrize(("w", "h"), [(640, 360), (360, 640), (30, 20), (900, 20), (20, 900)])
 @pytest.mark.parametrize("count", [1, 2, 5, 13])
-def test_a_sheet_has_even_margins_and_a_readable_size(w: int, h: int, count: int) -> None:
+def test_sheet_has_even_margins_and_a_readable_size(w: int, h: int, count: int) -> None:
     sheet = draw_sheet(Cell(np.zeros((h, w, 3), np.uint8), ["name", "title", "painter"]) for _ in range(count))
     inked = np.argwhere((sheet < 250).any(2))
     top, left = inked.min(0)
@@ -189,31 +189,33 @@ def test_long_words_stay_below_their_own_image() -> None:
     assert written.max() <= first_image[-1]
 
 
-def brightness_tells_the_frame(index: int, width: int, height: int) -> Pixels:
+def brightness_encodes_the_frame(index: int, width: int, height: int) -> Pixels:
     return np.full((height, width, 3), 20 * index, np.uint8)
 
 
 @pytest.mark.parametrize(("at", "index"), [(None, 6), (0.0, 0), (0.125, 3), (11 / 24, 11)])
-def test_the_frame_of_a_video_is_that_of_its_time(tmp_path: Path, at: float | None, index: int) -> None:
-    clip = write_clip(tmp_path / "in.mp4", image=brightness_tells_the_frame)
+def test_frame_of_a_video_is_the_one_at_its_time(tmp_path: Path, at: float | None, index: int) -> None:
+    clip = write_clip(tmp_path / "in.mp4", image=brightness_encodes_the_frame)
     image, _ = read_sample_image(str(clip), at)
     assert abs(image.mean() - 20 * index) < 4
 
 
-def test_a_video_of_one_frame_has_a_middle(tmp_path: Path) -> None:
+def test_video_of_one_frame_has_a_middle(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "in.mp4", times=[0])
     assert read_sample_image(str(clip))[0].shape == (48, 64, 3)
 
 
 @pytest.mark.parametrize(("rotation", "aspect", "shape"), [(90, None, (64, 48)), (0, 2, (48, 128)), (90, 2, (128, 48))])
-def test_a_frame_is_shown_as_a_player_shows_it(tmp_path: Path, rotation: int, aspect: int | None, shape: tuple[int, int]) -> None:
+def test_frame_has_display_orientation_and_aspect(
+    tmp_path: Path, rotation: int, aspect: int | None, shape: tuple[int, int]
+) -> None:
     clip = write_clip(tmp_path / "in.mov", rotation=rotation, aspect=None if aspect is None else Fraction(aspect))
     image = read_sample_image(str(clip))[0]
     assert image.shape == (*shape, 3)
 
 
-def test_a_time_on_the_command_line(tmp_path: Path, own: Path) -> None:
-    clip = write_clip(tmp_path / "in.mp4", image=brightness_tells_the_frame)
+def test_time_can_be_set_on_the_command_line(tmp_path: Path, own: Path) -> None:
+    clip = write_clip(tmp_path / "in.mp4", image=brightness_encodes_the_frame)
     for at in ("0:00.125", "0.125"):
         out = tmp_path / "out.png"
         done = run_cli("styles", "--sheet", out, "--image", clip, "--at", at, "--height", 32, "--overwrite")
@@ -222,7 +224,7 @@ def test_a_time_on_the_command_line(tmp_path: Path, own: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "args", "says"),
+    ("code", "args", "message"),
     [
         (USAGE, ["--sheet", "out.png"], "--image FILE"),
         (USAGE, ["--image", "in.png"], "--sheet FILE"),
@@ -242,20 +244,20 @@ def test_a_time_on_the_command_line(tmp_path: Path, own: Path) -> None:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
-def test_what_makes_no_sheet_is_refused(tmp_path: Path, own: Path, code: int, args: list[str], says: str) -> None:
+def test_invalid_sheets_are_refused(tmp_path: Path, own: Path, code: int, args: list[str], message: str) -> None:
     cv2.imwrite(str(tmp_path / "in.png"), moving_bar(0, 64, 48))
     write_clip(tmp_path / "in.mp4")
     (tmp_path / "there.png").write_text("precious")
     before = listing(tmp_path)
-    refused(code, *args, says=says, cwd=tmp_path)
+    refused(code, *args, message=message, cwd=tmp_path)
     assert listing(tmp_path) == before
     assert (tmp_path / "there.png").read_text() == "precious"
 
 
-# Styles that come
+# Adding styles
 
 
-def test_an_added_style_paints_by_its_name(tmp_path: Path, own: Path, model: Path) -> None:
+def test_added_style_is_used_by_its_name(tmp_path: Path, own: Path, model: Path) -> None:
     done = run_cli("styles", "add", model, "--painter", "Somebody", "--year", "1920", "--sha256", sha256(model).upper())
     assert (done.returncode, done.stdout, done.stderr) == (0, "tiny\n", "")
     entry = read_catalog(own)["tiny"]
@@ -269,32 +271,32 @@ def test_an_added_style_paints_by_its_name(tmp_path: Path, own: Path, model: Pat
     assert (tmp_path / "in.tiny.png").exists()
 
 
-def test_a_model_of_pytorch_examples_is_named_after_its_file(own: Path, examples: Path) -> None:
+def test_model_of_pytorch_examples_is_named_after_its_file(own: Path, examples: Path) -> None:
     assert install(str(examples), {"title": "Candy"}) == "candy-ete-2"
     assert read_catalog(own)["candy-ete-2"] == {"file": "candy-ete-2.pth", "sha256": sha256(examples), "title": "Candy"}
     assert load_stylizer(StyleOptions("candy-ete-2", device="cpu")).stylize([moving_bar(0, 32, 32)]).shape == (1, 32, 32, 3)
 
 
-def test_a_name_that_is_given_goes_before_that_of_the_model(own: Path, model: Path) -> None:
+def test_name_option_overrides_the_name_in_the_model(own: Path, model: Path) -> None:
     assert install(str(model), {}, name="mine") == "mine"
     assert listing(own) == ["catalog.json", "mine.onnx"]
 
 
 @pytest.mark.parametrize("name", ["", "Mine", "a/b", "../up", "-x", "a.b"])
-def test_other_names_are_refused(own: Path, model: Path, name: str) -> None:
+def test_invalid_names_are_refused(own: Path, model: Path, name: str) -> None:
     with pytest.raises(UsageError, match="lower-case letters"):
         install(str(model), {}, name=name)
     assert not own.exists()
 
 
-def test_a_file_name_without_letters_asks_for_a_name(tmp_path: Path, own: Path) -> None:
+def test_file_name_without_letters_requires_a_name(tmp_path: Path, own: Path) -> None:
     with pytest.raises(UsageError, match="--name"):
         install(str(identity_model(tmp_path / "北斎.onnx")), {})
     assert listing(own) == []
 
 
 @pytest.mark.parametrize("name", ["tiny", "mosaic"])
-def test_a_style_that_exists_is_replaced_only_when_told(own: Path, model: Path, examples: Path, name: str) -> None:
+def test_existing_style_is_kept_without_overwrite(own: Path, model: Path, examples: Path, name: str) -> None:
     install(str(examples), {}, name="tiny")
     with pytest.raises(OutputExistsError, match="--overwrite"):
         install(str(model), {}, name=name)
@@ -305,7 +307,7 @@ def test_a_style_that_exists_is_replaced_only_when_told(own: Path, model: Path, 
     assert listing(own) == sorted({"catalog.json", f"{name}.onnx", *({"tiny.pth"} if name == "mosaic" else set())})
 
 
-def test_a_file_that_no_style_names_is_not_replaced(own: Path, model: Path) -> None:
+def test_file_that_no_style_uses_is_not_replaced(own: Path, model: Path) -> None:
     own.mkdir(parents=True)
     (own / "tiny.onnx").write_text("precious")
     with pytest.raises(OutputExistsError, match=r"tiny\.onnx"):
@@ -340,7 +342,7 @@ def half(path: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [missing, rubbish, integers, black, grey, half])
-def test_a_model_that_does_not_paint_is_not_entered(tmp_path: Path, own: Path, make: Callable[[Path], None]) -> None:
+def test_model_that_does_not_work_is_not_added(tmp_path: Path, own: Path, make: Callable[[Path], None]) -> None:
     make(tmp_path / "bad.onnx")
     with pytest.raises(StyleError) as caught:
         install(str(tmp_path / "bad.onnx"), {})
@@ -348,7 +350,7 @@ def test_a_model_that_does_not_paint_is_not_entered(tmp_path: Path, own: Path, m
     assert listing(own) == []
 
 
-def test_a_model_that_needs_torch_says_so_without_it(own: Path, examples: Path) -> None:
+def test_model_that_needs_torch_is_refused_without_it(own: Path, examples: Path) -> None:
     code = (
         "import sys; sys.modules['torch'] = None; from vidstyle.cli import run_command_line as run; sys.exit(run(sys.argv[1:]))"
     )
@@ -359,13 +361,13 @@ def test_a_model_that_needs_torch_says_so_without_it(own: Path, examples: Path) 
     assert listing(own) == []
 
 
-def test_a_bad_model_is_one_sentence(tmp_path: Path, own: Path) -> None:
+def test_unreadable_model_is_one_sentence(tmp_path: Path, own: Path) -> None:
     rubbish(tmp_path / "bad.onnx")
-    refused(MODEL, "add", "bad.onnx", says="could not read bad.onnx", cwd=tmp_path)
+    refused(MODEL, "add", "bad.onnx", message="could not read bad.onnx", cwd=tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("args", "says"),
+    ("args", "message"),
     [
         (["model.zip"], ".onnx"),
         (["http://127.0.0.1:9/m.onnx", "--sha256", "0" * 64], "--allow-network"),
@@ -374,29 +376,29 @@ def test_a_bad_model_is_one_sentence(tmp_path: Path, own: Path) -> None:
         (["m.onnx", "--sha256", "abc"], "64 hexadecimal digits"),
     ],
 )
-def test_a_request_that_makes_no_sense_is_refused(tmp_path: Path, own: Path, args: list[str], says: str) -> None:
-    refused(USAGE, "add", *args, says=says, cwd=tmp_path)
+def test_invalid_requests_are_refused(tmp_path: Path, own: Path, args: list[str], message: str) -> None:
+    refused(USAGE, "add", *args, message=message, cwd=tmp_path)
     assert not own.exists()
 
 
-def test_another_file_than_the_hash_says_is_not_entered(own: Path, model: Path) -> None:
+def test_file_with_another_hash_is_not_added(own: Path, model: Path) -> None:
     with pytest.raises(StyleError, match=f"{'0' * 64}, got {sha256(model)}"):
         install(str(model), {}, sha256="0" * 64)
     assert listing(own) == []
 
 
-def test_a_folder_that_cannot_be_written_is_told(own: Path, model: Path) -> None:
+def test_unwritable_folder_is_reported(own: Path, model: Path) -> None:
     own.parent.mkdir()
     own.write_text("a file")
-    refused(DISK, "add", model, says=str(own))
-    refused(DISK, "add", model, says="/dev/null", env={"VIDSTYLE_STYLES": "/dev/null/styles"})
+    refused(DISK, "add", model, message=str(own))
+    refused(DISK, "add", model, message="/dev/null", env={"VIDSTYLE_STYLES": "/dev/null/styles"})
 
 
-# ... from the network
+# Adding styles from the network
 
 
 class Site(BaseHTTPRequestHandler):
-    """Gives `model`, whole or cut off, and leads elsewhere."""
+    """Serves `model`, whole or truncated, and redirects."""
 
     model: ClassVar[bytes]
     to: ClassVar[dict[str, str]] = {
@@ -421,7 +423,7 @@ class Site(BaseHTTPRequestHandler):
         self.wfile.write(self.model)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
@@ -439,45 +441,47 @@ def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("name", ["m.onnx", "moved.onnx", "m.onnx?download=1", "..%2Fup.onnx"])
-def test_a_model_is_downloaded(own: Path, model: Path, site: str, name: str) -> None:
+def test_model_is_downloaded(own: Path, model: Path, site: str, name: str) -> None:
     done = run_cli("styles", "add", f"{site}/{name}", "--allow-network", "--sha256", sha256(model))
     assert (done.returncode, done.stdout) == (0, "tiny\n"), done.stderr
     assert listing(own) == ["catalog.json", "tiny.onnx"]
     assert (own / "tiny.onnx").read_bytes() == model.read_bytes()
 
 
-def test_a_download_with_another_hash_leaves_nothing(own: Path, model: Path, site: str) -> None:
+def test_download_with_another_hash_leaves_nothing(own: Path, model: Path, site: str) -> None:
     given = ["--allow-network", "--sha256", "0" * 64]
-    refused(MODEL, "add", f"{site}/m.onnx", *given, says=f"{'0' * 64}, got {sha256(model)}")
+    refused(MODEL, "add", f"{site}/m.onnx", *given, message=f"{'0' * 64}, got {sha256(model)}")
     assert listing(own) == []
 
 
 @pytest.mark.parametrize(
-    ("name", "says"),
+    ("name", "message"),
     [("none.onnx", "404"), ("cut.onnx", "too early"), ("to-file.onnx", "file:"), ("to-ftp.onnx", "ftp")],
 )
-def test_a_download_that_fails_is_one_sentence(own: Path, model: Path, site: str, name: str, says: str) -> None:
-    with pytest.raises(InputError, match=says) as caught:
+def test_failed_download_is_one_sentence(own: Path, model: Path, site: str, name: str, message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
         install(f"{site}/{name}", {}, sha256=sha256(model), allow_network=True)
     assert "\n" not in str(caught.value)
     assert listing(own) == []
 
 
-def test_nobody_answers(own: Path, site: str, model: Path) -> None:
-    refused(FAILED, "add", "http://127.0.0.1:9/m.onnx", "--allow-network", "--sha256", sha256(model), says="Connection refused")
+def test_refused_connection_is_reported(own: Path, site: str, model: Path) -> None:
+    refused(
+        FAILED, "add", "http://127.0.0.1:9/m.onnx", "--allow-network", "--sha256", sha256(model), message="Connection refused"
+    )
 
 
-def test_a_download_has_an_end(own: Path, model: Path, site: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_download_is_limited(own: Path, model: Path, site: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(installing, "MAX_MODEL_BYTES", 1000)
     with pytest.raises(StyleError, match="at most"):
         install(f"{site}/m.onnx", {}, sha256=sha256(model), allow_network=True)
     assert listing(own) == []
 
 
-# Styles that are tried out, and go
+# Verifying and removing styles
 
 
-def test_all_is_well(own: Path, model: Path) -> None:
+def test_verify_accepts_intact_styles(own: Path, model: Path) -> None:
     install(str(model), {})
     done = run_cli("styles", "verify")
     assert done.returncode == 0, done.stdout
@@ -512,19 +516,19 @@ def other_exemplar(own: Path) -> str:
 
 
 @pytest.mark.parametrize("harm", [lost, altered, paints_black, other_exemplar])
-def test_what_is_wrong_is_told(own: Path, model: Path, harm: Callable[[Path], str]) -> None:
+def test_verify_reports_what_is_wrong(own: Path, model: Path, harm: Callable[[Path], str]) -> None:
     install(str(model), {})
     with_exemplar(own)
-    says = harm(own)
+    message = harm(own)
     done = run_cli("styles", "verify")
     assert done.returncode == MODEL
     [line] = [line for line in done.stdout.splitlines() if not line.endswith(": ok")]
     assert line.startswith("tiny: ")
-    assert says in line
+    assert message in line
     assert len(done.stdout.splitlines()) == len(SHIPPED) + 1
 
 
-def test_a_name_that_is_no_style_is_not_well(own: Path) -> None:
+def test_verify_reports_an_unknown_style(own: Path) -> None:
     done = run_cli("styles", "verify", "mosiac", "mosaic")
     assert done.returncode == MODEL
     unknown, well = done.stdout.splitlines()
@@ -532,7 +536,7 @@ def test_a_name_that_is_no_style_is_not_well(own: Path) -> None:
     assert well == "mosaic: ok"
 
 
-def test_a_removed_style_leaves_nothing(own: Path, model: Path, examples: Path) -> None:
+def test_removed_style_leaves_nothing(own: Path, model: Path, examples: Path) -> None:
     install(str(examples), {}, name="other")
     install(str(model), {})
     with_exemplar(own)
@@ -541,15 +545,15 @@ def test_a_removed_style_leaves_nothing(own: Path, model: Path, examples: Path) 
     assert set(all_styles()) == {*SHIPPED, "other"}
 
 
-def test_a_shipped_style_comes_back_when_ones_own_goes(own: Path, model: Path) -> None:
+def test_shipped_style_is_used_again_after_the_users_is_removed(own: Path, model: Path) -> None:
     install(str(model), {}, name="mosaic", overwrite=True)
     assert run_cli("styles", "remove", "mosaic").returncode == 0
     assert find_style("mosaic") == shipped_folder() / "mosaic.onnx"
-    refused(MODEL, "remove", "mosaic", says="came with vidstyle")
+    refused(MODEL, "remove", "mosaic", message="came with vidstyle")
     assert find_style("mosaic").is_file()
 
 
-def test_files_of_others_stay(tmp_path: Path, own: Path, model: Path) -> None:
+def test_files_of_other_styles_are_kept(tmp_path: Path, own: Path, model: Path) -> None:
     install(str(model), {})
     outside = Path(shutil.copy(model, tmp_path / "mine" / "outside.onnx"))
     add_style(own, "again", read_catalog(own)["tiny"])
@@ -560,13 +564,13 @@ def test_files_of_others_stay(tmp_path: Path, own: Path, model: Path) -> None:
     assert outside.is_file()
 
 
-def test_there_is_nothing_to_remove(own: Path) -> None:
-    refused(MODEL, "remove", "tiny", says="unknown style 'tiny'")
+def test_unknown_style_cannot_be_removed(own: Path) -> None:
+    refused(MODEL, "remove", "tiny", message="unknown style 'tiny'")
     assert not own.exists()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs RLIMIT_FSIZE")
-def test_a_full_disk_leaves_the_styles_as_they_were(own: Path, model: Path, examples: Path) -> None:
+def test_full_disk_leaves_the_styles_unchanged(own: Path, model: Path, examples: Path) -> None:
     def no_room() -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (40, 40))
@@ -574,6 +578,6 @@ def test_a_full_disk_leaves_the_styles_as_they_were(own: Path, model: Path, exam
     install(str(model), {})
     install(str(examples), {}, name="other")
     before = {path.name: path.read_bytes() for path in own.iterdir()}
-    refused(DISK, "remove", "tiny", says=str(own), preexec_fn=no_room)
-    refused(DISK, "add", model, "--overwrite", says=str(own), preexec_fn=no_room)
+    refused(DISK, "remove", "tiny", message=str(own), preexec_fn=no_room)
+    refused(DISK, "add", model, "--overwrite", message=str(own), preexec_fn=no_room)
     assert {path.name: path.read_bytes() for path in own.iterdir()} == before
