@@ -111,7 +111,7 @@ def test_stages_are_json_events_and_the_report_is_one_line(first_run: tuple[Keyf
     kinds = [event["event"] for event in found]
     assert kinds[0] == "stage"
     assert found[0]["stage"] == "looking for cuts"
-    assert any(re.fullmatch("painting keyframe [1-3] of 3", event.get("stage", "")) for event in found)
+    assert any(re.fullmatch("stylizing keyframe [1-3] of 3", event.get("stage", "")) for event in found)
     assert kinds.index("start") > max(n for n, kind in enumerate(kinds) if kind == "stage")
     assert kinds[-2:] == ["file_done", "exit"]
     assert {"status": "done", "frames": len(UNEVEN)}.items() <= found[-2].items()
@@ -225,7 +225,7 @@ def test_interrupted_run_keeps_finished_keyframes_and_continues(folder: Path) ->
     try:
         assert process.stderr is not None
         stages = (json.loads(line).get("stage", "") for line in process.stderr)
-        assert any(re.match("painting keyframe [2-6] ", stage) for stage in stages), "ended too soon"
+        assert any(re.match("stylizing keyframe [2-6] ", stage) for stage in stages), "ended too soon"
         process.send_signal(signal.SIGINT)
         _, rest = process.communicate(timeout=60)
     finally:

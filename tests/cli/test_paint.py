@@ -42,7 +42,7 @@ def test_progress_is_json_events(folder: Path) -> None:
     kinds = [event["event"] for event in found]
     assert set(kinds[:-2]) == {"stage"}
     assert kinds[-2:] == ["file_done", "exit"]
-    assert {"stage": "painting out.jpg", "done": 1, "total": 3}.items() <= found[0].items()
+    assert {"stage": "stylizing out.jpg", "done": 1, "total": 3}.items() <= found[0].items()
     assert found[0]["seconds_left"] >= 0
     assert {"input": "photo.png", "output": "out.jpg", "status": "done", "frames": 1}.items() <= found[-2].items()
     assert found[-1] == {"v": 1, "event": "exit", "code": 0}

@@ -58,7 +58,7 @@ def failed(job: Job, why: str = "expected a video stream, got only audio") -> Jo
     return JobResult(job, error=InputError(why))
 
 
-def paint(tracker: ProgressTracker, clock: Clock, job: Job, frames: int, fps: float, first: int = 0) -> None:
+def report_frames(tracker: ProgressTracker, clock: Clock, job: Job, frames: int, fps: float, first: int = 0) -> None:
     """Report one frame after the other."""
     for count in range(first + 1, frames + 1):
         clock.now += 1 / fps
@@ -73,7 +73,7 @@ def test_time_left_is_estimated_from_the_pixels_of_all_files(clock: Clock) -> No
     tracker.expect([A, B])
     tracker.estimate(B, 100, 400)
     tracker.start(A, 100, 100)
-    paint(tracker, clock, A, 50, fps=10)
+    report_frames(tracker, clock, A, 50, fps=10)
     total = tracker.total_progress()
     assert (total.files, total.ended, total.frames, total.total) == (2, 0, 50, 200)
     assert total.fps == pytest.approx(10)
@@ -88,7 +88,7 @@ def test_files_of_unknown_length_count_as_the_mean_of_the_others(clock: Clock) -
     assert tracker.total_progress().seconds_left is None
     tracker.start(A, 100, 100)
     tracker.estimate(B, 300, 100)
-    paint(tracker, clock, A, 50, fps=10)
+    report_frames(tracker, clock, A, 50, fps=10)
     assert tracker.total_progress().total == 100 + 300 + 200 + 200
     assert tracker.total_progress().seconds_left == pytest.approx(75)
 
@@ -97,7 +97,7 @@ def test_without_any_known_length_the_fraction_is_that_of_the_files(clock: Clock
     tracker = ProgressTracker(clock)
     tracker.expect(JOBS)
     tracker.start(A, None, 100)
-    paint(tracker, clock, A, 50, fps=10)
+    report_frames(tracker, clock, A, 50, fps=10)
     assert (tracker.total_progress().frames, tracker.total_progress().total, tracker.total_progress().fraction) == (50, None, 0)
     tracker.skip(A)
     assert tracker.total_progress().fraction == pytest.approx(0.25)
@@ -107,7 +107,7 @@ def test_wrong_frame_counts_of_headers_are_corrected(clock: Clock) -> None:
     tracker = ProgressTracker(clock)
     tracker.expect([A, B])
     tracker.start(A, 10, 100)
-    paint(tracker, clock, A, 30, fps=10)
+    report_frames(tracker, clock, A, 30, fps=10)
     assert tracker.total_progress().total == 30 + 10
     tracker.finish(A, 30)
     tracker.start(B, 500, 100)
@@ -125,7 +125,7 @@ def test_skipped_files_do_not_count_for_the_time_left(clock: Clock) -> None:
     tracker.skip(B)
     tracker.estimate(B, 999, 100)  # the thread that reads headers may be late
     tracker.start(C, 100, 100)
-    paint(tracker, clock, C, 50, fps=10)
+    report_frames(tracker, clock, C, 50, fps=10)
     total = tracker.total_progress()
     assert (total.ended, total.frames, total.total) == (2, 50, 200)
     assert total.seconds_left == pytest.approx(15)
@@ -136,7 +136,7 @@ def test_failed_file_adds_no_time_left(clock: Clock) -> None:
     tracker.expect([A, B])
     for other in (A, B):
         tracker.start(other, 100, 100)
-    paint(tracker, clock, A, 50, fps=10)
+    report_frames(tracker, clock, A, 50, fps=10)
     tracker.fail(A)
     total = tracker.total_progress()
     assert (total.ended, total.frames, total.total) == (1, 50, 150)
@@ -147,7 +147,7 @@ def test_frames_of_an_interrupted_run_do_not_count_for_the_frame_rate(clock: Clo
     tracker = ProgressTracker(clock)
     tracker.start(A, 1000, 100)
     tracker.frame(A, 900)
-    paint(tracker, clock, A, 950, fps=10, first=900)
+    report_frames(tracker, clock, A, 950, fps=10, first=900)
     assert tracker.total_progress().fraction == pytest.approx(0.95)
     assert tracker.total_progress().seconds_left == pytest.approx(5)
     assert tracker.file_progress(A).seconds_left == pytest.approx(5)
@@ -164,9 +164,9 @@ def test_frames_may_be_reported_several_at_a_time(clock: Clock) -> None:
 def test_time_left_follows_a_slower_rate(clock: Clock) -> None:
     tracker = ProgressTracker(clock)
     tracker.start(A, 100_000, 100)
-    paint(tracker, clock, A, 50_000, fps=100)
+    report_frames(tracker, clock, A, 50_000, fps=100)
     assert tracker.total_progress().seconds_left == pytest.approx(500)
-    paint(tracker, clock, A, 56_000, fps=10, first=50_000)
+    report_frames(tracker, clock, A, 56_000, fps=10, first=50_000)
     left = tracker.total_progress().seconds_left
     assert left is not None
     assert 4000 < left < 4500, "after ten minutes only the new rate counts"
@@ -194,7 +194,7 @@ def test_file_may_be_stylized_again(clock: Clock) -> None:
         tracker.expect([A])
         tracker.start(A, 100, 100)
         assert not tracker.all_ended
-        paint(tracker, clock, A, 100, fps=10)
+        report_frames(tracker, clock, A, 100, fps=10)
         tracker.finish(A, 100)
         assert tracker.all_ended
     assert tracker.total_progress().fps == pytest.approx(10)
@@ -312,7 +312,7 @@ def test_file_of_unknown_length_has_a_bar_too(clock: Clock, screen: Screen) -> N
 
 
 def test_bar_of_a_stage_is_replaced_by_that_of_the_frames(clock: Clock, screen: Screen) -> None:
-    screen.bar.stage("painting keyframe 1 of 2", 3, 40, 90.0)
+    screen.bar.stage("stylizing keyframe 1 of 2", 3, 40, 90.0)
     screen.bar.start(A, info(10))
     assert screen.lines()[-1] == "a.mosaic.mp4 0/10 0.0 fps -:--:--"
 
@@ -478,8 +478,8 @@ def test_long_names_and_reasons_keep_the_table_within_a_log(name: str, capsys: p
 
 @pytest.mark.parametrize(
     ("facts", "line"),
-    [(("painting keyframe 2 of 9", 30, 300, 90.4), "painting keyframe 2 of 9: 30 of 300, about 1:30 left"),
-     (("fine-tuning the net", 1, 400, 7322.0), "fine-tuning the net: 1 of 400, about 2:02:02 left"),
+    [(("stylizing keyframe 2 of 9", 30, 300, 90.4), "stylizing keyframe 2 of 9: 30 of 300, about 1:30 left"),
+     (("fine-tuning the network", 1, 400, 7322.0), "fine-tuning the network: 1 of 400, about 2:02:02 left"),
      (("looking for cuts", 7, None, None), "looking for cuts: 7")],
 )  # fmt: skip
 def test_stages_are_lines_in_a_log(capsys: pytest.CaptureFixture[str], facts: tuple[Any, ...], line: str) -> None:

@@ -1,4 +1,4 @@
-"""`vidstyle train`: train a new style from a painting."""
+"""`vidstyle train`: train a new style."""
 
 from __future__ import annotations
 

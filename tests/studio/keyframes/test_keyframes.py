@@ -201,7 +201,7 @@ def test_keyframe_after_a_cut_is_independent(tmp_path: Path) -> None:
 
 def test_interrupted_run_keeps_finished_keyframes(work: Work) -> None:
     def interrupt(what: str, done: int, total: int | None, seconds_left: float | None) -> None:
-        if what.startswith("painting keyframe 3") and done == 2:
+        if what.startswith("stylizing keyframe 3") and done == 2:
             raise StopError
 
     with pytest.raises(StopError):
@@ -221,7 +221,7 @@ def test_progress_is_reported(work: Work) -> None:
     assert {what for what, *_ in reported[:20]} == {"looking for cuts", "choosing keyframes"}
     assert [facts[:3] for facts in reported[10:20]] == [("choosing keyframes", n, 10) for n in range(1, 11)]
     assert [facts[:3] for facts in reported[20:]] == [
-        (f"painting keyframe {k} of 3", step, 3) for k in (1, 2, 3) for step in (1, 2, 3)
+        (f"stylizing keyframe {k} of 3", step, 3) for k in (1, 2, 3) for step in (1, 2, 3)
     ]
     assert all(left is not None and left >= 0 for *_, left in reported[20:])
     assert reported[-1][3] == 0, "no time is left at the end"
@@ -335,7 +335,7 @@ def test_net_learns_the_style_of_the_keyframes(work: Work) -> None:
     for number in (0, 4, 8):
         cv2.imwrite(str(work.stylized(number)), cv2.cvtColor(negative(CLIP[number]), cv2.COLOR_RGB2BGR))
     gaps = []
-    for steps in (1, 60):
+    for steps in (1, 30):
         net = trained(work, replace(THREE, net_steps=steps))
         gaps.append(distance(stylized_by(net, CLIP[2]), negative(CLIP[2])))
     assert gaps[1] < 0.8 * gaps[0]

@@ -102,7 +102,7 @@ class KeyframeOptimization:
         step: Step | None = None
         for step in optimizer.optimize(frame, self._mask, None if parent is None else self._warped(parent, frame)):
             now = time.monotonic()
-            self._report(f"painting keyframe {position + 1} of {len(self._plan.keyframes)}", step.step, step.steps,
+            self._report(f"stylizing keyframe {position + 1} of {len(self._plan.keyframes)}", step.step, step.steps,
                          self._seconds_left(position, step, now - began))  # fmt: skip
             if now - shown > PREVIEW_SECONDS:
                 self._preview.write(number, optimizer.result(frame, step, self._mask))
@@ -140,7 +140,7 @@ def fine_tuned_net(
     for step, _ in training.run():
         first = step - 1 if first is None else first
         left = (time.monotonic() - began) / (step - first) * (options.net_steps - step)
-        report("fine-tuning the net", step, options.net_steps, left)
+        report("fine-tuning the network", step, options.net_steps, left)
     export_onnx(training.net.cpu(), "compact", path, {"name": "keyframes", "from": start.stem})
     folder.record(NET, made_from)
     (folder.path / CHECKPOINT).unlink(missing_ok=True)

@@ -49,7 +49,7 @@ def optimize_image_file(
     with closing(open_image_sink(output, overwrite)) as sink:  # before the optimization, because it may raise
         for step in optimizer.optimize(image, mask_pixels):
             seconds = time.monotonic() - began
-            reporter.stage(f"painting {output.name}", step.step, step.steps, seconds / step.step * (step.steps - step.step))
+            reporter.stage(f"stylizing {output.name}", step.step, step.steps, seconds / step.step * (step.steps - step.step))
         assert step is not None
         sink.write(Frame(optimizer.result(image, step, mask_pixels), 0, Fraction(1)))
         sink.publish()
