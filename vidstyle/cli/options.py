@@ -68,8 +68,8 @@ class Command(RichCommand):
             from rich.padding import Padding
             from rich.text import Text
 
-            heading = Text("Examples:", style=formatter.config.style_usage)
-            formatter.write(Padding(heading + Text("".join(f"\n  {example}" for example in self.examples)), (0, 0, 1, 0)))
+            lines = "".join(f"\n  {example}" for example in self.examples)
+            formatter.write(Padding(Text.assemble(("Examples:", formatter.config.style_usage), lines), (0, 0, 1, 0)))
         self.format_help_text(ctx, formatter)
         self.format_options(ctx, formatter)
         self.format_epilog(ctx, formatter)

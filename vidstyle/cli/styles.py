@@ -124,7 +124,7 @@ def _table(found: list[dict[str, Any]]) -> Table:
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="")
     for heading in _COLUMNS.values():
-        table.add_column(heading)
+        table.add_column(heading, no_wrap=heading not in ("title", "artist", "licence"))
     for style in found:
         size = "missing" if style["bytes"] is None else f"{style['bytes'] / 1000:.0f} kB"
         shown = {**style, "size": size, "exemplar": style["exemplar"] and "yes"}
