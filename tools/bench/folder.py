@@ -1,18 +1,18 @@
-"""A folder of many files: what a file costs besides its painting, what broken files cost, and what kills cost.
+"""A folder of many files: the overhead of a file, the cost of broken files, and the losses due to kills.
 
-    python -m tools.bench.folder [--only overhead] [--only broken] [--only kills] [--small] [--json tools/bench/results/folder.json]
+    python -m tools.bench.folder [--only PART ...] [--small] [--json tools/bench/results/folder.json]
 
 overhead: 200 clips of 24 frames of 320x180 with audio, all different. Bare: each clip in turn is opened, decoded, stylized by the
-pipeline with a net that is loaded already, and encoded into an MP4 without audio, in one process; nothing else. Against that
-`vidstyle FOLDER` in the same process (jobs planned, claims, fingerprints, audio and metadata copied, outputs verified, flushed
-and published), and as a command, less the time until its net is loaded. In turn; medians over the rounds.
+pipeline with a network that is already loaded, and encoded into an MP4 without audio, in one process; nothing else. This is
+compared with `vidstyle FOLDER` in the same process (jobs are planned and claimed, audio and metadata copied, outputs verified,
+flushed and published), and as a command, without the time until its network is loaded. In turn; medians over the rounds.
 
-broken: the same clips with 20 files among them that are no videos, or cut off. Whatever becomes of these, the other outputs
-must be the same bytes, and the exit code 3.
+broken: the same clips with 20 files among them that are not videos, or cut off. The other outputs must be the same bytes, and the
+exit code must be 3.
 
-kills: a folder of short videos and long ones, which keep segments, stylized by a run that is killed with SIGKILL at random moments
-and started again, until it comes to its end. Outputs must equal those of an uninterrupted run frame by frame, and nothing that
-was finished may be done again: the files stay the same files, and a log of the run tells which segments it begins.
+kills: a folder of short videos and long ones, which keep segments, stylized by a run that is killed with SIGKILL at random
+moments and restarted until it finishes. Outputs must equal those of an uninterrupted run frame by frame, and nothing that was
+finished may be done again: the files are not replaced, and a log of the run shows which segments it begins.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from typing import Any
 import av
 
 from tools.bench.kill_runs import Setup, killed
-from tools.bench.measurement import RESULTS, STYLE, measure, say, vidstyle_environment
+from tools.bench.measurement import RESULTS, STYLE, measure, print_progress, vidstyle_environment
 from tools.bench.same_output import file_hash
 from tools.bench.scenes import DAMAGES, broken_file, short_clip, slow_video
 from tools.bench.watched_run import Run, events
@@ -57,7 +57,7 @@ OPTIONS = ConvertOptions(style=StyleOptions(STYLE, device="cpu"))
 
 
 class _BareSink:
-    """Encodes frames into an MP4, and that is all."""
+    """Encodes frames into an MP4, without anything else."""
 
     def __init__(self, path: Path, info: VideoInfo) -> None:
         self._container = av.open(str(path), "w")
@@ -74,16 +74,16 @@ class _BareSink:
 
 
 def make_clips(folder: Path, count: int) -> Path:
-    """The clips, of which no two are the same."""
+    """Make clips that all differ."""
     folder.mkdir()
     for number in range(count):
         short_clip(folder / f"clip-{number:04}.mp4", number)
-    say(f"{count} clips made")
+    print_progress(f"{count} clips made")
     return folder
 
 
 def bare(jobs: list[Job], stylizer: Stylizer) -> float:
-    """Seconds of one clip after the other, see the top."""
+    """Seconds for one clip after the other, see the docstring of this module."""
     began = time.perf_counter()
     for job in jobs:
         job.output.parent.mkdir(exist_ok=True)
@@ -94,7 +94,7 @@ def bare(jobs: list[Job], stylizer: Stylizer) -> float:
 
 
 def as_folder(clips: Path, out: Path, stylizer: Stylizer) -> float:
-    """Seconds of the folder run in this process."""
+    """Seconds for the folder, run in this process."""
     began = time.perf_counter()
     job_results = run_jobs(plan([str(clips)], [STYLE], str(out)), {STYLE: stylizer}, OPTIONS, QuietReporter(), shared=True)
     took = time.perf_counter() - began
@@ -104,7 +104,7 @@ def as_folder(clips: Path, out: Path, stylizer: Stylizer) -> float:
 
 
 def as_command(clips: Path, out: Path, scratch: Path) -> tuple[float, float]:
-    """Seconds of the command, and those of them until its net was loaded."""
+    """Seconds for the command, and of these the seconds until its network was loaded."""
     log = scratch / "command.jsonl"
     log.unlink(missing_ok=True)
     command = Run(log, [str(clips), "-o", str(out), "--style", STYLE, "--device", "cpu", "-q"], scratch, vidstyle_environment())
@@ -117,7 +117,7 @@ def as_command(clips: Path, out: Path, scratch: Path) -> tuple[float, float]:
 
 
 def overhead(scratch: Path, count: int, rounds: int) -> dict[str, Any]:
-    """What a file costs besides its painting."""
+    """The overhead of a file."""
     clips, out = make_clips(scratch / "clips", count), scratch / "out"
     stylizer = load_stylizer(OPTIONS.style)
     jobs = plan([str(clips)], [STYLE], str(out))
@@ -133,7 +133,9 @@ def overhead(scratch: Path, count: int, rounds: int) -> dict[str, Any]:
         seconds["command"].append(took)
         seconds["start_up"].append(start_up)
         shutil.rmtree(out)
-        say(f"overhead: round {number + 1} of {rounds}: " + ", ".join(f"{k} {v[-1]:.2f} s" for k, v in seconds.items()))
+        print_progress(
+            f"overhead: round {number + 1} of {rounds}: " + ", ".join(f"{k} {v[-1]:.2f} s" for k, v in seconds.items())
+        )
     inside = [(f - b) / count for f, b in zip(seconds["folder"], seconds["bare"], strict=True)]
     outside = [(c - s - b) / count for c, s, b in zip(seconds["command"], seconds["start_up"], seconds["bare"], strict=True)]
     return {
@@ -149,14 +151,14 @@ def overhead(scratch: Path, count: int, rounds: int) -> dict[str, Any]:
 
 
 def broken(scratch: Path, count: int, bad: int, rounds: int) -> dict[str, Any]:
-    """What broken files among good ones cost."""
+    """The cost of broken files among good ones."""
     clips, mixed = make_clips(scratch / "clips", count), scratch / "mixed"
     shutil.copytree(clips, mixed)
     for number in range(bad):
         broken_file(mixed, number)
     hashes: dict[str, list[dict[str, str]]] = {"clips": [], "mixed": []}
     seconds: dict[str, list[float]] = {"clips": [], "mixed": []}
-    codes, strange, statuses = set(), set[str](), Counter[str]()
+    codes, other_lines, statuses = set(), set[str](), Counter[str]()
     for number in range(rounds):
         for folder in (clips, mixed):
             out = scratch / "out"
@@ -166,18 +168,18 @@ def broken(scratch: Path, count: int, bad: int, rounds: int) -> dict[str, Any]:
                 [*command, "--progress", "json"], env=vidstyle_environment(), capture_output=True, text=True, timeout=3600
             )
             seconds[folder.name].append(time.perf_counter() - began)
-            # Libraries of C may put in a word of their own.
+            # C libraries may print lines of their own.
             lines = done.stderr.splitlines()
-            told = [json.loads(line) for line in lines if line.startswith("{")]
+            printed = [json.loads(line) for line in lines if line.startswith("{")]
             if folder == mixed:
                 codes.add(done.returncode)
-                strange.update(line for line in lines if not line.startswith("{"))
-                statuses = Counter(line["status"] for line in told if line["event"] == "file_done")
+                other_lines.update(line for line in lines if not line.startswith("{"))
+                statuses = Counter(line["status"] for line in printed if line["event"] == "file_done")
             elif done.returncode:
                 raise SystemExit(f"expected the good clips to be stylized, got {done.returncode}: {done.stderr[-2000:]}")
             hashes[folder.name].append({p.name: file_hash(p) for p in out.iterdir()})
             shutil.rmtree(out)
-        say(f"broken: round {number + 1} of {rounds}: " + ", ".join(f"{k} {v[-1]:.2f} s" for k, v in seconds.items()))
+        print_progress(f"broken: round {number + 1} of {rounds}: " + ", ".join(f"{k} {v[-1]:.2f} s" for k, v in seconds.items()))
     unequal = sum(good.get(name) != digest for good in hashes["mixed"] for name, digest in hashes["clips"][0].items())
     more = statistics.median(m - c for m, c in zip(seconds["mixed"], seconds["clips"], strict=True))
     return {
@@ -186,7 +188,7 @@ def broken(scratch: Path, count: int, bad: int, rounds: int) -> dict[str, Any]:
         "kinds": min(bad, len(DAMAGES)),
         "exit_codes": sorted(codes),
         "statuses": dict(sorted(statuses.items())),
-        "lines_of_stderr_that_are_no_json": sorted(strange),
+        "lines_of_stderr_that_are_no_json": sorted(other_lines),
         "good_outputs_unequal": unequal,
         "seconds_of_rounds": {kind: [round(s, 3) for s in taken] for kind, taken in seconds.items()},
         "more_seconds": round(more, 2),
@@ -196,14 +198,14 @@ def broken(scratch: Path, count: int, bad: int, rounds: int) -> dict[str, Any]:
 
 
 def kills(scratch: Path, wanted: int, seed: int, small: bool) -> dict[str, Any]:
-    """What kills cost: nothing, if all is well."""
+    """The losses due to kills, which should be none."""
     videos = scratch / "videos"
     videos.mkdir()
     for number in range(2 if small else 5):
         short_clip(videos / f"{number}-short.mp4", number, 24 + 12 * number)
     for number, length in enumerate((40,) if small else (45, 64, 90)):
         slow_video(videos / f"{number}-long.{'mkv' if number == 1 else 'mp4'}", 10 + number, length)
-    say("videos to be killed made")
+    print_progress("videos to be killed made")
     return killed(Setup("folder", ("--style", STYLE, "-q")), videos, scratch, wanted, seed)
 
 
@@ -221,7 +223,7 @@ def main() -> None:
     count, bad = args.clips or (20 if args.small else 200), args.broken or (12 if args.small else 20)
     rounds, wanted = args.rounds or (1 if args.small else 5), args.kills or (3 if args.small else 20)
     os.environ.pop("VIDSTYLE_STYLES", None)  # the package's own styles
-    say(f"on {usable_cores()} cores")
+    print_progress(f"on {usable_cores()} cores")
     parts = {
         "overhead": lambda scratch: overhead(scratch, count, rounds),
         "broken": lambda scratch: broken(scratch, count, bad, max(1, rounds // 2)),

@@ -1,6 +1,7 @@
-"""Runs that are killed at random moments and started again: is anything lost, unequal, or done twice?
+"""Runs that are killed at random moments and restarted: is anything lost, different, or done twice?
 
-Used by tools/bench/folder.py and tools/bench/cluster.py. When a kill falls comes from a seed; at which instruction it does, not.
+Used by tools/bench/folder.py and tools/bench/cluster.py. The moments of the kills come from a seed; the instruction at which each
+happens does not.
 """
 
 from __future__ import annotations
@@ -16,19 +17,19 @@ from itertools import count, cycle
 from pathlib import Path
 from typing import Any
 
-from tools.bench.measurement import say, vidstyle_environment
-from tools.bench.same_output import Facts, facts_of
+from tools.bench.measurement import print_progress, vidstyle_environment
+from tools.bench.same_output import OutputContent, content_of
 from tools.bench.watched_run import Process, Run, events, left_behind
 
 MOST_KILLS = 5
-"""So often one series is killed at most, before it may come to its end."""
+"""How often a series is killed at most before it may finish."""
 
 Identity = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
 class Setup:
-    """How a folder of videos is stylized. `whom` is killed, by turns: the `driver`, which is the run itself, or a `worker`."""
+    """How a folder of videos is stylized, and what is killed, in turn: the `driver`, which is the run itself, or a `worker`."""
 
     name: str
     options: tuple[str, ...]
@@ -36,28 +37,28 @@ class Setup:
 
 
 class Pieces:
-    """What a log tells of pieces of work: segments or chunks that were begun and kept, and videos done whole."""
+    """The pieces of work in a log: segments or chunks that were begun and stored, and videos converted in one piece."""
 
     def __init__(self, lines: Iterable[dict[str, Any]]) -> None:
-        self.begun = self.kept = self.again = 0
+        self.begun = self.stored = self.again = 0
         self.twice: list[str] = []
-        """Pieces that were done again though they were finished, or begun while another was at them."""
+        """Pieces that were done again although finished, or begun while they were being done."""
         self._state: dict[tuple[str, int | None], str] = {}
         self._finished: set[str] = set()
         for line in lines:
             self._take(line)
 
     def _take(self, line: dict[str, Any]) -> None:
-        what, said = line["what"], line.get("said")
+        what, result = line["what"], line.get("result")
         piece = line.get("output", ""), line.get("piece")
-        if what == "began" or (what == "given" and line["method"] in ("paint", "whole")):
+        if what == "began" or (what == "task_started" and line["method"] in ("stylize_chunk", "convert_whole")):
             self._begin(piece)
-        elif what == "painting" and line["output"] in self._finished:
+        elif what == "stylizing" and line["output"] in self._finished:
             self.twice.append(f"{line['output']} was stylized again")
-        elif what == "kept" or (what == "answered" and said == "Whole"):
-            self.kept += 1
-            self._state[piece] = "kept"
-        elif what == "answered" and said in ("Lost", "Failed"):
+        elif what == "stored" or (what == "task_ended" and result == "ConvertedFile"):
+            self.stored += 1
+            self._state[piece] = "stored"
+        elif what == "task_ended" and result in ("WorkerDied", "TaskFailed"):
             self._state[piece] = "lost"
         elif what == "published":
             self._finished.add(line["output"])
@@ -67,7 +68,7 @@ class Pieces:
 
     def _begin(self, piece: tuple[str, int | None]) -> None:
         state = self._state.get(piece)
-        if state in ("begun", "kept") or piece[0] in self._finished:
+        if state in ("begun", "stored") or piece[0] in self._finished:
             self.twice.append(f"piece {piece[1]} of {piece[0]}, which was {state or 'finished'}")
         self.begun += 1
         self.again += state is not None
@@ -80,17 +81,17 @@ def _identity(path: Path) -> Identity:
 
 
 def finished_files(folder: Path) -> dict[str, Identity]:
-    """Outputs that have their names, and segments that the notes of unfinished ones list."""
+    """Finished outputs, and the segments in the manifests of unfinished ones."""
     found = {p.name: _identity(p) for p in folder.iterdir() if not p.name.startswith(".")} if folder.exists() else {}
-    for notes in folder.glob(".*.resume/manifest.json"):
-        for segment in json.loads(notes.read_text())["segments"].values():
-            path = notes.parent / segment["file"]
+    for manifest in folder.glob(".*.resume/manifest.json"):
+        for segment in json.loads(manifest.read_text())["segments"].values():
+            path = manifest.parent / segment["file"]
             found[str(path.relative_to(folder))] = _identity(path)
     return found
 
 
 def changed(before: dict[str, Identity], after: dict[str, Identity]) -> list[str]:
-    """Finished files that were written again, or are gone before their video was done."""
+    """Finished files that were written again, or removed before their video was finished."""
     done = {name for name in after if "/" not in name}
     gone_with_video = {name for name in before if name.partition("/")[0].removeprefix(".").removesuffix(".resume") in done}
     return [n for n, identity in before.items() if after.get(n) != identity and not (n not in after and n in gone_with_video)]
@@ -98,7 +99,7 @@ def changed(before: dict[str, Identity], after: dict[str, Identity]) -> list[str
 
 @dataclass
 class Kills:
-    """Kills series after series until there were enough, and counts."""
+    """Kills series after series until there were enough kills, and counts what happened."""
 
     setup: Setup
     videos: Path
@@ -111,10 +112,10 @@ class Kills:
     series: int = 0
     failures: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
-    expected: dict[str, Facts] = field(default_factory=dict)
+    expected: dict[str, OutputContent] = field(default_factory=dict)
 
     def figures(self, kills: int) -> dict[str, Any]:
-        """Kill `kills` times in all, and tell what came of it."""
+        """Kill `kills` times in all, and return the counts."""
         self._uninterrupted()
         whom = cycle(self.setup.whom)
         for number in count():
@@ -129,7 +130,7 @@ class Kills:
             "videos": len(self.expected),
             "seconds_uninterrupted": round(self.seconds, 1),
             "pieces_begun": self.pieces["begun"],
-            "pieces_kept": self.pieces["kept"],
+            "pieces_kept": self.pieces["stored"],
             "pieces_in_flight_done_again": self.pieces["again"],
             "finished_pieces_done_twice": self.pieces["twice"],
             "outputs_missing": kinds["missing"],
@@ -154,8 +155,8 @@ class Kills:
         self.seconds = time.time() - run.began
         if code != 0:
             raise SystemExit(f"{self.setup.name}: expected the uninterrupted run to end with 0, got {code}: {run.errors[-2000:]}")
-        self.expected = {path.name: facts_of(path) for path in sorted((place / "out").iterdir())}
-        say(f"{self.setup.name}: {len(self.expected)} videos in {self.seconds:.1f} s uninterrupted")
+        self.expected = {path.name: content_of(path) for path in sorted((place / "out").iterdir())}
+        print_progress(f"{self.setup.name}: {len(self.expected)} videos in {self.seconds:.1f} s uninterrupted")
 
     def _series(self, chance: random.Random, number: int, whom: Iterator[str], most: int) -> None:
         place = self.folder / f"{self.setup.name}-{number}"
@@ -190,13 +191,13 @@ class Kills:
         code = run.finished(60 + 10 * self.seconds) if code is None else code
         self._judge(place, run, code, before, broken)
         self.left_behind.update(left_behind(family))
-        told = ", ".join(f"{n} of a {who}" for who, n in self.kills.items())
-        say(f"{self.setup.name}: {self.kills.total()} kills ({told or 'none'}), {len(self.failures)} series broken")
+        counts = ", ".join(f"{n} of a {who}" for who, n in self.kills.items())
+        print_progress(f"{self.setup.name}: {self.kills.total()} kills ({counts or 'none'}), {len(self.failures)} series broken")
         broken = +broken
         if broken:
-            kept = Path(shutil.copy2(place / "log.err", self.folder / f"{self.setup.name}-{number}.err")).read_text()
-            self.failures.append({"series": number, "moments": moments, "broken": dict(broken), "said": kept[-600:]})
-            say(json.dumps(self.failures[-1]))
+            log = Path(shutil.copy2(place / "log.err", self.folder / f"{self.setup.name}-{number}.err")).read_text()
+            self.failures.append({"series": number, "moments": moments, "broken": dict(broken), "stderr": log[-600:]})
+            print_progress(json.dumps(self.failures[-1]))
         shutil.rmtree(place)
 
     def _judge(self, place: Path, run: Run, code: int | None, before: dict[str, Identity], broken: Counter[str]) -> None:
@@ -212,12 +213,12 @@ class Kills:
         for name, facts in self.expected.items():
             if not (out / name).exists():
                 broken["missing"] += 1
-            elif facts_of(out / name) != facts:
+            elif content_of(out / name) != facts:
                 broken["unequal"] += 1
         if out.exists():
             self.hidden.update(p.name.rpartition(".")[2] for p in out.iterdir() if p.name.startswith("."))
 
 
 def killed(setup: Setup, videos: Path, folder: Path, kills: int, seed: int) -> dict[str, Any]:
-    """Figures of `kills` kills of a run on the folder `videos`."""
+    """The figures of `kills` kills of a run on the folder `videos`."""
     return Kills(setup, videos, folder, seed).figures(kills)

@@ -1,4 +1,4 @@
-"""What the benchmarks of folders and clusters share: telling how far they are, and noting what they found."""
+"""What the benchmarks of folders and clusters share: progress messages, and writing results."""
 
 from __future__ import annotations
 
@@ -22,23 +22,22 @@ STYLE = "mosaic"
 _BEGAN = time.monotonic()
 
 
-def say(text: str) -> None:
-    """A line of progress."""
+def print_progress(text: str) -> None:
+    """Print a line of progress."""
     print(f"[{time.monotonic() - _BEGAN:6.0f} s] {text}", file=sys.stderr, flush=True)
 
 
 def command_line(arguments: Sequence[str] | None = None) -> str:
-    """The command as anybody may type it: files are named without the folders that they lie in here, and where the results go
-    is left out."""
-    script, *given = sys.argv if arguments is None else arguments
-    if "--json" in given:
-        place = given.index("--json")
-        del given[place : place + 2]
-    return shlex.join(["python", "-m", f"tools.bench.{Path(script).stem}", *(Path(x).name if "/" in x else x for x in given)])
+    """The command as anybody may type it: without the folders of files, and without --json."""
+    script, *words = sys.argv if arguments is None else arguments
+    if "--json" in words:
+        place = words.index("--json")
+        del words[place : place + 2]
+    return shlex.join(["python", "-m", f"tools.bench.{Path(script).stem}", *(Path(x).name if "/" in x else x for x in words)])
 
 
-def noted(path: Path, part: str, found: dict[str, Any], seconds: float, command: str | None = None) -> None:
-    """Put what a part of a benchmark found into the results, beside what other parts found at other times."""
+def write_result(path: Path, part: str, found: dict[str, Any], seconds: float, command: str | None = None) -> None:
+    """Write the results of a part of a benchmark into the file that holds those of all parts."""
     results: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
     where = {"command": command or command_line(), "machine": machine_details(usable_cores()) | _ray(), "seconds": round(seconds)}
     results[part] = where | found
@@ -54,7 +53,7 @@ def _ray() -> dict[str, str]:
 
 
 def vidstyle_environment() -> dict[str, str]:
-    """In which the package under test is found, with its own styles, wherever it is run."""
+    """Environment variables with which this package is found, with its own styles, in any current folder."""
     variables = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
     variables.pop("VIDSTYLE_STYLES", None)
     variables.pop("RAY_ADDRESS", None)  # `local` means this machine
@@ -62,10 +61,10 @@ def vidstyle_environment() -> dict[str, str]:
 
 
 def measure(parts: Mapping[str, Callable[[Path], dict[str, Any]]], wanted: Sequence[str] | None, results: Path) -> None:
-    """Measure the wanted parts (None: all), each in a folder of its own, and note each down as soon as it is done."""
+    """Measure the wanted parts (None: all), each in a folder of its own, and write the results of each at once."""
     for part in wanted or parts:
         began = time.monotonic()
         with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
             found = parts[part](Path(scratch))
-        noted(results, part, found, time.monotonic() - began)
+        write_result(results, part, found, time.monotonic() - began)
         print(json.dumps({part: found}, indent=1), flush=True)

@@ -1,4 +1,4 @@
-"""All of an output that must not depend on who made it, and when: read frame by frame, so that videos may be long."""
+"""What must be equal in two outputs, whoever made them: read frame by frame, so that videos may be long."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ _IMAGES = {".png", ".jpg", ".jpeg"}
 
 
 @dataclass(frozen=True)
-class Facts:
-    """`frames`: when each is shown and the hash of its pixels as decoded. `others`: for each copied stream its packets' times
-    and hashes. `tracks`: kind, language and disposition of all streams."""
+class OutputContent:
+    """`frames`: the time of each and the hash of its decoded pixels. `others`: times and hashes of the packets of each copied
+    stream. `tracks`: kind, language and disposition of all streams."""
 
     frames: list[tuple[Fraction, str]]
     others: list[list[tuple[Fraction | None, str]]]
     tracks: list[tuple[str, str | None, int]]
 
 
-def facts_of(path: Path) -> Facts:
-    """The facts of a video, or of an image, which is one frame."""
+def content_of(path: Path) -> OutputContent:
+    """The content of a video, or of an image, which is one frame."""
     if path.suffix.lower() in _IMAGES:
-        return Facts([(Fraction(0), hashlib.sha256(cv2.imread(str(path)).tobytes()).hexdigest())], [], [])
+        return OutputContent([(Fraction(0), hashlib.sha256(cv2.imread(str(path)).tobytes()).hexdigest())], [], [])
     with av.open(str(path)) as container:
         tracks = [(s.type, s.metadata.get("language"), int(s.disposition)) for s in container.streams]
-    return Facts(list(_frames(path)), _others(path), tracks)
+    return OutputContent(list(_frames(path)), _others(path), tracks)
 
 
 def _frames(path: Path) -> Iterator[tuple[Fraction, str]]:
@@ -39,7 +39,7 @@ def _frames(path: Path) -> Iterator[tuple[Fraction, str]]:
         for frame in container.decode(video=0):
             try:
                 pixels = frame.to_ndarray()
-            except (ValueError, AssertionError):  # a format, or an odd size, that numpy does not get as it is
+            except (ValueError, AssertionError):  # a format, or an odd size, that cannot be converted as it is
                 pixels = frame.to_ndarray(format="rgb24")
             yield frame.pts * frame.time_base, hashlib.sha256(pixels.tobytes()).hexdigest()
 
@@ -62,18 +62,18 @@ def frames_in(path: Path) -> int:
 
 
 def file_hash(path: Path) -> str:
-    """Of all bytes."""
+    """The SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def differing(first: Facts, second: Facts) -> dict[str, int]:
-    """How many frames, times of frames and copied packets are not the same."""
+def differing(first: OutputContent, second: OutputContent) -> dict[str, int]:
+    """How many frames, times of frames and copied packets differ."""
     frames = list(zip(first.frames, second.frames, strict=False))
     missing = abs(len(first.frames) - len(second.frames))
     packets = 0
-    for mine, theirs in zip(first.others, second.others, strict=False):
-        packets += sum(a != b for a, b in zip(mine, theirs, strict=False)) + abs(len(mine) - len(theirs))
+    for one, other in zip(first.others, second.others, strict=False):
+        packets += sum(a != b for a, b in zip(one, other, strict=False)) + abs(len(one) - len(other))
     return {
         "frames": sum(a[1] != b[1] for a, b in frames) + missing,
         "times": sum(a[0] != b[0] for a, b in frames) + missing,

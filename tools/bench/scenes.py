@@ -19,10 +19,10 @@ from tools.bench.measurement import SAMPLE
 from vidstyle.core.frames import Pixels
 
 _VIEW = (480, 270)
-"""Of the sample's 640x360: so much room is left for views that differ."""
+"""Of the sample's 640x360, which leaves room for different views."""
 
 _MOST_FRAMES = 300
-"""So many are kept in memory of a clip that is repeated."""
+"""How many frames of a repeated clip are kept in memory."""
 
 
 @cache
@@ -32,7 +32,7 @@ def _sample() -> list[Pixels]:
 
 
 def view(seed: int) -> Image:
-    """The sample as seen through a window of its own, from a frame of its own, in a light of its own."""
+    """The sample with a crop, a first frame and a brightness that depend on the seed."""
     chance = random.Random(seed)
     frames = _sample()
     first, gain = chance.randrange(len(frames)), chance.uniform(0.7, 1.15)
@@ -41,7 +41,7 @@ def view(seed: int) -> Image:
     mirrored = chance.random() < 0.5
 
     def image(index: int, width: int, height: int) -> Pixels:
-        number = (first + index) % (2 * len(frames))  # forth and back: no cut where the sample ends
+        number = (first + index) % (2 * len(frames))  # forwards and backwards: no cut where the sample ends
         frame = frames[min(number, 2 * len(frames) - 1 - number)][y : y + _VIEW[1], x : x + _VIEW[0]]
         small = cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
         lit = np.clip(small * gain, 0, 255).astype(np.uint8)
@@ -51,7 +51,7 @@ def view(seed: int) -> Image:
 
 
 def in_shots(seed: int, frames: int) -> Image:
-    """Views of `frames` each, cut hard, every other one as a negative."""
+    """Views of `frames` frames each with hard cuts, every second one as a negative."""
 
     def image(index: int, width: int, height: int) -> Pixels:
         shot = index // frames
@@ -89,13 +89,13 @@ def slow_video(path: Path, seed: int, seconds: int, size: tuple[int, int] = (320
 
 
 def one_shot(path: Path, clip: Path, size: tuple[int, int] | None, seconds: float, keyframe_seconds: float = 2.0) -> Path:
-    """`clip` forth and back for so long, at its own rate or that of `size`, with audio: a video without a cut, if it has none."""
+    """`clip` forwards and backwards until `seconds` are full, with audio: a video without a cut, if the clip has none."""
     with av.open(str(clip)) as source:
         rate = Fraction(source.streams.video[0].average_rate or 25)
         some = islice(source.decode(video=0), _MOST_FRAMES)
         frames = [frame.reformat(*size) if size else frame for frame in some]
     count = round(seconds * rate)
-    back_and_forth = islice(cycle(chain(frames, frames[-2:0:-1])), count)  # no frame twice in a row: the motion only turns
+    back_and_forth = islice(cycle(chain(frames, frames[-2:0:-1])), count)  # no frame twice in a row: the motion only reverses
     with av.open(str(path), "w") as output:
         options = {"crf": "18", "preset": "veryfast", "g": str(round(keyframe_seconds * rate))}
         video = output.add_stream("libx264", rate=rate, options=options)
@@ -105,8 +105,8 @@ def one_shot(path: Path, clip: Path, size: tuple[int, int] | None, seconds: floa
         for number, frame in enumerate(back_and_forth):
             frame.pts, frame.time_base, frame.pict_type = number, 1 / rate, 0
             output.mux(video.encode(frame))
-            heard = number / rate
-            while wave and wave[0][0] <= heard * 48000:
+            seconds_written = number / rate
+            while wave and wave[0][0] <= seconds_written * 48000:
                 begin, samples = wave.pop(0)
                 audio = av.AudioFrame.from_ndarray(samples, "fltp", "mono")
                 audio.sample_rate, audio.pts, audio.time_base = 48000, begin, Fraction(1, 48000)
@@ -117,14 +117,14 @@ def one_shot(path: Path, clip: Path, size: tuple[int, int] | None, seconds: floa
 
 
 def _wave(length: int) -> list[tuple[int, np.ndarray]]:
-    """A tone that rises, in pieces with their places."""
+    """A rising tone, in pieces with their positions."""
     t = np.arange(length) / 48000
     samples = (0.3 * np.sin(2 * np.pi * (200 + t) * t)).astype(np.float32)
     return [(begin, samples[None, begin : begin + 1024]) for begin in range(0, length, 1024)]
 
 
 def lengthened(clip: Path, path: Path, seconds: float) -> Path:
-    """`clip`, its video and its audio packet by packet, repeated until it is at least `seconds` long; itself if it is that."""
+    """`clip`, its video and its audio packet by packet, repeated to at least `seconds`; the clip itself if it is as long."""
     with av.open(str(clip)) as old:
         length = Fraction(old.duration or 0, av.time_base)
     times = -(-Fraction(seconds).limit_denominator(1000) // length)
@@ -133,7 +133,7 @@ def lengthened(clip: Path, path: Path, seconds: float) -> Path:
     with av.open(str(clip)) as old, av.open(str(path), "w") as new:
         streams = [old.streams.video[0], *old.streams.audio]
         copies = {stream.index: new.add_stream_from_template(stream, opaque=True) for stream in streams}
-        # Codecs' run-ups and tails would overlap with the next time.
+        # The pre-roll and padding of audio codecs would overlap with the next repetition.
         kept = [p for p in old.demux(*streams) if p.size and p.pts is not None and 0 <= p.pts * p.time_base < length]
         for number in range(times):
             for packet in kept:
@@ -147,15 +147,15 @@ def lengthened(clip: Path, path: Path, seconds: float) -> Path:
 
 
 def broken_file(folder: Path, number: int) -> Path:
-    """A file that cannot be stylized, or not whole: of another kind for each of `len(DAMAGES)` numbers."""
+    """A file that cannot be stylized completely; the kinds of damage take turns."""
     kind = Path(list(DAMAGES)[number % len(DAMAGES)])
-    path = folder / f"clip-{10 * number + 5:04}-{kind.stem}{kind.suffix}"  # in the order of names it comes among the good ones
+    path = folder / f"clip-{10 * number + 5:04}-{kind.stem}{kind.suffix}"  # sorted by name it comes between the good ones
     path.write_bytes(DAMAGES[kind.name](random.Random(number)))
     return path
 
 
-def _cut(data: bytes, share: float) -> bytes:
-    return data[: int(len(data) * share)]
+def _cut(data: bytes, fraction: float) -> bytes:
+    return data[: int(len(data) * fraction)]
 
 
 @cache
@@ -185,4 +185,4 @@ DAMAGES: dict[str, Callable[[random.Random], bytes]] = {
     "cut-off.mp4": lambda chance: _cut(_clip_bytes("faststart"), chance.uniform(0.4, 0.8)),
     "cut-off.mkv": lambda chance: _cut(_clip_bytes("mkv"), chance.uniform(0.4, 0.8)),
 }
-"""Kinds of broken files, by the names they are given; the last two can be stylized as far as they go."""
+"""Kinds of broken files, by their names; the last two can be stylized up to the damage."""

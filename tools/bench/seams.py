@@ -1,10 +1,10 @@
-"""Where a video was divided and joined: does it flicker there more than elsewhere? Used by tools/bench/cluster.py.
+"""Does a video flicker more where it was divided and joined? Used by tools/bench/cluster.py.
 
 A video of one shot is stylized by `convert` in one piece, and chunk by chunk by a `Worker` in this process, with the stabiliser.
 At every seam inside a shot the warping error (Lai et al. 2018, along the input's flow) between the last frame of one chunk and
 the first of the next is taken, as decoded from the output. The measure is that error over the error of the same two frames of
-the video stylized in one piece: the content is the same, so what is left is the seam. Beside it stand the error at seams over that
-of pairs nearby, and how far the first frame behind a seam is from the one stylized in one piece.
+the video stylized in one piece: the content is the same, so the rest is due to the seam. The error at seams over that of pairs
+nearby is reported too, and the difference of the first frame after a seam from the one stylized in one piece.
 
 Stylized frames are judged without loss (FFV1). As H.264 a seam shows the keyframe too with which every chunk begins; so beside it
 stands how much the undivided video flickers at keyframes of its own.
@@ -23,9 +23,9 @@ import av
 import numpy as np
 
 from tools.bench.cluster_tasks import OPTIONS, models, survey_of
-from tools.bench.measurement import say
-from vidstyle.batch.cluster.chunks import LEAD, Chunk, boundaries, divide, fit_together, windows
-from vidstyle.batch.cluster.worker import Film, Statistics, Worker, facts_of
+from tools.bench.measurement import print_progress
+from vidstyle.batch.cluster.chunks import WARM_UP_FRAMES, Chunk, chunk_boundaries, divide, scans_agree, windows_between
+from vidstyle.batch.cluster.worker import Statistics, Worker, WorkerJob, identity_of
 from vidstyle.conversion.convert import convert
 from vidstyle.core.frames import Pixels
 from vidstyle.core.hardware import usable_cores
@@ -37,50 +37,50 @@ NEARBY = (-5, -4, -3, -2, 2, 3, 4, 5)
 """Pairs beside a seam that are compared with it."""
 
 _STILL = 1e-9
-"""Less is no error, and nothing to be divided by."""
+"""A smaller error counts as this, so that nothing is divided by zero."""
 
 Frames = Mapping[int, Pixels]
 
 
 @dataclass
 class _Divided:
-    """A video as the worker sees it; its `seams` are the numbers of the first frames of chunks."""
+    """A video and its chunks; `seams` are the numbers of the first frames of chunks that begin within a shot."""
 
     worker: Worker
-    video: Film
+    job: WorkerJob
     chunk_seconds: float
 
     def __post_init__(self) -> None:
-        self.survey = survey_of(self.worker, self.video)
+        self.survey = survey_of(self.worker, self.job)
         self._ticks = round(self.chunk_seconds / self.survey.info.time_base)
-        parts = windows(boundaries(self.survey.keyframes, self._ticks, self.survey.last))
-        self._stretches = [self.worker.look_through(self.video, self.survey, part) for part in parts]
-        if not fit_together(self._stretches):
-            raise SystemExit(f"expected {self.video.input} to read the same in parts")
-        self._learnt: dict[int, Statistics] = {}
+        windows = windows_between(chunk_boundaries(self.survey.keyframes, self._ticks, self.survey.last))
+        self._scans = [self.worker.scan(self.job, self.survey, window) for window in windows]
+        if not scans_agree(self._scans):
+            raise SystemExit(f"expected {self.job.input} to decode to the same frames in ranges")
+        self._statistics: dict[int, Statistics] = {}
         chunks = self.chunks(0)
-        number = {t: i for i, t in enumerate(t for s in self._stretches for t in s.times)}
+        number = {t: i for i, t in enumerate(t for scan in self._scans for t in scan.times)}
         self.firsts = [number[chunk.times[0]] for chunk in chunks]
         self.frames = len(number)
-        self.seams = [n for n, chunk in zip(self.firsts, chunks, strict=True) if n and chunk.times[0] not in chunk.shots]
+        self.seams = [n for n, chunk in zip(self.firsts, chunks, strict=True) if n and chunk.times[0] not in chunk.shot_starts]
 
-    def chunks(self, lead: int) -> list[Chunk]:
-        return divide(self._stretches, self.survey, self._ticks, lead)
+    def chunks(self, warm_up: int) -> list[Chunk]:
+        return divide(self._scans, self.survey, self._ticks, warm_up)
 
-    def stylized(self, options: ConvertOptions, lead: int, wanted: set[int]) -> Frames:
-        """The frames of these numbers, of the video stylized chunk by chunk with so much lead."""
-        video, found = replace(self.video, options=options), dict[int, Pixels]()
-        for chunk, first in zip(self.chunks(lead), self.firsts, strict=True):
-            part = self.worker.paint(video, self.survey, chunk, self._statistics(video, chunk))
-            found |= _decoded(BytesIO(part.segment.data), first, wanted)
+    def stylized(self, options: ConvertOptions, warm_up: int, wanted: set[int]) -> Frames:
+        """The frames with the numbers `wanted` of the video stylized chunk by chunk."""
+        job, found = replace(self.job, options=options), dict[int, Pixels]()
+        for chunk, first in zip(self.chunks(warm_up), self.firsts, strict=True):
+            stylized = self.worker.stylize_chunk(job, self.survey, chunk, self._statistics_for(job, chunk))
+            found |= _decoded(BytesIO(stylized.segment.data), first, wanted)
         return found
 
-    def _statistics(self, video: Film, chunk: Chunk) -> Statistics | None:
-        if chunk.under_way is None:
+    def _statistics_for(self, job: WorkerJob, chunk: Chunk) -> Statistics | None:
+        if chunk.earlier_shot_start is None:
             return None
-        if chunk.under_way not in self._learnt:
-            self._learnt[chunk.under_way] = self.worker.learn(video, self.survey, chunk.under_way)
-        return self._learnt[chunk.under_way]
+        if chunk.earlier_shot_start not in self._statistics:
+            self._statistics[chunk.earlier_shot_start] = self.worker.shot_statistics(job, self.survey, chunk.earlier_shot_start)
+        return self._statistics[chunk.earlier_shot_start]
 
 
 def _decoded(file: Any, first: int, wanted: set[int]) -> dict[int, Pixels]:
@@ -91,21 +91,21 @@ def _decoded(file: Any, first: int, wanted: set[int]) -> dict[int, Pixels]:
 
 
 def _keyframes(path: Path) -> list[int]:
-    """The numbers of a video's keyframes, but for those at its ends."""
+    """The numbers of a video's keyframes, without those near its ends."""
     with av.open(str(path)) as container:
         packets = sorted((p.pts, p.is_keyframe) for p in container.demux(video=0) if p.size)
     return [n for n, (_, key) in enumerate(packets) if key and max(NEARBY) < n < len(packets) - max(NEARBY)]
 
 
 def _around(firsts: Sequence[int]) -> set[int]:
-    """The frames of the pairs that begin there, and of those nearby."""
+    """The frames of the pairs at `firsts`, and of those nearby."""
     return {n + d for n in firsts for d in range(min(NEARBY) - 1, max(NEARBY) + 1)}
 
 
 def _over_nearby(source: Frames, stylized: Frames, firsts: Sequence[int]) -> float:
     """The error of these pairs over that of pairs nearby."""
-    beside = [n + d for n in firsts for d in NEARBY]
-    return statistics.mean(_errors(source, stylized, firsts)) / statistics.mean(_errors(source, stylized, beside))
+    nearby = [n + d for n in firsts for d in NEARBY]
+    return statistics.mean(_errors(source, stylized, firsts)) / statistics.mean(_errors(source, stylized, nearby))
 
 
 def _errors(source: Frames, stylized: Frames, firsts: Sequence[int]) -> list[float]:
@@ -120,13 +120,13 @@ def _errors(source: Frames, stylized: Frames, firsts: Sequence[int]) -> list[flo
 
 
 def _compared(source: Frames, whole: Frames, divided: Frames, seams: Sequence[int], nearby: bool) -> dict[str, float]:
-    ours, theirs = _errors(source, divided, seams), _errors(source, whole, seams)
-    off = [float(np.abs(divided[n].astype(int) - whole[n]).mean()) for n in seams]
+    errors, whole_errors = _errors(source, divided, seams), _errors(source, whole, seams)
+    differences = [float(np.abs(divided[n].astype(int) - whole[n]).mean()) for n in seams]
     found = {
-        "seam_over_same_pair_undivided": statistics.mean(a / b for a, b in zip(ours, theirs, strict=True)),
-        "worst_seam": max(a / b for a, b in zip(ours, theirs, strict=True)),
-        "sum_over_sum": sum(ours) / sum(theirs),
-        "difference_of_255": statistics.mean(off),
+        "seam_over_same_pair_undivided": statistics.mean(a / b for a, b in zip(errors, whole_errors, strict=True)),
+        "worst_seam": max(a / b for a, b in zip(errors, whole_errors, strict=True)),
+        "sum_over_sum": sum(errors) / sum(whole_errors),
+        "difference_of_255": statistics.mean(differences),
     }
     if nearby:
         found["seam_over_nearby_divided"] = _over_nearby(source, divided, seams)
@@ -135,7 +135,7 @@ def _compared(source: Frames, whole: Frames, divided: Frames, seams: Sequence[in
 
 
 def _at_keyframes(video: Path, out: Path) -> dict[str, Any]:
-    """How much the video that was stylized in one piece flickers where its encoder put keyframes. Every chunk begins with one."""
+    """The flicker of the undivided video at the keyframes of its encoder. Every chunk begins with a keyframe."""
     keyframes = _keyframes(out)
     if not keyframes:
         return {"keyframes_undivided": 0}
@@ -144,36 +144,38 @@ def _at_keyframes(video: Path, out: Path) -> dict[str, Any]:
     return {"keyframes_undivided": len(keyframes), "keyframe_over_nearby_undivided": round(ratio, 4)}
 
 
-def seams(video: Path, scratch: Path, chunk_seconds: float, leads: Sequence[int]) -> dict[str, Any]:
-    """The figures of one video: for both strengths, by lead without loss, and with the lead that is used as H.264 too."""
+def seams(video: Path, scratch: Path, chunk_seconds: float, warm_ups: Sequence[int]) -> dict[str, Any]:
+    """The figures of one video for both strengths: lossless for each length of the warm-up, and as H.264 for the default."""
     worker, stylizer = Worker(models(), usable_cores()), load_stylizer(OPTIONS.style)
-    given = Film(str(video), str(scratch / "out.mp4"), OPTIONS, None, facts_of(str(video)))
-    divided = _Divided(worker, given, chunk_seconds)
+    job = WorkerJob(str(video), str(scratch / "out.mp4"), OPTIONS, None, identity_of(str(video)))
+    divided = _Divided(worker, job, chunk_seconds)
     if not divided.seams:
         raise SystemExit(f"expected seams inside shots of {video.name}, found none")
     wanted = _around(divided.seams)
     source = _decoded(str(video), 0, wanted)
     found: dict[str, Any] = {"frames": divided.frames, "seams_inside_shots": len(divided.seams), "strengths": {}}
     for strength in ("light", "strong"):
-        figures: dict[str, Any] = {"by_lead": {}}
+        figures: dict[str, Any] = {"by_warm_up": {}}
         for codec in ("ffv1", "h264"):
             encode = EncodeOptions(codec=codec)
             options = replace(OPTIONS, stabilize=strength, encode=encode)
-            divided.video = replace(given, output=str(scratch / f"out.{'mkv' if codec == 'ffv1' else 'mp4'}"))
-            out = scratch / f"whole-{strength}{Path(divided.video.output).suffix}"
+            divided.job = replace(job, output=str(scratch / f"out.{'mkv' if codec == 'ffv1' else 'mp4'}"))
+            out = scratch / f"whole-{strength}{Path(divided.job.output).suffix}"
             convert(str(video), out, stylizer, options)
             whole = _decoded(str(out), 0, wanted)
             if codec == "h264":
                 figures |= _at_keyframes(video, out)
             out.unlink()
-            for lead in leads if codec == "ffv1" else (LEAD,):
-                frames = divided.stylized(options, lead, wanted)
-                compared = _compared(source, whole, frames, divided.seams, lead == LEAD)
+            for warm_up in warm_ups if codec == "ffv1" else (WARM_UP_FRAMES,):
+                frames = divided.stylized(options, warm_up, wanted)
+                compared = _compared(source, whole, frames, divided.seams, warm_up == WARM_UP_FRAMES)
                 if codec == "ffv1":
-                    figures["by_lead"][str(lead)] = compared
-                if lead == LEAD:
+                    figures["by_warm_up"][str(warm_up)] = compared
+                if warm_up == WARM_UP_FRAMES:
                     figures[codec] = compared
                 ratio = compared["seam_over_same_pair_undivided"]
-                say(f"seams: {video.name}, {strength}, {codec}, lead {lead}: {ratio:.3f} of the undivided video's error")
+                print_progress(
+                    f"seams: {video.name}, {strength}, {codec}, warm-up {warm_up}: {ratio:.3f} of the error undivided"
+                )
         found["strengths"][strength] = figures
     return found

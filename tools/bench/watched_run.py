@@ -1,10 +1,9 @@
-"""`vidstyle ARGS` with a log of what it does: which pieces of work it begins, and which it keeps.
+"""`vidstyle ARGS` with a log of the pieces of work that it begins and stores.
 
     python -m tools.bench.watched_run LOG ARGS...
 
-The program is the same; a few of its methods tell that they were called. A line of the log is one JSON object with the time
-(`t`, of `time.time`), and survives whatever becomes of the run. `Run` is the other side: it starts such a run and kills it, or
-one of its workers.
+The program is the same, but calls of a few of its methods are logged. A line of the log is one JSON object with the time (`t`, of
+`time.time`), and is complete even if the run is killed. `Run` starts such a run and kills it, or one of its workers.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 GRACE_SECONDS = 60
-"""What a killed run leaves behind must have ended by then."""
+"""The processes of a killed run must have ended after this time."""
 
 
 # --- inside the run
@@ -31,7 +30,7 @@ GRACE_SECONDS = 60
 
 class _Log:
     def __init__(self, path: Path) -> None:
-        self._file = path.open("ab", buffering=0)  # unbuffered: a line is there, whole, before anything else happens
+        self._file = path.open("ab", buffering=0)  # unbuffered: a line is complete before anything else happens
 
     def __call__(self, what: str, **facts: Any) -> None:
         self._file.write(_line(what, facts))
@@ -41,8 +40,8 @@ def _line(what: str, facts: dict[str, Any]) -> bytes:
     return (json.dumps({"t": time.time(), "what": what, **facts}) + "\n").encode()
 
 
-def _told(owner: Any, name: str, before: Callable[..., None] | None = None, after: Callable[..., None] | None = None) -> None:
-    """Have `before` called with the arguments of `owner.name`, and `after` when it has returned."""
+def _logged(owner: Any, name: str, before: Callable[..., None] | None = None, after: Callable[..., None] | None = None) -> None:
+    """Call `before` with the arguments of each call of `owner.name`, and `after` when it has returned."""
     real = getattr(owner, name)
 
     def called(*args: Any, **named: Any) -> Any:
@@ -70,11 +69,11 @@ def _watch(log: _Log, with_cluster: bool) -> None:
         if path.parent.name.endswith(".resume"):
             log("began", output=of_folder(path.parent), piece=int(path.stem))
 
-    _told(vidstyle.batch.runner, "run_jobs", before=lambda *args, **named: log("loaded"))
-    _told(Conversion, "run", before=lambda self, *args: log("painting", output=self._output.name, done=self._done))
-    _told(SegmentWriter, "__init__", before=began)
-    _told(SegmentFolder, "add", after=lambda self, number, *args: log("kept", output=of_folder(self.path), piece=number))
-    _told(UnpublishedFile, "publish", after=lambda self: log("published", output=self.target.name))
+    _logged(vidstyle.batch.runner, "run_jobs", before=lambda *args, **named: log("loaded"))
+    _logged(Conversion, "run", before=lambda self, *args: log("stylizing", output=self._output.name, done=self._done))
+    _logged(SegmentWriter, "__init__", before=began)
+    _logged(SegmentFolder, "add", after=lambda self, number, *args: log("stored", output=of_folder(self.path), piece=number))
+    _logged(UnpublishedFile, "publish", after=lambda self: log("published", output=self.target.name))
     if with_cluster:
         import vidstyle.batch.cluster.scheduler
 
@@ -82,36 +81,38 @@ def _watch(log: _Log, with_cluster: bool) -> None:
 
         def open_worker_pool(*args: Any) -> Any:
             log("opening")
-            engine = real(*args)
-            log("opened", workers=engine.workers)
-            _watch_engine(engine, log)
-            return engine
+            pool = real(*args)
+            log("opened", workers=pool.workers)
+            _watch_pool(pool, log)
+            return pool
 
         vidstyle.batch.cluster.scheduler.open_worker_pool = open_worker_pool
 
 
-def _watch_engine(engine: Any, log: _Log) -> None:
-    """Tells which task is given out, and what comes of it."""
-    start, answers = engine.start, engine.answers
-    given: dict[int, dict[str, Any]] = {}
+def _watch_pool(pool: Any, log: _Log) -> None:
+    """Log each task that is started, and the kind of its result."""
+    from vidstyle.batch.cluster.worker_pool import WithLog
+
+    start, results = pool.start, pool.results
+    tasks: dict[int, dict[str, Any]] = {}
 
     def watched_start(task: Any) -> int | None:
         number = start(task)
         if number is not None:
-            piece = getattr(task.arguments[1], "number", None) if task.method == "paint" else None
-            given[number] = {"method": task.method, "output": Path(task.video.output).name, "piece": piece}
-            log("given", **given[number])
+            piece = getattr(task.arguments[1], "number", None) if task.method == "stylize_chunk" else None
+            tasks[number] = {"method": task.method, "output": Path(task.job.output).name, "piece": piece}
+            log("task_started", **tasks[number])
         return number
 
-    def watched_answers() -> list[tuple[int, Any]]:
-        found = answers()
-        for number, said in found:
-            said = getattr(said, "answer", said)  # what was logged on the way to it is of no interest here
-            if type(said).__name__ != "Frames":
-                log("answered", **given.pop(number), said=type(said).__name__)
+    def watched_results() -> list[tuple[int, Any]]:
+        found = results()
+        for number, result in found:
+            kind = type(result.result if isinstance(result, WithLog) else result).__name__
+            if kind != "Progress":
+                log("task_ended", **tasks.pop(number), result=kind)
         return found
 
-    engine.start, engine.answers = watched_start, watched_answers
+    pool.start, pool.results = watched_start, watched_results
 
 
 def main() -> None:
@@ -130,7 +131,7 @@ def main() -> None:
 
 @dataclass(frozen=True)
 class Process:
-    """One that is known by its number and by when it started, for numbers are given anew."""
+    """A process, identified by its ID and its start time, because IDs are reused."""
 
     pid: int
     started: str
@@ -139,21 +140,21 @@ class Process:
     @classmethod
     def of(cls, pid: int) -> Process | None:
         facts = _stat(pid)
-        return cls(pid, facts[19], Path(_words(pid).split(b"\0")[0].decode(errors="replace")).name) if facts else None
+        return cls(pid, facts[19], Path(_command_line(pid).split(b"\0")[0].decode(errors="replace")).name) if facts else None
 
     @property
-    def lives(self) -> bool:
+    def is_alive(self) -> bool:
         facts = _stat(self.pid)
         return facts is not None and facts[19] == self.started and facts[0] != "Z"
 
     def kill(self) -> None:
-        if self.lives:
+        if self.is_alive:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
 
 
 def _stat(pid: int) -> list[str] | None:
-    """/proc/PID/stat behind the name: state, parent, ..., [19] is when it started."""
+    """The fields of /proc/PID/stat after the name: state, parent, ...; [19] is the start time."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -169,8 +170,8 @@ def _descendants(pid: int) -> list[int]:
     return found
 
 
-def _words(pid: int) -> bytes:
-    """Its command line; empty for a process that is gone."""
+def _command_line(pid: int) -> bytes:
+    """The command line of a process, empty if it has ended."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
@@ -178,13 +179,13 @@ def _words(pid: int) -> bytes:
 
 
 def _is_worker(pid: int) -> bool:
-    """Whether the process stylizes: one of multiprocessing's, but for its helper, or an actor of Ray's."""
-    words = _words(pid)
-    return words.startswith(b"ray::_Actor") or (b"spawn_main" in words and b"resource_tracker" not in words)
+    """Whether the process is a worker: one of multiprocessing, except its resource tracker, or an actor of Ray."""
+    command = _command_line(pid)
+    return command.startswith(b"ray::_Actor") or (b"spawn_main" in command and b"resource_tracker" not in command)
 
 
 class Run:
-    """A watched run in a process of its own."""
+    """A logged run in a process of its own."""
 
     def __init__(self, log: Path, arguments: list[str], cwd: Path, environment: dict[str, str]) -> None:
         self._log, self._errors = log, log.with_suffix(".err")
@@ -203,21 +204,21 @@ class Run:
             return None
 
     def finished(self, seconds: float) -> int | None:
-        """As `wait`, but a run that takes longer is killed with all that belongs to it: it hangs."""
+        """As `wait`, but a run that takes longer is killed with all its processes."""
         code = self.wait(seconds)
         if code is None:
             left_behind(self.kill(), 0)
         return code
 
     def kill(self) -> list[Process]:
-        """kill -9; gives its processes, which should not live on without it."""
+        """Kill the run with SIGKILL; returns its processes, which should end too."""
         family = [p for pid in _descendants(self._process.pid) if (p := Process.of(pid))]
         self._process.kill()
         self._process.wait()
         return family
 
     def kill_worker(self, chance: random.Random) -> bool:
-        """kill -9 of a random worker, if there is one."""
+        """Kill a random worker with SIGKILL, if there is one."""
         workers = [pid for pid in sorted(_descendants(self._process.pid)) if _is_worker(pid)]
         if not workers:
             return False
@@ -229,29 +230,29 @@ class Run:
         return True
 
     def note(self, what: str, **facts: Any) -> None:
-        """Put a line of the watcher's into the log."""
+        """Add a line to the log."""
         with self._log.open("ab", buffering=0) as log:
             log.write(_line(what, facts))
 
     @property
     def errors(self) -> str:
-        """What it said so far, and the runs before it with the same log."""
+        """The stderr of this run and of earlier runs with the same log."""
         return self._errors.read_text(errors="replace")
 
 
 def left_behind(family: list[Process], seconds: float = GRACE_SECONDS) -> list[str]:
-    """Which of a killed run's processes live on for longer than they may; they are ended."""
+    """The names of a killed run's processes that are still alive after `seconds`; they are killed."""
     end = time.monotonic() + seconds
-    while any(p.lives for p in family) and time.monotonic() < end:
+    while any(p.is_alive for p in family) and time.monotonic() < end:
         time.sleep(0.05)
-    left = [p for p in family if p.lives]
+    left = [p for p in family if p.is_alive]
     for process in left:
         process.kill()
     return [process.name for process in left]
 
 
 def events(log: Path) -> Iterator[dict[str, Any]]:
-    """The lines of a log; a kill may have cut off one."""
+    """The lines of a log; the last one may be cut off by a kill."""
     for line in log.read_text().splitlines() if log.exists() else ():
         with contextlib.suppress(ValueError):
             yield json.loads(line)

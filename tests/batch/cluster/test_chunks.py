@@ -245,6 +245,13 @@ def test_chunk_that_begins_with_a_shot_has_no_warm_up() -> None:
     assert (third.warm_up, third.earlier_shot_start, third.shot_starts) == (24, 30, [])
 
 
+def test_manifests_of_earlier_versions_are_read() -> None:
+    stored = {"number": 1, "window": {"first": 5, "end": 30}, "lead": 2, "times": [5], "marks": [9], "shots": [5], "under_way": 3}
+    chunk = Chunk(1, FrameWindow(5, 30), 2, [5], [9], [5], 3)
+    assert Chunk.from_json(stored) == chunk
+    assert chunk.to_json() == stored
+
+
 def test_invalid_json_is_not_a_chunk() -> None:
     chunk = Chunk(0, FrameWindow(None, 10), 0, [1], [2], [1], None)
     stored = chunk.to_json()
