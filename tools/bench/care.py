@@ -1,10 +1,10 @@
-"""What care costs: whole conversions with it and without it, in turn.
+"""The cost of safety: whole conversions with and without safety measures, in turns.
 
     python -m tools.bench.care [--clip samples/boat.mp4] [--style mosaic] [--rounds 5] [--output tools/bench/results/care.json]
 
-With: as `vidstyle CLIP --style STYLE` does it. Without: the output is not read back, nothing is flushed to the disk, the
-input's structure is not checked and no lock is taken. Also with --resume, against the same bare run. Times are of the
-conversion alone, after the model was loaded; the fastest round of each counts, since whatever else the machine does only adds.
+With: like `vidstyle CLIP --style STYLE`. Without: the output is not read back, nothing is flushed to the disk, the structure
+of the input is not checked, and no lock is taken. --resume is also compared with the run without. Times are those of the
+conversion after the model was loaded; the fastest round counts, because other load only adds to the time.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ BARE = {
 
 @contextmanager
 def bare() -> Iterator[None]:
-    """Inside, nothing careful is done."""
+    """Disable the safety measures."""
     patches = [mock.patch(name, replaced) for name, replaced in BARE.items()]
     for patch in patches:
         patch.start()
@@ -48,7 +48,7 @@ def bare() -> Iterator[None]:
 
 
 def lengthened(clip: Path, folder: Path, times: int) -> Path:
-    """`clip`'s video so many times over: a video rather than a sample."""
+    """A longer video: the video of `clip` repeated `times` times."""
     path = folder / "long.mp4"
     with av.open(str(clip)) as old, av.open(str(path), "w") as new:
         source = old.streams.video[0]
@@ -57,11 +57,11 @@ def lengthened(clip: Path, folder: Path, times: int) -> Path:
         length = max(p.pts + p.duration for p in packets)  # type: ignore[operator]
         for number in range(times):
             for packet in packets:
-                again = av.Packet(bytes(packet))
-                again.time_base, again.is_keyframe = packet.time_base, packet.is_keyframe
-                again.pts, again.dts = packet.pts + number * length, packet.dts + number * length  # type: ignore[operator]
-                again.duration, again.stream = packet.duration, copy
-                new.mux(again)
+                repeated = av.Packet(bytes(packet))
+                repeated.time_base, repeated.is_keyframe = packet.time_base, packet.is_keyframe
+                repeated.pts, repeated.dts = packet.pts + number * length, packet.dts + number * length  # type: ignore[operator]
+                repeated.duration, repeated.stream = packet.duration, copy
+                new.mux(repeated)
     return path
 
 
@@ -70,7 +70,7 @@ def main() -> None:
     parser.add_argument("--clip", type=Path, default=ROOT / "samples" / "boat.mp4")
     parser.add_argument("--style", default="mosaic")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--times", type=int, default=8, help="how often the clip is repeated")
+    parser.add_argument("--times", type=int, default=8, help="number of repetitions of the clip")
     parser.add_argument("--output", type=Path, default=ROOT / "tools" / "bench" / "results" / "care.json")
     args = parser.parse_args()
     stylizer = load_stylizer(StyleOptions(args.style))
@@ -85,9 +85,9 @@ def main() -> None:
             output = folder / "out.mp4"
             began = time.perf_counter()
             frames = convert(str(clip), output, stylizer, options).frames
-            took = time.perf_counter() - began
+            elapsed = time.perf_counter() - began
             output.unlink()
-            return took
+            return elapsed
 
         options = ConvertOptions(style=StyleOptions(args.style))
         run(options)
@@ -96,12 +96,12 @@ def main() -> None:
                 seconds["without"].append(run(options))
             seconds["with"].append(run(options))
             seconds["resumable"].append(run(ConvertOptions(style=StyleOptions(args.style), resume=True)))
-    fastest = {kind: min(taken) for kind, taken in seconds.items()}
+    fastest = {kind: min(times) for kind, times in seconds.items()}
     found = {
         "command": f"python -m tools.bench.care --style {args.style} --times {args.times} --rounds {args.rounds}",
         "machine": machine_details(usable_cores()),
         "frames": frames,
-        "seconds": {kind: [round(s, 3) for s in taken] for kind, taken in seconds.items()},
+        "seconds": {kind: [round(s, 3) for s in times] for kind, times in seconds.items()},
         "care_costs": round(fastest["with"] / fastest["without"] - 1, 4),
         "resumable_costs": round(fastest["resumable"] / fastest["without"] - 1, 4),
     }

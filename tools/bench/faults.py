@@ -1,13 +1,13 @@
-"""Many damaged files and many kills: how often are vidstyle's promises broken?
+"""Many damaged files and killed runs: how often are the guarantees of vidstyle violated?
 
     python -m tools.bench.faults [--damaged 500] [--kills 100] [--seed 0] [--json tools/bench/results/faults.json]
     python -m tools.bench.faults --only damage-17      # repeat one file; --only kill-100003 repeats a video that was killed
 
-A damaged file is a small clip in one of nine kinds of container that was cut off, has flipped bits, zeroed or doubled blocks,
-or goes on as another file. It is stylized by a process that lives on, so that a start costs nothing, and judged with Debian's
-ffmpeg (tests/support/faults.py tells what counts). A kill is a SIGKILL at a random moment of a run with --resume; the same command is
-run until it comes to its end, and the result must equal that of an uninterrupted run, frame by frame. What a seed damages is the
-same each time; at which instruction a kill falls is not.
+A damaged file is a small clip in one of nine kinds of container that is truncated, has flipped bits, zeroed or duplicated
+blocks, or continues as another file. It is stylized by a long-lived process, which saves start-up time, and judged with
+Debian's ffmpeg (tests/support/faults.py defines violations). A kill is a SIGKILL at a random moment of a run with --resume; the
+same command is repeated until it finishes, and the result must equal that of an uninterrupted run, frame by frame. The damage
+of a seed is reproducible; the exact instruction at which a kill happens is not.
 """
 
 from __future__ import annotations
@@ -37,20 +37,20 @@ ROOT = Path(__file__).resolve().parents[2]
 STYLE = "mosaic"
 KILL_VIDEOS = ("plain", "steady", "uneven", "hevc", "mkv", "mov", "trimmed", "damaged")
 KILL_SIZE = (256, 192)
-"""Large enough that painting takes longer than starting."""
-MOST_KILLS = 6
-"""So often a video is killed at most, before it may come to its end."""
+"""Large enough that stylizing takes longer than the start."""
+MAX_KILLS = 6
+"""Maximum number of kills of a video."""
 
 
 def damage(seeds: list[int], folder: Path) -> dict[str, Any]:
-    """Figures of damaged files, and the cases in which a promise was broken."""
+    """Results for damaged files, and the cases with violations."""
     codes: Counter[str] = Counter()
     kinds: Counter[str] = Counter()
     failures, lost, peak = [], [], 0.0
 
     def one(worker: CommandRunner, seed: int) -> tuple[int, Verdict, int]:
         verdict = judge(worker, folder / str(seed), random_case(seed), "--style", STYLE)
-        return seed, verdict, _could_be_saved(verdict, folder / str(seed)) if verdict.run_result.code == FAILED else 0
+        return seed, verdict, _decodable_frames(verdict, folder / str(seed)) if verdict.run_result.code == FAILED else 0
 
     workers = CommandRunners(2)
     try:
@@ -64,7 +64,7 @@ def damage(seeds: list[int], folder: Path) -> dict[str, Any]:
                 failures.append({**facts, "broken": [str(v)[:400] for v in verdict.violations]})
                 print(json.dumps(failures[-1]), flush=True)
             if saved:
-                lost.append({**facts, "frames": saved, "said": verdict.run_result.stderr.strip()[:200]})
+                lost.append({**facts, "frames": saved, "stderr": verdict.run_result.stderr.strip()[:200]})
             if number % 100 == 0:
                 print(f"{number} of {len(seeds)} files, {len(failures)} broken", flush=True)
     finally:
@@ -81,8 +81,8 @@ def damage(seeds: list[int], folder: Path) -> dict[str, Any]:
     }
 
 
-def _could_be_saved(verdict: Verdict, folder: Path) -> int:
-    """How many frames ffmpeg gets out of a file that vidstyle refused; less than a quarter of them is no loss."""
+def _decodable_frames(verdict: Verdict, folder: Path) -> int:
+    """Number of frames that ffmpeg decodes from a file that vidstyle refused; 0 for less than a quarter of all."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "refused"
     path.write_bytes(verdict.case.data)
@@ -93,7 +93,7 @@ def _could_be_saved(verdict: Verdict, folder: Path) -> int:
 
 @dataclass
 class Kills:
-    """What is counted of videos that were killed."""
+    """Counts for killed conversions."""
 
     folder: Path
     kills: int = 0
@@ -104,12 +104,12 @@ class Kills:
     expected: dict[str, tuple[VideoContent, float, int]] = field(default_factory=dict)
 
     def reference(self, name: str) -> tuple[VideoContent, float, int]:
-        """A video that nobody interrupts: what is in it, how long it took and its exit code."""
+        """An uninterrupted conversion: content of the output, duration and exit code."""
         if name not in self.expected:
-            place = self.folder / "uninterrupted" / name
-            place.mkdir(parents=True)
-            self.clips[name] = make_video(name, place, KILL_SIZE)
-            studio = ResumableRun(place, VIDEOS[name], STYLE)
+            folder = self.folder / "uninterrupted" / name
+            folder.mkdir(parents=True)
+            self.clips[name] = make_video(name, folder, KILL_SIZE)
+            studio = ResumableRun(folder, VIDEOS[name], STYLE)
             began = time.monotonic()
             run_result = studio.run()
             if run_result.code != VIDEOS[name].code:
@@ -118,17 +118,17 @@ class Kills:
         return self.expected[name]
 
     def video(self, seed: int) -> None:
-        """Paint a video with random kills, and compare."""
+        """Convert a video with random kills, and compare the outputs."""
         chance = random.Random(seed)
         name = chance.choice(KILL_VIDEOS)
         expected, seconds, code = self.reference(name)
-        place = self.folder / f"kill-{seed}"
-        place.mkdir(parents=True)
-        shutil.copy2(self.clips[name], place)
-        studio = ResumableRun(place, VIDEOS[name], STYLE)
+        folder = self.folder / f"kill-{seed}"
+        folder.mkdir(parents=True)
+        shutil.copy2(self.clips[name], folder)
+        studio = ResumableRun(folder, VIDEOS[name], STYLE)
         self.videos += 1
         delays, broken = [], []
-        for _ in range(chance.randrange(1, MOST_KILLS + 1)):
+        for _ in range(chance.randrange(1, MAX_KILLS + 1)):
             delays.append(round(chance.uniform(0.15 * seconds, 1.05 * seconds), 3))
             process = studio.start("-q")
             try:
@@ -152,7 +152,7 @@ class Kills:
             self.failures.append({"only": f"kill-{seed}", "video": name, "delays": delays, "broken": broken})
             print(json.dumps(self.failures[-1]), flush=True)
         else:
-            shutil.rmtree(place)
+            shutil.rmtree(folder)
 
     def _compare(self, studio: ResumableRun, expected: VideoContent) -> list[str]:
         if not studio.output.exists():
@@ -161,14 +161,14 @@ class Kills:
             return ["not whole"]
         found = content_of(studio.output)
         broken = [] if found == expected else ["unequal"]
-        # A kill between the publishing and the clearing away leaves the folder; that is no loss, but told apart.
-        return [*broken, *(["hidden left"] if studio.work.exists() and not self._cleared(studio) else [])]
+        # A kill between publishing and cleanup leaves the folder; that is no loss, but reported separately.
+        return [*broken, *(["hidden left"] if studio.work.exists() and not self._is_cleaned_up(studio) else [])]
 
-    def _cleared(self, studio: ResumableRun) -> bool:
-        """Whether the next run clears away what a kill right after publishing left."""
+    def _is_cleaned_up(self, studio: ResumableRun) -> bool:
+        """Whether the next run removes what a kill right after publishing left."""
         return studio.run("-q", "--overwrite").code in (DONE, 3) and not studio.work.exists()
 
-    def figures(self) -> dict[str, Any]:
+    def results(self) -> dict[str, Any]:
         reasons = Counter(reason.split(":")[0] for failure in self.failures for reason in failure["broken"])
         return {
             "kills": self.kills,
@@ -183,22 +183,24 @@ class Kills:
 
 
 def kill(seeds: range, kills: int, folder: Path) -> dict[str, Any]:
-    """Figures of videos that are killed until there were `kills` kills in all."""
+    """Results for videos, until there were `kills` kills in total."""
     counted = Kills(folder)
     for seed in seeds:
         if counted.kills >= kills:
             break
         counted.video(seed)
         print(f"{counted.kills} kills, {len(counted.failures)} videos broken", flush=True)
-    return counted.figures()
+    return counted.results()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--damaged", type=int, default=500, metavar="N", help="so many damaged files")
-    parser.add_argument("--kills", type=int, default=100, metavar="N", help="so many kills")
+    parser.add_argument("--damaged", type=int, default=500, metavar="N", help="number of damaged files")
+    parser.add_argument("--kills", type=int, default=100, metavar="N", help="number of kills")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", metavar="CASE", help="one case, as the results name it: damage-17 or kill-17; the files stay")
+    parser.add_argument(
+        "--only", metavar="CASE", help="run one case, such as damage-17 or kill-17, and keep its files"
+    )
     parser.add_argument("--json", type=Path, default=ROOT / "tools" / "bench" / "results" / "faults.json")
     args = parser.parse_args()
     os.environ.pop("VIDSTYLE_STYLES", None)  # the package's own styles
@@ -207,9 +209,9 @@ def main() -> None:
         kind, _, number = args.only.partition("-")
         folder = Path(tempfile.mkdtemp(prefix="vidstyle-faults-"))
         seed = int(number)
-        figures = damage([seed], folder) if kind == "damage" else kill(range(seed, seed + 1), 1, folder)
-        print(json.dumps(figures, indent=1))
-        print(f"what went wrong lies in {folder}")
+        results = damage([seed], folder) if kind == "damage" else kill(range(seed, seed + 1), 1, folder)
+        print(json.dumps(results, indent=1))
+        print(f"files are in {folder}")
         return
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as name:

@@ -1,4 +1,4 @@
-"""What `bench_gpu.py` measures on, and its figures of nets alone: each is a label and what measures it."""
+"""What `gpu.py` measures on, and its measurements of networks alone, each with a label."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ FRAMES = {"1280x720": 400, "1920x1080": 300, "3840x2160": 90}
 BATCHES = (1, 4, 8)
 SMALL = {"160x96": (160, 96)}
 
-Figure = dict[str, Any]
-Measurement = tuple[str, Callable[[], Figure]]
+Result = dict[str, Any]
+Measurement = tuple[str, Callable[[], Result]]
 
 
 @dataclass(frozen=True)
 class Bench:
-    """What to measure on, and how long."""
+    """What to measure on, and for how long."""
 
     device: str
     small: bool
@@ -42,7 +42,7 @@ class Bench:
 
     @property
     def seconds(self) -> float:
-        """So long a net is run for a figure."""
+        """Time to run a network for a result."""
         return 0.1 if self.small else 1.5
 
     @property
@@ -60,7 +60,7 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
-# --- the net alone
+# --- networks alone
 
 
 def images_of(size: tuple[int, int], count: int) -> np.ndarray:
@@ -73,20 +73,20 @@ def images_of(size: tuple[int, int], count: int) -> np.ndarray:
 
 def rate_of(
     once: Callable[[], object], images: int, seconds: float, concurrency: int = 1, after: Callable[[], object] = int
-) -> Figure:
-    """Images a second of `once`, which `concurrency` threads call; `after` waits for what it began."""
+) -> Result:
+    """Images per second of `once`, called in `concurrency` threads; `after` waits for what it started."""
     for _ in range(5):
         once()
     after()
     counts, began = [0] * concurrency, time.perf_counter()
 
-    def lane(number: int) -> None:
+    def call_repeatedly(number: int) -> None:
         while time.perf_counter() - began < seconds:
             once()
             counts[number] += 1
 
     with ThreadPoolExecutor(concurrency) as threads:
-        list(threads.map(lane, range(concurrency)))
+        list(threads.map(call_repeatedly, range(concurrency)))
     after()
     took = time.perf_counter() - began
     return {"fps": round(images * sum(counts) / took, 1), "ms": round(1000 * took / sum(counts) / images, 3)}
@@ -100,7 +100,7 @@ def load(bench: Bench, backend: str) -> Any:
 
 
 def net_of(backend: str) -> Callable[[Bench], Iterator[Measurement]]:
-    """The stylizer as conversions use it, copies and padding included; what it stylizes, and what a cut costs."""
+    """The stylizer as conversions use it, including copies and padding; its agreement with the CPU, and the cost of a cut."""
 
     def measurements(bench: Bench) -> Iterator[Measurement]:
         stylizer = load(bench, backend)
@@ -119,25 +119,25 @@ def net_of(backend: str) -> Callable[[Bench], Iterator[Measurement]]:
         size, shape = next(iter(bench.sizes.items()))
         shown = images_of(shape, 8)
 
-        def agreement() -> Figure:
+        def agreement() -> Result:
             expected = load(Bench("cpu", True, bench.folder), "onnx").stylize(list(shown[:1])).astype(int)
-            apart = np.abs(stylizer.stylize(list(shown[:1])) - expected)
-            return {"levels at most": int(apart.max()), "levels in the mean": round(float(apart.mean()), 4)}
+            difference = np.abs(stylizer.stylize(list(shown[:1])) - expected)
+            return {"levels at most": int(difference.max()), "levels on average": round(float(difference.mean()), 4)}
 
-        def cut() -> Figure:
-            stylizer.for_shot(list(shown)).stylize(list(shown[:1]))  # the first one opens what measures
+        def cut() -> Result:
+            stylizer.for_shot(list(shown)).stylize(list(shown[:1]))  # the first call opens the network that measures
             began = time.perf_counter()
             stylizer.for_shot(list(shown)).stylize(list(shown[:1]))
             return {"ms": round(1000 * (time.perf_counter() - began), 1)}
 
-        yield f"{size} apart from the CPU's painting", agreement
+        yield f"{size} difference from the CPU", agreement
         yield f"{size} a new shot of 8 images", cut
 
     return measurements
 
 
 def sessions_alone(bench: Bench) -> Iterator[Measurement]:
-    """ONNX Runtime on buffers of the device, nothing copied: with weights as inputs, as we use it, and with constant ones."""
+    """ONNX Runtime on buffers of the device, without copies: with weights as inputs, as we use it, and with constant ones."""
     import onnx
     from onnxruntime import InferenceSession
 
@@ -153,7 +153,7 @@ def sessions_alone(bench: Bench) -> Iterator[Measurement]:
     del constant.graph.input[1:]
     constant.graph.initializer.extend(onnx.numpy_helper.from_array(value, name) for name, value in weights.items())
     graph, nhwc = {"enable_cuda_graph": "1"}, {"prefer_nhwc": "1"}
-    ways: dict[str, tuple[onnx.ModelProto, dict[str, str]]] = {
+    variants: dict[str, tuple[onnx.ModelProto, dict[str, str]]] = {
         "weights as inputs, graph": (inputs, graph),
         "weights as inputs": (inputs, {}),
         "constant weights, channels last, graph": (constant, nhwc | graph),
@@ -162,9 +162,9 @@ def sessions_alone(bench: Bench) -> Iterator[Measurement]:
         "weights as inputs, channels last, graph": (inputs, nhwc | graph),
     }
     if index is not None and has_tensorrt():
-        ways["TensorRT, constant weights"] = (constant, {"tensorrt": "1"})
+        variants["TensorRT, constant weights"] = (constant, {"tensorrt": "1"})
 
-    def opened(proto: onnx.ModelProto, options: dict[str, str]) -> GpuNetwork:
+    def open_network(proto: onnx.ModelProto, options: dict[str, str]) -> GpuNetwork:
         providers: list[Any] = [CPU]
         if index is not None:
             providers.insert(0, (CUDA, cuda_options(index) | {k: v for k, v in options.items() if k != "tensorrt"}))
@@ -174,34 +174,34 @@ def sessions_alone(bench: Bench) -> Iterator[Measurement]:
         net.weights = weights if proto is inputs else {}
         return net
 
-    for way, (proto, options) in ways.items():
+    for variant, (proto, options) in variants.items():
         nets: list[GpuNetwork] = []
 
-        def opening(proto: onnx.ModelProto = proto, options: dict[str, str] = options, nets: list[GpuNetwork] = nets) -> Figure:
+        def opening(proto: onnx.ModelProto = proto, options: dict[str, str] = options, nets: list[GpuNetwork] = nets) -> Result:
             began = time.perf_counter()
-            nets.append(opened(proto, options))
+            nets.append(open_network(proto, options))
             providers = nets[0].session.get_providers()
             return {"ms": round(1000 * (time.perf_counter() - began), 1), "provider": providers[0]}
 
-        yield f"{way}: opening", opening
+        yield f"{variant}: opening", opening
         for size, shape in bench.sizes.items():
             for batch in bench.batches[:2]:
 
-                def figure(batch: int = batch, shape: tuple[int, int] = shape, nets: list[GpuNetwork] = nets) -> Figure:
+                def measure(batch: int = batch, shape: tuple[int, int] = shape, nets: list[GpuNetwork] = nets) -> Result:
                     if not nets:
-                        raise RuntimeError("it did not open")
+                        raise RuntimeError("it could not be opened")
                     net = nets[0]
                     runner = net._current_runner()
                     slot = runner._new_slot((batch, shape[1], shape[0], 3))
                     thread = net._thread
                     return rate_of(lambda: thread.submit(runner.run, slot, net.weights).result(), batch, bench.seconds)
 
-                yield f"{way}: {size} batch {batch}", figure
+                yield f"{variant}: {size} batch {batch}", measure
         nets.clear()
 
 
 def torch_alone(compiled: bool) -> Callable[[Bench], Iterator[Measurement]]:
-    """torch on buffers of the device, nothing copied: eager, in half precision, captured, compiled."""
+    """torch on buffers of the device, without copies: eager, in half precision, captured, compiled."""
 
     def measurements(bench: Bench) -> Iterator[Measurement]:
         import torch
@@ -213,10 +213,10 @@ def torch_alone(compiled: bool) -> Callable[[Bench], Iterator[Measurement]]:
 
         device = find_device(bench.device)
         after: Callable[[], object] = torch.cuda.synchronize if device.type == "cuda" else int
-        ways = {"float32": (False, False), "half": (True, False), "half, graph": (True, True)}
+        variants = {"float32": (False, False), "half": (True, False), "half, graph": (True, True)}
         if compiled:
-            ways = {"half, compiled": (True, False), "half, compiled, graph": (True, True)}
-        for way, (half, graph) in ways.items():
+            variants = {"half, compiled": (True, False), "half, compiled, graph": (True, True)}
+        for variant, (half, graph) in variants.items():
             net = CudaNetwork(load_net(find_style(STYLE))[0].eval(), device, 255.0, half)
             net._compiles, net._captures = False, graph and net._captures
             if compiled:
@@ -224,7 +224,7 @@ def torch_alone(compiled: bool) -> Callable[[Bench], Iterator[Measurement]]:
             for size, shape in bench.sizes.items():
                 for batch in bench.batches[:2]:
 
-                    def figure(batch: int = batch, shape: tuple[int, int] = shape, net: CudaNetwork = net) -> Figure:
+                    def measure(batch: int = batch, shape: tuple[int, int] = shape, net: CudaNetwork = net) -> Result:
                         slot = _Slot((batch, shape[1], shape[0], 3), device)
 
                         def once() -> None:
@@ -237,6 +237,6 @@ def torch_alone(compiled: bool) -> Callable[[Bench], Iterator[Measurement]]:
                         first = time.perf_counter() - began
                         return rate_of(once, batch, bench.seconds, after=after) | {"first ms": round(1000 * first, 1)}
 
-                    yield f"{way}: {size} batch {batch}", figure
+                    yield f"{variant}: {size} batch {batch}", measure
 
     return measurements

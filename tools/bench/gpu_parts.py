@@ -1,4 +1,4 @@
-"""The figures of `bench_gpu.py`, part by part: here those of whole conversions, those of nets alone are in `gpu_nets.py`."""
+"""The parts of `gpu.py`: measurements of whole conversions; those of networks alone are in `gpu_networks.py`."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from tools.bench.gpu_networks import (
     RATE,
     STYLE,
     Bench,
-    Figure,
     Measurement,
+    Result,
     environment,
     load,
     net_of,
@@ -30,7 +30,7 @@ from vidstyle.core.protocols import Stylizer
 
 
 class Copying(Stylizer):
-    """Stylizes nothing: what is left is decoding and encoding."""
+    """Returns its input, which leaves only decoding and encoding."""
 
     def stylize(self, images: Sequence[np.ndarray]) -> np.ndarray:
         return np.stack(images)
@@ -42,7 +42,7 @@ def encoders(bench: Bench) -> dict[str, Any]:
     return {"libx264": EncodeOptions()} | ({"hardware": EncodeOptions(codec="h264", hardware=True)} if bench.on_gpu else {})
 
 
-def converted(bench: Bench, size: str, stylizer: Any, encode: Any, batch: int) -> Figure:
+def converted(bench: Bench, size: str, stylizer: Any, encode: Any, batch: int) -> Result:
     """A whole conversion."""
     from vidstyle.conversion.convert import convert
     from vidstyle.core.options import ConvertOptions
@@ -56,15 +56,15 @@ def converted(bench: Bench, size: str, stylizer: Any, encode: Any, batch: int) -
 
 
 def end_to_end(bench: Bench) -> Iterator[Measurement]:
-    """Whole conversions by both engines, and without a net; the figures to compare are those of one size and encoder."""
-    stylizers: dict[str, Any] = {"without a net": Copying()}
+    """Whole conversions with both engines and without a network; compare results of one size and encoder."""
+    stylizers: dict[str, Any] = {"without network": Copying()}
     for backend in ("onnx", "torch"):
-        with suppress(Exception):  # told by the parts of the net
+        with suppress(Exception):  # reported by the parts for the network
             stylizers[backend] = load(bench, backend)
     for size in bench.sizes:
         for encoder, encode in encoders(bench).items():
             for name, stylizer in stylizers.items():
-                for batch in (1, 4) if name != "without a net" else (1,):
+                for batch in (1, 4) if name != "without network" else (1,):
                     yield (
                         f"{size} {encoder} {name} batch {batch}",
                         lambda s=size, e=encode, n=stylizer, b=batch: converted(bench, s, n, e, b),
@@ -76,14 +76,14 @@ def codec(bench: Bench) -> Iterator[Measurement]:
     from vidstyle.sinks import open_video_sink
     from vidstyle.sources.video import VideoSource
 
-    def decode(size: str, gpu: str | None) -> Figure:
+    def decode(size: str, gpu: str | None) -> Result:
         with closing(VideoSource(str(bench.clip(size)), gpu=gpu)) as source:
             began = time.perf_counter()
             count = sum(1 for _ in source.frames())
             on_gpu = source._decoder._on_gpu is not None
             return {"fps": round(count / (time.perf_counter() - began), 1), "on the GPU": on_gpu}
 
-    def encode(size: str, options: Any) -> Figure:
+    def encode(size: str, options: Any) -> Result:
         with closing(VideoSource(str(bench.clip(size)))) as source:
             frames = list(islice(source.frames(), 60))
             info = source.info
@@ -104,52 +104,52 @@ def codec(bench: Bench) -> Iterator[Measurement]:
 
 
 def peer(bench: Bench) -> Iterator[Measurement]:
-    """The known tools' way: all frames decoded, the full net with norms of each frame in torch, one by one, then encoded."""
+    """Like other tools: decode all frames, run the full network in torch with norms of each frame, one by one, then encode."""
     from tools.bench.peers import in_torch
     from vidstyle.networks.device import find_device
     from vidstyle.networks.transformer_net import TransformerNet
     from vidstyle.sinks import open_video_sink
     from vidstyle.sources import open_source
 
-    paint = in_torch(TransformerNet().eval(), find_device(bench.device))
+    stylize = in_torch(TransformerNet().eval(), find_device(bench.device))
 
-    def figure(size: str, options: Any) -> Figure:
+    def measure(size: str, options: Any) -> Result:
         count, output = max(4, bench.frames(size) // 6), bench.folder / f"{os.getpid()}.mp4"
         with closing(open_source(str(bench.clip(size)))) as source:
             info = source.info
-            paint(np.zeros((info.height, info.width, 3), np.uint8))
+            stylize(np.zeros((info.height, info.width, 3), np.uint8))
             began = time.perf_counter()
             frames = list(islice(source.frames(), count))
-            stylized = [replace(frame, pixels=paint(frame.pixels[..., ::-1])[..., ::-1]) for frame in frames]
-            netted = time.perf_counter()
+            stylized = [replace(frame, pixels=stylize(frame.pixels[..., ::-1])[..., ::-1]) for frame in frames]
+            stylized_at = time.perf_counter()
             with closing(open_video_sink(output, info, options, overwrite=True)) as sink:
                 for frame in stylized:
                     sink.write(frame)
                 sink.publish()
         took = time.perf_counter() - began
-        return {"fps": round(len(frames) / took, 2), "fps without encoding": round(len(frames) / (netted - began), 2)}
+        return {"fps": round(len(frames) / took, 2), "fps without encoding": round(len(frames) / (stylized_at - began), 2)}
 
     for size in bench.sizes:
         for name, options in encoders(bench).items():
-            yield f"{size} {name}", lambda s=size, o=options: figure(s, o)
+            yield f"{size} {name}", lambda s=size, o=options: measure(s, o)
 
 
 def start_up(bench: Bench) -> Iterator[Measurement]:
-    """Whole commands, from nothing: the second one finds what the first one remembered."""
+    """Whole commands from their start; the second one uses what the first one has cached."""
     size = next(iter(bench.sizes))
 
-    def run(*arguments: str) -> Figure:
+    def run(*arguments: str) -> Result:
         began = time.perf_counter()
         done = subprocess.run([sys.executable, "-m", "vidstyle", *arguments], capture_output=True, text=True, env=environment())
         if done.returncode:
             raise RuntimeError(done.stderr.strip() or f"exit code {done.returncode}")
-        return {"seconds": round(time.perf_counter() - began, 2), "said": done.stderr.partition("\n")[0]}
+        return {"seconds": round(time.perf_counter() - began, 2), "stderr": done.stderr.partition("\n")[0]}
 
     yield "--help", lambda: run("--help")
     for backend in ("onnx", "torch", "auto", "auto"):
-        chosen = ("--device", bench.device, "--backend", backend, "--progress", "none", "--overwrite")
+        options = ("--device", bench.device, "--backend", backend, "--progress", "none", "--overwrite")
         output = str(bench.folder / "start.mp4")
-        command = (str(bench.clip(size)), "--style", STYLE, "--sample", "0.2", "-o", output, *chosen)
+        command = (str(bench.clip(size)), "--style", STYLE, "--sample", "0.2", "-o", output, *options)
         yield f"0.2 s of {size} with {backend}", lambda command=command: run(*command)
 
 
@@ -164,4 +164,4 @@ PARTS: dict[str, tuple[str, Callable[[Bench], Iterator[Measurement]]]] = {
     "torch": ("net", torch_alone(compiled=False)),
     "compiled": ("net", torch_alone(compiled=True)),
 }
-"""Name -> where its figures go, and what it measures; the most wanted first."""
+"""Name -> group of its results, and what measures it; the most important first."""

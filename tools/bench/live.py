@@ -1,11 +1,11 @@
-"""`vidstyle live` as a person runs it: a real window on a virtual screen, a network camera, keys, for ten minutes.
+"""`vidstyle live` as users run it: a real window on a virtual screen, a network camera, keys, for ten minutes.
 
     python -m tools.bench.live [--minutes 10] [--size 640x360] [--fps 30] [--output tools/bench/results/live.json]
 
-Needs Xvfb and xdotool. The camera (tests/support/mjpeg_camera.py, playing samples/boat.mp4), the virtual screen and the window share
-the machine's cores, so what a real screen and a real camera would do elsewhere is counted too. Latency is from the moment a
-frame has arrived to the moment the window has drawn it, as the overlay tells it. A style is switched every ten seconds, all
-through the run; a second with a switch must show as many images as any other.
+Needs Xvfb and xdotool. The camera (tests/support/mjpeg_camera.py, playing samples/boat.mp4), the virtual screen and the window
+share the cores of the machine, so the work of a real screen and camera is included. Latency is the time from the arrival of a
+frame to its display in the window, as in the overlay. The style is switched every ten seconds; a second with a switch must show
+as many images as any other.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ WARM_UP_SECONDS = 2
 
 
 class Live:
-    """A running `vidstyle live` and the events it tells."""
+    """A running `vidstyle live` and its events."""
 
     def __init__(self, url: str, display: str, folder: str) -> None:
         self._env = {**os.environ, "DISPLAY": display}
@@ -54,11 +54,11 @@ class Live:
             self.events.put((time.monotonic(), json.loads(line)))
 
     def wait_for(self, event: str) -> tuple[float, dict[str, Any]]:
-        """When the next event of this kind came, and the event."""
+        """Time of the next event of this kind, and the event."""
         while True:
-            at, told = self.events.get(timeout=60)
-            if told["event"] == event:
-                return at, told
+            at, fields = self.events.get(timeout=60)
+            if fields["event"] == event:
+                return at, fields
 
     def key(self, name: str) -> None:
         """Type a key in the window."""
@@ -72,7 +72,7 @@ class Live:
 
 
 def seconds_to_first_image(url: str, display: str, folder: str) -> list[float]:
-    """From starting the command to the first painting on the screen."""
+    """Time from the start of the command to the first image on the screen."""
     found = []
     for _ in range(STARTS):
         run = Live(url, display, folder)
@@ -84,42 +84,42 @@ def seconds_to_first_image(url: str, display: str, folder: str) -> list[float]:
 
 
 def long_run(url: str, display: str, folder: str, minutes: float) -> dict[str, Any]:
-    """Figures of a run with a switch of style every ten seconds; the first seconds, which choose the size, are left out."""
+    """Results of a run with a switch of style every ten seconds, without the first seconds, in which the height is chosen."""
     run = Live(url, display, folder)
     run.wait_for("first")
-    laps, memory = [], []
+    seconds, memory = [], []
     for second in range(WARM_UP_SECONDS + round(minutes * 60)):
         if second >= WARM_UP_SECONDS and second % SWITCH_SECONDS == 0:
             run.key("n")
-        _, lap = run.wait_for("progress")
+        _, progress = run.wait_for("progress")
         if second >= WARM_UP_SECONDS:
-            laps.append({**lap, "switch": second % SWITCH_SECONDS == 0})
+            seconds.append({**progress, "switch": second % SWITCH_SECONDS == 0})
             if second % SWITCH_SECONDS == SWITCH_SECONDS // 2:
                 memory.append(round(run.resident_mib(), 1))
         if second % 60 == 59:
-            print(f"{second + 1} s: {lap['fps']} fps, {memory[-1]} MiB", flush=True)
+            print(f"{second + 1} s: {progress['fps']} fps, {memory[-1]} MiB", flush=True)
     run.key("q")
     _, total = run.wait_for("total")
     code = run.process.wait(30)
     assert code == 0, code
-    plain, switches = ([lap for lap in laps if lap["switch"] == kind] for kind in (False, True))
+    plain, switches = ([s for s in seconds if s["switch"] == kind] for kind in (False, True))
     third = len(memory) // 3
     return {
-        "seconds": len(laps),
-        "fps": round(sum(lap["shown"] for lap in laps) / sum(lap["seconds"] for lap in laps), 2),
-        "fps_worst_second": min(lap["fps"] for lap in laps),
-        "inference_heights": sorted({lap["height"] for lap in laps}),
+        "seconds": len(seconds),
+        "fps": round(sum(s["shown"] for s in seconds) / sum(s["seconds"] for s in seconds), 2),
+        "fps_worst_second": min(s["fps"] for s in seconds),
+        "inference_heights": sorted({s["height"] for s in seconds}),
         "latency_median_ms": round(1000 * total["latency_median"]),
         "latency_p99_ms": round(1000 * total["latency_p99"]),
-        "longest_gap_ms": round(1000 * max(lap["longest_gap"] for lap in laps)),
-        "camera_frames": sum(lap["captured"] for lap in laps),
-        "shown": sum(lap["shown"] for lap in laps),
+        "longest_gap_ms": round(1000 * max(s["longest_gap"] for s in seconds)),
+        "camera_frames": sum(s["captured"] for s in seconds),
+        "shown": sum(s["shown"] for s in seconds),
         "style_switches": len(switches),
-        "fps_in_seconds_with_a_switch": round(statistics.mean(lap["fps"] for lap in switches), 2),
-        "fps_in_other_seconds": round(statistics.mean(lap["fps"] for lap in plain), 2),
-        "longest_gap_with_a_switch_ms": round(1000 * max(lap["longest_gap"] for lap in switches)),
-        "frames_not_shown_with_a_switch": sum(lap["missed"] for lap in switches),
-        "frames_not_shown_otherwise": sum(lap["missed"] for lap in plain),
+        "fps_in_seconds_with_a_switch": round(statistics.mean(s["fps"] for s in switches), 2),
+        "fps_in_other_seconds": round(statistics.mean(s["fps"] for s in plain), 2),
+        "longest_gap_with_a_switch_ms": round(1000 * max(s["longest_gap"] for s in switches)),
+        "frames_not_shown_with_a_switch": sum(s["missed"] for s in switches),
+        "frames_not_shown_otherwise": sum(s["missed"] for s in plain),
         "memory_mib": memory,
         "memory_last_third_over_first": round(statistics.mean(memory[-third:]) / statistics.mean(memory[:third]), 3)
         if third
@@ -143,14 +143,14 @@ def main() -> None:
     ):
         starts = seconds_to_first_image(camera.url, display, folder)
         print("first image after", starts, flush=True)
-        figures = long_run(camera.url, display, folder, args.minutes)
+        results = long_run(camera.url, display, folder, args.minutes)
     result = {
         "command": shlex.join(["python", "-m", "tools.bench.live", *sys.argv[1:]]),
         "machine": machine_details(len(os.sched_getaffinity(0))),
         "camera": {"size": args.size, "fps": args.fps},
         "styles": sorted(all_styles()),
         "seconds_to_first_image": starts,
-        **figures,
+        **results,
     }
     args.output.write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps({k: v for k, v in result.items() if k != "memory_mib"}, indent=1))
