@@ -1,4 +1,4 @@
-"""Styles with random weights, in a catalogue of their own: no test needs a trained model."""
+"""Styles with random weights in a catalogue of their own, so that no test needs a trained model."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from vidstyle.networks.export import export_onnx
 from vidstyle.networks.transformer_net import ARCHITECTURES
 from vidstyle.styles.catalog import add_style, sha256
 
-# More threads only wait for one another on images this small, and badly so on a busy machine.
+# With images this small, more threads only wait for each other, especially on a busy machine.
 torch.set_num_threads(1)
 
 
 def lively_net(architecture: str) -> torch.nn.Module:
-    """A net with random weights whose norm statistics fit them, so that its images are not flat."""
+    """A network with random weights and matching norm statistics, so that its images are not flat."""
     torch.manual_seed(3)
     net = ARCHITECTURES[architecture]()
     for module in net.modules():
@@ -35,8 +35,8 @@ def lively_net(architecture: str) -> torch.nn.Module:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _no_tiles() -> Iterator[None]:
-    """torch stylizes in float32 on every processor, so that it can be compared; `test_torch_cpu.py` sees to bfloat16."""
+def _no_amx() -> Iterator[None]:
+    """torch computes in float32 on every CPU, so that results can be compared; `test_torch_cpu.py` tests bfloat16."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("vidstyle.stylizers.torch_cpu.has_amx", lambda: False)
         yield
@@ -44,13 +44,13 @@ def _no_tiles() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def nets() -> dict[str, torch.nn.Module]:
-    """Architecture -> a net."""
+    """Architecture -> a network."""
     return {architecture: lively_net(architecture) for architecture in ARCHITECTURES}
 
 
 @pytest.fixture(scope="session", autouse=True)
 def styles(tmp_path_factory: pytest.TempPathFactory, nets: dict[str, torch.nn.Module]) -> Iterator[Path]:
-    """A catalogue with the styles `tiny` (compact) and `slow` (full), which VIDSTYLE_STYLES names."""
+    """A catalogue, set by VIDSTYLE_STYLES, with the styles `tiny` (compact) and `slow` (full)."""
     folder = tmp_path_factory.mktemp("styles")
     for name, architecture in (("tiny", "compact"), ("slow", "full")):
         path = folder / f"{name}.onnx"
@@ -64,7 +64,7 @@ def styles(tmp_path_factory: pytest.TempPathFactory, nets: dict[str, torch.nn.Mo
 
 @pytest.fixture(scope="module")
 def relatives(tmp_path_factory: pytest.TempPathFactory, nets: dict[str, torch.nn.Module]) -> Iterator[None]:
-    """The styles of `relatives.py` are those that there are, besides the shipped ones."""
+    """The user's own styles are those of `related_styles.py`."""
     folder = tmp_path_factory.mktemp("relatives")
     write_relatives(folder, nets)
     with pytest.MonkeyPatch.context() as patch:
@@ -73,8 +73,8 @@ def relatives(tmp_path_factory: pytest.TempPathFactory, nets: dict[str, torch.nn
 
 
 @pytest.fixture(autouse=True)
-def level_of_the_log() -> Iterator[None]:
-    """A command line that is run in this process sets it for all that follow."""
+def _log_level() -> Iterator[None]:
+    """Restore the log level, which command lines run in this process change."""
     level = logging.getLogger().level
     yield
     logging.getLogger().setLevel(level)

@@ -37,8 +37,7 @@ def test_the_file_is_the_one_that_the_catalogue_names(name: str, entry: dict[str
     assert path.stat().st_size < 10 << 20
 
 
-@each_style
-def test_every_model_file_is_in_the_catalogue(name: str, entry: dict[str, Any]) -> None:
+def test_every_model_file_is_in_the_catalogue() -> None:
     files = {p.name for p in shipped_folder().glob("*.onnx")}
     assert files == {facts["file"] for facts in SHIPPED.values()}
 
@@ -66,8 +65,6 @@ def test_every_shipped_style_stylizes(name: str, entry: dict[str, Any]) -> None:
     assert np.abs(stylized[0].astype(int) - image).mean() > 5
 
 
-@each_style
-def test_every_shipped_style_is_listed(name: str, entry: dict[str, Any]) -> None:
-    done = run_cli("styles")
-    assert name in done.stdout
-    assert entry["painter"] in done.stdout
+def test_every_shipped_style_is_listed() -> None:
+    printed = run_cli("styles").stdout
+    assert [name for name, entry in SHIPPED.items() if name not in printed or entry["painter"] not in printed] == []

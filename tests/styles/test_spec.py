@@ -184,31 +184,37 @@ def test_blends_that_would_have_the_same_name_are_refused() -> None:
 # --- on the command line
 
 
+REFUSED = [
+    (["--style", "tiny:0.5,slow:0.4"], EXIT_USAGE, "expected weights that add up to 1, got 0.5 + 0.4 = 0.9"),
+    (["--style", "tiny", "--style", "tiny:3,slow:4"], EXIT_USAGE, "weight from 0 to 1"),
+    (["--timeline", "0:tiny,4:slow,2:tiny"], EXIT_USAGE, "times of a timeline in order"),
+    (["--timeline", "2:tiny,4:slow"], EXIT_USAGE, "begins with a style at 0"),
+    (["--timeline", "tiny"], EXIT_USAGE, "expected a timeline"),
+    (["--timeline", "0:tiny,4:slow", "--style", "tiny"], EXIT_USAGE, "--style or --timeline, got both"),
+    (["--timeline", "0:tiny,4:slow", "--fade", "-1"], EXIT_USAGE, "-1"),
+    (["--timeline", "0:tiny,4:slow", "--fade", "nan"], EXIT_USAGE, "nan"),
+    (["--style", "tiny", "--strength", "1.5"], EXIT_USAGE, "1.5"),
+    (["--style", "tiny", "--strength", "nan"], EXIT_USAGE, "nan"),
+    (["--style", "tiny", "--stroke-scale", "0"], EXIT_USAGE, "0"),
+    (["--style", "tiny", "--stroke-scale", "nan"], EXIT_USAGE, "nan"),
+    (["--style", "tiny:0.5,nobody:0.5"], EXIT_MODEL, "unknown style 'nobody'"),
+    (["--timeline", "0:tiny,4:tyni"], EXIT_MODEL, "did you mean tiny"),
+]
+MODES: dict[str, list[str]] = {"convert": [], "dry run": ["--dry-run"], "workers": ["--workers", "2"]}
+
+
 @pytest.mark.parametrize(
-    ("options", "code", "message"),
+    ("mode", "options", "code", "message"),
     [
-        (["--style", "tiny:0.5,slow:0.4"], EXIT_USAGE, "expected weights that add up to 1, got 0.5 + 0.4 = 0.9"),
-        (["--style", "tiny", "--style", "tiny:3,slow:4"], EXIT_USAGE, "weight from 0 to 1"),
-        (["--timeline", "0:tiny,4:slow,2:tiny"], EXIT_USAGE, "times of a timeline in order"),
-        (["--timeline", "2:tiny,4:slow"], EXIT_USAGE, "begins with a style at 0"),
-        (["--timeline", "tiny"], EXIT_USAGE, "expected a timeline"),
-        (["--timeline", "0:tiny,4:slow", "--style", "tiny"], EXIT_USAGE, "--style or --timeline, got both"),
-        (["--timeline", "0:tiny,4:slow", "--fade", "-1"], EXIT_USAGE, "-1"),
-        (["--timeline", "0:tiny,4:slow", "--fade", "nan"], EXIT_USAGE, "nan"),
-        (["--style", "tiny", "--strength", "1.5"], EXIT_USAGE, "1.5"),
-        (["--style", "tiny", "--strength", "nan"], EXIT_USAGE, "nan"),
-        (["--style", "tiny", "--stroke-scale", "0"], EXIT_USAGE, "0"),
-        (["--style", "tiny", "--stroke-scale", "nan"], EXIT_USAGE, "nan"),
-        (["--style", "tiny:0.5,nobody:0.5"], EXIT_MODEL, "unknown style 'nobody'"),
-        (["--timeline", "0:tiny,4:tyni"], EXIT_MODEL, "did you mean tiny"),
+        *(("convert", *refused) for refused in REFUSED),
+        *((mode, *REFUSED[n]) for mode in ("dry run", "workers") for n in (0, 2, 8, -2)),
     ],
 )
-@pytest.mark.parametrize("mode", [[], ["--dry-run"], ["--workers", "2"]], ids=["convert", "dry run", "workers"])
 def test_invalid_style_options_are_refused_before_anything_is_written(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str], options: list[str], code: int, message: str, mode: list[str]
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], options: list[str], code: int, message: str, mode: str
 ) -> None:
     clip = write_clip(tmp_path / "in.mp4", times=range(2))
-    assert run_command_line([str(clip), *options, *mode]) == code
+    assert run_command_line([str(clip), *options, *MODES[mode]]) == code
     error = capfd.readouterr().err
     assert message in error
     assert "Traceback" not in error

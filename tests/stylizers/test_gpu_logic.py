@@ -638,6 +638,7 @@ def test_a_gpu_index_out_of_range_is_an_error(monkeypatch: pytest.MonkeyPatch) -
 # --- the benchmark
 
 
+@pytest.mark.slow
 def test_the_gpu_benchmark_runs_on_a_cpu(tmp_path: Path) -> None:
     output = tmp_path / "gpu.json"
     command = [sys.executable, "-m", "tools.bench.gpu", "--small", "--device", "cpu", "--output", str(output)]

@@ -1,5 +1,5 @@
-"""Styles to be mixed: nets with random weights, some of them related, as if they had been trained on from one net; and models of
-another tool that paint at once what everybody can calculate."""
+"""Styles for blends: networks with random weights, some of them related as if fine-tuned from one network; and models of another
+tool with a simple formula."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vidstyle.styles.catalog import add_style, sha256
 
 
 def relative_of(net: torch.nn.Module, seed: int) -> torch.nn.Module:
-    """A net that was trained on from `net`, as it were."""
+    """A network as if fine-tuned from `net`."""
     generator, child = torch.Generator().manual_seed(seed), copy.deepcopy(net)
     with torch.no_grad():
         for parameter in child.parameters():
@@ -25,21 +25,21 @@ def relative_of(net: torch.nn.Module, seed: int) -> torch.nn.Module:
     return child
 
 
-def mean_of(first: torch.nn.Module, second: torch.nn.Module, share: float) -> torch.nn.Module:
-    """The net between two; `share` is the second's."""
+def mean_of(first: torch.nn.Module, second: torch.nn.Module, weight: float) -> torch.nn.Module:
+    """The weighted mean of two networks; `weight` is that of the second."""
     net = copy.deepcopy(first)
     with torch.no_grad():
         for mean, other in zip(net.parameters(), second.parameters(), strict=True):
-            mean += share * (other - mean)
+            mean += weight * (other - mean)
         for mean, other in zip(net.buffers(), second.buffers(), strict=True):
             if mean.is_floating_point():
-                mean += share * (other - mean)
+                mean += weight * (other - mean)
     return net
 
 
 def write_relatives(folder: Path, nets: dict[str, torch.nn.Module]) -> None:
-    """A catalogue with the relatives `rough` and `smooth`, what lies between them (`halfway`, `nearer`), the strangers `tiny` and
-    `alien`, and `broad`, which says that it is a relative and is built otherwise. `nets`: of each architecture one."""
+    """A catalogue with the related styles `rough` and `smooth`, their means `halfway` and `nearer`, the unrelated styles `tiny`
+    and `alien`, and `broad`, which claims to be related but has another architecture. `nets`: one of each architecture."""
     rough, smooth = (relative_of(nets["compact"], seed) for seed in (1, 2))
     made = {
         "rough": (rough, "compact", "kin"),
@@ -66,10 +66,10 @@ def write_simple(folder: Path) -> None:
 
 
 def negative(images: Pixels) -> Pixels:
-    """What the style `negative` makes of images."""
+    """The result of the style `negative`."""
     return 255 - images
 
 
 def dark(images: Pixels) -> Pixels:
-    """What the style `dark` makes of images."""
+    """The result of the style `dark`."""
     return np.asarray(images * 0.25 + 0.5, np.uint8)
