@@ -192,11 +192,12 @@ class GpuOnnxStylizer(TrainedOnnxStylizer):
     def __init__(self, model: TrainedModel, network: GpuNetwork, device: str, concurrency: int, threads: int) -> None:
         super().__init__(model, device, concurrency, threads)
         self._network, self._weights = network, network.weights
+        self._engine = engine_of(network.session, "float16")
         _check_takes_bytes(network.session, model.path)
 
     @property
     def engine(self) -> Engine:
-        return engine_of(self._network.session, "float16")
+        return self._engine
 
     def _use(self, model: TrainedModel) -> None:
         self._weights = weights_of(model.proto)

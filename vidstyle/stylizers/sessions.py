@@ -94,7 +94,7 @@ def cuda_options(index: str) -> dict[str, str]:
 
 def _opened(model: bytes, path: Path, providers: list[Provider], threads: int) -> ort.InferenceSession:
     try:
-        return ort.InferenceSession(model, _sharing_memory(_options(threads)), providers=providers, enable_fallback=0)
+        return ort.InferenceSession(model, _with_shared_arena(_options(threads)), providers=providers, enable_fallback=0)
     except Exception as error:
         if is_out_of_memory(error):
             raise memory_limit_error(error) from error
@@ -110,14 +110,14 @@ def _options(threads: int) -> ort.SessionOptions:
     return options
 
 
-def _sharing_memory(options: ort.SessionOptions) -> ort.SessionOptions:
+def _with_shared_arena(options: ort.SessionOptions) -> ort.SessionOptions:
     """`options` of a session that allocates from an arena that is common to all sessions on the CPU.
 
     A session with its own arena keeps all memory it ever used, and there are several sessions: one that measures statistics,
     those of the last shot and of this one. Memory patterns allocate more than is in use at any time. Priority-based order is
     the graph's own here, in which the statistics of a layer are measured before the next layer's output is allocated.
     """
-    _share_memory()
+    _register_shared_arena()
     options.enable_mem_pattern = False
     options.execution_order = ort.ExecutionOrder.PRIORITY_BASED
     options.add_session_config_entry("session.use_env_allocators", "1")
@@ -125,9 +125,9 @@ def _sharing_memory(options: ort.SessionOptions) -> ort.SessionOptions:
 
 
 @cache
-def _share_memory() -> None:
+def _register_shared_arena() -> None:
     kind = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
-    by_need = 1  # else by powers of two
+    by_need = 1  # rather than by powers of two
     ort.create_and_register_allocator(kind, ort.OrtArenaCfg(0, by_need, -1, -1))
 
 
