@@ -1,4 +1,4 @@
-"""Files that are damaged on purpose, and the verdict on how vidstyle copes with each."""
+"""Files that are damaged on purpose, and the verdict on how vidstyle handles each."""
 
 from __future__ import annotations
 
@@ -13,11 +13,7 @@ from typing import Any
 import av
 import numpy as np
 
-from tests.support.helpers import (
-    Image,
-    moving_bar,
-    write_clip,
-)
+from tests.support.helpers import Image, moving_bar, write_clip
 from tests.support.judge import Violation, snapshot, violations
 from tests.support.runs import DAMAGE, DONE, FAILED, CommandRunner, RunResult
 from vidstyle.core.frames import Pixels
@@ -54,7 +50,7 @@ CONTAINERS = {
 
 
 def _grainy(seed: int) -> Image:
-    """The moving bar with grain, so that most of the file is images."""
+    """The moving bar with grain, so that most of the file is video."""
 
     def image(index: int, width: int, height: int) -> Pixels:
         grain = np.random.default_rng((seed, index)).integers(-20, 20, (height, width, 1))
@@ -72,18 +68,18 @@ def clip_bytes(name: str, other: bool = False) -> bytes:
         path = Path(folder, f"clip.{kind.suffix}")
         image = _grainy(int(other))
         options = {"g": kind.keyframes}
-        facts: dict[str, Any] = {"size": size, "times": range(FRAMES), "codec": kind.codec, "pix_fmt": kind.pix_fmt}
-        facts |= {"options": options, "time_base": kind.time_base, "container_options": dict(kind.options), "image": image}
+        clip: dict[str, Any] = {"size": size, "times": range(FRAMES), "codec": kind.codec, "pix_fmt": kind.pix_fmt}
+        clip |= {"options": options, "time_base": kind.time_base, "container_options": dict(kind.options), "image": image}
         if kind.audio == "libopus":
             _write_with_opus(path, kind, size, image)
         else:
             audio: dict[str, Any] = {"audio": ["eng"], "audio_codec": kind.audio} if kind.audio else {}
-            write_clip(path, **facts, **audio)
+            write_clip(path, **clip, **audio)
         return path.read_bytes()
 
 
 def _write_with_opus(path: Path, kind: Container, size: tuple[int, int], image: Image) -> None:
-    """`write_clip` makes audio of 44100 Hz, which Opus does not know."""
+    """`write_clip` writes audio of 44100 Hz, which Opus does not support."""
     with av.open(str(path), "w") as container:
         video = container.add_stream(kind.codec, rate=24, options={"g": kind.keyframes, "deadline": "realtime", "cpu-used": "8"})
         video.width, video.height = size
@@ -105,7 +101,7 @@ def _write_with_opus(path: Path, kind: Container, size: tuple[int, int], image: 
 
 
 def truncate(data: bytes, fraction: float) -> bytes:
-    """The first part; never cut between two packets of a transport stream, where nobody could tell."""
+    """The beginning of the file; never cut between two packets of a transport stream, which would be undetectable."""
     size = int(len(data) * fraction)
     return data[: size + 1 if size % 188 == 0 else size]
 
@@ -117,7 +113,7 @@ def part_of(data: bytes, region: str) -> range:
 
 
 def flip_bits(data: bytes, seed: int, count: int, region: str) -> bytes:
-    """`count` bits of a region are wrong."""
+    """Flip `count` bits of a region."""
     chance = random.Random(seed)
     damaged = bytearray(data)
     for position in chance.sample(part_of(data, region), count):
@@ -126,26 +122,26 @@ def flip_bits(data: bytes, seed: int, count: int, region: str) -> bytes:
 
 
 def zero_block(data: bytes, seed: int, size: int) -> bytes:
-    """A sector that could not be read."""
+    """Zero a block, as if a sector could not be read."""
     begin = random.Random(seed).randrange(len(data) - size)
     return data[:begin] + bytes(size) + data[begin + size :]
 
 
 def duplicate_block(data: bytes, seed: int, size: int) -> bytes:
-    """A block that was written twice."""
+    """Repeat a block, as if it was written twice."""
     begin = random.Random(seed).randrange(len(data) - size)
     return data[: begin + size] + data[begin:]
 
 
 def splice(data: bytes, other: bytes, seed: int) -> bytes:
-    """The head of one file and the tail of another."""
+    """Join the beginning of one file and the end of another."""
     chance = random.Random(seed)
     return data[: chance.randrange(1, len(data))] + other[chance.randrange(len(other)) :]
 
 
 @dataclass(frozen=True)
 class Case:
-    """A damaged file: whose, how, and its bytes."""
+    """A damaged file: its container, the damage, and its bytes."""
 
     name: str
     container: str
@@ -179,7 +175,7 @@ def spliced_case(container: str, other: str, seed: int) -> Case:
 
 
 def random_case(seed: int) -> Case:
-    """Any damage of any container, the same for the same seed."""
+    """A random kind of damage of a random container, the same for the same seed."""
     chance = random.Random(seed)
     container = chance.choice(list(CONTAINERS))
     kind = chance.choices(["cut", "flip", "zeroed", "duplicated", "splice"], [25, 40, 12, 11, 12])[0]
@@ -194,24 +190,24 @@ def random_case(seed: int) -> Case:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A case, how vidstyle ended on it, and the promises not kept."""
+    """A case, the result of vidstyle, and the promises that were not kept."""
 
     case: Case
     run_result: RunResult
     violations: list[Violation]
 
 
-def judge(worker: CommandRunner, folder: Path, case: Case, *options: object) -> Verdict:
-    """Paint a damaged file in a folder of its own, which is left there for the curious if it went wrong."""
-    home = folder / f"{case.container} {case.name}".replace(" ", "-")
-    home.mkdir(parents=True)
-    source = home / f"in.{CONTAINERS[case.container].suffix}"
+def judge(runner: CommandRunner, folder: Path, case: Case, *options: object) -> Verdict:
+    """Stylize a damaged file in a folder of its own, which is kept for inspection if there are violations."""
+    place = folder / f"{case.container} {case.name}".replace(" ", "-")
+    place.mkdir(parents=True)
+    source = place / f"in.{CONTAINERS[case.container].suffix}"
     source.write_bytes(case.data)
-    before = snapshot(home)
-    run_result = worker.run(source.name, *options, "-q", cwd=home)
+    before = snapshot(place)
+    run_result = runner.run(source.name, *options, "-q", cwd=place)
     found = violations(
         run_result,
-        home,
+        place,
         before,
         codes=(DONE,) if case.damage == "none" else (DONE, FAILED, DAMAGE),
         source=source,
@@ -219,7 +215,7 @@ def judge(worker: CommandRunner, folder: Path, case: Case, *options: object) -> 
         original_frames=FRAMES,
     )
     if not found:
-        for path in home.iterdir():
+        for path in place.iterdir():
             path.unlink()
-        home.rmdir()
+        place.rmdir()
     return Verdict(case, run_result, found)

@@ -21,7 +21,7 @@ from tests.support.runs import DAMAGE, DISK, DONE, FAILED, MODEL, PEAK_MIB, USAG
 
 @dataclass(frozen=True)
 class Violation:
-    """A promise that was not kept: its kind, for counting, and what was seen."""
+    """A promise that was not kept: its kind, for counting, and a description."""
 
     kind: str
     what: str
@@ -34,7 +34,7 @@ Snapshot = dict[str, tuple[int, bytes]]
 
 
 def snapshot(folder: Path) -> Snapshot:
-    """Every file below `folder`, hidden ones too: when it was written and what is in it."""
+    """Every file below `folder`, including hidden ones: modification time and hash of the content."""
     found = {}
     for path in folder.rglob("*"):
         if path.is_file():
@@ -49,15 +49,15 @@ def hidden(folder: Path) -> list[str]:
 
 @dataclass(frozen=True)
 class Decoded:
-    """What Debian's ffmpeg makes of a file's main video."""
+    """The main video of a file as the ffmpeg of the system decodes it."""
 
     code: int
-    said: str
+    errors: str
     frames: list[tuple[int, str]] = field(default_factory=list)
 
     @property
     def whole(self) -> bool:
-        return self.code == 0 and not self.said and bool(self.frames)
+        return self.code == 0 and not self.errors and bool(self.frames)
 
 
 _OF_AUDIO = re.compile(r"\[(aac|mp2|mp3|mp3float|opus|vorbis|pcm_\w+) @")
@@ -65,18 +65,28 @@ _OF_AUDIO = re.compile(r"\[(aac|mp2|mp3|mp3float|opus|vorbis|pcm_\w+) @")
 
 def decode(path: Path) -> Decoded:
     """Decode the video with the ffmpeg of the system, which is another program than the one in PyAV's wheel."""
-    given = ["-v", "error", "-nostdin", "-i", str(path), "-map", "0:v:0", "-fps_mode", "passthrough", "-f", "framemd5", "-"]
-    done = subprocess.run(["ffmpeg", *given], capture_output=True, text=True, errors="replace", timeout=120, check=False)
+    arguments = ["-v", "error", "-nostdin", "-i", str(path), "-map", "0:v:0", "-fps_mode", "passthrough", "-f", "framemd5", "-"]
+    done = subprocess.run(["ffmpeg", *arguments], capture_output=True, text=True, errors="replace", timeout=120, check=False)
     rows = [line.split(",") for line in done.stdout.splitlines() if line and not line.startswith("#")]
-    # Audio is copied as it is, its damage too, and ffmpeg tries it even where it is not asked for.
-    said = [line for line in done.stderr.splitlines() if line.strip() and not _OF_AUDIO.match(line)]
-    return Decoded(done.returncode, "\n".join(said), [(int(row[2]), row[-1].strip()) for row in rows])
+    # Audio is copied with its damage, and ffmpeg decodes some of it although only the video is mapped.
+    errors = [line for line in done.stderr.splitlines() if line.strip() and not _OF_AUDIO.match(line)]
+    return Decoded(done.returncode, "\n".join(errors), [(int(row[2]), row[-1].strip()) for row in rows])
 
 
 def audio_packets(path: Path) -> int:
-    """How many packets of audio the ffprobe of the system finds in a file."""
-    given = ["-v", "quiet", "-select_streams", "a", "-count_packets", "-show_entries", "stream=nb_read_packets", "-of", "json"]
-    done = subprocess.run(["ffprobe", *given, str(path)], capture_output=True, text=True, timeout=120, check=False)
+    """The number of audio packets that the ffprobe of the system counts in a file."""
+    arguments = [
+        "-v",
+        "quiet",
+        "-select_streams",
+        "a",
+        "-count_packets",
+        "-show_entries",
+        "stream=nb_read_packets",
+        "-of",
+        "json",
+    ]
+    done = subprocess.run(["ffprobe", *arguments, str(path)], capture_output=True, text=True, timeout=120, check=False)
     streams = json.loads(done.stdout or "{}").get("streams", [])
     return sum(int(stream.get("nb_read_packets", 0)) for stream in streams)
 
@@ -93,18 +103,18 @@ def violations(
     may_replace: str | None = None,
     late: bool = False,
 ) -> list[Violation]:
-    """The promises not kept by a run in `folder`, which held `before` when it began.
+    """The promises that a run in `folder`, which contained `before`, did not keep.
 
-    `codes` are those that make sense. `source` is the input, if its damage is to be weighed against the output: a run
-    that ends with 0 has lost nothing. `truncated`: it is known to be incomplete, 0 is out of the question.
-    `original_frames`: how many there were before the damage. `may_replace`: an old output that success may replace.
-    `late`: the run was stopped so near its end that it may have published its output; whole, as ever.
+    `codes` are the valid exit codes. `source` is the input, if its damage is to be compared with the output: a run that ends
+    with 0 has lost nothing. `truncated`: the input is known to be incomplete, so 0 is invalid. `original_frames`: the number of
+    frames before the damage. `may_replace`: an old output that success may replace. `late`: the run was stopped so near its end
+    that it may have published its (complete) output.
     """
-    found = _ending(run_result, codes)
+    found = _ending_violations(run_result, codes)
     after = snapshot(folder)
-    for name, facts in before.items():
-        if after.get(name) != facts and not (name == may_replace and (run_result.code in (DONE, DAMAGE) or late)):
-            found.append(Violation("file touched", f"{name} {'changed' if name in after else 'is gone'}"))
+    for name, file in before.items():
+        if after.get(name) != file and not (name == may_replace and (run_result.code in (DONE, DAMAGE) or late)):
+            found.append(Violation("file changed", f"{name} {'changed' if name in after else 'is gone'}"))
     new = sorted(set(after) - set(before))
     left = [name for name in new if any(part.startswith(".") for part in Path(name).parts)]
     if left:
@@ -116,18 +126,18 @@ def violations(
         if len(shown) != 1:
             found.append(Violation("no output", f"code {run_result.code}, new files: {shown}"))
         else:
-            found += _weigh(run_result, folder / shown[0], source, truncated, original_frames)
+            found += _compare(run_result, folder / shown[0], source, truncated, original_frames)
     elif shown and run_result.code not in (None, -signal.SIGKILL) and not late:
         found.append(Violation("output of a failure", f"code {run_result.code}, new files: {shown}"))
-    else:  # a hang, kill -9 or a signal too late
+    else:  # a hang, SIGKILL, or a signal near the end
         for name in shown:
             decoded = decode(folder / name)
             if not decoded.whole:
-                found.append(Violation("not whole", f"{name}: {decoded.said[:300]}"))
+                found.append(Violation("not whole", f"{name}: {decoded.errors[:300]}"))
     return found
 
 
-def _ending(run_result: RunResult, codes: Sequence[int]) -> list[Violation]:
+def _ending_violations(run_result: RunResult, codes: Sequence[int]) -> list[Violation]:
     found = []
     tail = run_result.stderr.strip()[-800:]
     if run_result.code is None:
@@ -139,25 +149,25 @@ def _ending(run_result: RunResult, codes: Sequence[int]) -> list[Violation]:
     if "Traceback" in run_result.stderr:
         found.append(Violation("traceback", tail))
     if run_result.code in (FAILED, USAGE, DAMAGE, MODEL, DISK) and not run_result.stderr.strip():
-        found.append(Violation("no word", f"code {run_result.code} and nothing on stderr"))
+        found.append(Violation("no message", f"code {run_result.code} and nothing on stderr"))
     if "-q" in run_result.args and "Traceback" not in run_result.stderr:
-        lines = [line for line in run_result.stderr.splitlines() if line]  # a line of its own after the terminal's ^C is fine
-        noise = [line for line in lines if not line.startswith(("error: ", "warning: ", "interrupted"))]
-        if noise or (run_result.code == DONE and lines):
-            found.append(Violation("noise", "\n".join(lines)[:500]))
+        lines = [line for line in run_result.stderr.splitlines() if line]  # an empty line after the terminal's ^C is fine
+        extra = [line for line in lines if not line.startswith(("error: ", "warning: ", "interrupted"))]
+        if extra or (run_result.code == DONE and lines):
+            found.append(Violation("extra output", "\n".join(lines)[:500]))
     if run_result.peak_mib > PEAK_MIB:
         found.append(Violation("memory", f"{run_result.peak_mib:.0f} MiB"))
     return found
 
 
-def _weigh(
+def _compare(
     run_result: RunResult, output: Path, source: Path | None, truncated: bool, original_frames: int | None
 ) -> Iterator[Violation]:
-    """An output against what ffmpeg makes of it and of its input."""
+    """Compare an output and its input, both decoded by ffmpeg."""
     decoded = decode(output)
     frames = len(decoded.frames)
     if not decoded.whole:
-        yield Violation("not whole", f"{output.name}: {frames} frames, ffmpeg says: {decoded.said[:300]}")
+        yield Violation("not whole", f"{output.name}: {frames} frames, ffmpeg reports: {decoded.errors[:300]}")
     if run_result.code == DAMAGE and source is not None:
         expected = len(decode(source).frames)
         if frames < 0.75 * expected - 4:
@@ -168,15 +178,15 @@ def _weigh(
         yield Violation("false success", f"a truncated input, code 0, {frames} frames of {original_frames}")
     elif source is not None:
         expected = len(decode(source).frames)
-        # A decoder that saves more than ffmpeg's is no fault, if it saves all.
+        # More frames than ffmpeg decodes are fine if there are all of them.
         if frames < expected or expected < frames < (original_frames or 0):
             yield Violation("false success", f"{frames} frames; ffmpeg decodes {expected} of the input's {original_frames}")
-        heard, kept = audio_packets(source), audio_packets(output)
-        if kept < heard:
-            yield Violation("false success", f"{kept} packets of audio; the input has {heard}")
+        expected, found = audio_packets(source), audio_packets(output)
+        if found < expected:
+            yield Violation("false success", f"{found} packets of audio; the input has {expected}")
 
 
-def check(run_result: RunResult, folder: Path, before: Snapshot, **weighed: Any) -> None:
+def check(run_result: RunResult, folder: Path, before: Snapshot, **expectations: Any) -> None:
     """Assert that `violations` finds none."""
-    found = violations(run_result, folder, before, **weighed)
+    found = violations(run_result, folder, before, **expectations)
     assert not found, "\n".join([f"vidstyle {' '.join(run_result.args)}", *map(str, found)])

@@ -1,7 +1,7 @@
 """Command lines of vidstyle in processes with limits on time and memory.
 
 Run as a program this is a `CommandRunner`: it takes command lines on stdin, one JSON object a line, and runs each in this one
-process, which saves the second of starting up. If it crashes or hangs, the last command line is to blame.
+process, which saves the second of starting up. A crash or a hang is due to the last command line.
 """
 
 from __future__ import annotations
@@ -24,10 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tests.support.helpers import (
-    command,
-    environment,
-)
+from tests.support.helpers import command, environment
 
 T = TypeVar("T")
 
@@ -35,9 +32,9 @@ DONE, FAILED, USAGE, DAMAGE, MODEL, DISK = 0, 1, 2, 3, 4, 5
 STOPPED = {signal.SIGINT: 130, signal.SIGTERM: 143}
 SECONDS = 60
 DATA_LIMIT = 4 << 30
-"""RLIMIT_DATA, which counts what is really asked for; RLIMIT_AS would count the address space that threads only reserve."""
+"""For RLIMIT_DATA, which counts allocated memory; RLIMIT_AS would also count the address space that threads only reserve."""
 PEAK_MIB = 1000
-"""No clip of 64x48 needs as much, however damaged: a header may claim any size."""
+"""More than any clip of 64x48 may need, whatever size a damaged header claims."""
 FRAMES = 48
 SIZE = (64, 48)
 
@@ -56,7 +53,7 @@ class RunResult:
 def run_limited(
     *args: object, cwd: Path, seconds: float = SECONDS, file_size: int | None = None, env: dict[str, str] | None = None
 ) -> RunResult:
-    """`vidstyle ARGS` in a process of its own, with limits on time, memory and, if asked for, the size of the files it writes."""
+    """Run `vidstyle ARGS` in a process of its own, with limits on time, memory and, optionally, the size of its files."""
     process = start(*args, cwd=cwd, file_size=file_size, env=env)
     return finish(process, seconds)
 
@@ -64,23 +61,23 @@ def run_limited(
 def start(
     *args: object, cwd: Path, file_size: int | None = None, env: dict[str, str] | None = None, **options: Any
 ) -> subprocess.Popen[str]:
-    """`vidstyle ARGS`, running, with the limits of `run_limited`."""
+    """Start `vidstyle ARGS`, with the limits of `run_limited`."""
 
     def limit() -> None:
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests may ignore it
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # the process that runs the tests may ignore it
         resource.setrlimit(resource.RLIMIT_DATA, (DATA_LIMIT, DATA_LIMIT))
         if file_size is not None:
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
             resource.setrlimit(resource.RLIMIT_FSIZE, (file_size, file_size))
 
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
-    # The fault handler tells where a crash or a hang was.
+    # The fault handler prints where a crash or a hang happened.
     variables = {**environment(), "PYTHONFAULTHANDLER": "1", **(env or {})}
     return subprocess.Popen(command(*args), cwd=cwd, env=variables, text=True, preexec_fn=limit, **pipes)
 
 
 def finish(process: subprocess.Popen[str], seconds: float = SECONDS) -> RunResult:
-    """Wait for the end; a run that takes longer than `seconds` is a hang, and dumps where it hung."""
+    """Wait for the end; a run that takes longer than `seconds` counts as a hang, and prints its stack traces."""
     args = tuple(str(x) for x in process.args[3:])  # type: ignore[index]
     try:
         stdout, stderr = process.communicate(timeout=seconds)
@@ -95,14 +92,14 @@ def finish(process: subprocess.Popen[str], seconds: float = SECONDS) -> RunResul
 
 
 class CommandRunner:
-    """A process that runs one command line after the other; started anew after a crash or a hang."""
+    """A process that runs one command line after the other; it is restarted after a crash or a hang."""
 
     def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="worker")
+        self._folder = tempfile.TemporaryDirectory(prefix="runner")
         self._process: subprocess.Popen[str] | None = None
 
     def run(self, *args: object, cwd: Path, seconds: float = SECONDS) -> RunResult:
-        """As `run_limited`. Limits on time and memory hold for each run by itself."""
+        """As `run_limited`; the limits on time and memory hold for each run separately."""
         if self._process is None or self._process.poll() is not None:
             env = {**environment(), "PYTHONFAULTHANDLER": "1"}
             self._process = subprocess.Popen(
@@ -117,23 +114,23 @@ class CommandRunner:
         assert process.stdin is not None
         assert process.stdout is not None
         out, err = (Path(self._folder.name, name) for name in ("out", "err"))
-        words = tuple(str(x) for x in args)
-        job = {"args": words, "cwd": str(cwd), "seconds": seconds, "out": str(out), "err": str(err)}
+        arguments = tuple(str(x) for x in args)
+        job = {"args": arguments, "cwd": str(cwd), "seconds": seconds, "out": str(out), "err": str(err)}
         process.stdin.write(json.dumps(job) + "\n")
         process.stdin.flush()
-        answer = process.stdout.readline()
+        line = process.stdout.readline()
         code, peak = None, 0.0
-        if answer:
-            facts = json.loads(answer)
-            code, peak = facts["code"], facts["peak_mib"]
+        if line:
+            reply = json.loads(line)
+            code, peak = reply["code"], reply["peak_mib"]
         else:
             process.wait()
             process.stdin.close()
             process.stdout.close()
         stdout, stderr = (path.read_text(errors="replace") if path.exists() else "" for path in (out, err))
-        if not answer:
-            code = None if "Timeout (" in stderr else process.returncode or -1  # a silent end is a crash too
-        return RunResult(code, stdout, stderr, peak, words)
+        if not line:
+            code = None if "Timeout (" in stderr else process.returncode or -1  # an end without a reply is a crash too
+        return RunResult(code, stdout, stderr, peak, arguments)
 
     def close(self) -> None:
         process, self._process = self._process, None
@@ -152,42 +149,42 @@ class CommandRunner:
 
 
 class CommandRunners:
-    """Some workers among whom jobs are shared out."""
+    """Several runners that work concurrently."""
 
     def __init__(self, count: int = 2) -> None:
         self._all = [CommandRunner() for _ in range(count)]
-        self._free: queue.SimpleQueue[CommandRunner] = queue.SimpleQueue()
-        for worker in self._all:
-            self._free.put(worker)
+        self._idle: queue.SimpleQueue[CommandRunner] = queue.SimpleQueue()
+        for runner in self._all:
+            self._idle.put(runner)
         self._pool = ThreadPoolExecutor(count)
 
     def map(self, work: Callable[[CommandRunner, Any], T], jobs: Sequence[Any]) -> Iterator[T]:
-        """The results of `work(worker, job)`, in the order of `jobs`."""
+        """The results of `work(runner, job)`, in the order of `jobs`."""
 
         def one(job: Any) -> T:
-            worker = self._free.get()
+            runner = self._idle.get()
             try:
-                return work(worker, job)
+                return work(runner, job)
             finally:
-                self._free.put(worker)
+                self._idle.put(runner)
 
         return self._pool.map(one, jobs)
 
     def close(self) -> None:
         self._pool.shutdown()
-        for worker in self._all:
-            worker.close()
+        for runner in self._all:
+            runner.close()
 
 
-def _worker_main() -> None:
+def _runner_main() -> None:
     from vidstyle.cli import run_command_line
 
     resource.setrlimit(resource.RLIMIT_DATA, (DATA_LIMIT, DATA_LIMIT))
-    answers = os.fdopen(os.dup(1), "w")
+    replies = os.fdopen(os.dup(1), "w")
     stdout, stderr = os.dup(1), os.dup(2)
     for line in sys.stdin:
         job = json.loads(line)
-        # The files, not only Python's streams: FFmpeg and the encoders write to the descriptors.
+        # Redirect the descriptors, not only Python's streams: FFmpeg and the encoders write to them.
         for path, descriptor in ((job["out"], 1), (job["err"], 2)):
             handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
             os.dup2(handle, descriptor)
@@ -197,7 +194,7 @@ def _worker_main() -> None:
         faulthandler.dump_traceback_later(job["seconds"], exit=True, file=2)
         try:
             code = run_command_line(job["args"])
-        except BaseException:  # what the interpreter would do with it
+        except BaseException:  # as the interpreter would do
             traceback.print_exc()
             code = 1
         faulthandler.cancel_dump_traceback_later()
@@ -206,12 +203,12 @@ def _worker_main() -> None:
         os.dup2(stdout, 1)
         os.dup2(stderr, 2)
         os.chdir("/")
-        answers.write(json.dumps({"code": code, "peak_mib": _peak_mib()}) + "\n")
-        answers.flush()
+        replies.write(json.dumps({"code": code, "peak_mib": _peak_mib()}) + "\n")
+        replies.flush()
 
 
 def _reset_peak() -> None:
-    with contextlib.suppress(OSError):  # elsewhere than on Linux the peak is that of all runs together
+    with contextlib.suppress(OSError):  # on other systems than Linux the peak is that of all runs together
         Path("/proc/self/clear_refs").write_text("5")
 
 
@@ -224,18 +221,18 @@ def _peak_mib() -> float:
 
 
 def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str], what: str) -> None:
-    """Return as soon as `condition()` holds; fail if the process ends before, or nothing comes of it in a minute."""
+    """Return as soon as `condition()` holds; fail if the process ends before, or after a minute."""
     end = time.monotonic() + SECONDS
     while not condition():
         if process.poll() is not None and not condition():
             raise AssertionError(f"ended with {process.returncode} before: {what}")
         if time.monotonic() > end:
-            raise AssertionError(f"waited a minute in vain for: {what}")
+            raise AssertionError(f"timed out after a minute: {what}")
         time.sleep(0.001)
 
 
 def has_mapped(process: subprocess.Popen[str], library: str) -> bool:
-    """Whether the process has begun to load a library: how far it is in starting up."""
+    """Whether the process has begun to load a library, which shows how far it has started up."""
     try:
         return library in Path(f"/proc/{process.pid}/maps").read_text()
     except OSError:
@@ -243,4 +240,4 @@ def has_mapped(process: subprocess.Popen[str], library: str) -> bool:
 
 
 if __name__ == "__main__":
-    _worker_main()
+    _runner_main()

@@ -28,23 +28,10 @@ from tests.support.cluster import (
     options_of,
     run_job,
 )
-from tests.support.helpers import (
-    audio_of,
-    events,
-    frames_of,
-    listing,
-    messages,
-    rgb_of,
-    write_clip,
-)
+from tests.support.helpers import audio_of, events, frames_of, listing, messages, rgb_of, write_clip
 from tests.support.helpers import write_audio as write_audio_only
 from tests.support.judge import decode
-from tests.support.runs import (
-    DAMAGE,
-    DONE,
-    RunResult,
-    run_limited,
-)
+from tests.support.runs import DAMAGE, DONE, RunResult, run_limited
 from tests.support.textures import texture
 from vidstyle.batch.cluster.scheduler import open_worker_pool
 from vidstyle.batch.cluster.worker import ScanResult
@@ -59,7 +46,7 @@ from vidstyle.temporal.metrics import WarpingError
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="needs signals as on Linux"),
-    pytest.mark.skipif(not shutil.which("ffmpeg"), reason="needs ffmpeg as a judge"),
+    pytest.mark.skipif(not shutil.which("ffmpeg"), reason="needs ffmpeg to check outputs"),
 ]
 
 

@@ -8,7 +8,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
@@ -16,43 +16,20 @@ from typing import Any
 
 import pytest
 
-from tests.support.cluster import (
-    descendants,
-    image_in_shots,
-    wait_for_exit,
-)
-from tests.support.helpers import (
-    events,
-    listing,
-    noise,
-    write_clip,
-)
+from tests.support.cluster import descendants, image_in_shots, wait_for_exit
+from tests.support.helpers import events, listing, noise, write_clip
 from tests.support.resumable import ResumableClip, ResumableRun, assert_same
 from tests.support.resumable import content_of as video_content_of
-from tests.support.runs import (
-    DAMAGE,
-    DONE,
-    STOPPED,
-    finish,
-    start,
-    wait_until,
-)
-from vidstyle.conversion.job import JobResult as JobResult
+from tests.support.runs import DAMAGE, DONE, STOPPED, CommandRunner, finish, start, wait_until
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="needs signals as on Linux"),
-    pytest.mark.skipif(not shutil.which("ffmpeg"), reason="needs ffmpeg as a judge"),
+    pytest.mark.skipif(not shutil.which("ffmpeg"), reason="needs ffmpeg to check outputs"),
 ]
 
 
-OPTIONS = (
-    "--workers",
-    "2",
-    "--chunk",
-    "6",
-    "--height",
-    "120",
-)  # the network works at more than the size of the video, which takes time
+OPTIONS = ("--workers", "2", "--chunk", "6", "--height", "120")
+"""The network works at more than the size of the video, which takes time."""
 LONG = {"in chunks": (ResumableClip(options=OPTIONS), DONE), "in one piece": (ResumableClip("in.mkv", options=OPTIONS), DAMAGE)}
 """Videos at two frames a second, one of which is damaged, and the exit codes."""
 
@@ -82,18 +59,31 @@ def long_video(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path
     return make
 
 
-def resumable_in(folder: Path, video: Path, name: str) -> ResumableRun:
-    shutil.copy2(video, folder)
-    return ResumableRun(folder, LONG[name][0], "tiny")
+@pytest.fixture(scope="module")
+def runner(styles: Path) -> Iterator[CommandRunner]:
+    """Runs the command lines that are not to be interrupted."""
+    with closing(CommandRunner()) as runner:
+        yield runner
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(long_video: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
+def resumable_in(long_video: Callable[[str], Path], runner: CommandRunner) -> Callable[[Path, str], ResumableRun]:
+    """Makes a `ResumableRun` for a clip of `LONG` in a folder."""
+
+    def make(folder: Path, name: str) -> ResumableRun:
+        shutil.copy2(long_video(name), folder)
+        return ResumableRun(folder, LONG[name][0], "tiny", runner=runner)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(resumable_in: Any, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
     """The output of a run without interruption, once for each clip and set of options."""
 
     @cache
     def stylized(name: str = "in chunks", options: tuple[str, ...] = ()) -> Any:
-        one = resumable_in(tmp_path_factory.mktemp("uninterrupted"), long_video(name), name)
+        one = resumable_in(tmp_path_factory.mktemp("uninterrupted"), name)
         one.options += options
         assert one.run(resume=False).code == LONG[name][1]
         one.assert_clean()
@@ -103,12 +93,12 @@ def uninterrupted(long_video: Callable[[str], Path], tmp_path_factory: pytest.Te
 
 
 @pytest.fixture
-def resumable(long_video: Callable[[str], Path], tmp_path: Path) -> Iterator[Callable[..., ResumableRun]]:
+def resumable(resumable_in: Any, tmp_path: Path) -> Iterator[Callable[..., ResumableRun]]:
     """Makes a `ResumableRun` for a clip of `LONG`; its processes end with the test."""
     made: list[ResumableRun] = []
 
     def make(name: str = "in chunks") -> ResumableRun:
-        made.append(resumable_in(tmp_path, long_video(name), name))
+        made.append(resumable_in(tmp_path, name))
         return made[-1]
 
     yield make
@@ -119,20 +109,20 @@ def resumable(long_video: Callable[[str], Path], tmp_path: Path) -> Iterator[Cal
 
 
 @pytest.fixture(scope="module")
-def killed_run(long_video: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+def killed_run(resumable_in: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A folder in which a run was killed after some chunks, and a copy of it."""
     folder = tmp_path_factory.mktemp("killed")
-    kill_run(resumable_in(folder, long_video("in chunks"), "in chunks"), 3)
+    kill_run(resumable_in(folder, "in chunks"), 3)
     return folder, Path(shutil.copytree(folder, folder.with_name("killed-copy")))
 
 
 @pytest.fixture
-def killed(killed_run: tuple[Path, Path]) -> ResumableRun:
+def killed(killed_run: tuple[Path, Path], runner: CommandRunner) -> ResumableRun:
     """A run that was killed after some chunks."""
     folder, copy = killed_run
     shutil.rmtree(folder)
     shutil.copytree(copy, folder)
-    return ResumableRun(folder, LONG["in chunks"][0], "tiny")
+    return ResumableRun(folder, LONG["in chunks"][0], "tiny", runner=runner)
 
 
 def finished(one: ResumableRun) -> dict[str, tuple[int, bytes]]:
@@ -155,7 +145,7 @@ def kill_run(one: ResumableRun, after: int) -> None:
 def test_killed_run_is_resumed_without_the_resume_option(killed: ResumableRun, uninterrupted: Any) -> None:
     job_result = killed.run(resume=False)
     assert job_result.code == DONE, job_result
-    assert "anew" not in job_result.stderr
+    assert "starting over" not in job_result.stderr
     assert_same(killed.output, uninterrupted())
     killed.assert_clean()
 
@@ -186,7 +176,7 @@ def test_stopped_run_is_resumed(resumable: Any, uninterrupted: Any, number: sign
     job_result = finish(process)
     assert job_result.code == STOPPED[number], job_result
     assert "Traceback" not in job_result.stderr
-    assert "goes on" in job_result.stderr
+    assert "run the same command again" in job_result.stderr
     wait_for_exit(workers)
     assert finished(one)
     assert one.run().code == DONE
@@ -260,7 +250,7 @@ def test_changed_input_or_chunk_length_discards_finished_chunks(
     change(killed)
     job_result = killed.run()
     assert job_result.code == DONE, job_result
-    assert "anew" in job_result.stderr
+    assert "starting over" in job_result.stderr
     assert_same(killed.output, uninterrupted("in chunks", tuple(killed.options[before:])))
     killed.assert_clean()
 
@@ -302,6 +292,6 @@ def test_run_that_waits_for_a_killed_run_resumes_it(resumable: Any, uninterrupte
     finish(first)
     job_result = finish(second)
     assert job_result.code == DONE, log.read_text()
-    assert "anew" not in log.read_text()
+    assert "starting over" not in log.read_text()
     assert_same(one.output, uninterrupted())
     one.assert_clean()

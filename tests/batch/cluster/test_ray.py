@@ -175,7 +175,7 @@ def test_killed_run_leaves_no_workers_and_is_resumed_by_processes(cluster: Any, 
     assert not (tmp_path / "out.mp4").exists()
     job_result = run_limited(*arguments, "-v", cwd=tmp_path)
     assert job_result.code == DONE, job_result
-    assert "anew" not in job_result.stderr
+    assert "starting over" not in job_result.stderr
     resumed = content_of(tmp_path / "out.mp4")
     assert run_limited(*arguments, "--overwrite", cwd=tmp_path).code == DONE
     assert_same(tmp_path / "out.mp4", resumed)

@@ -25,21 +25,8 @@ from tests.support.cluster import (
     wait_for_exit,
     worker_pids,
 )
-from tests.support.helpers import (
-    environment,
-    frames_of,
-    listing,
-    write_clip,
-)
-from tests.support.runs import (
-    DAMAGE,
-    DISK,
-    DONE,
-    FAILED,
-    MODEL,
-    USAGE,
-    run_limited,
-)
+from tests.support.helpers import environment, frames_of, listing, write_clip
+from tests.support.runs import DAMAGE, DISK, DONE, FAILED, MODEL, USAGE, run_limited
 from vidstyle.batch.cluster.job_state import MAX_TRIES
 from vidstyle.batch.cluster.scheduler import open_worker_pool, run_jobs
 from vidstyle.batch.cluster.worker_pool import Progress, Task, WorkerPool
@@ -52,7 +39,7 @@ from vidstyle.core.options import ClusterOptions, Trim
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="needs signals as on Linux"),
-    pytest.mark.skipif(not shutil.which("ffmpeg"), reason="needs ffmpeg as a judge"),
+    pytest.mark.skipif(not shutil.which("ffmpeg"), reason="needs ffmpeg to check outputs"),
 ]
 
 

@@ -21,14 +21,7 @@ from vidstyle.batch.cluster.chunks import (
     scans_agree,
     windows_between,
 )
-from vidstyle.batch.cluster.worker import (
-    ChunkMismatchError,
-    ConvertedFile,
-    Statistics,
-    StylizedChunk,
-    WorkerJob,
-    identity_of,
-)
+from vidstyle.batch.cluster.worker import ChunkMismatchError, ConvertedFile, Statistics, StylizedChunk, WorkerJob, identity_of
 from vidstyle.batch.cluster.worker_pool import Task
 from vidstyle.conversion import provenance
 from vidstyle.conversion.convert import Result, resume_key
@@ -187,7 +180,7 @@ class JobTasks:
         try:
             return [Chunk.from_json(stored) for stored in self._file.folder.plan or []]
         except (KeyError, TypeError):
-            log.warning("the manifest of the interrupted run cannot be read; starting anew")
+            log.warning("the manifest of the interrupted run cannot be read; starting over")
             self._file.folder.keep_first(0)
             return []
 

@@ -66,7 +66,7 @@ def run_jobs(
         try:
             scheduler.run(jobs, check)
         except KeyboardInterrupt:
-            log.warning("the finished chunks are kept; the same command goes on from there")
+            log.warning("the finished chunks are kept; run the same command again to resume")
             raise
     return [scheduler.job_results[job] for job in jobs]
 
