@@ -14,17 +14,9 @@ from typing import Any
 import av
 import numpy as np
 
-from tests.support.helpers import (
-    audio_of,
-    frames_of,
-    languages_of,
-    listing,
-    moving_bar,
-    noise,
-    write_clip,
-)
+from tests.support.helpers import audio_of, frames_of, languages_of, listing, moving_bar, noise, write_clip
 from tests.support.judge import decode
-from tests.support.runs import DAMAGE, DONE, SIZE, STOPPED, RunResult, finish, run_limited, start, wait_until
+from tests.support.runs import DAMAGE, DONE, SIZE, STOPPED, CommandRunner, RunResult, finish, run_limited, start, wait_until
 from vidstyle.core.frames import Pixels
 
 SEGMENTS = 6
@@ -33,14 +25,14 @@ SEGMENT_SUFFIXES = (".mkv", ".nut", ".mp4", ".ts")
 
 
 def three_shots(index: int, width: int, height: int) -> Pixels:
-    """Cuts in the middle of segments."""
+    """Three shots, with cuts in the middle of segments."""
     image = moving_bar(index, width, height)
     return image if index < 30 else 255 - image if index < 75 else np.ascontiguousarray(image[::-1, ::-1])
 
 
 @dataclass(frozen=True)
 class ResumableClip:
-    """A clip and the options it is stylized with."""
+    """A clip, the options with which it is stylized, and the exit code."""
 
     name: str = "in.mp4"
     options: tuple[str, ...] = ()
@@ -57,7 +49,7 @@ def _uneven(frames: int) -> list[int]:
 
 
 def _zeroed(data: bytes) -> bytes:
-    """Damage in the first segments."""
+    """Zero a block in the first segments."""
     begin = len(data) // 5
     return data[:begin] + bytes(6000) + data[begin + 6000 :]
 
@@ -98,9 +90,9 @@ def content_of(path: Path) -> VideoContent:
 
 
 def assert_same(output: Path, expected: VideoContent) -> None:
-    """The file is whole, and its frames, times and copied packets are `expected`, exactly."""
+    """Assert that the file is complete, and that its frames, times and copied packets are exactly `expected`."""
     decoded = decode(output)
-    assert decoded.whole, decoded.said
+    assert decoded.whole, decoded.errors
     found = content_of(output)
     assert [t for t, _ in found.frames] == [t for t, _ in expected.frames]
     assert found.frames == expected.frames
@@ -108,7 +100,7 @@ def assert_same(output: Path, expected: VideoContent) -> None:
 
 
 def make_video(name: str, folder: Path, size: tuple[int, int] = SIZE) -> Path:
-    """The clip of a video."""
+    """Write the clip `name` of `VIDEOS`."""
     video = VIDEOS[name]
     clip = {"times": range(120), "time_base": Fraction(1, 2), "audio": ["eng"], "size": size} | video.clip
     path = write_clip(folder / video.name, **clip)
@@ -119,8 +111,15 @@ def make_video(name: str, folder: Path, size: tuple[int, int] = SIZE) -> Path:
 class ResumableRun:
     """A clip in a folder of its own, stylized with one set of options; processes are killed at the end of the test."""
 
-    def __init__(self, folder: Path, video: ResumableClip, style: str = "slow", options: Sequence[str] = ()) -> None:
-        self.folder, self.style = folder, style
+    def __init__(
+        self,
+        folder: Path,
+        video: ResumableClip,
+        style: str = "slow",
+        options: Sequence[str] = (),
+        runner: CommandRunner | None = None,
+    ) -> None:
+        self.folder, self.style, self.runner = folder, style, runner
         self.clip = folder / video.name
         self.output = folder / f"stylized{self.clip.suffix}"
         self.options = [*video.options, *options]
@@ -128,12 +127,12 @@ class ResumableRun:
 
     @property
     def work(self) -> Path:
-        """Where unfinished work lies."""
+        """The folder of unfinished work."""
         return self.folder / f".{self.output.name}.resume"
 
     def command(self, *more: str, resume: bool = True) -> list[object]:
-        given = [self.clip.name, "-o", self.output.name, "--style", self.style, *self.options, *more]
-        return [*given, "--resume"] if resume else [*given]
+        arguments = [self.clip.name, "-o", self.output.name, "--style", self.style, *self.options, *more]
+        return [*arguments, "--resume"] if resume else [*arguments]
 
     def start(self, *more: str) -> subprocess.Popen[str]:
         process = start(*self.command(*more), cwd=self.folder)
@@ -141,10 +140,14 @@ class ResumableRun:
         return process
 
     def run(self, *more: str, resume: bool = True, file_size: int | None = None) -> RunResult:
-        return run_limited(*self.command(*more, resume=resume), cwd=self.folder, file_size=file_size)
+        """A whole run, in the process of `runner` if there is one."""
+        command = self.command(*more, resume=resume)
+        if self.runner is not None and file_size is None:
+            return self.runner.run(*command, cwd=self.folder)
+        return run_limited(*command, cwd=self.folder, file_size=file_size)
 
     def segments(self) -> list[Path]:
-        """The finished segments: those that the manifest names."""
+        """The finished segments, which are those in the manifest."""
         try:
             listed = (self.work / "manifest.json").read_text()
             return sorted(p for p in self.work.iterdir() if p.suffix in SEGMENT_SUFFIXES and f'"{p.name}"' in listed)
@@ -152,14 +155,14 @@ class ResumableRun:
             return []
 
     def interrupt(self, after: int, number: signal.Signals = signal.SIGKILL, *more: str) -> RunResult:
-        """Start, and stop when so many segments are finished."""
+        """Start, and send a signal when so many segments are finished."""
         process = self.start(*more)
         wait_until(lambda: len(self.segments()) >= after, process, f"{after} finished segments")
         process.send_signal(number)
         run_result = finish(process)
         assert run_result.code == (-number if number == signal.SIGKILL else STOPPED[number]), run_result
         assert "Traceback" not in run_result.stderr
-        assert self.segments(), "the work is lost"
+        assert self.segments(), "the finished segments are lost"
         return run_result
 
     def assert_clean(self) -> None:
