@@ -1,4 +1,4 @@
-"""Pushes a moving pattern to a URL that listens for RTSP, until it is killed."""
+"""Push a moving pattern over RTSP to a listening URL, until killed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ RATE = 30
 
 
 def connect(url: str) -> tuple[av.container.OutputContainer, av.VideoStream]:
-    """As soon as somebody listens."""
+    """Connect as soon as the URL listens."""
     while True:
         container = av.open(url, "w", format="rtsp", options={"rtsp_transport": "tcp"})
         stream = container.add_stream("libx264", rate=RATE, options={"tune": "zerolatency", "preset": "ultrafast", "g": "15"})

@@ -123,7 +123,7 @@ def graphs(size: tuple[int, int], rounds: int) -> dict[str, Any]:
     """The network as different graphs on one thread, and how much the images differ from those of the plain graph."""
     model = read_model(find_style(STYLE))
     images = sample(*size, 8)
-    shot = load_onnx_stylizer(find_style(STYLE), "cpu", concurrency=1, cores=1).for_shot(images)
+    shot: Any = load_onnx_stylizer(find_style(STYLE), "cpu", concurrency=1, cores=1).for_shot(images)
     batches = [pad_to_multiple([image], MARGIN, MULTIPLE) for image in images]
     plain, cut = folded(shot._model.proto), folded(shot._model.proto, margin=MARGIN)
     variants = {
@@ -192,7 +192,7 @@ def memory_of(kind: str) -> dict[str, Any]:
     if MEMORY[kind] is not None:
         from vidstyle.stylizers import sessions
 
-        sessions._sharing_memory = MEMORY[kind]  # type: ignore[assignment]
+        sessions._with_shared_arena = MEMORY[kind]  # type: ignore[assignment]
     stylizer: Any = load_onnx_stylizer(find_style(STYLE), "cpu")
     times = []
     with ThreadPoolExecutor(stylizer.concurrency) as executor:

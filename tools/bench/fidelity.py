@@ -1,10 +1,10 @@
-"""Does a stylized file keep everything of its input? ffprobe and ffmpeg say so, which are another build than vidstyle's PyAV.
+"""Whether a stylized file keeps everything of its input, judged by the system's ffprobe and ffmpeg instead of PyAV.
 
     python -m tools.bench.fidelity [DIR_OR_FILE ...] [--generated] [--style udnie] [--json FILE] [--keep FOLDER] [-v]
 
-Every clip is stylized by `vidstyle CLIP -o ...` in a process of its own, then input and output are compared: streams, tags,
-chapters, frames and their times, shape, colours, and every packet that is copied. Each check says `same`, `differs: ...`, or
-`named: ...` where vidstyle itself told of the difference. --generated makes awkward clips of all kinds and checks those too.
+Every clip is stylized by `vidstyle CLIP -o ...` in its own process, then input and output are compared: streams, tags,
+chapters, frames and their times, shape, colours, and every copied packet. The result of a check is `same`, `differs: ...`, or
+`named: ...` where vidstyle reported the difference in a warning. --generated also checks unusual clips that it generates.
 The exit status is 1 if anything differs.
 """
 
@@ -50,7 +50,7 @@ CHECKS = (
     "av_offset",
     "decodes",
 )
-# The muxer or vidstyle owns these, or they would tell untruths of the new file.
+# These are set by the muxer or vidstyle, or would be wrong for the new file.
 _OWN_TAGS = {"encoder", "encoding_tool", "vidstyle", "major_brand", "minor_version", "compatible_brands"}
 _OWN_TAGS |= {"vendor_id", "alpha_mode"}
 _OWN_PREFIXES = ("duration", "bps", "number_of_", "_statistics")
@@ -88,7 +88,7 @@ class Frame:
 
 @dataclass
 class Stream:
-    """What ffprobe tells of one stream, and its packets."""
+    """A stream as ffprobe reports it, and its packets."""
 
     path: Path
     facts: Facts
@@ -149,22 +149,22 @@ class Media:
 # --- Asking ffprobe and ffmpeg
 
 
-def ffprobe(path: Path, *given: str) -> Facts:
-    """What ffprobe tells, as JSON. Raises `CalledProcessError` for what is no media."""
-    command = ["ffprobe", "-v", "error", *given, "-of", "json", f"file:{path}"]
+def ffprobe(path: Path, *arguments: str) -> Facts:
+    """The output of ffprobe as JSON. Raises `CalledProcessError` for a file that is not media."""
+    command = ["ffprobe", "-v", "error", *arguments, "-of", "json", f"file:{path}"]
     done = subprocess.run(command, capture_output=True, check=True, timeout=TIME_LIMIT_SECONDS)
     found: Facts = json.loads(done.stdout.decode("utf-8", "replace"))
     return found
 
 
-def ffmpeg(*given: object, cwd: Path | None = None, check: bool = True) -> subprocess.CompletedProcess[bytes]:
-    """Run ffmpeg; it overwrites, and says nothing but errors."""
-    command = ["ffmpeg", "-v", "error", "-nostdin", "-y", *map(str, given)]
+def ffmpeg(*arguments: object, cwd: Path | None = None, check: bool = True) -> subprocess.CompletedProcess[bytes]:
+    """Run ffmpeg, which overwrites files and prints only errors."""
+    command = ["ffmpeg", "-v", "error", "-nostdin", "-y", *map(str, arguments)]
     return subprocess.run(command, cwd=cwd, capture_output=True, check=check, timeout=TIME_LIMIT_SECONDS)
 
 
 def probe(path: Path) -> Media:
-    """All that is compared of `path`."""
+    """Everything that is compared of `path`."""
     found = ffprobe(path, "-show_format", "-show_streams", "-show_chapters", "-show_data_hash", "sha256")
     streams: list[Stream] = []
     numbers: Counter[str] = Counter()
@@ -182,7 +182,7 @@ def probe(path: Path) -> Media:
 
 
 def main_video(streams: Sequence[Stream]) -> Stream | None:
-    """The video that is stylized: the first that is no cover image, marked as default if one is."""
+    """The video that is stylized: the first that is not a cover image, or the one marked as default."""
     videos = [s for s in streams if s.kind == "video" and s.facts.get("width")]
     return next((s for s in videos if s.disposition("default")), videos[0] if videos else None)
 
@@ -197,10 +197,10 @@ def _packet(facts: Facts, base: Fraction) -> Packet:
 
 def _frames(path: Path, stream: Stream) -> list[Frame]:
     wanted = "frame=pts,best_effort_timestamp,pkt_duration,duration,interlaced_frame"
-    given = ("-select_streams", str(stream.index), "-show_frames", "-show_entries", wanted)
+    arguments = ("-select_streams", str(stream.index), "-show_frames", "-show_entries", wanted)
     base = Fraction(stream.facts["time_base"])
     frames = []
-    for facts in ffprobe(path, *given).get("frames", []):
+    for facts in ffprobe(path, *arguments).get("frames", []):
         if facts.keys() <= {"side_data_list"}:
             continue
         # Those that come out after the last packet have no best effort, those of AVI no other.
@@ -222,37 +222,37 @@ def _lines(done: subprocess.CompletedProcess[bytes]) -> list[str]:
 
 def payload_hashes(stream: Stream) -> list[str]:
     """The hashes of an AAC stream's packets without the headers that MPEG-TS puts before each."""
-    given = ("-i", f"file:{stream.path}", "-map", f"0:{stream.index}", "-c", "copy", "-bsf", "aac_adtstoasc")
-    return [line.split(",")[5].strip() for line in _lines(ffmpeg(*given, "-f", "framehash", "-", check=False))]
+    arguments = ("-i", f"file:{stream.path}", "-map", f"0:{stream.index}", "-c", "copy", "-bsf", "aac_adtstoasc")
+    return [line.split(",")[5].strip() for line in _lines(ffmpeg(*arguments, "-f", "framehash", "-", check=False))]
 
 
 def bytes_hash(stream: Stream) -> str:
-    """The hash of all the bytes of a stream, however they are cut into packets."""
-    given = ("-i", f"file:{stream.path}", "-map", f"0:{stream.index}", "-c", "copy", "-f", "streamhash", "-")
-    return "".join(line.split("=")[-1] for line in _lines(ffmpeg(*given, check=False)))
+    """The hash of all bytes of a stream, however they are split into packets."""
+    arguments = ("-i", f"file:{stream.path}", "-map", f"0:{stream.index}", "-c", "copy", "-f", "streamhash", "-")
+    return "".join(line.split("=")[-1] for line in _lines(ffmpeg(*arguments, check=False)))
 
 
 def decoded_hash(stream: Stream) -> str:
-    """The hash of all that a stream decodes to."""
-    given = ("-i", f"file:{stream.path}", "-map", f"0:{stream.index}", "-fps_mode", "passthrough", "-f", "streamhash", "-")
-    return "".join(line.split("=")[-1] for line in _lines(ffmpeg(*given, check=False)))
+    """The hash of everything decoded from a stream."""
+    arguments = ("-i", f"file:{stream.path}", "-map", f"0:{stream.index}", "-fps_mode", "passthrough", "-f", "streamhash", "-")
+    return "".join(line.split("=")[-1] for line in _lines(ffmpeg(*arguments, check=False)))
 
 
 def has_alpha(stream: Stream) -> bool:
-    """If any pixel of a stream is not opaque."""
+    """Whether any pixel of a stream is not opaque."""
     decoder = ("-c:v", "libvpx-vp9") if stream.codec == "vp9" else ("-c:v", "libvpx") if stream.codec == "vp8" else ()
     tagged = {k.lower(): v for k, v in stream.tags.items()}.get("alpha_mode") == "1"
     if not tagged and not re.match(r"yuva|rgba|bgra|argb|abgr|gbrap|ya|pal8", str(stream.facts.get("pix_fmt"))):
         return False
-    given = ("-i", f"file:{stream.path}", "-map", f"0:{stream.index}", "-vf", "format=yuva444p,alphaextract")
-    raw = ffmpeg(*decoder, *given, "-pix_fmt", "gray", "-f", "rawvideo", "-", check=False).stdout
+    arguments = ("-i", f"file:{stream.path}", "-map", f"0:{stream.index}", "-vf", "format=yuva444p,alphaextract")
+    raw = ffmpeg(*decoder, *arguments, "-pix_fmt", "gray", "-f", "rawvideo", "-", check=False).stdout
     return any(byte < 250 for byte in raw)
 
 
 def small_image(stream: Stream) -> np.ndarray:
-    """The first frame as a player turns it, 16x16, grey, normalized."""
-    given = ("-i", f"file:{stream.path}", "-map", f"0:{stream.index}", "-frames:v", 1, "-vf", "scale=16:16,format=gray")
-    raw = ffmpeg(*given, "-f", "rawvideo", "-").stdout
+    """The first frame in display orientation, 16x16, grey, normalized."""
+    arguments = ("-i", f"file:{stream.path}", "-map", f"0:{stream.index}", "-frames:v", 1, "-vf", "scale=16:16,format=gray")
+    raw = ffmpeg(*arguments, "-f", "rawvideo", "-").stdout
     grey = np.frombuffer(raw[:256], np.uint8).reshape(16, 16).astype(float)
     return np.asarray((grey - grey.mean()) / (grey.std() + 1e-9))
 
@@ -276,7 +276,7 @@ def allowed_error(after: Media) -> Fraction:
 
 
 def moved(before: Media, after: Media) -> Fraction:
-    """How much later everything in the output is. Only a new container may begin at another time: at zero."""
+    """How much later everything in the output is. Only in a new container may it start at another time: at zero."""
     if before.family == after.family or not before.frames or not after.frames:
         return Fraction(0)
     old, new = before.frames[0].time, after.frames[0].time
@@ -289,7 +289,7 @@ def moved(before: Media, after: Media) -> Fraction:
 
 
 def pairs(before: Media, after: Media) -> tuple[list[tuple[Stream, Stream]], list[Stream], list[Stream]]:
-    """Input and output streams that belong together by kind and order, those that are missing, those too many."""
+    """Matching input and output streams by kind and order, missing streams, and additional ones."""
     found, missing = [], []
     rest = list(after.others)
     for stream in before.others:
@@ -315,19 +315,19 @@ def _alike(one: Stream, other: Stream) -> bool:
 
 
 def drop_run_ups(before: Media, after: Media) -> list[str]:
-    """Leave audio that is decoded but never heard, as MP4's edit lists have it at the beginning, out of `before` where the
-    output's container has no place for it; returns notes."""
+    """Remove audio that is decoded but never played, as with MP4's edit lists at the start, from `before` if the container of
+    the output cannot express it; returns notes."""
     notes = []
     for one, other in pairs(before, after)[0] if before.family != after.family else ():
         silent = next((i for i, p in enumerate(one.packets) if not p.dropped), 0)
         if silent and len(other.packets) == len(one.packets) - silent:
             del one.packets[:silent]
-            notes.append(f"{one}: {silent} packets that are never heard left out")
+            notes.append(f"{one}: {silent} packets that are never played ignored")
     return notes
 
 
 def check_streams(before: Media, after: Media, warnings: str) -> tuple[list[str], list[str]]:
-    """Differences of the streams' count, order and codecs, and those of them that the run told of."""
+    """Differences of the streams' number, order and codecs, and those of them that the run reported."""
     found, missing, extra = pairs(before, after)
     differs: list[str] = []
     named: list[str] = []
@@ -350,9 +350,9 @@ def _is_chapter_track(stream: Stream, media: Media) -> bool:
 
 
 def _names(stream: Stream, warnings: str) -> bool:
-    """If a warning tells of this stream, or of its kind."""
-    words = {"cover": "cover|image|video stream", "audio": "audio|audio", "data": "data|timecode", "attachment": "attach|font"}
-    return re.search(rf"{words.get(stream.kind, stream.kind)}|{re.escape(stream.codec)}", warnings, re.IGNORECASE) is not None
+    """Whether a warning mentions this stream, or its kind."""
+    patterns = {"cover": "cover|image|video stream", "audio": "audio", "data": "data|timecode", "attachment": "attach|font"}
+    return re.search(rf"{patterns.get(stream.kind, stream.kind)}|{re.escape(stream.codec)}", warnings, re.IGNORECASE) is not None
 
 
 def check_tags(before: Media, after: Media) -> list[str]:
@@ -427,7 +427,7 @@ def check_frames(before: Media, after: Media) -> list[str]:
 
 
 def joins(times: Sequence[Fraction | None]) -> list[int]:
-    """Where times jump back, as where two files were put together."""
+    """Where times jump back, as where two files were joined."""
     return [i for i in range(1, len(times)) if _jumps(times[i - 1], times[i])]
 
 
@@ -436,13 +436,13 @@ def _jumps(one: Fraction | None, other: Fraction | None) -> bool:
 
 
 def check_timestamps(before: Media, after: Media) -> list[str]:
-    """Differences of when each frame is shown, and how long the last."""
+    """Differences of the time of each frame, and of the duration of the last."""
     old, new = ([f.time for f in media.frames] for media in (before, after))
     if joins(old):
         return _check_joined_times(old, new, moved(before, after), max(2 * allowed_error(after), MILLISECOND))
     shift = moved(before, after)
     if before.main and before.main.packets[0].pts is None and old[0] is not None and new and new[0] is not None:
-        shift = new[0] - old[0]  # AVI does not tell when frames are shown: only their distances count
+        shift = new[0] - old[0]  # AVI has no times of frames: only their intervals count
     found = _time_differences("frame", old, new, shift, allowed_error(after))
     if before.frames and after.frames and len(old) == len(new):
         one, other = before.frames[-1].duration, after.frames[-1].duration
@@ -469,7 +469,7 @@ def _time_differences(
 def _check_joined_times(
     old: Sequence[Fraction | None], new: Sequence[Fraction | None], shift: Fraction, allowed: Fraction
 ) -> list[str]:
-    """Where the input's times jump back, the output's go on; the distances between frames stay."""
+    """Where times of the input jump back, those of the output continue; the intervals between frames stay."""
     back = next((i for i in range(1, len(new)) if _goes_back(new[i - 1], new[i])), None)
     if back is not None:
         return [f"frame {back} is at {_text(new[back])}, not after {_text(new[back - 1])}"]
@@ -485,7 +485,7 @@ def _goes_back(one: Fraction | None, other: Fraction | None) -> bool:
 
 
 def check_shape(before: Media, after: Media) -> list[str]:
-    """Differences of size, pixel shape and turning."""
+    """Differences of size, pixel shape and orientation."""
     one, other = before.main, after.main
     if one is None or other is None:
         return []
@@ -524,7 +524,7 @@ def matrix_of(stream: Stream) -> tuple[float, ...]:
 
 
 def shown_turned(one: Stream, other: Stream) -> str:
-    """Tells if a player would show the painting turned or mirrored, by the likeness of the images."""
+    """Whether a player would show the output turned or mirrored, by the similarity of the images."""
     old, new = small_image(one), small_image(other)
     ways = {f"{90 * n} degrees{' and mirrored' if m else ''}": np.rot90(new.T if m else new, n) for n in range(4) for m in (0, 1)}
     likeness = {way: float((old * image).mean()) for way, image in ways.items()}
@@ -533,7 +533,7 @@ def shown_turned(one: Stream, other: Stream) -> str:
 
 
 def check_colour(before: Media, after: Media, keep_hdr: bool) -> list[str]:
-    """Differences of the colour tags: what is known is kept, what is not is told, HDR becomes BT.709."""
+    """Differences of the colour tags: what is known is kept, unknown tags are set, HDR becomes BT.709."""
     one, other = before.main, after.main
     if one is None or other is None:
         return []
@@ -544,7 +544,7 @@ def check_colour(before: Media, after: Media, keep_hdr: bool) -> list[str]:
         if hdr and key != "color_range":
             old = "bt709"
         if new in _UNKNOWN:
-            found.append(f"{key} is not told")
+            found.append(f"{key} is not set")
         elif old not in _UNKNOWN and old != new and not (key in ("color_space", "color_range") and _is_rgb(one)):
             found.append(f"{key} {new} instead of {old}")
     return found
@@ -559,8 +559,8 @@ def check_alpha(before: Media, after: Media, warnings: str) -> str:
         return "n/a"
     if has_alpha(after.main):
         return "same"
-    told = re.search("alpha|transparen", warnings, re.IGNORECASE)
-    return "named: transparency is lost" if told else "differs: transparency is lost"
+    reported = re.search("alpha|transparen", warnings, re.IGNORECASE)
+    return "named: transparency is lost" if reported else "differs: transparency is lost"
 
 
 def check_packets(before: Media, after: Media) -> tuple[list[str], list[str]]:
@@ -603,7 +603,7 @@ def _packets_differ(old: list[str], new: list[str]) -> str:
 
 
 def _same_otherwise(one: Stream, other: Stream) -> str:
-    """What makes two streams the same though their packets' bytes differ; empty if nothing does."""
+    """Why two streams are the same although their packets differ; empty if they are not."""
     if one.codec == "aac" and payload_hashes(one) == payload_hashes(other) != []:
         return "the same without ADTS headers"
     if one.kind == "audio" and bytes_hash(one) == bytes_hash(other) != "":
@@ -614,7 +614,7 @@ def _same_otherwise(one: Stream, other: Stream) -> str:
 
 
 def _compare_length(one: Stream, other: Stream, shift: Fraction) -> list[str]:
-    """Start and end of a stream in other packets, within a frame of the audio."""
+    """Differences of start and end of a stream in other packets, within an audio frame."""
     (begin, end), (new_begin, new_end) = _span(one), _span(other)
     # Decoders and encoders hold audio back, about a frame each.
     frame = 2 * max([p.duration or Fraction(0) for p in (*one.packets, *other.packets)], default=Fraction(0)) + MILLISECOND
@@ -656,7 +656,7 @@ def _compare_times(one: Stream, other: Stream, before: Media, after: Media) -> l
 
 def _lasts_as_long(old: Sequence[Packet], new: Sequence[Packet], i: int, after: Media) -> bool:
     """MP4 lets every packet last until the next, and cuts the last by the file's clock instead of the stream's; Matroska does
-    not tell how long the last audio lasts.
+    not store the duration of the last audio.
     """
     one, other = old[i].duration, new[i].duration
     if not one or not other or not _far(one, other, allowed_error(after)):
@@ -669,7 +669,7 @@ def _lasts_as_long(old: Sequence[Packet], new: Sequence[Packet], i: int, after: 
 
 
 def _flags(packet: Packet, before: Media, after: Media) -> tuple[bool, bool]:
-    """What edit lists make players drop is not known to other containers."""
+    """Whether packets that players drop because of an edit list are missing in another container."""
     return packet.key, packet.dropped and before.family == after.family
 
 
@@ -712,18 +712,18 @@ def check_offsets(before: Media, after: Media) -> list[str]:
 
 
 def _offset_error(one: Stream, other: Stream, after: Media) -> Fraction:
-    """Two times are rounded in Matroska; audio that was encoded anew may begin within a frame."""
+    """Two times are rounded in Matroska; audio that was encoded again may start within a frame."""
     if one.codec != other.codec:
         return 2 * max((p.duration or Fraction(0) for p in (*one.packets, *other.packets)), default=Fraction(0)) + MILLISECOND
     return 2 * MILLISECOND if after.family == "matroska" else MILLISECOND
 
 
 def check_decodes(before: Media, after: Media) -> str:
-    """If ffmpeg decodes the output without a word; damage that was copied is the input's."""
+    """Whether ffmpeg decodes the output without errors; copied damage is that of the input."""
     noise = _noise(after)
     if not noise:
         return "same"
-    return "same (ffmpeg complains about the input too)" if _noise(before) else f"differs: ffmpeg says {noise[:160]}"
+    return "same (ffmpeg complains about the input too)" if _noise(before) else f"differs: ffmpeg reports {noise[:160]}"
 
 
 def _noise(media: Media) -> str:
@@ -747,13 +747,13 @@ def _with_notes(text: str, notes: Sequence[str]) -> str:
 def compare(
     before: Media, after: Media, warnings: Sequence[str] = (), *, damaged: bool = False, keep_hdr: bool = False
 ) -> dict[str, str]:
-    """All checks of an output against its input. `damaged` is what a run said (exit code 3): if so, frames may be missing."""
-    told = "\n".join(warnings)
+    """All checks of an output against its input. If `damaged` (exit code 3), frames may be missing."""
+    reported = "\n".join(warnings)
     run_ups = drop_run_ups(before, after)
     differs, notes = check_packets(before, after)
     notes += run_ups
     checks = {
-        "streams": verdict(*check_streams(before, after, told)),
+        "streams": verdict(*check_streams(before, after, reported)),
         "tags": verdict(check_tags(before, after)),
         "dispositions": verdict(check_dispositions(before, after)),
         "chapters": verdict(check_chapters(before, after)) if before.chapters or after.chapters else "n/a",
@@ -761,7 +761,7 @@ def compare(
         "timestamps": verdict(check_timestamps(before, after)),
         "shape": verdict(check_shape(before, after)),
         "colour": verdict(check_colour(before, after, keep_hdr)),
-        "alpha": check_alpha(before, after, told),
+        "alpha": check_alpha(before, after, reported),
         "packets": _with_notes(verdict(differs), notes) if before.others else "n/a",
         "av_offset": verdict(check_offsets(before, after)) if before.others else "n/a",
         "decodes": check_decodes(before, after),
@@ -770,7 +770,9 @@ def compare(
         if damaged and checks[key].startswith("differs") and _noise(before):
             checks[key] = checks[key].replace("differs", "named", 1)
     if joins([f.time for f in before.frames]) and checks["timestamps"] == "same":
-        checks["timestamps"] = "named: times jump back" if re.search("time", told) else "differs: no word on times that jump back"
+        checks["timestamps"] = (
+            "named: times jump back" if re.search("time", reported) else "differs: no warning of times that jump back"
+        )
     if shift := moved(before, after):
         checks["timestamps"] += f" (all {_text(abs(shift))} {'later' if shift > 0 else 'earlier'})"
     return checks
@@ -780,24 +782,24 @@ def compare(
 
 
 def output_name(clip: Path) -> str:
-    """The output's name, with the suffix that vidstyle gives by itself."""
+    """The name of the output, with the default suffix."""
     suffix = clip.suffix.lower()
     return f"{clip.stem}.stylized" + (clip.suffix if suffix in KEPT_SUFFIXES else ".mp4" if suffix == ".gif" else ".mkv")
 
 
 def check_clip(clip: Path, folder: Path, style: str) -> Facts:
-    """Paint `clip` into the empty `folder` and judge the output."""
+    """Stylize `clip` into the empty `folder` and compare the output."""
     output = folder / output_name(clip)
     command = [sys.executable, "-m", "vidstyle", str(clip.resolve()), "-o", str(output), "--style", style, "--progress", "json"]
     try:
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=TIME_LIMIT_SECONDS)
     except subprocess.TimeoutExpired:
         return _failed(clip, None, f"no end after {TIME_LIMIT_SECONDS} s")
-    events, words = _events(done.stderr)
+    events, other_lines = _events(done.stderr)
     warnings = [str(e["message"]) for e in events if e.get("event") == "warning"]
     left = sorted(p.name for p in folder.rglob("*") if p != output)
-    wrong = [f"stderr says {words[-1][:160]}"] if words else []
-    wrong += [f"left behind: {', '.join(left)}"] if left else []
+    wrong = [f"stderr has {other_lines[-1][:160]}"] if other_lines else []
+    wrong += [f"files left: {', '.join(left)}"] if left else []
     if done.returncode not in (DONE, DAMAGE):
         return _refused(clip, output, done.returncode, events, warnings, wrong)
     if not output.exists():
@@ -816,14 +818,14 @@ def check_clip(clip: Path, folder: Path, style: str) -> Facts:
 
 
 def _events(stderr: str) -> tuple[list[Facts], list[str]]:
-    """The JSON events of a run, and the lines that are none."""
-    events, words = [], []
+    """The JSON events of a run, and all other lines."""
+    events, other_lines = [], []
     for line in stderr.splitlines():
         try:
             events.append(json.loads(line))
         except ValueError:
-            words.append(line)
-    return events, words
+            other_lines.append(line)
+    return events, other_lines
 
 
 def _summary(media: Media) -> str:
@@ -840,11 +842,11 @@ def _failed(clip: Path, code: int | None, why: str) -> Facts:
 
 
 def _refused(clip: Path, output: Path, code: int, events: list[Facts], warnings: list[str], wrong: list[str]) -> Facts:
-    """A refusal is right only where there is no video, and leaves nothing behind."""
-    reason = next((str(e["error"]) for e in events if e.get("error")), warnings[-1] if warnings else "no reason given")
+    """A refusal is correct only without a video, and if it leaves no files."""
+    reason = next((str(e["error"]) for e in events if e.get("error")), warnings[-1] if warnings else "no reason")
     reason = _without_paths(reason, clip, output)
     if output.exists():
-        wrong.append("an output is there though the run failed")
+        wrong.append("there is an output although the run failed")
     try:
         frames = len(probe(clip).frames)
     except subprocess.CalledProcessError:
@@ -855,9 +857,9 @@ def _refused(clip: Path, output: Path, code: int, events: list[Facts], warnings:
     return {"name": clip.name, "exit_code": code, "refused": reason, "checks": checks, "warnings": warnings}
 
 
-def clips_of(given: Sequence[Path]) -> list[Path]:
-    """The files given, and those in the folders given."""
-    return [p for path in given for p in (sorted(path.iterdir()) if path.is_dir() else [path]) if p.is_file()]
+def clips_of(paths: Sequence[Path]) -> list[Path]:
+    """The files among `paths`, and those in its folders."""
+    return [p for path in paths for p in (sorted(path.iterdir()) if path.is_dir() else [path]) if p.is_file()]
 
 
 # --- Awkward clips
@@ -978,12 +980,12 @@ _SUBTITLES = ((0.1, 0.4, "First line"), (0.5, 0.95, "Zweite Zeile, ünïcode"))
 
 
 def generate(folder: Path, only: Sequence[str] = ()) -> list[Path]:
-    """Write awkward clips (those in `only`, if given) and return them; what this machine cannot make is told and left out."""
+    """Write unusual clips (only those in `only`, if any) and return them; those that fail are reported and skipped."""
     parts = folder / "parts"
     parts.mkdir()
     _ingredients(parts)
     makers: dict[str, Callable[[Path], None]] = {
-        **{name: _ffmpeg_maker(given, parts) for name, given in _BY_FFMPEG.items()},
+        **{name: _ffmpeg_maker(arguments, parts) for name, arguments in _BY_FFMPEG.items()},
         **_by_pyav(parts),
     }
     made = []
@@ -993,20 +995,20 @@ def generate(folder: Path, only: Sequence[str] = ()) -> list[Path]:
             makers[name](path)
             made.append(path)
         except (subprocess.CalledProcessError, OSError, ValueError, RuntimeError) as error:
-            words = error.stderr.decode() if isinstance(error, subprocess.CalledProcessError) else str(error)
-            print(f"could not make {name}: {words.strip().splitlines()[-1] if words.strip() else error}", file=sys.stderr)
+            message = error.stderr.decode() if isinstance(error, subprocess.CalledProcessError) else str(error)
+            print(f"could not generate {name}: {message.strip().splitlines()[-1] if message.strip() else error}", file=sys.stderr)
     return made
 
 
-def _ffmpeg_maker(given: str, parts: Path) -> Callable[[Path], None]:
+def _ffmpeg_maker(arguments: str, parts: Path) -> Callable[[Path], None]:
     def make(path: Path) -> None:
-        ffmpeg(*shlex.split(given), path.resolve(), cwd=parts)
+        ffmpeg(*shlex.split(arguments), path.resolve(), cwd=parts)
 
     return make
 
 
 def _ingredients(parts: Path) -> None:
-    """What the clips are made of."""
+    """Write the parts that the clips are made of."""
     clock = "{:02d}:{:02d}:{:06.3f}".format
     times = [(clock(0, 0, a), clock(0, 0, b), text) for a, b, text in _SUBTITLES]
     (parts / "subs.srt").write_text(
@@ -1030,13 +1032,13 @@ def _ingredients(parts: Path) -> None:
     ffmpeg(*shlex.split(_BY_FFMPEG["hdr10.mp4"]), "hdr10.mp4", cwd=parts)
     ffmpeg(*shlex.split(f"{_V} {_A} -vf setsar=4/3 {_H264} -c:a aac wide.mp4"), cwd=parts)
     remux(parts / "wide.mp4", parts / "turned.mp4", matrix=list(orientations())[2])
-    # One bright corner, so that every way of turning it can be told from the others.
+    # One bright corner, so that all orientations differ.
     corner = "color=size=96x64:rate=12:duration=0.5,geq=lum='if(lt(X,32)*lt(Y,32),235,if(lt(Y,32),120,30))':cb=128:cr=128"
     ffmpeg(*shlex.split(f'-f lavfi -i "{corner}" {_H264} corner.mp4'), cwd=parts)
 
 
 def _by_pyav(parts: Path) -> dict[str, Callable[[Path], None]]:
-    """The clips that Debian's ffmpeg cannot make."""
+    """The clips that ffmpeg cannot make."""
     makers: dict[str, Callable[[Path], None]] = {}
     for number, matrix in enumerate(orientations()):
         suffix = ".mov" if number % 2 else ".mp4"
@@ -1066,7 +1068,7 @@ def remux(
     change: Callable[[Any], Any] = lambda packet: packet,
     keep: Callable[[Any], bool] = lambda stream: True,
 ) -> None:
-    """Copy the streams that `keep` says, and chapters; `change` gives each packet as it shall be, None to leave it out."""
+    """Copy the streams selected by `keep`, and chapters; `change` returns each packet as it is written, or None to drop it."""
     import av
 
     with av.open(str(source)) as old, av.open(str(path), "w") as new:
@@ -1142,7 +1144,7 @@ def _with_data(parts: Path, path: Path, codec: str) -> None:
             new.mux(packet)
 
 
-# --- Telling
+# --- Reporting
 
 
 def result_of(clip: Facts) -> str:
@@ -1157,7 +1159,7 @@ def _short(clip: Facts, *keys: str) -> str:
 
 
 def table(clips: Sequence[Facts]) -> list[list[str]]:
-    """One row for each clip, of what `markdown` and the terminal show."""
+    """A row for each clip, for `markdown` and the terminal."""
     return [
         [
             clip["name"],
@@ -1173,14 +1175,14 @@ def table(clips: Sequence[Facts]) -> list[list[str]]:
 
 
 def markdown(results: Facts) -> str:
-    """The table of the results, one row per clip."""
+    """The table of the results, with a row per clip."""
     head = ["clip", "result", "streams", "frames", "timestamps", "packets", "tags"]
     lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * 3 + " ---: |" + " --- |" * 3]
     return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in table(results["clips"]))])
 
 
-def tell(clip: Facts, verbose: bool) -> None:
-    """A clip's line, and under it what differs (or, if verbose, every check)."""
+def print_result(clip: Facts, verbose: bool) -> None:
+    """Print the row of a clip, and below it the differences (or, if verbose, all checks)."""
     row = table([clip])[0]
     print(f"{row[0]:34} {row[1]:8} {clip['exit_code']!s:>4} {row[3]:>4}  {row[2]}", flush=True)
     if "refused" in clip:
@@ -1193,17 +1195,17 @@ def tell(clip: Facts, verbose: bool) -> None:
 
 
 def check_all(clips: Sequence[Path], work: Path, style: str, verbose: bool) -> list[Facts]:
-    """Judge each clip in a folder of its own below `work`."""
+    """Check each clip in its own folder below `work`."""
     found = []
     for number, clip in enumerate(clips):
         folder = work / f"{number:03}-{clip.stem}"
         folder.mkdir(parents=True)
         try:
             facts = check_clip(clip, folder, style)
-        except Exception as error:  # one clip that the judge cannot read must not cost the others
+        except Exception as error:  # a clip that cannot be compared must not end the run
             traceback.print_exc()
-            facts = _failed(clip, None, f"the judge failed: {error}")
-        tell(facts, verbose)
+            facts = _failed(clip, None, f"the comparison failed: {error}")
+        print_result(facts, verbose)
         found.append(facts)
     return found
 
@@ -1211,11 +1213,11 @@ def check_all(clips: Sequence[Path], work: Path, style: str, verbose: bool) -> l
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("clips", nargs="*", type=Path, metavar="DIR_OR_FILE")
-    parser.add_argument("--generated", action="store_true", help="Also awkward clips made on the spot.")
-    parser.add_argument("--only", nargs="*", default=[], metavar="NAME", help="Of the generated clips only these.")
+    parser.add_argument("--generated", action="store_true", help="also check generated unusual clips")
+    parser.add_argument("--only", nargs="*", default=[], metavar="NAME", help="generate only these clips")
     parser.add_argument("--style", default="udnie")
-    parser.add_argument("--json", type=Path, help="Write the results here.")
-    parser.add_argument("--keep", type=Path, help="Keep generated clips and outputs in this new folder.")
+    parser.add_argument("--json", type=Path, help="write the results to this file")
+    parser.add_argument("--keep", type=Path, help="keep generated clips and outputs in this new folder")
     parser.add_argument("-v", "--verbose", action="store_true")
     args = parser.parse_args()
     if not (args.clips or args.generated or args.only):
@@ -1240,10 +1242,10 @@ def main() -> int:
 def _write(path: Path, clips: Sequence[Facts]) -> None:
     from vidstyle.core.hardware import machine_details
 
-    told = subprocess.run(["ffprobe", "-version"], capture_output=True, text=True, check=True).stdout
-    words = [Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:]]
-    command = shlex.join(["python", "-m", "tools.bench.fidelity", *words])
-    about = {**machine_details(len(os.sched_getaffinity(0))), "ffprobe": told.split()[2]}
+    version = subprocess.run(["ffprobe", "-version"], capture_output=True, text=True, check=True).stdout
+    arguments = [Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:]]
+    command = shlex.join(["python", "-m", "tools.bench.fidelity", *arguments])
+    about = {**machine_details(len(os.sched_getaffinity(0))), "ffprobe": version.split()[2]}
     path.write_text(json.dumps({"command": command, "machine": about, "clips": list(clips)}, indent=1, ensure_ascii=False) + "\n")
 
 

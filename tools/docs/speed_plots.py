@@ -85,8 +85,8 @@ def log_plot(title: str, across: str, up: str, lines: Sequence[tuple[str, str, P
 def stages_plot(sizes: Mapping[str, Any]) -> str:
     """A bar for each size: processor time of each stage, measured alone."""
     drawn, y = [], float(TOP)
-    for name, figures in sizes.items():
-        times = {stage: 1000 * figures["stages"][stage]["cpu"] / figures["frames"] for stage in STAGES}
+    for name, result in sizes.items():
+        times = {stage: 1000 * result["stages"][stage]["cpu"] / result["frames"] for stage in STAGES}
         x, unit = float(LEFT), (WIDTH - LEFT - 40) / sum(times.values())
         drawn.append(_text(LEFT - 8, y + BAR / 2 + 4, name, "end", "#000"))
         for stage, milliseconds in times.items():

@@ -48,7 +48,7 @@ def usable_cores() -> int:
 
 
 def concurrency_on(cores: int) -> int:
-    """Number of images to stylize concurrently for the highest throughput: threads that share an image wait for one another.
+    """Number of images to stylize concurrently for the highest throughput: threads that work on one image wait for one another.
 
     It is limited, because each image takes memory.
     """

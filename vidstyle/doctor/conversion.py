@@ -24,7 +24,7 @@ from vidstyle.doctor.checks import Check, check_of_error
 from vidstyle.stylizers import load_stylizer
 
 _WIDTH, _HEIGHT, _FRAMES = 640, 360, 30
-_ADVICE = "the other rows may say why; `vidstyle styles verify` checks the styles"
+_ADVICE = "the other rows may show why; `vidstyle styles verify` checks the styles"
 _LEAST_CHANGE = 2.0
 """Smallest mean difference of stylized and original pixels, in steps of 255."""
 
@@ -81,7 +81,7 @@ def _profiled(folder: Path) -> Iterator[Callable[[], Counter[str]]]:
     def profiled_session(model: Any, sess_options: Any = None, **arguments: Any) -> Any:
         options = sess_options or ort.SessionOptions()
         options.enable_profiling = True
-        options.profile_file_prefix = str(folder / f"session-{len(sessions)}")  # two within one second would share a name
+        options.profile_file_prefix = str(folder / f"session-{len(sessions)}")  # two within one second would have the same name
         session = original(model, options, **arguments)
         sessions.append(session)
         return session
