@@ -1,4 +1,4 @@
-"""What is loaded, and what is not."""
+"""Which modules are loaded, and when."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ HEAVY = ("torch", "cv2", "av", "onnx", "onnxruntime", "numpy")
 
 
 def run_python(code: str, *args: object) -> str:
-    """What `code` prints, in a fresh interpreter."""
+    """The output of `code` in a fresh interpreter."""
     done = subprocess.run([sys.executable, "-c", code, *map(str, args)], env=environment(), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -42,7 +42,7 @@ print("torch" in sys.modules, "onnxruntime" in sys.modules)
     assert run_python(code, clip) == "False True\n"
 
 
-def test_every_public_name_is_there() -> None:
+def test_every_public_name_can_be_imported() -> None:
     code = "import vidstyle; print([n for n in vidstyle.__all__ if getattr(vidstyle, n, None) is None])"
     assert run_python(code) == "[]\n"
 
@@ -56,8 +56,8 @@ from vidstyle.cli import run_command_line
 print(run_command_line(["-q", *sys.argv[1:]]))
 """
     env = environment()
-    for given in (["--style", "tiny", "--backend", "torch"], ["--style", str(tmp_path / "net.pth")]):
-        done = subprocess.run([sys.executable, "-c", code, str(clip), *given], env=env, capture_output=True, text=True)
+    for options in (["--style", "tiny", "--backend", "torch"], ["--style", str(tmp_path / "net.pth")]):
+        done = subprocess.run([sys.executable, "-c", code, str(clip), *options], env=env, capture_output=True, text=True)
         assert done.stdout == "4\n", done.stderr
         assert "pip install 'vidstyle[torch]'" in done.stderr
         assert len(done.stderr.splitlines()) == 1

@@ -237,7 +237,7 @@ def test_one_input_in_a_list_gives_a_list(clip: Path) -> None:
 
 
 def test_errors_that_concern_all_inputs_are_raised(clip: Path) -> None:
-    with pytest.raises(vidstyle.InputError, match="found nothing: none.mp4"):
+    with pytest.raises(vidstyle.InputError, match=r"found nothing: none\.mp4"):
         vidstyle.stylize([clip, "none.mp4"], style="tiny")
     with pytest.raises(vidstyle.StyleError, match="nobody"):
         vidstyle.stylize(clip.parent, style="nobody")
@@ -525,7 +525,7 @@ def test_a_video_like_another_has_its_times_audio_and_metadata(tmp_path: Path) -
 
 def test_a_time_range_of_a_video_gets_the_same_range_of_audio(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "in.mp4", times=range(48), audio=["eng"])
-    part = {"start": 0.5, "end": 1.0}
+    part: dict[str, Any] = {"start": 0.5, "end": 1.0}
     result = vidstyle.write_video(tmp_path / "out.mp4", vidstyle.read_frames(clip, **part), like=clip, **part)
     assert times_of(result.output) == [Fraction(i, 24) for i in range(12)]
     [audio], [whole] = audio_of(result.output), audio_of(clip)

@@ -1,4 +1,4 @@
-"""Conversions from the command line: what a person gets for a video."""
+"""Conversions from the command line: what users get for their files."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_the_image_is_stylized(clip: Path) -> None:
     assert np.abs(before - after).mean() > 10
 
 
-def test_the_frames_come_in_order(tmp_path: Path) -> None:
+def test_frames_stay_in_order(tmp_path: Path) -> None:
     def brighter(index: int, width: int, height: int) -> np.ndarray:
         return np.full((height, width, 3), 20 * index, np.uint8)
 
@@ -73,7 +73,7 @@ def test_audio_is_copied_packet_for_packet(tmp_path: Path, suffix: str) -> None:
     assert languages_of(output) == languages_of(clip) == ["eng", "ger"]
 
 
-def test_no_audio_leaves_the_audio_out(clip: Path) -> None:
+def test_no_audio_drops_audio_streams(clip: Path) -> None:
     paint(clip, "--no-audio")
     assert audio_of(clip.with_name("in.tiny.mp4")) == []
 
@@ -98,7 +98,7 @@ def test_mp4_timestamps_are_exact(tmp_path: Path, base: Fraction, offset: int) -
 
 
 @pytest.mark.parametrize("offset", [0, 12])
-def test_mkv_timestamps_are_right_to_the_millisecond(tmp_path: Path, offset: int) -> None:
+def test_mkv_timestamps_are_exact_to_the_millisecond(tmp_path: Path, offset: int) -> None:
     clip = write_clip(tmp_path / "in.mp4", times=[offset + n for n in UNEVEN], time_base=Fraction(1001, 30000))
     paint(clip, "-o", tmp_path / "out.mkv")
     before, after = times_of(clip), times_of(tmp_path / "out.mkv")
@@ -118,7 +118,7 @@ def test_rotation_is_kept(tmp_path: Path, rotation: int) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
-def test_shape_of_pixels_is_kept(tmp_path: Path, suffix: str) -> None:
+def test_pixel_aspect_ratio_is_kept(tmp_path: Path, suffix: str) -> None:
     clip = write_clip(tmp_path / f"in{suffix}", aspect=Fraction(4, 3))
     paint(clip)
     with av.open(str(tmp_path / f"in.tiny{suffix}")) as container:
@@ -126,7 +126,7 @@ def test_shape_of_pixels_is_kept(tmp_path: Path, suffix: str) -> None:
 
 
 @pytest.mark.parametrize(("size", "even"), [((63, 47), (64, 48)), ((64, 47), (64, 48)), ((63, 48), (64, 48))])
-def test_odd_sizes_are_padded_to_even_and_said(tmp_path: Path, size: tuple[int, int], even: tuple[int, int]) -> None:
+def test_odd_sizes_are_padded_to_even_ones_with_a_message(tmp_path: Path, size: tuple[int, int], even: tuple[int, int]) -> None:
     clip = write_clip(tmp_path / "in.mkv", size=size, codec="ffv1", pix_fmt="bgr0")
     done = paint(clip)
     frame = frames_of(tmp_path / "in.tiny.mkv")[0]
@@ -134,14 +134,14 @@ def test_odd_sizes_are_padded_to_even_and_said(tmp_path: Path, size: tuple[int, 
     assert f"{even[0]}x{even[1]}" in done.stderr
 
 
-def test_odd_sizes_stay_where_the_pixel_format_can_hold_them(tmp_path: Path) -> None:
+def test_odd_sizes_are_kept_where_the_pixel_format_allows_them(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "in.mkv", size=(63, 47), codec="ffv1", pix_fmt="bgr0")
     paint(clip, "--pix-fmt", "yuv444p")
     frame = frames_of(tmp_path / "in.tiny.mkv")[0]
     assert (frame.width, frame.height, frame.format.name) == (63, 47, "yuv444p")
 
 
-def test_a_start_and_an_end_take_a_part_with_its_audio(tmp_path: Path) -> None:
+def test_a_time_range_includes_its_audio(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "in.mp4", times=range(48), audio=["eng"], options={"g": "12"})
     paint(clip, "--start", "0.5", "--end", "1.5")
     output = tmp_path / "in.tiny.mp4"
@@ -154,11 +154,11 @@ def test_a_start_and_an_end_take_a_part_with_its_audio(tmp_path: Path) -> None:
     assert abs((whole[first][1] - Fraction(1, 2)) - part[0][1]) <= MILLISECOND, "audio and image went out of step"
 
 
-@pytest.mark.parametrize("given", [("--start", "1", "--duration", "0.25"), ("--start", "0:00:01", "--end", "1.25")])
-def test_a_duration_counts_from_the_start(tmp_path: Path, given: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("options", [("--start", "1", "--duration", "0.25"), ("--start", "0:00:01", "--end", "1.25")])
+def test_a_duration_counts_from_the_start(tmp_path: Path, options: tuple[str, ...]) -> None:
     clip = write_clip(tmp_path / "in.mp4", times=range(48), image=_brightness)
     model = identity_model(tmp_path / "identity.onnx")
-    paint(clip, "-o", tmp_path / "out.mp4", *given, style=str(model))
+    paint(clip, "-o", tmp_path / "out.mp4", *options, style=str(model))
     assert np.allclose(rgb_of(tmp_path / "out.mp4").mean((1, 2, 3)), 5 * np.arange(24, 30), atol=4)
 
 
@@ -174,14 +174,14 @@ def test_a_sample_is_the_first_seconds(tmp_path: Path) -> None:
     assert audio_of(output)[0] == audio_of(clip)[0][: len(audio_of(output)[0])]
 
 
-def test_a_part_of_a_late_video_counts_from_its_beginning(tmp_path: Path) -> None:
+def test_a_time_range_of_a_late_video_counts_from_its_beginning(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "in.mp4", times=range(24, 72), options={"g": "12"})
     paint(clip, "--sample", 0.5)
     assert len(frames_of(tmp_path / "in.tiny.mp4")) == 12
 
 
 @pytest.mark.parametrize("height", [24, 96])
-def test_height_changes_the_painting_and_not_the_size(clip: Path, height: int) -> None:
+def test_height_changes_the_style_and_not_the_size(clip: Path, height: int) -> None:
     paint(clip, "-o", clip.with_name("plain.mp4"))
     paint(clip, "-o", clip.with_name("scaled.mp4"), "--height", height)
     plain, scaled = rgb_of(clip.with_name("plain.mp4")), rgb_of(clip.with_name("scaled.mp4"))
@@ -195,7 +195,7 @@ def flickering(index: int, width: int, height: int) -> np.ndarray:
     return np.clip(moving_bar(0, width, height) + grain, 0, 255).astype(np.uint8)
 
 
-def test_a_steadier_video_and_its_report(tmp_path: Path) -> None:
+def test_stabilize_reduces_flicker_as_reported(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "in.mp4", image=flickering, options={"crf": "8"})
     model = identity_model(tmp_path / "identity.onnx")
     errors = {}
@@ -205,9 +205,9 @@ def test_a_steadier_video_and_its_report(tmp_path: Path) -> None:
         assert len(frames_of(output)) == 12
         number = r"(\d\.\d\de-\d\d)"
         line = rf"{re.escape(str(output))}: warping error {number}, warping error of the input {number}\n"
-        said = re.fullmatch(line, done.stdout)
-        assert said, done.stdout
-        errors[stabilize], of_input = float(said[1]), float(said[2])
+        figures = re.fullmatch(line, done.stdout)
+        assert figures, done.stdout
+        errors[stabilize], of_input = float(figures[1]), float(figures[2])
         assert 0 < of_input == errors["off"], "unpainted and not steadied it is the input"
     assert errors["strong"] < 0.7 * errors["off"]
     plain, steadied = (np.diff(rgb_of(tmp_path / f"{name}.mp4").astype(int), axis=0) for name in ("off", "strong"))
@@ -218,7 +218,7 @@ def test_without_a_report_nothing_is_printed(clip: Path) -> None:
     assert paint(clip, "--stabilize", "light").stdout == ""
 
 
-def test_the_report_of_a_image_says_that_there_is_nothing_to_measure(tmp_path: Path) -> None:
+def test_the_report_of_an_image_has_no_measurements(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "photo.png"), moving_bar(3, 61, 43))
     done = paint(tmp_path / "photo.png", "--report", "--progress", "json", "--stabilize", "strong")
     assert done.stdout.startswith(f"{tmp_path / 'photo.tiny.png'}: too few frames")
@@ -227,7 +227,7 @@ def test_the_report_of_a_image_says_that_there_is_nothing_to_measure(tmp_path: P
     assert file_done["report"] == {"warping error": None, "warping error of the input": None}
 
 
-def test_the_report_is_told_to_programs(clip: Path) -> None:
+def test_the_report_is_part_of_json_progress(clip: Path) -> None:
     done = paint(clip, "--report", "--progress", "json")
     file_done = next(e for e in events(done.stderr) if e["event"] == "file_done")
     assert set(file_done["report"]) == {"warping error", "warping error of the input"}
@@ -235,7 +235,7 @@ def test_the_report_is_told_to_programs(clip: Path) -> None:
 
 
 @pytest.mark.parametrize(("codec", "name"), [("h264", "h264"), ("hevc", "hevc"), ("av1", "av1")])
-def test_codec_is_as_asked(tmp_path: Path, codec: str, name: str) -> None:
+def test_codec_is_selected(tmp_path: Path, codec: str, name: str) -> None:
     clip = write_clip(tmp_path / "in.mp4", times=range(5), size=(80, 64))
     paint(clip, "--codec", codec, "-o", tmp_path / "out.mkv")
     with av.open(str(tmp_path / "out.mkv")) as container:
@@ -251,12 +251,12 @@ def test_a_smaller_crf_makes_a_larger_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "given",
+    "options",
     [("--crf", "99"), ("--preset", "hasty"), ("--codec", "theora"), ("--pix-fmt", "rgb565"), ("--start", "2", "--end", "1"),
      ("--end", "1", "--sample", "1"), ("--height", "3"), ("--start", "soon"), ("--stabilize", "wildly"), ("--no-such-option",)],
 )  # fmt: skip
-def test_impossible_options_are_usage_errors(clip: Path, given: tuple[str, ...]) -> None:
-    done = run_cli(clip, "--style", "tiny", *given)
+def test_invalid_options_are_usage_errors(clip: Path, options: tuple[str, ...]) -> None:
+    done = run_cli(clip, "--style", "tiny", *options)
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
     assert listing(clip.parent) == ["in.mp4"]
@@ -270,7 +270,7 @@ def test_overwrite_replaces(clip: Path) -> None:
     assert listing(clip.parent) == ["in.mp4", "in.tiny.mp4"]
 
 
-def test_skip_existing_leaves_an_output_alone(clip: Path) -> None:
+def test_skip_existing_keeps_an_existing_output(clip: Path) -> None:
     output = clip.with_name("in.tiny.mp4")
     output.write_text("an old one")
     done = paint(clip, "--skip-existing")
@@ -294,7 +294,7 @@ def test_dry_run_of_a_bad_file_fails(tmp_path: Path) -> None:
     assert str(bad) in done.stderr
 
 
-def test_json_progress_tells_start_to_exit(clip: Path) -> None:
+def test_json_progress_covers_start_to_exit(clip: Path) -> None:
     done = paint(clip, "--progress", "json")
     found = events(done.stderr)
     assert {event["v"] for event in found} == {1}
@@ -326,7 +326,7 @@ def test_json_progress_of_a_usage_error_is_json(clip: Path) -> None:
     assert "crf" in messages(found)
 
 
-def test_progress_events_tell_frame_total_and_rate(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_events_have_frame_total_and_rate(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr("vidstyle.cli.reporters.JSON_EVERY_SECONDS", 0.0)
     reporter, job = JsonReporter(), Job("in.mp4", Path("out.mp4"))
     reporter.start(job, VideoInfo(64, 48, frame_count_estimate=3))
@@ -338,7 +338,7 @@ def test_progress_events_tell_frame_total_and_rate(monkeypatch: pytest.MonkeyPat
     assert found[-1]["seconds_left"] == 0
 
 
-def test_quiet_says_nothing_of_a_good_run(clip: Path) -> None:
+def test_quiet_prints_nothing_in_a_good_run(clip: Path) -> None:
     done = paint(clip, "-q")
     assert done.stdout == done.stderr == ""
 
@@ -393,7 +393,7 @@ def test_several_styles(tmp_path: Path) -> None:
     assert np.abs(tiny - slow).mean() > 1
 
 
-def test_dry_run_tells_the_style_of_each_output(tmp_path: Path) -> None:
+def test_dry_run_prints_the_style_of_each_output(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "in.png"), moving_bar(0, 32, 32))
     lines = paint(tmp_path / "in.png", "--style", "slow", "--dry-run").stdout.splitlines()
     assert [("in.slow.png" in line, line.endswith("style slow")) for line in lines] == [(True, True), (False, False)]
@@ -418,7 +418,7 @@ def test_a_name_that_is_not_utf8(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "code", "said"),
+    ("options", "code", "message"),
     [
         ([], 2, "expected a video, an image or a folder"),
         (["--list", "empty.txt"], 2, "expected inputs in empty.txt"),
@@ -432,17 +432,17 @@ def test_a_name_that_is_not_utf8(tmp_path: Path) -> None:
         ([".", "--watch", "--dry-run"], 2, "--dry-run"),
     ],
 )
-def test_what_cannot_be_planned_is_refused_before_any_work(clip: Path, given: list[str], code: int, said: str) -> None:
+def test_what_cannot_be_planned_is_refused_before_any_work(clip: Path, options: list[str], code: int, message: str) -> None:
     (clip.parent / "empty.txt").write_text("# nothing yet\n")
     (clip.parent / "list.txt").write_text("c.mp4\n")
-    done = run_cli("--style", "tiny", *given, cwd=clip.parent)
+    done = run_cli("--style", "tiny", *options, cwd=clip.parent)
     assert done.returncode == code, done.stderr
-    assert said in done.stderr
+    assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert listing(clip.parent) == ["empty.txt", "in.mp4", "list.txt"]
 
 
-def test_one_bad_file_in_a_folder_costs_only_itself(tmp_path: Path) -> None:
+def test_one_bad_file_in_a_folder_does_not_stop_the_others(tmp_path: Path) -> None:
     for name in ("a.mp4", "c.mp4"):
         write_clip(tmp_path / name, times=range(4))
     (tmp_path / "b.mp4").write_text("no video")
@@ -460,7 +460,7 @@ def test_all_bad_files_in_a_folder_are_a_failure(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp"])
-def test_a_image_becomes_a_image(tmp_path: Path, suffix: str) -> None:
+def test_an_image_becomes_an_image(tmp_path: Path, suffix: str) -> None:
     photo = tmp_path / f"photo{suffix}"
     cv2.imwrite(str(photo), moving_bar(3, 61, 43))
     paint(photo)
@@ -469,7 +469,7 @@ def test_a_image_becomes_a_image(tmp_path: Path, suffix: str) -> None:
     assert np.abs(stylized.astype(int) - moving_bar(3, 61, 43)).mean() > 5
 
 
-def test_a_image_keeps_its_channel_order(tmp_path: Path) -> None:
+def test_an_image_keeps_its_channel_order(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "red.png"), np.full((16, 16, 3), (10, 20, 200), np.uint8))  # BGR
     paint(tmp_path / "red.png", "-o", tmp_path / "out.png", style=str(identity_model(tmp_path / "identity.onnx")))
     assert (cv2.imread(str(tmp_path / "out.png")) == (10, 20, 200)).all()
@@ -499,9 +499,9 @@ def test_cover_art_is_not_the_video(tmp_path: Path) -> None:
 
 
 def _attach_cover(song: Path, cover: Path, output: Path) -> bool:
-    given = ["-i", song, "-i", cover, "-map", "0", "-map", "1", "-c", "copy", "-disposition:v:0", "attached_pic", output]
+    options = ["-i", song, "-i", cover, "-map", "0", "-map", "1", "-c", "copy", "-disposition:v:0", "attached_pic", output]
     try:
-        subprocess.run(["ffmpeg", "-v", "error", *map(str, given)], check=True)
+        subprocess.run(["ffmpeg", "-v", "error", *map(str, options)], check=True)
     except FileNotFoundError:
         return False
     return True
@@ -521,7 +521,7 @@ def test_styles_are_listed(styles: Path) -> None:
     assert "Nobody" in done.stdout
 
 
-def test_the_same_result_for_every_batch_size(clip: Path) -> None:
+def test_the_batch_size_does_not_change_the_result(clip: Path) -> None:
     for size in (1, 5):
         paint(clip, "--batch-size", size, "--crf", 0, "-o", clip.with_name(f"{size}.mp4"))
     assert np.abs(rgb_of(clip.with_name("1.mp4")).astype(int) - rgb_of(clip.with_name("5.mp4"))).max() <= 4

@@ -1,4 +1,4 @@
-"""The examples of README.md and docs/python.md do what they say."""
+"""The Python examples of README.md and docs/python.md run and write what they announce."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from tests.support.helpers import ROOT, audio_of, environment, frames_of, listin
 
 PAGES = ("README.md", "docs/python.md")
 _BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-_PROMISE = re.compile(r"# -> (\S+)$", re.MULTILINE)
+_ANNOUNCED = re.compile(r"# -> (\S+)$", re.MULTILINE)
 
 
 def examples() -> list[object]:
-    """Every block of Python in the pages, under the page's name and the line it begins at."""
+    """Every Python block of the pages, with the page and its first line as the id."""
     found = []
     for page in PAGES:
         text = (ROOT / page).read_text("utf-8")
@@ -31,7 +31,7 @@ def examples() -> list[object]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder with what the examples work on."""
+    """A folder with the inputs of the examples."""
     image = moving_bar(5, 96, 64)[..., ::-1]
     for name in ("clips", "photos"):
         (tmp_path / name).mkdir()
@@ -44,24 +44,24 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("code", examples())
-def test_an_example_runs_and_writes_what_it_says(code: str, folder: Path) -> None:
+def test_an_example_runs_and_writes_what_it_announces(code: str, folder: Path) -> None:
     before = listing(folder)
     env = environment(VIDSTYLE_STYLES=str(folder / "none"))
     done = subprocess.run([sys.executable, "-c", code], cwd=folder, env=env, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
-    promised = _PROMISE.findall(code)
-    assert promised or done.stdout
-    assert {*promised} <= {*listing(folder)} - {*before}
-    for name in promised:
+    announced = _ANNOUNCED.findall(code)
+    assert announced or done.stdout
+    assert {*announced} <= {*listing(folder)} - {*before}
+    for name in announced:
         assert frames_of(folder / name)
     if 'like="holiday.mp4"' in code:
-        assert len(audio_of(folder / promised[0])) == 1
+        assert len(audio_of(folder / announced[0])) == 1
 
 
-def test_the_table_of_choices_is_complete() -> None:
+def test_the_table_of_options_is_complete() -> None:
     from vidstyle.api.options_from import names_of
-    from vidstyle.core.options import ConvertOptions
+    from vidstyle.core.options import ConvertOptions, Selection
 
     page = (ROOT / "docs/python.md").read_text("utf-8")
-    table = page[page.index("| the net |") : page.index("## Progress")]
-    assert {*re.findall(r"`(\w+)`", table)} == names_of(ConvertOptions) - {"skip_existing"}
+    table = page[page.index("| network |") : page.index("## Progress")]
+    assert {*re.findall(r"`(\w+)`", table)} == names_of(ConvertOptions) | names_of(Selection)

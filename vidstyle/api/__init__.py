@@ -9,7 +9,6 @@ from typing import Any, overload
 from vidstyle.api.options_from import names_of, options_of, refuse_unknown
 from vidstyle.api.stylizer import FILE_OPTIONS, STYLE_OPTIONS, Progress, StrPath, Stylizer
 from vidstyle.batch.session import Session, SilentReporter
-from vidstyle.conversion.convert import Result
 from vidstyle.conversion.job import Job, JobResult
 from vidstyle.core.frames import VideoInfo
 from vidstyle.core.options import BatchOptions, ConvertOptions, Selection, StyleOptions
@@ -26,7 +25,7 @@ def stylize(
     overwrite: bool = ConvertOptions.overwrite,
     progress: Progress | None = None,
     **options: Any,
-) -> Result | Any: ...
+) -> Any: ...  # a `Result` for a file, a list for a folder
 
 
 @overload
