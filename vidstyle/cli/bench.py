@@ -67,7 +67,7 @@ class _Size(click.ParamType):  # type: ignore[type-arg]  # generic since click 8
         help="Number of repetitions; the medians are reported.",
     ),
     click.option(
-        "--json", "json_file", metavar="FILE", default=None, help="Write all figures to this file as JSON; - prints them."
+        "--json", "json_file", metavar="FILE", default=None, help="Write all results to this file as JSON; - prints them."
     ),
     click.option("--overwrite", is_flag=True, help="Replace a JSON file that exists."),
 )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vidstyle.cli.completion import complete_files, complete_styles
-from vidstyle.cli.live_reporters import LiveJsonReporter, LiveReporter
+from vidstyle.cli.live_reporters import LiveJsonReporter, LiveLineReporter
 from vidstyle.cli.options import (
     BACKEND_OPTION,
     DEVICE_OPTION,
@@ -135,7 +135,7 @@ def live(signals: Signals, /, camera: str | None, web: bool, progress: str, quie
     may also be `browser`: the camera of the browser that opens the page.
     """
     logging.basicConfig(level=logging.ERROR, format="%(levelname)s: %(message)s", force=True)
-    reporter = LiveJsonReporter() if progress == "json" else LiveReporter(quiet or progress == "none")
+    reporter = LiveJsonReporter() if progress == "json" else LiveLineReporter(quiet or progress == "none")
     code = EXIT_DONE
     try:
         options, state = _options(values), _state(values)
@@ -174,7 +174,9 @@ def _open_window(camera: str | None, values: dict[str, Any]) -> tuple[Camera, Sc
     return _camera(camera or "0", values), WindowScreen()
 
 
-def _open_web_page(camera: str | None, state: LiveState, values: dict[str, Any], reporter: LiveReporter) -> tuple[Camera, Screen]:
+def _open_web_page(
+    camera: str | None, state: LiveState, values: dict[str, Any], reporter: LiveLineReporter
+) -> tuple[Camera, Screen]:
     from vidstyle.live.devices import list_cameras
     from vidstyle.web import WebScreen
 

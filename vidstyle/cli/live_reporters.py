@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 JSON_VERSION = 1
 
 
-class LiveReporter:
+class LiveLineReporter:
     """Prints lines on stderr."""
 
     def __init__(self, quiet: bool = False) -> None:
@@ -46,7 +46,7 @@ class LiveReporter:
         """The run ends with this exit code."""
 
 
-class LiveJsonReporter(LiveReporter):
+class LiveJsonReporter(LiveLineReporter):
     """Prints JSON events on stderr, one per line: note, first (frame), progress, total, error, exit."""
 
     def note(self, text: str) -> None:

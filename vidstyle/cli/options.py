@@ -38,7 +38,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Option(click.Option):
-    """An option with `aliases`: former names that still work and are not shown. Of all names given the last one counts."""
+    """An option with `aliases`: former names that still work and are not shown. Of several names the last one counts."""
 
     def __init__(self, *args: Any, aliases: Sequence[str] = (), **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -49,7 +49,7 @@ class LiveProgress:
     """Measured frame rate of the camera."""
 
 
-class Reporter(Protocol):
+class LiveReporter(Protocol):
     """Receives events of a live session."""
 
     def note(self, text: str) -> None:
@@ -70,7 +70,7 @@ def run(
     screen: Screen,
     state: LiveState,
     options: LiveOptions,
-    reporter: Reporter,
+    reporter: LiveReporter,
     check: Callable[[], None] = lambda: None,
 ) -> None:
     """Stylize `camera` and show it on `screen` until the user quits.
@@ -99,7 +99,7 @@ class _Session:
         screen: Screen,
         state: LiveState,
         options: LiveOptions,
-        reporter: Reporter,
+        reporter: LiveReporter,
     ) -> None:
         executor = stack.enter_context(background_executor())
         self.capture = stack.enter_context(closing(Capture(camera)))  # the camera warms up while the style is loaded
