@@ -72,8 +72,10 @@ class Session:
     """Converts `inputs`, each a file, a folder or a URL, once in each of `styles` (names, model files, blends or timelines).
 
     An error of one input costs that input only: it is in its `JobResult`. Outputs that an earlier run finished are skipped.
-    `interrupts` is checked between frames. Raises `InputError` for missing inputs and lists, `UsageError` for no inputs at all
-    or an output path that does not fit them.
+    `interrupts` is checked between frames. Worker processes import the caller's main module, so a script that asks for them needs
+    `if __name__ == "__main__":`.
+
+    Raises `InputError` for missing inputs and lists, `UsageError` for no inputs at all or an output path that does not fit them.
     """
 
     def __init__(

@@ -51,12 +51,6 @@ if TYPE_CHECKING:
     from vidstyle.batch.session import JobDescription
     from vidstyle.cli.reporters import QuietReporter
 
-_OWN_OPTIONS = (
-    *("batch_size", "stabilize", "preserve_color", "mask", "report"),
-    *("resume", "overwrite", "skip_existing", "allow_network"),
-)
-"""Options whose names are those of fields of `ConvertOptions`."""
-
 
 @click.command(
     cls=Command,
@@ -254,7 +248,7 @@ def _convert_options(style: str, values: dict[str, Any]) -> ConvertOptions:
         trim=trim_from(values),
         audio=not values["no_audio"],
         subtitles=not values["no_subtitles"],
-        **{name: values[name] for name in _OWN_OPTIONS},
+        **options_from(ConvertOptions, values),
     )
 
 
