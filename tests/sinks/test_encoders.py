@@ -179,7 +179,7 @@ def test_a_higher_quality_makes_a_larger_file(row: VideoEncoder) -> None:
     assert sizes[-1] > sizes[0] or row.codec == "prores", "both 4444 profiles encode images this small at their best quality"
 
 
-@pytest.mark.parametrize("quality", [40, 60, 75, 90])
+@pytest.mark.parametrize("quality", [40, 75, 90])
 def test_same_quality_looks_alike_for_every_codec(quality: int) -> None:
     with av.open(str(ROOT / "samples" / "boat.mp4")) as container:
         frames = [frame for _, frame in zip(range(12), container.decode(video=0), strict=False)]

@@ -8,7 +8,7 @@ import re
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ import pytest
 from tests.support.helpers import audio_of, frames_of, listing, moving_bar, rgb_of, times_of, write_clip
 from tests.support.judge import decode, hidden
 from tests.support.resumable import SEGMENTS, VIDEOS, ResumableRun, VideoContent, assert_same, content_of, make_video
-from tests.support.runs import DISK, DONE, FAILED, STOPPED, finish, run_limited, start, wait_until
+from tests.support.runs import DISK, DONE, FAILED, STOPPED, CommandRunner, finish, run_limited, start, wait_until
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="needs signals as on Linux"),
@@ -42,33 +42,43 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(videos: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., VideoContent]:
+def runner(styles: Path) -> Iterator[CommandRunner]:
+    """One process for all runs that are not interrupted."""
+    one = CommandRunner()
+    yield one
+    one.close()
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(
+    videos: Callable[[str], Path], runner: CommandRunner, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., VideoContent]:
     """The output of an uninterrupted run, made once for each set of options."""
     found: dict[tuple[Any, ...], VideoContent] = {}
 
-    def paint(name: str, style: str = "slow", options: Sequence[str] = (), resume: bool = True) -> VideoContent:
+    def stylize(name: str, style: str = "slow", options: Sequence[str] = (), resume: bool = True) -> VideoContent:
         key = (name, style, *options, resume)
         if key not in found:
             folder = tmp_path_factory.mktemp("uninterrupted")
             shutil.copy2(videos(name), folder)
-            studio = ResumableRun(folder, VIDEOS[name], style, options)
-            run_result = studio.run(resume=resume)
+            one = ResumableRun(folder, VIDEOS[name], style, options, runner)
+            run_result = one.run(resume=resume)
             assert run_result.code == VIDEOS[name].code, run_result
-            studio.assert_clean()
-            found[key] = content_of(studio.output)
+            one.assert_clean()
+            found[key] = content_of(one.output)
         return found[key]
 
-    return paint
+    return stylize
 
 
 @pytest.fixture
-def studio(request: pytest.FixtureRequest, tmp_path: Path, videos: Callable[[str], Path]) -> Any:
+def resumable(tmp_path: Path, videos: Callable[[str], Path], runner: CommandRunner) -> Any:
     """Makes a `ResumableRun` for a video."""
     made: list[ResumableRun] = []
 
     def make(name: str = "plain", **options: Any) -> ResumableRun:
         shutil.copy2(videos(name), tmp_path)
-        made.append(ResumableRun(tmp_path, VIDEOS[name], **options))
+        made.append(ResumableRun(tmp_path, VIDEOS[name], runner=runner, **options))
         return made[-1]
 
     yield make
@@ -76,6 +86,28 @@ def studio(request: pytest.FixtureRequest, tmp_path: Path, videos: Callable[[str
         for process in one.running:
             process.kill()
             process.wait()
+
+
+@pytest.fixture(scope="module")
+def killed(
+    videos: Callable[[str], Path], runner: CommandRunner, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., ResumableRun]:
+    """Makes a run that was killed after three segments. It happens once for each clip; the folder is restored for each test."""
+    copies: dict[str, tuple[Path, Path]] = {}
+
+    def make(name: str = "plain") -> ResumableRun:
+        if name in copies:
+            folder, copy = copies[name]
+            shutil.rmtree(folder)
+            shutil.copytree(copy, folder)
+        else:
+            folder = tmp_path_factory.mktemp("killed")
+            shutil.copy2(videos(name), folder)
+            ResumableRun(folder, VIDEOS[name]).interrupt(3)
+            copies[name] = folder, Path(shutil.copytree(folder, folder.with_name(f"{folder.name}-copy")))
+        return ResumableRun(folder, VIDEOS[name], runner=runner)
+
+    return make
 
 
 # --- without an interruption
@@ -108,8 +140,8 @@ def test_times_and_audio_are_those_of_the_input(uninterrupted: Callable[..., Vid
 
 
 @pytest.mark.parametrize("after", [1, 5])
-def test_killed_run_is_resumed(studio: Any, uninterrupted: Callable[..., VideoContent], after: int) -> None:
-    one = studio()
+def test_killed_run_is_resumed(resumable: Any, uninterrupted: Callable[..., VideoContent], after: int) -> None:
+    one = resumable()
     one.interrupt(after)
     assert not one.output.exists()
     assert one.run().code == DONE
@@ -118,8 +150,8 @@ def test_killed_run_is_resumed(studio: Any, uninterrupted: Callable[..., VideoCo
 
 
 @pytest.mark.parametrize("name", [name for name in VIDEOS if name != "plain"])
-def test_killed_run_of_any_kind_is_resumed(studio: Any, uninterrupted: Callable[..., VideoContent], name: str) -> None:
-    one = studio(name)
+def test_killed_run_of_any_kind_is_resumed(resumable: Any, uninterrupted: Callable[..., VideoContent], name: str) -> None:
+    one = resumable(name)
     expected = uninterrupted(name)
     one.interrupt(2)
     run_result = one.run()
@@ -129,8 +161,8 @@ def test_killed_run_of_any_kind_is_resumed(studio: Any, uninterrupted: Callable[
 
 
 @pytest.mark.parametrize("name", ["plain", "steady"])
-def test_run_that_is_killed_repeatedly_is_resumed(studio: Any, uninterrupted: Callable[..., VideoContent], name: str) -> None:
-    one = studio(name)
+def test_run_that_is_killed_repeatedly_is_resumed(resumable: Any, uninterrupted: Callable[..., VideoContent], name: str) -> None:
+    one = resumable(name)
     for after in range(1, SEGMENTS):
         one.interrupt(after)
     assert one.run().code == DONE
@@ -138,8 +170,8 @@ def test_run_that_is_killed_repeatedly_is_resumed(studio: Any, uninterrupted: Ca
     one.assert_clean()
 
 
-def test_finished_segments_are_not_stylized_again(studio: Any) -> None:
-    one = studio()
+def test_finished_segments_are_not_stylized_again(resumable: Any) -> None:
+    one = resumable()
     one.interrupt(3)
     before = {p.name: (p.stat().st_mtime_ns, p.read_bytes()) for p in one.segments()}
     one.interrupt(len(before) + 1)
@@ -150,9 +182,9 @@ def test_finished_segments_are_not_stylized_again(studio: Any) -> None:
 
 @pytest.mark.parametrize("number", STOPPED, ids=lambda number: number.name)
 def test_interrupted_run_keeps_its_segments(
-    studio: Any, uninterrupted: Callable[..., VideoContent], number: signal.Signals
+    resumable: Any, uninterrupted: Callable[..., VideoContent], number: signal.Signals
 ) -> None:
-    one = studio()
+    one = resumable()
     one.interrupt(2, number)
     assert not one.output.exists()
     assert hidden(one.folder) == [one.work.name]
@@ -161,8 +193,8 @@ def test_interrupted_run_keeps_its_segments(
     one.assert_clean()
 
 
-def test_run_killed_before_the_first_segment_is_resumed(studio: Any, uninterrupted: Callable[..., VideoContent]) -> None:
-    one = studio()
+def test_run_killed_before_the_first_segment_is_resumed(resumable: Any, uninterrupted: Callable[..., VideoContent]) -> None:
+    one = resumable()
     process = one.start()
     wait_until(one.work.exists, process, "the folder for segments")
     process.kill()
@@ -172,8 +204,8 @@ def test_run_killed_before_the_first_segment_is_resumed(studio: Any, uninterrupt
     one.assert_clean()
 
 
-def test_run_killed_before_joining_is_resumed(studio: Any, uninterrupted: Callable[..., VideoContent]) -> None:
-    one = studio()
+def test_run_killed_before_joining_is_resumed(resumable: Any, uninterrupted: Callable[..., VideoContent]) -> None:
+    one = resumable()
     for _ in range(10):  # joining is quick, so it may be missed
         process = one.start("--overwrite")
         wait_until(lambda process=process: len(one.segments()) == SEGMENTS or process.poll() is not None, process, "all segments")
@@ -190,9 +222,9 @@ def test_run_killed_before_joining_is_resumed(studio: Any, uninterrupted: Callab
     one.assert_clean()
 
 
-def test_full_disk_while_joining_keeps_the_segments(studio: Any, uninterrupted: Callable[..., VideoContent]) -> None:
+def test_full_disk_while_joining_keeps_the_segments(resumable: Any, uninterrupted: Callable[..., VideoContent]) -> None:
     expected = uninterrupted("plain")
-    one = studio()
+    one = resumable()
     assert one.run().code == DONE
     limit = one.output.stat().st_size * 2 // 3  # enough for each segment, not for the whole
     one.output.unlink()
@@ -234,10 +266,9 @@ def _shorter(one: ResumableRun) -> None:
 
 @pytest.mark.parametrize("change", [_touch, _other_quality, _other_style, _stabilized, _shorter], ids=lambda c: c.__name__)
 def test_changed_input_or_options_start_over(
-    studio: Any, uninterrupted: Callable[..., VideoContent], change: Callable[[ResumableRun], None]
+    killed: Callable[..., ResumableRun], uninterrupted: Callable[..., VideoContent], change: Callable[[ResumableRun], None]
 ) -> None:
-    one = studio()
-    one.interrupt(3)
+    one = killed()
     change(one)
     run_result = one.run()
     assert run_result.code == DONE, run_result
@@ -247,9 +278,9 @@ def test_changed_input_or_options_start_over(
 
 
 def test_another_input_of_the_same_name_starts_over(
-    studio: Any, uninterrupted: Callable[..., VideoContent], videos: Callable[[str], Path]
+    resumable: Any, uninterrupted: Callable[..., VideoContent], videos: Callable[[str], Path]
 ) -> None:
-    one = studio("mkv")
+    one = resumable("mkv")
     one.interrupt(2)
     write_clip(one.clip, times=range(100), time_base=Fraction(1, 2), image=moving_bar)
     run_result = one.run()
@@ -261,10 +292,10 @@ def test_another_input_of_the_same_name_starts_over(
 
 
 def test_another_model_of_the_same_name_starts_over(
-    studio: Any, uninterrupted: Callable[..., VideoContent], styles: Path, tmp_path: Path
+    resumable: Any, uninterrupted: Callable[..., VideoContent], styles: Path, tmp_path: Path
 ) -> None:
     model = tmp_path / "model.onnx"
-    one = studio(style="./model.onnx")
+    one = resumable(style="./model.onnx")
     shutil.copy(styles / "slow.onnx", model)
     one.interrupt(2)
     shutil.copy(styles / "tiny.onnx", model)
@@ -274,10 +305,9 @@ def test_another_model_of_the_same_name_starts_over(
     assert_same(one.output, uninterrupted("plain", "tiny"))
 
 
-def test_other_messages_do_not_start_over(studio: Any) -> None:
+def test_other_messages_do_not_start_over(killed: Callable[..., ResumableRun]) -> None:
     """Options that do not change the output keep the segments."""
-    one = studio()
-    one.interrupt(3)
+    one = killed()
     run_result = one.run("--verbose", "--progress", "json")
     assert run_result.code == DONE, run_result
     assert not STARTS_OVER.search(run_result.stderr), run_result.stderr
@@ -310,10 +340,9 @@ def _fill_with_noise(path: Path) -> None:
     [*((harm, 1) for harm in (_halve, _zero_a_block, Path.unlink)), (_empty, 0), (_fill_with_noise, -1)],
 )
 def test_damaged_segment_is_stylized_again(
-    studio: Any, uninterrupted: Callable[..., VideoContent], harm: Callable[[Path], None], which: int
+    killed: Callable[..., ResumableRun], uninterrupted: Callable[..., VideoContent], harm: Callable[[Path], None], which: int
 ) -> None:
-    one = studio()
-    one.interrupt(3)
+    one = killed()
     harm(one.segments()[which])
     run_result = one.run()
     assert run_result.code == DONE, run_result
@@ -323,19 +352,19 @@ def test_damaged_segment_is_stylized_again(
 
 @pytest.mark.parametrize("which", [0, -1], ids=["first", "last"])
 def test_damaged_segment_of_a_stabilized_video_is_stylized_again(
-    studio: Any, uninterrupted: Callable[..., VideoContent], which: int
+    killed: Callable[..., ResumableRun], uninterrupted: Callable[..., VideoContent], which: int
 ) -> None:
-    one = studio("steady")
-    one.interrupt(3)
+    one = killed("steady")
     _zero_a_block(one.segments()[which])
     assert one.run().code == DONE
     assert_same(one.output, uninterrupted("steady"))
     one.assert_clean()
 
 
-def test_swapped_segments_are_stylized_again(studio: Any, uninterrupted: Callable[..., VideoContent]) -> None:
-    one = studio("mkv")
-    one.interrupt(3)
+def test_swapped_segments_are_stylized_again(
+    killed: Callable[..., ResumableRun], uninterrupted: Callable[..., VideoContent]
+) -> None:
+    one = killed("mkv")
     first, second, *_ = one.segments()
     whole = first.read_bytes()
     first.write_bytes(second.read_bytes())
@@ -345,9 +374,10 @@ def test_swapped_segments_are_stylized_again(studio: Any, uninterrupted: Callabl
 
 
 @pytest.mark.parametrize("name", ["plain", "steady"])
-def test_only_manifest_and_segments_are_needed(studio: Any, uninterrupted: Callable[..., VideoContent], name: str) -> None:
-    one = studio(name)
-    one.interrupt(3)
+def test_only_manifest_and_segments_are_needed(
+    killed: Callable[..., ResumableRun], uninterrupted: Callable[..., VideoContent], name: str
+) -> None:
+    one = killed(name)
     kept = {*one.segments(), one.work / "manifest.json"}
     for path in one.work.iterdir():
         if path not in kept:
@@ -382,10 +412,9 @@ GARBLE = [_halve, _empty, _fill_with_noise, _list_instead, _number_instead, _one
 
 @pytest.mark.parametrize("harm", GARBLE, ids=lambda h: h.__name__)
 def test_corrupted_manifest_is_no_error(
-    studio: Any, uninterrupted: Callable[..., VideoContent], harm: Callable[[Path], None]
+    killed: Callable[..., ResumableRun], uninterrupted: Callable[..., VideoContent], harm: Callable[[Path], None]
 ) -> None:
-    one = studio()
-    one.interrupt(3)
+    one = killed()
     harm(one.work / "manifest.json")
     run_result = one.run()
     assert run_result.code == DONE, run_result
@@ -395,8 +424,8 @@ def test_corrupted_manifest_is_no_error(
 
 
 @pytest.mark.parametrize("make", [Path.touch, partial(Path.symlink_to, target="/nowhere")], ids=["file", "link"])
-def test_file_in_place_of_the_folder_is_an_error_message(studio: Any, make: Callable[[Path], None]) -> None:
-    one = studio()
+def test_file_in_place_of_the_folder_is_an_error_message(resumable: Any, make: Callable[[Path], None]) -> None:
+    one = resumable()
     make(one.work)
     run_result = one.run("-q")
     assert run_result.code in (FAILED, DISK), run_result
@@ -409,8 +438,8 @@ def test_file_in_place_of_the_folder_is_an_error_message(studio: Any, make: Call
 # --- other runs and files
 
 
-def test_second_run_at_the_same_time_is_rejected(studio: Any, uninterrupted: Callable[..., VideoContent]) -> None:
-    one = studio()
+def test_second_run_at_the_same_time_is_rejected(resumable: Any, uninterrupted: Callable[..., VideoContent]) -> None:
+    one = resumable()
     process = one.start()
     wait_until(lambda: len(one.segments()) >= 1, process, "a finished segment")
     process.send_signal(signal.SIGSTOP)
@@ -429,8 +458,8 @@ def test_second_run_at_the_same_time_is_rejected(studio: Any, uninterrupted: Cal
     one.assert_clean()
 
 
-def test_existing_output_is_rejected_before_any_work(studio: Any) -> None:
-    one = studio()
+def test_existing_output_is_rejected_before_any_work(resumable: Any) -> None:
+    one = resumable()
     one.output.write_text("precious")
     run_result = one.run("-q")
     assert run_result.code == FAILED, run_result
@@ -439,8 +468,8 @@ def test_existing_output_is_rejected_before_any_work(studio: Any) -> None:
     one.assert_clean()
 
 
-def test_old_output_stays_until_the_new_one_is_complete(studio: Any, uninterrupted: Callable[..., VideoContent]) -> None:
-    one = studio()
+def test_old_output_stays_until_the_new_one_is_complete(resumable: Any, uninterrupted: Callable[..., VideoContent]) -> None:
+    one = resumable()
     one.output.write_text("old")
     one.interrupt(3, signal.SIGKILL, "--overwrite")
     assert one.output.read_text() == "old"
@@ -449,9 +478,10 @@ def test_old_output_stays_until_the_new_one_is_complete(studio: Any, uninterrupt
     one.assert_clean()
 
 
-def test_segments_are_not_used_without_resume(studio: Any, uninterrupted: Callable[..., VideoContent]) -> None:
-    one = studio()
-    one.interrupt(3)
+def test_segments_are_not_used_without_resume(
+    killed: Callable[..., ResumableRun], uninterrupted: Callable[..., VideoContent]
+) -> None:
+    one = killed()
     for path in one.segments():
         _zero_a_block(path)
     run_result = one.run(resume=False)

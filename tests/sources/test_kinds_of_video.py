@@ -74,7 +74,7 @@ def test_frames_of_another_size_are_letterboxed(tmp_path: Path, size: tuple[int,
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".webm", ".gif"])
-@pytest.mark.parametrize("size", [(1, 1), (2, 2), (16, 16)], ids=str)
+@pytest.mark.parametrize("size", [(1, 1), (2, 2)], ids=str)
 def test_the_smallest_images(tmp_path: Path, size: tuple[int, int], suffix: str) -> None:
     clip = write_clip(tmp_path / "in.mkv", codec="ffv1", pix_fmt="bgr0", size=size, times=range(3), image=white)
     output, result = stylized(clip, f"out{suffix}")
@@ -240,8 +240,9 @@ def test_gif_is_rotated_to_display_orientation(tmp_path: Path, rotated: Callable
     assert np.abs(found[0][::-1, ::-1] - expected).mean() > 30, "the image does not show how it is rotated"
 
 
-@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
-@pytest.mark.parametrize("number", range(8))
+@pytest.mark.parametrize(
+    ("number", "suffix"), [*((number, ".mp4") for number in range(8)), *((n, s) for n in (0, 1, 6) for s in (".mov", ".mkv"))]
+)
 def test_display_matrix_is_kept(tmp_path: Path, rotated: Callable[[int], Path], number: int, suffix: str) -> None:
     clip, output = rotated(number), tmp_path / f"out{suffix}"
     convert(str(clip), output, Identity())
