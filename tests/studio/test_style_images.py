@@ -185,7 +185,7 @@ def test_unknown_style_is_named_in_the_error(folder: Path) -> None:
 
 
 def test_style_without_an_exemplar_asks_for_the_file(folder: Path) -> None:
-    with pytest.raises(StyleError, match="give the painting's file"):
+    with pytest.raises(StyleError, match="give an image file"):
         find_style_images("tiny")
 
 

@@ -4,7 +4,7 @@ The image is synthesised from geometry and a seed only; it contains no material 
 
 Method, after A. Hausner, "Simulating decorative mosaics", SIGGRAPH 2001: a centroidal Voronoi diagram
 whose metric is a square norm turned to a direction field, so that its cells become near-square tiles in
-rows along the field. The diagram is rastered as a z-buffer of cones: each site stylizes a local window and
+rows along the field. The diagram is rastered as a z-buffer of cones: each site is drawn into a local window and
 the nearest distance wins; a second z-buffer keeps the runner-up. Sites then move to their cells' centroids
 (Lloyd's iteration). The joints lie where the runner-up is almost as near as the winner.
 
@@ -110,11 +110,11 @@ class Canvas:
 
 @dataclass
 class Form:
-    """One stylized form.
+    """One form, filled with bands of tiles.
 
-    mask: (H, W) bool, where it is stylized; stream: (H, W) float32, px, whose level lines the rows follow;
+    mask: (H, W) bool, where it is drawn; stream: (H, W) float32, px, whose level lines the rows follow;
     angle: (H, W) float32, radians, picks the colour sector; sectors: one list of bands per sector, the
-    bands repeating outwards; turn: angle where sector 0 begins; sweep: share of a band's gradient that
+    bands repeating outwards; turn: angle where sector 0 begins; sweep: fraction of a band's gradient that
     runs around the form rather than across it.
     """
 
@@ -246,7 +246,7 @@ def flower(canvas: Canvas, cx: float, cy: float, count: int, far: float, width: 
 
 def scallops(canvas: Canvas) -> list[Form]:
     """Overlapping fish-scale fans in the lower right corner, back to front."""
-    looks = [
+    fillings = [
         [(2, "ivory", "ivory"), (1, "turquoise", "turquoise"), (1, "aqua", "sky"), (1, "teal", "teal")],
         [(2, "gold", "gold"), (1, "vermilion", "vermilion"), (1, "sand", "gold"), (1, "wine", "wine")],
         [(2, "sky", "sky"), (1, "ultramarine", "cobalt"), (1, "ivory", "sky"), (1, "midnight", "midnight")],
@@ -258,8 +258,8 @@ def scallops(canvas: Canvas) -> list[Form]:
         for i in range(-1, 4):
             x = left + (i - 0.5 * (line % 2)) * step
             if x >= left - 0.6 * step * line:
-                look = looks[(2 * line + i) % len(looks)]
-                forms.append(disc(canvas, x, top + 0.09 * line, [look]))
+                filling = fillings[(2 * line + i) % len(fillings)]
+                forms.append(disc(canvas, x, top + 0.09 * line, [filling]))
     return forms
 
 
@@ -447,7 +447,7 @@ def lay_rows(scene: Scene, rng: np.random.Generator) -> Sites:
 def z_buffers(scene: Scene, sites: Sites) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Owner (H, W) int32 (-1 where none), nearest and second nearest distance (H, W), px.
 
-    Only pixels of a site's own region are stylized, so tiles are cut at region outlines.
+    Only pixels of a site's own region are drawn, so tiles are cut at region outlines.
     """
     pitch = scene.canvas.pitch
     height, width = scene.region.shape
@@ -571,8 +571,8 @@ def tile_colours(scene: Scene, sites: Sites, rng: np.random.Generator) -> np.nda
         form = scene.forms[index]
         lab[i] = band_colour(scene.canvas, form, float(form.stream[iy, ix]), float(form.angle[iy, ix]))
     spread = np.array([LIGHTNESS_JITTER, CHROMA_JITTER, CHROMA_JITTER])
-    share = np.clip(lab[:, :1] / FULL_JITTER_LIGHTNESS, 0.3, 1.0)
-    jittered = lab + np.clip(rng.normal(0, 1, lab.shape), -2, 2) * spread * share
+    weight = np.clip(lab[:, :1] / FULL_JITTER_LIGHTNESS, 0.3, 1.0)
+    jittered = lab + np.clip(rng.normal(0, 1, lab.shape), -2, 2) * spread * weight
     return to_rgb(jittered * np.array([1.0, CHROMA_GAIN, CHROMA_GAIN]))
 
 
@@ -581,14 +581,14 @@ def balance(colours: np.ndarray, weights: np.ndarray, target: np.ndarray) -> np.
 
     A power leaves black and white where they are, so the range of the palette is kept.
     """
-    share = weights / weights.sum()
+    normalised = weights / weights.sum()
     result = np.empty_like(colours)
     for channel in range(3):
         value = colours[:, channel] / 255.0
         low, high = 0.5, 2.0
         for _ in range(30):
             power = 0.5 * (low + high)
-            if float(share @ value**power) * 255.0 > target[channel]:
+            if float(normalised @ value**power) * 255.0 > target[channel]:
                 low = power
             else:
                 high = power
@@ -650,8 +650,8 @@ def render(scene: Scene, sites: Sites, rng: np.random.Generator) -> np.ndarray:
     inner = (slice(canvas.pad, -canvas.pad),) * 2
     # Owner -1 (no tile) is counted in bin 0 and dropped.
     weights = np.bincount(owner[inner].ravel() + 1, cover[inner].ravel(), len(sites.x) + 1)[1:]
-    share = weights.sum() / cover[inner].size
-    wanted = (np.array(TARGET_MEAN) - (1 - share) * np.array(JOINT_RGB)) / share
+    fraction = weights.sum() / cover[inner].size
+    wanted = (np.array(TARGET_MEAN) - (1 - fraction) * np.array(JOINT_RGB)) / fraction
     colours = balance(colours, weights, wanted)
     tiles = np.clip(colours[owner] * light[..., None], 0, 255)
     image = cover[..., None] * tiles + (1 - cover[..., None]) * np.array(JOINT_RGB)

@@ -1,4 +1,4 @@
-"""Paint and encode the sample clip: a sailing boat crossing a bay at golden hour, with a calm tune.
+"""Draw and encode the sample clip: a sailing boat crossing a bay at golden hour, with a calm tune.
 
 Everything is procedural and seeded, so the clip carries no third-party material. Images are drawn at
 ``SS`` times the output size and area-averaged down, which antialiases every layer alike. Textures are baked

@@ -1,1 +1,1 @@
-"""Offline work on styles: networks, losses, training, export. Everything here needs the extra `torch`."""
+"""Offline work: images stylized by optimization, keyframes of videos, and training of styles. It needs the extra `torch`."""

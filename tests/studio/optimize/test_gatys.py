@@ -67,7 +67,7 @@ def test_losses_equal_those_of_a_plain_implementation(encoder: Encoder) -> None:
 
 
 def test_mean_loss_falls_every_fifty_steps(encoder: Encoder) -> None:
-    content = image(48, 48, 0)
+    content = image(32, 32, 0)
     losses = [s.losses["loss"] for s in gatys(encoder, Targets(content), moments(encoder), content, PaintOptions(steps=200))]
     windows = [np.mean(losses[i : i + 50]) for i in range(0, 200, 50)]
     assert all(after < before for before, after in pairwise(windows))
@@ -150,7 +150,7 @@ def test_multiscale_result_has_the_size_of_the_content_and_a_lower_loss(encoder:
 
 
 def test_optimization_ends_when_the_loss_has_settled(encoder: Encoder) -> None:
-    content = image(48, 48, 0)
+    content = image(32, 32, 0)
     style = style_moments(encoder, content, None, STYLE_LAYERS)  # nothing to do: the image has the style already
     *_, step = multiscale(encoder, Targets(content), lambda h, w: style, content, PaintOptions(steps=2000))
     assert step.step == step.steps < 500

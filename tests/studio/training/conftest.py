@@ -11,13 +11,12 @@ import torch
 from tests.support.networks import soft_image
 from tests.support.perceptual import random_convs
 from tests.support.textures import save_image, texture
-from vidstyle.studio.training import trainer
 from vidstyle.studio.training.dataset import MIN_IMAGES
 
 
 @pytest.fixture(autouse=True)
 def few_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trainer, "STATISTICS_BATCHES", 2)
+    monkeypatch.setattr("vidstyle.studio.training.trainer.STATISTICS_BATCHES", 2)
 
 
 @pytest.fixture

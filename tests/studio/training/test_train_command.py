@@ -188,7 +188,7 @@ def test_interrupted_command_resumes(
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "_train_step", interrupted)
         assert here(*arguments) == 130
-    assert "the same command goes on" in capsys.readouterr().err
+    assert "run the same command to continue" in capsys.readouterr().err
     assert torch.load(tmp_path / "sea.training" / "checkpoint.pt", weights_only=True)["step"] == 2
     assert not (tmp_path / "own").exists()
     assert here(*arguments) == 0
@@ -206,7 +206,7 @@ def test_model_that_differs_from_its_net_is_not_published(
 ) -> None:
     monkeypatch.setattr(new_style, "export_onnx", lambda net, *rest: export_onnx(nets["compact"], *rest))
     assert here(*arguments, "--name", "sea") == 1
-    assert "grey levels" in capsys.readouterr().err
+    assert "of 255 levels" in capsys.readouterr().err
     assert not (tmp_path / "own").exists()
 
 
