@@ -69,7 +69,11 @@ def test_killed_run_resumes_its_current_file(launch: Callable[..., BackgroundRun
     kept: dict[str, tuple[int, bytes]] = {}
     for number in (1, 2):  # of three
         one = launch("in", "--style", "slow")
-        one.wait_until(lambda number=number: len(segments(folder, name)) == number, "a finished segment")
+
+        def has_segments(number: int = number) -> bool:
+            return len(segments(folder, name)) == number
+
+        one.wait_until(has_segments, "a finished segment")
         one.signal(signal.SIGKILL)
         finish(one.process)
         assert not (folder / name).exists()

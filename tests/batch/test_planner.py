@@ -1,4 +1,4 @@
-"""Inputs -> jobs: what is taken, what it is called, and what is refused before any work."""
+"""Planning: which inputs are included, where their outputs go, and what is refused in advance."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ RECURSIVE = Selection(recursive=True)
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current folder, empty, so that tests can speak of relative paths."""
+    """An empty current folder, so that tests can use relative paths."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 def touch(*names: str) -> None:
-    """Files of a byte each, with their folders."""
+    """Create files of one byte each, and their folders."""
     for name in names:
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         Path(name).write_bytes(b"x")
@@ -48,32 +48,32 @@ def outputs_of(
     return [str(job.output) for job in plan(inputs, styles, output, selection)]
 
 
-# What is taken of a folder
+# --- files in folders
 
 
-def test_a_folder_is_its_videos_and_images(here: Path) -> None:
+def test_folder_stands_for_its_videos_and_images(here: Path) -> None:
     touch("in/b.mp4", "in/a.JPG", "in/c.webm", "in/d.gif", "in/e.png", "in/notes.txt", "in/song.mp3", "in/noext")
     assert inputs_of("in") == ["in/a.JPG", "in/b.mp4", "in/c.webm", "in/d.gif", "in/e.png"]
 
 
-def test_numbers_in_names_count_by_their_value(here: Path) -> None:
+def test_numbers_in_names_are_sorted_by_value(here: Path) -> None:
     touch("in/clip10.mp4", "in/clip2.mp4", "in/Clip1.mp4", "in/day10/a.mp4", "in/day9/b.mp4", "in/zoo.mp4")
     wanted = ["in/Clip1.mp4", "in/clip2.mp4", "in/clip10.mp4", "in/day9/b.mp4", "in/day10/a.mp4", "in/zoo.mp4"]
     assert inputs_of("in", selection=RECURSIVE) == wanted
 
 
-def test_subfolders_are_looked_into_only_when_asked(here: Path) -> None:
+def test_subfolders_are_searched_only_when_recursive(here: Path) -> None:
     touch("in/a.mp4", "in/day1/b.mp4", "in/day1/deep/er/c.jpg")
     assert inputs_of("in") == ["in/a.mp4"]
     assert inputs_of("in", selection=RECURSIVE) == ["in/a.mp4", "in/day1/b.mp4", "in/day1/deep/er/c.jpg"]
 
 
-def test_hidden_files_and_folders_are_no_inputs(here: Path) -> None:
+def test_hidden_files_and_folders_are_ignored(here: Path) -> None:
     touch("in/a.mp4", "in/.b.mp4", "in/.a.tiny.mp4.resume/0001.mkv", "in/.trash/c.mp4", "in/..d.mp4")
     assert inputs_of("in", selection=RECURSIVE) == ["in/a.mp4"]
 
 
-def test_working_folders_of_ours_are_no_inputs(here: Path) -> None:
+def test_working_folders_are_ignored(here: Path) -> None:
     touch("in/a.mp4", "in/a.scream.mp4.keyframes/frames/000048.png", "in/sea.training/preview.jpg")
     assert inputs_of("in", selection=RECURSIVE) == ["in/a.mp4"]
 
@@ -88,7 +88,7 @@ def test_links_to_files_are_inputs_and_links_to_folders_are_not(here: Path) -> N
     assert inputs_of("in", selection=RECURSIVE) == ["in/a.mp4", "in/link.mp4"]
 
 
-def test_a_linked_folder_that_is_given_is_looked_into(here: Path) -> None:
+def test_linked_folder_is_searched_when_it_is_an_input(here: Path) -> None:
     touch("elsewhere/b.mp4")
     Path("in").symlink_to("elsewhere")
     assert inputs_of("in") == ["in/b.mp4"]
@@ -102,7 +102,7 @@ def test_only_regular_files_are_inputs(here: Path) -> None:
         assert inputs_of("in", selection=RECURSIVE) == ["in/a.mp4"]
 
 
-def test_a_subfolder_that_cannot_be_read_costs_only_itself(
+def test_unreadable_subfolder_is_skipped_with_a_warning(
     here: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     touch("in/a.mp4", "in/locked/b.mp4", "in/z.mp4")
@@ -113,7 +113,7 @@ def test_a_subfolder_that_cannot_be_read_costs_only_itself(
     assert "Permission denied" in caplog.text
 
 
-def test_a_folder_that_cannot_be_read_is_an_error(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreadable_folder_is_an_error(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     touch("in/a.mp4")
     lock(monkeypatch, "in")
     with pytest.raises(InputError, match=r"in \(Permission denied\)"):
@@ -121,7 +121,7 @@ def test_a_folder_that_cannot_be_read_is_an_error(here: Path, monkeypatch: pytes
 
 
 def lock(monkeypatch: pytest.MonkeyPatch, folder: str) -> None:
-    """Nobody may read `folder`, not even root, who runs tests in containers."""
+    """Make `folder` unreadable, also for root, which runs tests in containers."""
     scandir = os.scandir
 
     def refusing(path: str) -> Any:
@@ -132,7 +132,7 @@ def lock(monkeypatch: pytest.MonkeyPatch, folder: str) -> None:
     monkeypatch.setattr(os, "scandir", refusing)
 
 
-# Patterns
+# --- patterns
 
 
 TREE = ("in/A.MP4", "in/b.mov", "in/c.jpg", "in/day1/a.mp4", "in/day1/raw/d.mp4", "in/day2/e.png")
@@ -161,64 +161,62 @@ def test_patterns(here: Path, include: tuple[str, ...], exclude: tuple[str, ...]
     assert found == [f"in/{name}" for name in wanted.split()]
 
 
-def test_an_excluded_folder_is_not_even_opened(
-    here: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_excluded_folder_is_not_opened(here: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     touch("in/a.mp4", "in/locked/b.mp4")
     lock(monkeypatch, "in/locked")
     assert inputs_of("in", selection=Selection(True, exclude=("locked",))) == ["in/a.mp4"]
     assert caplog.text == ""
 
 
-def test_patterns_are_for_folders_only(here: Path) -> None:
+def test_patterns_apply_only_to_files_in_folders(here: Path) -> None:
     touch("a.mp4", "in/b.mp4", "in/c.mov")
     assert inputs_of("a.mp4", "in", selection=Selection(include=("*.mov",), exclude=("a*",))) == ["a.mp4", "in/c.mov"]
 
 
-# Outputs of earlier runs are no inputs
+# --- outputs of earlier runs
 
 
-def test_paintings_of_an_earlier_run_are_no_inputs(here: Path) -> None:
+def test_outputs_of_an_earlier_run_are_no_inputs(here: Path) -> None:
     touch("in/a.mp4", "in/a.tiny.mp4", "in/a.slow.mp4", "in/b.webm", "in/b.tiny.mkv", "in/c.gif", "in/c.tiny.mp4", "in/d.jpg",
           "in/d.tiny.jpg", "in/day1/e.mp4", "in/day1/e.tiny.mp4")  # fmt: skip
     assert inputs_of("in", selection=RECURSIVE) == ["in/a.mp4", "in/b.webm", "in/c.gif", "in/d.jpg", "in/day1/e.mp4"]
 
 
-def test_paintings_in_the_style_of_a_model_file_are_no_inputs(here: Path) -> None:
+def test_outputs_in_the_style_of_a_model_file_are_no_inputs(here: Path) -> None:
     touch("in/a.mp4", "in/a.mine.mp4", "in/a.yours.mp4")
     assert [job.input for job in plan(["in"], ["models/mine.onnx"])] == ["in/a.mp4", "in/a.yours.mp4"]
 
 
-def test_a_name_with_a_style_in_it_is_an_input_where_nothing_was_stylized(here: Path) -> None:
+def test_name_with_a_style_is_an_input_if_there_is_no_original(here: Path) -> None:
     touch("in/sea.tiny.mp4", "in/a.mp4", "in/tiny.mp4")
     assert inputs_of("in") == ["in/a.mp4", "in/sea.tiny.mp4", "in/tiny.mp4"]
 
 
-def test_a_painting_of_what_patterns_leave_out_is_no_input_either(here: Path) -> None:
+def test_output_of_an_excluded_file_is_no_input(here: Path) -> None:
     touch("in/a.mp4", "in/a.tiny.mp4", "in/b.mp4")
     assert inputs_of("in", selection=Selection(exclude=("a.mp4",))) == ["in/b.mp4"]
 
 
 @pytest.mark.parametrize("output", ["in/stylized/", "in/stylized", "in/stylized/{name}", None])
-def test_paintings_in_an_output_folder_inside_are_no_inputs(here: Path, output: str | None) -> None:
+def test_outputs_in_a_nested_output_folder_are_no_inputs(here: Path, output: str | None) -> None:
     touch("in/a.mp4", "in/day1/b.mp4", "in/stylized/a.tiny.mp4", "in/stylized/day1/b.tiny.mp4")
     assert inputs_of("in", selection=RECURSIVE, output=output) == ["in/a.mp4", "in/day1/b.mp4"]
 
 
-def test_nothing_in_an_output_folder_inside_is_an_input(here: Path) -> None:
+def test_nothing_in_a_nested_output_folder_is_an_input(here: Path) -> None:
     touch("in/a.mp4", "in/stylized/whatever.mp4", "in/other/b.mp4")
     Path("way").symlink_to("in")
     assert inputs_of("in", selection=RECURSIVE, output="way/stylized/") == ["in/a.mp4", "in/other/b.mp4"]
 
 
-def test_an_output_folder_around_the_input_hides_nothing(here: Path) -> None:
+def test_output_folder_around_the_input_hides_nothing(here: Path) -> None:
     touch("in/a.mp4", "in/day1/b.mp4")
     for output in ("in", ".", "in/../in/"):
         assert inputs_of("in", selection=RECURSIVE, output=output) == ["in/a.mp4", "in/day1/b.mp4"]
 
 
 @pytest.mark.parametrize("template", ["{stem}_stylized{ext}", "in/{folder}/{stem}_stylized{ext}"])
-def test_paintings_named_by_a_template_are_no_inputs_the_next_time(here: Path, template: str) -> None:
+def test_outputs_named_by_a_template_are_no_inputs_of_the_next_run(here: Path, template: str) -> None:
     touch("in/a.mp4", "in/day1/b.jpg")
     jobs = plan(["in"], ["tiny"], template, RECURSIVE)
     assert [str(job.output) for job in jobs] == ["in/a_stylized.mp4", "in/day1/b_stylized.jpg"]
@@ -227,7 +225,7 @@ def test_paintings_named_by_a_template_are_no_inputs_the_next_time(here: Path, t
 
 
 @pytest.mark.parametrize("suffixes", [(".mkv", ".mp4"), (".mkv", ".avi")])
-def test_an_original_under_the_name_of_an_output_is_not_taken_for_a_painting(here: Path, suffixes: tuple[str, str]) -> None:
+def test_original_with_the_name_of_an_output_is_not_ignored(here: Path, suffixes: tuple[str, str]) -> None:
     touch(*(f"in/a{suffix}" for suffix in suffixes))
     with pytest.raises(OutputExistsError, match=r"the output is the input itself: in/a.mkv"):
         plan(["in"], ["tiny"], "{stem}.mkv", Selection(include=("*.mkv",)))
@@ -235,15 +233,15 @@ def test_an_original_under_the_name_of_an_output_is_not_taken_for_a_painting(her
         plan(["in"], ["tiny"], "{stem}.mkv")
 
 
-def test_a_painting_that_is_given_is_stylized(here: Path) -> None:
+def test_output_of_an_earlier_run_is_stylized_when_it_is_an_input(here: Path) -> None:
     touch("a.mp4", "a.tiny.mp4")
     assert outputs_of("a.tiny.mp4") == ["a.tiny.tiny.mp4"]
 
 
-# Nothing there
+# --- missing inputs
 
 
-def test_missing_inputs_are_told_at_once(here: Path) -> None:
+def test_missing_inputs_are_named_in_the_error(here: Path) -> None:
     touch("a.mp4")
     with pytest.raises(InputError, match=r"found nothing: b.mp4$"):
         plan(["a.mp4", "b.mp4"], ["tiny"])
@@ -257,7 +255,7 @@ def test_no_input_is_a_usage_error(here: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("files", "selection", "said"),
+    ("files", "selection", "message"),
     [
         ((), Selection(), r"found none in in$"),
         (("notes.txt",), Selection(), r"found none in in$"),
@@ -271,36 +269,38 @@ def test_no_input_is_a_usage_error(here: Path) -> None:
         ),
     ],
 )
-def test_a_folder_without_inputs_says_why(here: Path, files: tuple[str, ...], selection: Selection, said: str) -> None:
+def test_error_for_a_folder_without_inputs_gives_the_reason(
+    here: Path, files: tuple[str, ...], selection: Selection, message: str
+) -> None:
     Path("in").mkdir()
     touch(*(f"in/{name}" for name in files))
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         plan(["in"], ["tiny"], selection=selection)
 
 
-def test_each_of_several_folders_must_have_something(here: Path) -> None:
+def test_each_of_several_folders_must_have_inputs(here: Path) -> None:
     touch("in/a.mp4")
     Path("empty").mkdir()
     with pytest.raises(InputError, match="found none in empty"):
         plan(["in", "empty"], ["tiny"])
 
 
-# Where outputs go
+# --- output paths
 
 
-def test_outputs_lie_beside_their_inputs(here: Path) -> None:
+def test_outputs_are_beside_their_inputs(here: Path) -> None:
     touch("in/a.mp4", "in/day1/b.webm", "c.avi")
     assert outputs_of("in", "c.avi") == ["in/a.tiny.mp4", "in/day1/b.tiny.mkv", "c.tiny.mkv"]
 
 
 @pytest.mark.parametrize("output", ["out", "out/", "new/out/"])
-def test_an_output_folder_mirrors_the_inputs(here: Path, output: str) -> None:
+def test_output_folder_mirrors_the_inputs(here: Path, output: str) -> None:
     touch("in/a.mp4", "in/day1/sub/b.mp4", "far/away/c.mp4")
     wanted = ["a.tiny.mp4", "day1/sub/b.tiny.mp4", "c.tiny.mp4"]
     assert outputs_of("in", "far/away/c.mp4", output=output) == [str(Path(output, name)) for name in wanted]
 
 
-def test_the_output_of_one_file_is_a_file_unless_there_is_a_folder(here: Path) -> None:
+def test_output_of_one_file_is_a_file_unless_the_folder_exists(here: Path) -> None:
     touch("a.mp4")
     assert outputs_of("a.mp4", output="out") == ["out"]
     assert outputs_of("a.mp4", "./a.mp4", output="new/b.mp4") == ["new/b.mp4"]
@@ -312,11 +312,13 @@ def test_the_output_of_one_file_is_a_file_unless_there_is_a_folder(here: Path) -
 
 
 @pytest.mark.parametrize("output", ["out.mp4", "out/b.JPG", "there.txt"])
-@pytest.mark.parametrize(("given", "styles"), [(["a.mp4", "b.mp4"], ["tiny"]), (["in"], ["tiny"]), (["a.mp4"], ["tiny", "slow"])])
-def test_several_outputs_do_not_go_into_one_file(here: Path, given: list[str], styles: list[str], output: str) -> None:
+@pytest.mark.parametrize(
+    ("inputs", "styles"), [(["a.mp4", "b.mp4"], ["tiny"]), (["in"], ["tiny"]), (["a.mp4"], ["tiny", "slow"])]
+)
+def test_several_outputs_need_a_folder(here: Path, inputs: list[str], styles: list[str], output: str) -> None:
     touch("a.mp4", "b.mp4", "in/c.mp4", "there.txt")
     with pytest.raises(UsageError, match=f"expected a folder .* got the name of a file: {output}"):
-        plan(given, styles, output)
+        plan(inputs, styles, output)
 
 
 def test_urls(here: Path) -> None:
@@ -328,7 +330,7 @@ def test_urls(here: Path) -> None:
     assert len(outputs_of(url, url, "https://example.com/videos/sky.webm")) == 2
 
 
-def test_a_gif_becomes_an_mp4_unless_it_is_transparent(here: Path) -> None:
+def test_gif_becomes_mp4_unless_it_is_transparent(here: Path) -> None:
     frame = np.zeros((8, 8, 4), np.uint8)
     for name, alpha in (("solid", 255), ("clear", 0)):
         frame[:4, :, 3], frame[4:, :, 3] = 255, alpha
@@ -338,7 +340,7 @@ def test_a_gif_becomes_an_mp4_unless_it_is_transparent(here: Path) -> None:
     assert outputs_of("solid.gif", "clear.gif") == ["solid.tiny.mp4", "clear.tiny.gif"]
 
 
-# Templates
+# --- templates
 
 
 @pytest.mark.parametrize(
@@ -361,18 +363,18 @@ def test_templates(here: Path, template: str, wanted: list[str]) -> None:
     assert outputs_of("in", "far/c.mp4", output=template) == wanted
 
 
-def test_a_template_from_the_root(here: Path) -> None:
+def test_absolute_template(here: Path) -> None:
     touch("in/day1/b.jpg")
     assert outputs_of("in", output=f"{here}/out/{{folder}}/{{name}}") == [f"{here}/out/day1/b.jpg"]
 
 
-def test_fields_are_taken_as_they_are(here: Path) -> None:
+def test_fields_are_inserted_literally(here: Path) -> None:
     touch("in/{style}/{x} %s.mp4")
     assert outputs_of("in", output="out/{folder}/{stem}!{ext}") == ["out/{style}/{x} %s!.mp4"]
 
 
 @pytest.mark.parametrize(
-    ("template", "said"),
+    ("template", "message"),
     [
         ("{stm}{ext}", r"{stem}, {ext}, {name}, {style}, {folder} in braces in -o, got {stm}{ext}; write {{ and }}"),
         ("{stem}-{n}{ext}", "expected only"),
@@ -393,20 +395,20 @@ def test_fields_are_taken_as_they_are(here: Path) -> None:
         ("a{folder}/{stem}{ext}", "separate folder"),
     ],
 )
-def test_what_is_no_template(here: Path, template: str, said: str) -> None:
+def test_invalid_templates_are_refused(here: Path, template: str, message: str) -> None:
     touch("a.mp4")
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises(UsageError, match=message):
         plan(["a.mp4"], ["tiny"], template)
 
 
 @pytest.mark.parametrize("template", ["out/{stem}/x.mp4", "{stem}/../{name}", "out/{stem}"])
-def test_no_field_leads_out_of_the_folder(here: Path, template: str) -> None:
+def test_field_cannot_lead_out_of_the_folder(here: Path, template: str) -> None:
     touch("in/...mp4")
     with pytest.raises(UsageError, match=r"expected a file name from {stem} in -o, got '..' for in/...mp4"):
         plan(["in/...mp4"], ["tiny"], template)
 
 
-def test_names_that_are_there_with_braces_are_no_templates(here: Path) -> None:
+def test_existing_names_with_braces_are_no_templates(here: Path) -> None:
     touch("in/c.mp4", "a{b}/there", "old{.mp4")
     assert outputs_of("in", output="a{b}") == ["a{b}/c.tiny.mp4"]
     assert outputs_of("in", output="a{b}/new/") == ["a{b}/new/c.tiny.mp4"]
@@ -414,13 +416,13 @@ def test_names_that_are_there_with_braces_are_no_templates(here: Path) -> None:
     assert outputs_of("in/c.mp4", output="old{.mp4") == ["old{.mp4"]
 
 
-def test_doubled_braces_are_braces(here: Path) -> None:
+def test_doubled_braces_are_literal_braces(here: Path) -> None:
     touch("in/c.mp4", "in/d.mp4")
     assert outputs_of("in/c.mp4", output="x{{1}}.mp4") == ["x{1}.mp4"]
     assert outputs_of("in", output="x{{1}}/") == ["x{1}/c.tiny.mp4", "x{1}/d.tiny.mp4"]
 
 
-# Styles
+# --- styles
 
 
 def test_every_input_is_stylized_in_every_style(here: Path) -> None:
@@ -436,34 +438,34 @@ def test_every_input_is_stylized_in_every_style(here: Path) -> None:
     ]
 
 
-def test_a_folder_for_each_style(here: Path) -> None:
+def test_one_folder_per_style(here: Path) -> None:
     touch("in/day1/a.mp4")
     outputs = outputs_of("in", output="out/{style}/{folder}/{name}", styles=("tiny", "slow"))
     assert outputs == ["out/tiny/day1/a.mp4", "out/slow/day1/a.mp4"]
 
 
-# The same file again
+# --- the same file twice
 
 
-def test_a_file_that_is_reached_twice_is_taken_once(here: Path) -> None:
+def test_file_found_twice_is_planned_once(here: Path) -> None:
     touch("in/a.mp4", "in/b.mp4", "in/day1/c.mp4")
     Path("in/again.mp4").symlink_to("b.mp4")
     Path("way").symlink_to("in")
-    given = ["in/b.mp4", "in", "./in/../in/a.mp4", f"{here}/in/day1/c.mp4", "way/a.mp4", "in/day1", "way"]
-    assert inputs_of(*given, selection=RECURSIVE) == ["in/b.mp4", "in/a.mp4", "in/day1/c.mp4"]
+    inputs = ["in/b.mp4", "in", "./in/../in/a.mp4", f"{here}/in/day1/c.mp4", "way/a.mp4", "in/day1", "way"]
+    assert inputs_of(*inputs, selection=RECURSIVE) == ["in/b.mp4", "in/a.mp4", "in/day1/c.mp4"]
 
 
-def test_the_first_way_to_a_file_names_its_output(here: Path) -> None:
+def test_first_path_to_a_file_names_its_output(here: Path) -> None:
     touch("in/day1/c.mp4")
     assert outputs_of("in/day1/c.mp4", "in", output="out/") == ["out/c.tiny.mp4"]
     assert outputs_of("in", "in/day1/c.mp4", output="out/") == ["out/day1/c.tiny.mp4"]
 
 
-# Collisions
+# --- collisions
 
 
 @pytest.mark.parametrize(
-    ("given", "output", "styles", "said"),
+    ("inputs", "output", "styles", "message"),
     [
         (
             ["in/a.avi", "in/a.webm"],
@@ -478,14 +480,16 @@ def test_the_first_way_to_a_file_names_its_output(here: Path) -> None:
         (["in/day1", "in/day2"], "way/../out/{name}", ["tiny"], r"both be written to way/../out/b.mp4; run vidstyle once"),
     ],
 )
-def test_two_outputs_of_one_name(here: Path, given: list[str], output: str | None, styles: list[str], said: str) -> None:
+def test_two_jobs_with_one_output_are_refused(
+    here: Path, inputs: list[str], output: str | None, styles: list[str], message: str
+) -> None:
     touch("in/a.avi", "in/a.webm", "in/b.mp4", "in/day1/b.mp4", "in/day2/b.mp4")
-    with pytest.raises(UsageError, match=said):
-        plan(given, styles, output, Selection(True, exclude=("a.*", "day2")))
+    with pytest.raises(UsageError, match=message):
+        plan(inputs, styles, output, Selection(True, exclude=("a.*", "day2")))
 
 
 @pytest.mark.parametrize("how", ["name", "symbolic link", "hard link", "linked folder"])
-def test_an_output_that_is_an_input_too(here: Path, how: str) -> None:
+def test_output_that_is_also_an_input_is_refused(here: Path, how: str) -> None:
     touch("a.mp4", "in/b.mp4")
     output = "out.mp4"
     if how == "symbolic link":
@@ -501,14 +505,14 @@ def test_an_output_that_is_an_input_too(here: Path, how: str) -> None:
 
 
 @pytest.mark.parametrize("output", ["a.mp4", "{name}", "./in/../{name}", "link.mp4"])
-def test_an_output_that_is_its_own_input(here: Path, output: str) -> None:
+def test_output_that_is_its_own_input_is_refused(here: Path, output: str) -> None:
     touch("a.mp4", "in/b.mp4")
     Path("link.mp4").hardlink_to("a.mp4")
     with pytest.raises(OutputExistsError, match="the output is the input itself"):
         plan(["a.mp4"], ["tiny"], output)
 
 
-def test_names_that_differ_in_case_collide_where_the_system_says_so(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_that_differ_only_in_case_collide_on_such_systems(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     touch("A.mp4", "a.mp4")
     assert len(plan(["A.mp4", "a.mp4"], ["tiny"], "{stem}.x.mp4")) == 2
     touch("one/B.mp4", "two/b.mp4")
@@ -518,7 +522,7 @@ def test_names_that_differ_in_case_collide_where_the_system_says_so(here: Path, 
         plan(["one/B.mp4", "two/b.mp4"], ["tiny"], "out/")
 
 
-# Lists
+# --- lists
 
 
 @pytest.mark.parametrize(
@@ -535,14 +539,14 @@ def test_names_that_differ_in_case_collide_where_the_system_says_so(here: Path, 
         (b"", []),
     ],
 )
-def test_a_list_has_an_input_a_line(here: Path, monkeypatch: pytest.MonkeyPatch, data: bytes, names: list[str]) -> None:
+def test_list_has_one_input_per_line(here: Path, monkeypatch: pytest.MonkeyPatch, data: bytes, names: list[str]) -> None:
     Path("list.txt").write_bytes(data)
     assert read_list("list.txt") == names
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(data)))
     assert read_list("-") == names
 
 
-def test_a_list_may_name_any_file_that_can_be(here: Path) -> None:
+def test_list_may_contain_names_that_are_not_utf8(here: Path) -> None:
     name = b"k\xfcste.mp4"  # Latin-1
     Path(os.fsdecode(name)).write_bytes(b"x")
     Path("list.txt").write_bytes(name + b"\n")
@@ -551,25 +555,25 @@ def test_a_list_may_name_any_file_that_can_be(here: Path) -> None:
     assert os.fsencode(job.output) == b"k\xfcste.tiny.mp4"
 
 
-def test_a_closed_stdin_is_an_empty_list(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_closed_stdin_is_an_empty_list(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", None)
     assert read_list("-") == []
 
 
 @pytest.mark.parametrize("name", ["none.txt", "folder", "nul\0"])
-def test_a_list_that_cannot_be_read(here: Path, name: str) -> None:
+def test_unreadable_list_is_an_error(here: Path, name: str) -> None:
     Path("folder").mkdir()
     with pytest.raises(InputError, match="expected a readable list of inputs, got"):
         read_list(name)
 
 
-def test_a_list_of_nonsense_is_a_list_of_missing_files(here: Path) -> None:
+def test_binary_list_is_a_list_of_missing_files(here: Path) -> None:
     Path("list.txt").write_bytes(b"a\0b\n\xff\xfe\n" + b"x" * 5000)
     with pytest.raises(InputError, match="found nothing: a"):
         plan(read_list("list.txt"), ["tiny"])
 
 
-# What arrives later
+# --- watched folders
 
 
 MakePlanner = Callable[..., Planner]
@@ -583,7 +587,7 @@ def watched(here: Path) -> MakePlanner:
 
 
 @pytest.mark.parametrize("output", [None, "out/", "in/out", "{stem}_x{ext}", "out/{folder}/{name}"])
-def test_what_arrives_gets_the_jobs_of_the_whole(watched: MakePlanner, output: str | None) -> None:
+def test_new_files_get_the_jobs_of_a_full_plan(watched: MakePlanner, output: str | None) -> None:
     planner = watched(output)
     assert planner.files_in_folders() == []
     assert planner.plan_for([]) == []
@@ -595,11 +599,11 @@ def test_what_arrives_gets_the_jobs_of_the_whole(watched: MakePlanner, output: s
     assert planner.plan_for(["in/day1/c.mp4"]) == planner.plan()[2:]
 
 
-def test_what_has_gone_again_has_no_job(watched: MakePlanner) -> None:
+def test_deleted_file_has_no_job(watched: MakePlanner) -> None:
     assert watched().plan_for(["in/gone.mp4"]) == []
 
 
-def test_what_was_given_by_itself_can_be_planned_alone(watched: MakePlanner) -> None:
+def test_direct_inputs_can_be_planned_alone(watched: MakePlanner) -> None:
     touch("x.mp4")
     planner = watched("out", "x.mp4")
     assert planner.folders == ["in"]
@@ -609,7 +613,7 @@ def test_what_was_given_by_itself_can_be_planned_alone(watched: MakePlanner) -> 
 
 
 @pytest.mark.parametrize(("old", "new"), [("a.mp4", "a.mov"), ("a.mov", "a.mp4")])
-def test_what_arrives_under_a_taken_name_is_left_out_with_a_warning(
+def test_new_file_with_a_colliding_output_is_skipped_with_a_warning(
     watched: MakePlanner, caplog: pytest.LogCaptureFixture, old: str, new: str
 ) -> None:
     planner = watched("{stem}.x.mp4")
@@ -620,18 +624,18 @@ def test_what_arrives_under_a_taken_name_is_left_out_with_a_warning(
     assert "would both be written" in caplog.text
     assert f"skipping in/{new}" in caplog.text
     caplog.clear()
-    assert planner.plan_for([f"in/{old}"]) == [job], "who was there before is not troubled, also when it arrives again"
+    assert planner.plan_for([f"in/{old}"]) == [job], "a file planned earlier keeps its output, also when it changes"
     assert caplog.text == ""
 
 
-def test_what_is_still_arriving_takes_no_name(watched: MakePlanner, caplog: pytest.LogCaptureFixture) -> None:
+def test_incomplete_file_reserves_no_output(watched: MakePlanner, caplog: pytest.LogCaptureFixture) -> None:
     planner = watched("{stem}.x.mp4")
     touch("in/a.mkv", "in/a.mov", "in/a.mp4")
     assert [job.input for job in planner.plan_for(["in/a.mov"])] == ["in/a.mov"]
     assert caplog.text == ""
 
 
-def test_a_watched_folder_that_is_gone_is_told_once(watched: MakePlanner, caplog: pytest.LogCaptureFixture) -> None:
+def test_missing_watched_folder_is_reported_once(watched: MakePlanner, caplog: pytest.LogCaptureFixture) -> None:
     planner = watched()
     touch("in/a.mp4")
     os.rename("in", "elsewhere")

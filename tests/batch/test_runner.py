@@ -73,7 +73,9 @@ def test_folder_of_videos_images_and_broken_files(run: Callable[..., RunResult],
     for letter in "abcde":
         assert decode(tmp_path / "out" / f"{letter}.tiny.mp4").whole
         assert len(frames_of(tmp_path / "out" / f"{letter}.tiny.mp4")) == FRAMES
-    assert cv2.imread(str(tmp_path / "out" / "photo.tiny.jpg")).shape == (43, 61, 3)
+    photo = cv2.imread(str(tmp_path / "out" / "photo.tiny.jpg"))
+    assert photo is not None
+    assert photo.shape == (43, 61, 3)
     assert snapshot(folder) == before
     assert "9 files: 7 done, 2 failed" in run_result.stderr
     reasons = rows(run_result, "failed")

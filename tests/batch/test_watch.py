@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,9 @@ from vidstyle.core.errors import MissingExtraError
 from vidstyle.core.options import Selection
 
 DEADLINE_SECONDS = 30.0
+
+Script = Mapping[float, Callable[[], object]]
+"""What happens in a folder, by its time in seconds."""
 
 
 class Inbox:
@@ -36,9 +39,7 @@ class Inbox:
         self.scans += 1
         return sorted(str(p) for p in self.folder.iterdir())
 
-    def watch(
-        self, script: dict[float, Callable[[], object]], until: float = 20, notified: bool = True
-    ) -> list[tuple[float, list[str]]]:
+    def watch(self, script: Script, until: float = 20, notified: bool = True) -> list[tuple[float, list[str]]]:
         """The time and the files of each batch. `script`: what happens in the folder, by its time in seconds; `notified`: whether
         the system notifies of it."""
 
@@ -92,7 +93,10 @@ def test_preallocated_file_is_yielded_when_it_is_no_longer_written(inbox: Inbox)
 
 
 def test_file_does_not_wait_for_another(inbox: Inbox) -> None:
-    script: dict[float, Callable[[], object]] = {s: lambda s=s: inbox.write("slow.mp4", s, when=s) for s in range(3, 12)}
+    def copied(size: int) -> Callable[[], None]:
+        return lambda: inbox.write("slow.mp4", size, when=size)
+
+    script: Script = {second: copied(second) for second in range(3, 12)}
     batches = inbox.watch({**script, 4: lambda: inbox.write("quick.mp4")})
     assert names(batches) == [["quick.mp4"], ["slow.mp4"]]
     assert batches[0][0] < 11
@@ -106,12 +110,20 @@ def test_empty_file_is_not_yielded_until_it_has_content(inbox: Inbox) -> None:
 
 
 def test_file_deleted_before_it_was_complete_is_not_yielded(inbox: Inbox) -> None:
-    script = {2: lambda: inbox.write("a.mp4"), 3: lambda: (inbox.folder / "a.mp4").unlink(), 4: lambda: inbox.write("b.mp4")}
+    script: Script = {
+        2: lambda: inbox.write("a.mp4"),
+        3: lambda: (inbox.folder / "a.mp4").unlink(),
+        4: lambda: inbox.write("b.mp4"),
+    }
     assert names(inbox.watch(script)) == [["b.mp4"]]
 
 
 def test_file_that_reappears_must_settle_again(inbox: Inbox) -> None:
-    script = {2: lambda: inbox.write("a.mp4"), 3: lambda: (inbox.folder / "a.mp4").unlink(), 8: lambda: inbox.write("a.mp4")}
+    script: Script = {
+        2: lambda: inbox.write("a.mp4"),
+        3: lambda: (inbox.folder / "a.mp4").unlink(),
+        8: lambda: inbox.write("a.mp4"),
+    }
     batches = inbox.watch(script)
     assert names(batches) == [["a.mp4"]]
     assert batches[0][0] >= 8 + SETTLE_SECONDS
@@ -153,7 +165,7 @@ def test_files_that_come_back_unchanged_are_not_yielded_again(inbox: Inbox, tmp_
     """As on a network share that was disconnected for a while."""
     inbox.write("a.mp4")
     away = tmp_path_factory.mktemp("away") / "a.mp4"
-    script: dict[float, Callable[[], object]] = {
+    script: Script = {
         6: lambda: os.rename(inbox.folder / "a.mp4", away),
         9: lambda: os.rename(away, inbox.folder / "a.mp4"),
     }

@@ -1,4 +1,4 @@
-"""What cannot work says so in one sentence, with the documented exit code, and leaves nothing behind."""
+"""Invalid input ends with a one-line error and the documented exit code, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from tests.support.helpers import frames_of, identity_model, listing, noise, run
 FAILED, USAGE, DAMAGE, MODEL, DISK = 1, 2, 3, 4, 5
 
 
-def assert_refused(folder: Path, code: int, *args: object, says: str = "", **options: Any) -> None:
-    """`vidstyle -q ARGS` returns `code`, says one sentence (with `says` in it) and leaves `folder` as it was."""
+def assert_refused(folder: Path, code: int, *args: object, message: str = "", **options: Any) -> None:
+    """`vidstyle -q ARGS` returns `code`, prints one line (that contains `message`) and leaves `folder` unchanged."""
     before = listing(folder)
     contents = [(p, p.read_bytes()) for p in folder.rglob("*") if p.is_file()]
     done = run_cli("-q", *args, cwd=folder, **options)
@@ -31,7 +31,7 @@ def assert_refused(folder: Path, code: int, *args: object, says: str = "", **opt
     lines = done.stderr.splitlines()
     assert len(lines) == 1, done.stderr
     assert lines[0].startswith("error: ")
-    assert says in lines[0]
+    assert message in lines[0]
     assert done.stdout == ""
     assert listing(folder) == before
     assert all(p.read_bytes() == data for p, data in contents)
@@ -67,7 +67,7 @@ def zero_bytes(folder: Path) -> str:
 
 
 def text(folder: Path) -> str:
-    (folder / "in.mp4").write_text("This is no video.\n" * 100)
+    (folder / "in.mp4").write_text("This is not a video.\n" * 100)
     return "in.mp4"
 
 
@@ -114,10 +114,10 @@ BAD_INPUTS = [nothing, empty_folder, folder_without_videos, folder_named_like_a_
 @pytest.mark.parametrize("make", BAD_INPUTS, ids=lambda make: make.__name__)
 def test_bad_input_is_refused(tmp_path: Path, make: Callable[[Path], str]) -> None:
     name = make(tmp_path)
-    assert_refused(tmp_path, FAILED, name, "--style", "tiny", says=name)
+    assert_refused(tmp_path, FAILED, name, "--style", "tiny", message=name)
 
 
-def test_a_pipe_does_not_block(tmp_path: Path) -> None:
+def test_pipe_does_not_block(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "in.mp4")
     done = run_cli("in.mp4", "--style", "tiny", cwd=tmp_path)
     assert done.returncode == FAILED
@@ -125,17 +125,17 @@ def test_a_pipe_does_not_block(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9/in.mp4", "rtsp://127.0.0.1:9/in", "ftp://127.0.0.1:9/in.mp4"])
-def test_a_url_needs_leave_to_use_the_network(tmp_path: Path, url: str) -> None:
-    assert_refused(tmp_path, USAGE, url, "--style", "tiny", says="--allow-network")
+def test_url_needs_allow_network(tmp_path: Path, url: str) -> None:
+    assert_refused(tmp_path, USAGE, url, "--style", "tiny", message="--allow-network")
 
 
-def test_a_network_that_does_not_answer_is_a_bad_input(tmp_path: Path) -> None:
-    assert_refused(tmp_path, FAILED, "http://127.0.0.1:9/in.mp4", "--allow-network", "--style", "tiny", says="127.0.0.1:9")
+def test_unreachable_url_is_a_bad_input(tmp_path: Path) -> None:
+    assert_refused(tmp_path, FAILED, "http://127.0.0.1:9/in.mp4", "--allow-network", "--style", "tiny", message="127.0.0.1:9")
 
 
 @pytest.mark.parametrize("part", [0.5, 0.8])
 @pytest.mark.parametrize("name", ["in.mp4", "in.mkv"])
-def test_a_file_cut_off_is_stylized_as_far_as_it_goes_and_reported(tmp_path: Path, name: str, part: float) -> None:
+def test_truncated_file_is_stylized_as_far_as_possible_and_reported(tmp_path: Path, name: str, part: float) -> None:
     options = {"movflags": "+faststart"} if name.endswith("mp4") else {}
     clip = write_clip(tmp_path / name, times=range(120), image=noise, container_options=options)
     whole = clip.read_bytes()
@@ -149,27 +149,27 @@ def test_a_file_cut_off_is_stylized_as_far_as_it_goes_and_reported(tmp_path: Pat
     assert 0.6 * part * 120 < stylized < 120
 
 
-def test_damaged_packets_cost_their_frames_only(tmp_path: Path) -> None:
+def test_damaged_packets_lose_only_their_frames(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "in.mp4", times=range(48), image=noise, options={"g": "4"})
     data = bytearray(clip.read_bytes())
     middle = len(data) // 2
     data[middle : middle + 3000] = bytes(3000)
     clip.write_bytes(data)
     done = run_cli(clip, "--style", "tiny", "-q")
-    assert done.returncode in (0, DAMAGE)  # a decoder may conceal all of it
+    assert done.returncode in (0, DAMAGE)  # the decoder may conceal all damage
     assert "Traceback" not in done.stderr
     assert len(frames_of(tmp_path / "in.tiny.mp4")) > 24
 
 
-def test_an_unknown_style_names_the_near_ones(clip: Path) -> None:
-    assert_refused(clip.parent, MODEL, clip, "--style", "tniy", says="did you mean tiny?")
+def test_unknown_style_error_suggests_similar_names(clip: Path) -> None:
+    assert_refused(clip.parent, MODEL, clip, "--style", "tniy", message="did you mean tiny?")
 
 
-def test_an_altered_model_is_not_used(clip: Path, styles: Path, tmp_path: Path) -> None:
+def test_altered_model_is_refused(clip: Path, styles: Path, tmp_path: Path) -> None:
     (tmp_path / "styles").mkdir()
     (tmp_path / "styles" / "catalog.json").write_bytes((styles / "catalog.json").read_bytes())
     (tmp_path / "styles" / "tiny.onnx").write_bytes((styles / "tiny.onnx").read_bytes() + b"\x00")
-    assert_refused(clip.parent, MODEL, clip, "--style", "tiny", says="tiny", env={"VIDSTYLE_STYLES": str(tmp_path / "styles")})
+    assert_refused(clip.parent, MODEL, clip, "--style", "tiny", message="tiny", env={"VIDSTYLE_STYLES": str(tmp_path / "styles")})
 
 
 def missing_model(folder: Path, styles: Path) -> None:
@@ -247,38 +247,38 @@ BAD_MODELS = [missing_model, rubbish_model, empty_model, truncated_model, model_
 @pytest.mark.parametrize("make", BAD_MODELS, ids=lambda make: make.__name__)
 def test_bad_models_are_refused(clip: Path, styles: Path, make: Callable[[Path, Path], None]) -> None:
     make(clip.parent, styles)
-    assert_refused(clip.parent, MODEL, clip, "--style", "./bad.onnx", says="bad.onnx")
+    assert_refused(clip.parent, MODEL, clip, "--style", "./bad.onnx", message="bad.onnx")
 
 
 @pytest.mark.parametrize("device", ["banana", "cuda:x"])
-def test_an_unknown_device_is_refused(clip: Path, device: str) -> None:
-    assert_refused(clip.parent, MODEL, clip, "--style", "tiny", "--device", device, says=device)
+def test_unknown_device_is_refused(clip: Path, device: str) -> None:
+    assert_refused(clip.parent, MODEL, clip, "--style", "tiny", "--device", device, message=device)
 
 
-def test_an_existing_output_stays(clip: Path) -> None:
+def test_existing_output_is_kept_without_overwrite(clip: Path) -> None:
     clip.with_name("in.tiny.mp4").write_text("precious")
-    assert_refused(clip.parent, FAILED, clip, "--style", "tiny", says="--overwrite")
+    assert_refused(clip.parent, FAILED, clip, "--style", "tiny", message="--overwrite")
 
 
 @pytest.mark.parametrize("link", [None, os.symlink, os.link], ids=["same name", "symbolic link", "hard link"])
 @pytest.mark.parametrize("overwrite", [(), ("--overwrite",)], ids=["", "overwrite"])
-def test_the_input_is_never_its_own_output(clip: Path, link: Callable[..., None] | None, overwrite: tuple[str, ...]) -> None:
+def test_input_is_never_overwritten(clip: Path, link: Callable[..., None] | None, overwrite: tuple[str, ...]) -> None:
     output = clip if link is None else clip.with_name("other.mp4")
     if link is not None:
         link(clip, output)
-    assert_refused(clip.parent, FAILED, clip, "-o", output, *overwrite, "--style", "tiny", says="the output is the input")
+    assert_refused(clip.parent, FAILED, clip, "-o", output, *overwrite, "--style", "tiny", message="the output is the input")
 
 
-def test_an_output_that_is_a_folder(clip: Path) -> None:
+def test_output_that_is_a_folder_is_refused(clip: Path) -> None:
     (clip.parent / "in.tiny.mp4").mkdir()
-    assert_refused(clip.parent, FAILED, clip, "--style", "tiny", "--overwrite", says="folder")
+    assert_refused(clip.parent, FAILED, clip, "--style", "tiny", "--overwrite", message="folder")
 
 
-def test_an_output_of_a_kind_that_cannot_be_written(clip: Path) -> None:
-    assert_refused(clip.parent, USAGE, clip, "-o", "out.wmv", "--style", "tiny", says="out.wmv")
+def test_unsupported_output_format_is_refused(clip: Path) -> None:
+    assert_refused(clip.parent, USAGE, clip, "-o", "out.wmv", "--style", "tiny", message="out.wmv")
 
 
-def test_audio_that_the_container_cannot_hold_is_converted_and_said(tmp_path: Path) -> None:
+def test_audio_unsupported_by_the_container_is_converted_and_reported(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "in.mkv", times=range(24), audio=["eng"], audio_codec="wavpack")
     done = run_cli(clip, "-o", tmp_path / "out.mp4", "--style", "tiny")
     assert done.returncode == 0, done.stderr
@@ -292,19 +292,19 @@ def test_audio_that_the_container_cannot_hold_is_converted_and_said(tmp_path: Pa
     assert abs(seconds - 1) < 0.1
 
 
-def test_an_output_below_a_file(clip: Path) -> None:
-    assert_refused(clip.parent, DISK, clip, "-o", clip / "sub" / "out.mp4", "--style", "tiny", says="in.mp4")
+def test_output_below_a_file_is_refused(clip: Path) -> None:
+    assert_refused(clip.parent, DISK, clip, "-o", clip / "sub" / "out.mp4", "--style", "tiny", message="in.mp4")
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder in which root cannot write either: /proc")
-def test_a_folder_in_which_nobody_can_write(clip: Path) -> None:
-    assert_refused(clip.parent, DISK, clip, "-o", "/proc/out.mp4", "--style", "tiny", says="/proc")
+def test_unwritable_folder_is_refused(clip: Path) -> None:
+    assert_refused(clip.parent, DISK, clip, "-o", "/proc/out.mp4", "--style", "tiny", message="/proc")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_folder_without_permission(clip: Path) -> None:
+def test_folder_without_permission_is_refused(clip: Path) -> None:
     (clip.parent / "locked").mkdir(mode=0o500)
-    assert_refused(clip.parent, DISK, clip, "-o", "locked/out.mp4", "--style", "tiny", says="permission")
+    assert_refused(clip.parent, DISK, clip, "-o", "locked/out.mp4", "--style", "tiny", message="permission")
 
 
 def _small_files_only(limit: int) -> Callable[[], None]:
@@ -318,23 +318,23 @@ def _small_files_only(limit: int) -> Callable[[], None]:
 @pytest.mark.skipif(sys.platform == "win32", reason="needs RLIMIT_FSIZE")
 @pytest.mark.parametrize("limit", [0, 40, 4096, 100_000])
 @pytest.mark.parametrize("name", ["out.mp4", "out.mkv", "out.mov"])
-def test_a_full_disk(tmp_path: Path, name: str, limit: int) -> None:
+def test_full_disk(tmp_path: Path, name: str, limit: int) -> None:
     clip = write_clip(tmp_path / "in.mp4", times=range(24), size=(160, 120), audio=["eng"], image=noise)
-    assert_refused(tmp_path, DISK, clip, "-o", name, "--crf", 4, "--style", "tiny", says=name,
+    assert_refused(tmp_path, DISK, clip, "-o", name, "--crf", 4, "--style", "tiny", message=name,
                    preexec_fn=_small_files_only(limit))  # fmt: skip
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs RLIMIT_FSIZE")
 @pytest.mark.parametrize("name", ["out.mp4", "out.mkv"])
-def test_a_disk_that_is_full_only_at_the_very_end(tmp_path: Path, name: str) -> None:
+def test_disk_full_at_the_end(tmp_path: Path, name: str) -> None:
     clip = write_clip(tmp_path / "in.mp4", times=range(24), size=(160, 120), audio=["eng"], image=noise)
     assert run_cli(clip, "-o", tmp_path / name, "--style", "tiny").returncode == 0
     limit = (tmp_path / name).stat().st_size - 50
     (tmp_path / name).unlink()
-    assert_refused(tmp_path, DISK, clip, "-o", name, "--style", "tiny", says=name, preexec_fn=_small_files_only(limit))
+    assert_refused(tmp_path, DISK, clip, "-o", name, "--style", "tiny", message=name, preexec_fn=_small_files_only(limit))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs RLIMIT_FSIZE")
-def test_a_full_disk_for_a_image(tmp_path: Path) -> None:
+def test_full_disk_for_an_image(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "in.png"), noise(0, 200, 200))
-    assert_refused(tmp_path, DISK, "in.png", "--style", "tiny", says="in.tiny.png", preexec_fn=_small_files_only(4096))
+    assert_refused(tmp_path, DISK, "in.png", "--style", "tiny", message="in.tiny.png", preexec_fn=_small_files_only(4096))

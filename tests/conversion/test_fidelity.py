@@ -1,4 +1,4 @@
-"""Another program's judgement of whole files: nothing that was in the input is lost, and the judge sees what is."""
+"""The fidelity check of tools/bench: it finds no loss in our outputs, and it detects losses made on purpose."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Change = Callable[[Path, Path], None]
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A few of the awkward clips of tools/bench/fidelity.py, whose colours are told."""
+    """A few of the difficult clips of tools/bench/fidelity.py that have colour tags."""
     names = ["languages.mp4", "languages.mkv", "cover.mkv", "bframes.mkv", "bt709.mp4", "turned-2.mp4"]
     made = judge.generate(tmp_path_factory.mktemp("fidelity"), names)
     assert [path.name for path in made] == names
@@ -31,7 +31,7 @@ def differing(checks: dict[str, str]) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("name", ["languages.mp4", "languages.mkv", "cover.mkv", "turned-2.mp4"])
-def test_nothing_of_a_file_is_lost(clips: dict[str, Path], tmp_path: Path, name: str) -> None:
+def test_nothing_is_lost_in_a_conversion(clips: dict[str, Path], tmp_path: Path, name: str) -> None:
     found = judge.check_clip(clips[name], tmp_path, "tiny")
     assert found["exit_code"] == 0, found
     assert differing(found["checks"]) == {}
@@ -40,11 +40,11 @@ def test_nothing_of_a_file_is_lost(clips: dict[str, Path], tmp_path: Path, name:
 
 
 @pytest.mark.parametrize("name", ["languages.mp4", "languages.mkv", "cover.mkv", "bframes.mkv", "turned-2.mp4"])
-def test_a_file_is_the_same_as_itself(clips: dict[str, Path], name: str) -> None:
+def test_file_equals_itself(clips: dict[str, Path], name: str) -> None:
     media = judge.probe(clips[name])
     assert media.frames
     checks = judge.compare(media, media)
-    del checks["colour"]  # what the input does not tell the output must
+    del checks["colour"]  # outputs have colour tags even if the input has none
     assert differing(checks) == {}
 
 
@@ -89,8 +89,8 @@ def _later_frame(source: Path, path: Path) -> None:
 
 
 def _later_audio(source: Path, path: Path) -> None:
-    given = ("-map", "0:v", "-map", "1:a", "-map", "0:s?", "-map", "0:t?", "-c", "copy")
-    judge.ffmpeg("-i", source, "-itsoffset", "0.01", "-i", source, *given, path)
+    args = ("-map", "0:v", "-map", "1:a", "-map", "0:s?", "-map", "0:t?", "-c", "copy")
+    judge.ffmpeg("-i", source, "-itsoffset", "0.01", "-i", source, *args, path)
 
 
 def _other_shape(source: Path, path: Path) -> None:
@@ -136,14 +136,14 @@ def _other_subtitle(source: Path, path: Path) -> None:
         ("turned-2.mp4", _not_turned, "shape"),
     ],
 )
-def test_the_judge_sees_what_was_altered(clips: dict[str, Path], tmp_path: Path, name: str, change: Change, check: str) -> None:
+def test_alterations_are_detected(clips: dict[str, Path], tmp_path: Path, name: str, change: Change, check: str) -> None:
     altered = tmp_path / name
     change(clips[name], altered)
     checks = judge.compare(judge.probe(clips[name]), judge.probe(altered))
     assert checks[check].startswith("differs"), checks
 
 
-def test_what_a_warning_tells_is_no_difference(clips: dict[str, Path], tmp_path: Path) -> None:
+def test_loss_named_in_a_warning_is_no_difference(clips: dict[str, Path], tmp_path: Path) -> None:
     altered = tmp_path / "languages.mkv"
     _without_stream(clips["languages.mkv"], altered)
     before, after = judge.probe(clips["languages.mkv"]), judge.probe(altered)
@@ -153,7 +153,7 @@ def test_what_a_warning_tells_is_no_difference(clips: dict[str, Path], tmp_path:
 
 
 @pytest.mark.parametrize("name", ["languages.mp4", "languages.mkv"])
-def test_a_plain_copy_is_the_same(clips: dict[str, Path], tmp_path: Path, name: str) -> None:
+def test_remuxed_copy_is_the_same(clips: dict[str, Path], tmp_path: Path, name: str) -> None:
     copy = tmp_path / name
     judge.remux(clips[name], copy)
     checks = judge.compare(judge.probe(clips[name]), judge.probe(copy))
@@ -161,13 +161,13 @@ def test_a_plain_copy_is_the_same(clips: dict[str, Path], tmp_path: Path, name: 
     assert differing(checks) == {}
 
 
-def test_a_refusal_without_cause_differs(clips: dict[str, Path], tmp_path: Path) -> None:
+def test_unexpected_refusal_is_a_difference(clips: dict[str, Path], tmp_path: Path) -> None:
     found = judge.check_clip(clips["bt709.mp4"], tmp_path, "no-such-style")
     assert found["exit_code"] == 4
     assert "refused, though" in found["checks"]["run"]
 
 
-def test_a_table_row_for_every_clip() -> None:
+def test_table_has_a_row_for_every_clip() -> None:
     clip = {"name": "a.mp4", "exit_code": 0, "streams": "video", "video_frames": 12, "warnings": []}
     rows = judge.markdown({"clips": [clip | {"checks": {"timestamps": "same", "packets": "n/a", "tags": "differs: x"}}]})
     assert rows.splitlines()[2:] == ["| a.mp4 | differs | video | 12 | same |  | differs |"]

@@ -1,4 +1,4 @@
-"""Stopping a conversion half way."""
+"""Interrupting a conversion."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _start(clip: Path) -> subprocess.Popen[str]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # whoever runs the tests may ignore it
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # it may be ignored where the tests run
     )
 
 
@@ -42,13 +42,13 @@ def _wait_for(process: subprocess.Popen[str], event: str) -> None:
 
 @pytest.mark.parametrize("event", ["start", "progress"])
 @pytest.mark.parametrize("number", STOPPED, ids=lambda number: number.name)
-def test_a_signal_ends_it_and_leaves_nothing(tmp_path: Path, number: signal.Signals, event: str) -> None:
+def test_signal_ends_the_conversion_and_leaves_nothing(tmp_path: Path, number: signal.Signals, event: str) -> None:
     clip = write_clip(tmp_path / "in.mp4", times=range(600), size=(320, 240), audio=["eng"], options={"preset": "ultrafast"})
     process = _start(clip)
     try:
         _wait_for(process, event)
         if event == "progress":
-            assert any(name.startswith(".") for name in listing(tmp_path)), "expected a hidden file while it is written"
+            assert any(name.startswith(".") for name in listing(tmp_path)), "expected a hidden file during the conversion"
         process.send_signal(number)
         _, rest = process.communicate(timeout=60)
     finally:
@@ -58,7 +58,7 @@ def test_a_signal_ends_it_and_leaves_nothing(tmp_path: Path, number: signal.Sign
     assert listing(tmp_path) == ["in.mp4"]
 
 
-# In this process
+# --- in this process
 
 
 @pytest.fixture
@@ -73,12 +73,12 @@ JOB = Job("in.mp4", Path("out.mp4"))
 
 
 @pytest.mark.parametrize("number", STOPPED, ids=lambda number: number.name)
-def test_a_first_signal_waits_for_the_frame_in_flight_and_a_second_does_not(signals: Signals, number: signal.Signals) -> None:
+def test_first_signal_waits_for_the_current_frame_and_second_does_not(signals: Signals, number: signal.Signals) -> None:
     reporter = InterruptibleReporter(QuietReporter(), signals)
     signals.hold()
     reporter.start(JOB, VideoInfo(64, 48))
     signal.raise_signal(number)
-    reporter.estimate(JOB, 10, 100)  # in a thread of its own, which is not to be ended
+    reporter.estimate(JOB, 10, 100)  # called by a background thread, which must not be interrupted
     with pytest.raises(KeyboardInterrupt) as stop:
         reporter.frame(JOB, 1)
     assert isinstance(stop.value, Terminated) == (number == signal.SIGTERM)
@@ -86,7 +86,7 @@ def test_a_first_signal_waits_for_the_frame_in_flight_and_a_second_does_not(sign
         signal.raise_signal(number)
 
 
-def test_a_signal_waits_until_the_end_of_a_file_is_told(signals: Signals, capsys: pytest.CaptureFixture[str]) -> None:
+def test_signal_waits_until_the_result_of_a_file_is_reported(signals: Signals, capsys: pytest.CaptureFixture[str]) -> None:
     signals.hold()
     signal.raise_signal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
@@ -94,14 +94,14 @@ def test_a_signal_waits_until_the_end_of_a_file_is_told(signals: Signals, capsys
     assert "is finished already" in capsys.readouterr().err
 
 
-def test_a_signal_that_waits_comes_at_the_end_unless_an_error_is_on_its_way(signals: Signals) -> None:
+def test_held_signal_is_raised_at_the_end_unless_there_is_an_error(signals: Signals) -> None:
     with pytest.raises(KeyboardInterrupt), signals.held():
         signal.raise_signal(signal.SIGINT)
     with pytest.raises(ValueError, match="why"), signals.held():
         raise ValueError("why")
 
 
-def test_signals_act_at_once_where_they_are_not_held(signals: Signals) -> None:
+def test_signals_act_immediately_when_not_held(signals: Signals) -> None:
     with signals.held():
         pass
     with pytest.raises(Terminated):

@@ -1,4 +1,4 @@
-"""An output tells what it was made from, and nothing else about it changes by that."""
+"""Outputs contain the fingerprint of what they were made from, and are otherwise unchanged."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from vidstyle.conversion.provenance import fingerprint, read_fingerprint, stamp
 from vidstyle.core.errors import InputError, StyleError
 from vidstyle.core.frames import Frame
 from vidstyle.core.options import ConvertOptions, EncodeOptions, StyleOptions, Trim
-from vidstyle.sinks import stream_copier_of, open_image_sink, open_video_sink
+from vidstyle.sinks import open_image_sink, open_video_sink, stream_copier_of
 from vidstyle.sinks.images import STAMPED_SUFFIXES
 from vidstyle.sinks.video import FORMATS
 from vidstyle.sources import open_source
 
 ONE, OTHER = "0123456789abcdef" * 2, "fedcba9876543210" * 2
 OPTIONS = ConvertOptions(style=StyleOptions(style="tiny"))
-KNOWN = {"title": "Film", "artist": "Somebody", "comment": "Word", "date": "2020", "genre": "Art"}
+KNOWN = {"title": "Video", "artist": "Artist", "comment": "Word", "date": "2020", "genre": "Art"}
 KINDS = {
     "plain": {},
     "known tags": KNOWN,
@@ -50,7 +50,7 @@ def video(folder: Path, kind: str) -> Path:
 
 
 def copied(clip: Path, name: str, made_from: str | None) -> tuple[Path, list[str]]:
-    """The clip in a new file, written as a stylized one is, and the warnings."""
+    """The clip copied into a new file by a video sink, and the warnings."""
     output = clip.with_name(name)
     stream_copier = stream_copier_of(str(clip), Fraction(0), ConvertOptions())
     text = stamp(made_from) if made_from is not None else None
@@ -65,7 +65,7 @@ def copied(clip: Path, name: str, made_from: str | None) -> tuple[Path, list[str
 
 
 def boxes(path: Path) -> dict[str, int]:
-    """How often each kind of list of tags, and each place in it, is in an MP4 or MOV file."""
+    """How often each kind of metadata box is in an MP4 or MOV file."""
     data = path.read_bytes()
     return {name: data.count(name.encode("latin-1")) for name in ("hdlr", "keys", "mdir", "©nam", "©ART", "©cmt", "©day", "covr")}
 
@@ -75,47 +75,47 @@ def boxes(path: Path) -> dict[str, int]:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("suffix", STAMPED_VIDEOS)
-def test_a_video_tells_what_it_was_made_from_and_is_otherwise_the_same(tmp_path: Path, suffix: str, kind: str) -> None:
+def test_stamped_video_is_otherwise_the_same(tmp_path: Path, suffix: str, kind: str) -> None:
     clip = video(tmp_path, kind)
-    plain, told_before = copied(clip, f"plain{suffix}", None)
-    told, told_after = copied(clip, f"told{suffix}", ONE)
-    assert (read_fingerprint(plain), read_fingerprint(told)) == (None, ONE)
-    assert told_after == told_before
-    assert metadata_of(told) == metadata_of(plain)
-    assert chapters_of(told) == chapters_of(plain)
-    assert bool(chapters_of(told)) == (kind == "chapters")
-    assert streams_of(told) == streams_of(plain)
-    assert np.array_equal(rgb_of(told), rgb_of(plain))
+    plain, warnings_before = copied(clip, f"plain{suffix}", None)
+    stamped, warnings_after = copied(clip, f"stamped{suffix}", ONE)
+    assert (read_fingerprint(plain), read_fingerprint(stamped)) == (None, ONE)
+    assert warnings_after == warnings_before
+    assert metadata_of(stamped) == metadata_of(plain)
+    assert chapters_of(stamped) == chapters_of(plain)
+    assert bool(chapters_of(stamped)) == (kind == "chapters")
+    assert streams_of(stamped) == streams_of(plain)
+    assert np.array_equal(rgb_of(stamped), rgb_of(plain))
     if suffix in (".mp4", ".m4v", ".mov"):
-        assert boxes(told) == boxes(plain)
+        assert boxes(stamped) == boxes(plain)
 
 
-def test_every_suffix_that_can_be_written_is_known_to_tell_or_not() -> None:
+def test_every_video_suffix_is_tested() -> None:
     assert {*STAMPED_VIDEOS, ".gif"} == set(FORMATS)
 
 
-def test_a_gif_has_no_place_for_it(tmp_path: Path) -> None:
+def test_gif_holds_no_stamp(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "in.mp4", times=range(6))
-    (plain, _), (told, _) = copied(clip, "plain.gif", None), copied(clip, "told.gif", ONE)
-    assert read_fingerprint(told) is None
-    assert told.read_bytes() == plain.read_bytes()
+    (plain, _), (stamped, _) = copied(clip, "plain.gif", None), copied(clip, "stamped.gif", ONE)
+    assert read_fingerprint(stamped) is None
+    assert stamped.read_bytes() == plain.read_bytes()
 
 
 @pytest.mark.parametrize("kind", ["known tags", "own tags", "cover"])
 @pytest.mark.parametrize(("first", "second"), [(a, b) for a in (".mp4", ".mov", ".mkv") for b in (".mp4", ".mov", ".mkv")])
-def test_what_a_stylized_input_tells_is_not_carried_over(tmp_path: Path, first: str, second: str, kind: str) -> None:
+def test_stamp_of_a_stylized_input_is_not_copied(tmp_path: Path, first: str, second: str, kind: str) -> None:
     clip, _ = copied(video(tmp_path, kind), f"first{first}", ONE)
     assert read_fingerprint(clip) == ONE
     bare, _ = copied(video(tmp_path, kind), f"bare{first}", None)
-    silent, told = copied(clip, f"silent{second}", None)
-    assert read_fingerprint(silent) is None
-    assert ONE.encode() not in silent.read_bytes()
-    again, told_again = copied(clip, f"again{second}", OTHER)
+    plain, warnings = copied(clip, f"plain{second}", None)
+    assert read_fingerprint(plain) is None
+    assert ONE.encode() not in plain.read_bytes()
+    again, warnings_again = copied(clip, f"again{second}", OTHER)
     assert read_fingerprint(again) == OTHER
     assert ONE.encode() not in again.read_bytes()
-    reference, told_of_bare = copied(bare, f"reference{second}", None)
-    assert told == told_again == told_of_bare
-    assert metadata_of(again) == metadata_of(silent) == metadata_of(reference)
+    reference, warnings_of_bare = copied(bare, f"reference{second}", None)
+    assert warnings == warnings_again == warnings_of_bare
+    assert metadata_of(again) == metadata_of(plain) == metadata_of(reference)
 
 
 needs_ffprobe = pytest.mark.skipif(not shutil.which("ffprobe"), reason="needs ffprobe")
@@ -126,22 +126,22 @@ needs_ffprobe = pytest.mark.skipif(not shutil.which("ffprobe"), reason="needs ff
 @pytest.mark.parametrize("suffix", STAMPED_VIDEOS)
 def test_ffprobe_reads_the_same_tags(tmp_path: Path, suffix: str, kind: str) -> None:
     def seen(path: Path) -> Any:
-        given = ["-v", "error", "-show_format", "-show_streams", "-show_chapters", "-of", "json", str(path)]
-        facts = json.loads(subprocess.run(["ffprobe", *given], capture_output=True, check=True).stdout)
+        args = ["-v", "error", "-show_format", "-show_streams", "-show_chapters", "-of", "json", str(path)]
+        facts = json.loads(subprocess.run(["ffprobe", *args], capture_output=True, check=True).stdout)
         own = ("filename", "size", "bit_rate")
         tags = {k: v for k, v in facts["format"].pop("tags").items() if k not in ("encoder", "ENCODER", "VIDSTYLE")}
         return {k: v for k, v in facts["format"].items() if k not in own}, tags, facts["streams"], facts["chapters"]
 
     clip = video(tmp_path, kind)
-    (plain, _), (told, _) = copied(clip, f"plain{suffix}", None), copied(clip, f"told{suffix}", ONE)
-    assert seen(told) == seen(plain)
-    assert {key.lower() for key in seen(told)[1]} >= {key.lower() for key in KINDS[kind]}
+    (plain, _), (stamped, _) = copied(clip, f"plain{suffix}", None), copied(clip, f"stamped{suffix}", ONE)
+    assert seen(stamped) == seen(plain)
+    assert {key.lower() for key in seen(stamped)[1]} >= {key.lower() for key in KINDS[kind]}
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".m4v", ".mkv", ".webm"])
-def test_other_programs_find_it_among_the_tags(tmp_path: Path, suffix: str) -> None:
-    told, _ = copied(video(tmp_path, "known tags"), f"told{suffix}", ONE)
-    with av.open(str(told)) as container:
+def test_stamp_is_in_the_tags(tmp_path: Path, suffix: str) -> None:
+    stamped, _ = copied(video(tmp_path, "known tags"), f"stamped{suffix}", ONE)
+    with av.open(str(stamped)) as container:
         assert f"vidstyle 0.1.0 (fingerprint {ONE})" in container.metadata.values()
 
 
@@ -161,44 +161,43 @@ IMAGES = [(suffix, False) for suffix in (".jpg", ".jpeg", ".jpe", ".png", ".webp
 
 
 @pytest.mark.parametrize(("suffix", "transparent"), [*IMAGES, (".png", True), (".webp", True)])
-def test_a_image_tells_what_it_was_made_from_and_is_otherwise_the_same(tmp_path: Path, suffix: str, transparent: bool) -> None:
+def test_stamped_image_is_otherwise_the_same(tmp_path: Path, suffix: str, transparent: bool) -> None:
     plain = write_image(tmp_path / f"plain{suffix}", None, transparent)
-    told = write_image(tmp_path / f"told{suffix}", ONE, transparent)
-    assert (read_fingerprint(plain), read_fingerprint(told)) == (None, ONE)
+    stamped = write_image(tmp_path / f"stamped{suffix}", ONE, transparent)
+    assert (read_fingerprint(plain), read_fingerprint(stamped)) == (None, ONE)
     for how in (cv2.IMREAD_UNCHANGED, cv2.IMREAD_COLOR, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION):
-        before, after = cv2.imread(str(plain), how), cv2.imread(str(told), how)
+        before, after = cv2.imread(str(plain), how), cv2.imread(str(stamped), how)
         assert before is not None
+        assert after is not None
         assert after.shape[:2] == (48, 64)
         assert np.array_equal(before, after)
-    assert 0 < told.stat().st_size - plain.stat().st_size < 400
+    assert 0 < stamped.stat().st_size - plain.stat().st_size < 400
 
 
-def test_every_image_that_tells_is_tried() -> None:
+def test_every_stamped_image_suffix_is_tested() -> None:
     assert {suffix.lower() for suffix, _ in IMAGES} == STAMPED_SUFFIXES
 
 
 @pytest.mark.parametrize("suffix", [".bmp", ".tif", ".tiff"])
-def test_a_image_that_has_no_place_for_it_is_the_same_without_a_word(
-    tmp_path: Path, suffix: str, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_image_formats_without_metadata_are_unchanged(tmp_path: Path, suffix: str, capfd: pytest.CaptureFixture[str]) -> None:
     plain = write_image(tmp_path / f"plain{suffix}", None)
-    told = write_image(tmp_path / f"told{suffix}", ONE)
-    assert read_fingerprint(told) is None
-    assert told.read_bytes() == plain.read_bytes()
+    stamped = write_image(tmp_path / f"stamped{suffix}", ONE)
+    assert read_fingerprint(stamped) is None
+    assert stamped.read_bytes() == plain.read_bytes()
     assert capfd.readouterr() == ("", "")
 
 
 @needs_ffprobe
 @pytest.mark.parametrize("suffix", [".jpg", ".png"])
-def test_ffprobe_reads_it_as_the_software_of_a_image(tmp_path: Path, suffix: str) -> None:
-    told = write_image(tmp_path / f"told{suffix}", ONE)
-    given = ["-v", "error", "-show_frames", "-of", "json", str(told)]
-    (frame,) = json.loads(subprocess.run(["ffprobe", *given], capture_output=True, check=True).stdout)["frames"]
+def test_ffprobe_reads_the_stamp_of_an_image_as_software(tmp_path: Path, suffix: str) -> None:
+    stamped = write_image(tmp_path / f"stamped{suffix}", ONE)
+    args = ["-v", "error", "-show_frames", "-of", "json", str(stamped)]
+    (frame,) = json.loads(subprocess.run(["ffprobe", *args], capture_output=True, check=True).stdout)["frames"]
     assert frame.get("tags", {}) in ({}, {"Software": stamp(ONE)})  # an older FFmpeg does not read EXIF of all formats
     assert (frame["width"], frame["height"]) == (64, 48)
 
 
-def test_other_exif_tells_nothing(tmp_path: Path) -> None:
+def test_other_exif_is_no_stamp(tmp_path: Path) -> None:
     path = tmp_path / "photo.jpg"
     text = b"A camera\0"
     entry = b"\x01\0\x31\x01\x02\0" + len(text).to_bytes(4, "little") + (26).to_bytes(4, "little")
@@ -208,14 +207,14 @@ def test_other_exif_tells_nothing(tmp_path: Path) -> None:
     assert read_fingerprint(path) is None
 
 
-# --- what tells nothing
+# --- files without a fingerprint
 
 
 @pytest.mark.parametrize("suffix", [*STAMPED_VIDEOS, ".gif", *sorted(STAMPED_SUFFIXES), ".txt", ""])
-def test_what_is_no_output_of_ours_tells_nothing(tmp_path: Path, suffix: str, capfd: pytest.CaptureFixture[str]) -> None:
+def test_foreign_files_have_no_fingerprint(tmp_path: Path, suffix: str, capfd: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / f"file{suffix}"
     assert read_fingerprint(path) is None
-    for content in (b"", b"\0", f"only a text: {stamp(ONE)}".encode(), np.random.default_rng(0).bytes(5000)):
+    for content in (b"", b"\0", f"just text: {stamp(ONE)}".encode(), np.random.default_rng(0).bytes(5000)):
         path.write_bytes(content)
         assert read_fingerprint(path) is None
     path.unlink()
@@ -228,8 +227,8 @@ def test_what_is_no_output_of_ours_tells_nothing(tmp_path: Path, suffix: str, ca
 
 
 @pytest.mark.parametrize("suffix", [*STAMPED_VIDEOS, *sorted(STAMPED_SUFFIXES)])
-def test_no_part_of_an_output_is_an_error(tmp_path: Path, suffix: str) -> None:
-    path = tmp_path / f"told{suffix}"
+def test_truncated_output_is_no_error(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"stamped{suffix}"
     if suffix in STAMPED_VIDEOS:
         copied(video(tmp_path, "known tags"), path.name, ONE)
     else:
@@ -266,13 +265,13 @@ def names(options: Any, prefix: str = "") -> list[str]:
 
 
 def changed(options: Any, name: str, value: Any) -> Any:
-    """`options` with one of them, `a` or `a.b`, set."""
+    """`options` with a new value for the option `name`, such as `a` or `a.b`."""
     outer, _, inner = name.partition(".")
     return replace(options, **{outer: changed(getattr(options, outer), inner, value) if inner else value})
 
 
 def other(options: Any, name: str) -> Any:
-    """Another value of an option than its default."""
+    """A value of an option that is not its default."""
     for part in name.split("."):
         options = getattr(options, part)
     if name == "style.style":
@@ -289,22 +288,22 @@ def other(options: Any, name: str) -> Any:
 
 
 @pytest.mark.parametrize("name", names(ConvertOptions()))
-def test_it_depends_on_each_option_that_the_output_depends_on(clip: Path, name: str) -> None:
-    given = changed(OPTIONS, name, other(OPTIONS, name))
-    assert given != OPTIONS
-    same = fingerprint(str(clip), given) == fingerprint(str(clip), OPTIONS)
+def test_fingerprint_depends_on_every_relevant_option(clip: Path, name: str) -> None:
+    options = changed(OPTIONS, name, other(OPTIONS, name))
+    assert options != OPTIONS
+    same = fingerprint(str(clip), options) == fingerprint(str(clip), OPTIONS)
     assert same == (name in IRRELEVANT)
 
 
-def test_each_choice_is_told_from_every_other(clip: Path) -> None:
-    choices = [
+def test_different_options_have_different_fingerprints(clip: Path) -> None:
+    variants = [
         OPTIONS,
         *(replace(OPTIONS, encode=EncodeOptions(crf=crf)) for crf in (18, 23)),
         replace(OPTIONS, encode=EncodeOptions(quality=18)),
         *(replace(OPTIONS, trim=Trim(*part)) for part in ((1.0,), (2.0,), (0.0, 1.0), (0.0, 2.0))),
         *(replace(OPTIONS, stabilize=amount) for amount in ("light", "strong")),
     ]
-    assert len({fingerprint(str(clip), options) for options in choices}) == len(choices)
+    assert len({fingerprint(str(clip), options) for options in variants}) == len(variants)
 
 
 def test_equal_options_have_one_fingerprint(clip: Path) -> None:
@@ -313,16 +312,16 @@ def test_equal_options_have_one_fingerprint(clip: Path) -> None:
     assert fingerprint(str(clip), one) == fingerprint(str(clip), two)
 
 
-def test_it_is_32_digits_and_can_be_read_again(clip: Path, tmp_path: Path) -> None:
+def test_fingerprint_has_32_digits_and_can_be_read_again(clip: Path, tmp_path: Path) -> None:
     found = fingerprint(str(clip), OPTIONS)
     assert found is not None
     assert len(found) == 32
     assert int(found, 16) > 0
-    assert read_fingerprint(write_image(tmp_path / "told.png", found)) == found
+    assert read_fingerprint(write_image(tmp_path / "stamped.png", found)) == found
 
 
-def test_it_stays_the_same_from_one_release_to_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If this fails, users' finished videos would all be taken for videos that were made otherwise."""
+def test_fingerprint_is_stable_across_releases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If this fails, all finished outputs of users would be taken for outputs made with other options."""
     (tmp_path / "in.mp4").write_bytes(bytes(range(256)))
     (tmp_path / "net.onnx").write_bytes(b"net")
     monkeypatch.setattr("vidstyle.conversion.provenance.__version__", "9.9")
@@ -331,7 +330,7 @@ def test_it_stays_the_same_from_one_release_to_the_next(tmp_path: Path, monkeypa
     assert fingerprint(str(tmp_path / "in.mp4"), options) == "6341cfb9c6165b1f62902875814da741"
 
 
-def test_a_video_that_was_copied_moved_or_touched_is_the_same(clip: Path, tmp_path: Path) -> None:
+def test_copied_moved_or_touched_video_has_the_same_fingerprint(clip: Path, tmp_path: Path) -> None:
     before = fingerprint(str(clip), OPTIONS)
     assert fingerprint(str(shutil.copyfile(clip, tmp_path / "other.mkv")), OPTIONS) == before
     os.utime(clip, (1, 1))
@@ -350,7 +349,9 @@ MIB = 2**20
         (9 * MIB, [0, MIB - 1, 4 * MIB, 5 * MIB - 1, 8 * MIB, 9 * MIB - 1], [2 * MIB, 7 * MIB]),
     ],
 )
-def test_one_changed_byte_makes_another_video(tmp_path: Path, size: int, sampled: list[int], not_sampled: list[int]) -> None:
+def test_changed_byte_in_a_sample_changes_the_fingerprint(
+    tmp_path: Path, size: int, sampled: list[int], not_sampled: list[int]
+) -> None:
     path = tmp_path / "video.mp4"
     path.write_bytes(bytes(size))
     before = fingerprint(str(path), OPTIONS)
@@ -366,7 +367,7 @@ def test_one_changed_byte_makes_another_video(tmp_path: Path, size: int, sampled
     assert fingerprint(str(path), OPTIONS) != before
 
 
-def test_a_model_counts_by_what_is_in_it(clip: Path, tmp_path: Path, styles: Path) -> None:
+def test_model_is_identified_by_its_content(clip: Path, tmp_path: Path, styles: Path) -> None:
     def with_model(path: Path) -> str | None:
         return fingerprint(str(clip), replace(OPTIONS, style=StyleOptions(style=str(path))))
 
@@ -378,9 +379,14 @@ def test_a_model_counts_by_what_is_in_it(clip: Path, tmp_path: Path, styles: Pat
     assert with_model(Path(shutil.copyfile(model, tmp_path / "again.onnx"))) == changed_model
 
 
-def test_a_model_is_read_once_for_a_whole_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    reads = []
-    monkeypatch.setattr("vidstyle.conversion.provenance.sha256", lambda path: reads.append(path) or "digest")
+def test_model_is_hashed_once_for_many_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads = list[Path]()
+
+    def digest(path: Path) -> str:
+        reads.append(path)
+        return "digest"
+
+    monkeypatch.setattr("vidstyle.conversion.provenance.sha256", digest)
     model = tmp_path / "net.onnx"
     model.write_bytes(b"net")
     for number in range(5):
@@ -389,21 +395,21 @@ def test_a_model_is_read_once_for_a_whole_folder(tmp_path: Path, monkeypatch: py
     assert reads == [model]
 
 
-def test_the_content_of_a_url_is_not_known() -> None:
+def test_url_has_no_fingerprint() -> None:
     assert fingerprint("https://example.com/video.mp4", OPTIONS) is None
 
 
-def test_what_cannot_be_read_is_an_error(tmp_path: Path, clip: Path) -> None:
+def test_unreadable_input_or_unknown_style_is_an_error(tmp_path: Path, clip: Path) -> None:
     os.mkfifo(tmp_path / "pipe.mp4")
     for input in (tmp_path / "missing.mp4", tmp_path, tmp_path / "pipe.mp4"):
         with pytest.raises(InputError, match="expected a"):
             fingerprint(str(input), OPTIONS)
     with pytest.raises(StyleError, match="unknown style"):
-        fingerprint(str(clip), ConvertOptions(style=StyleOptions(style="nobody")))
+        fingerprint(str(clip), ConvertOptions(style=StyleOptions(style="unknown")))
 
 
 @pytest.mark.parametrize("suffix", [".bmp", ".tif"])
-def test_an_output_that_cannot_tell_is_left_and_is_no_failure(tmp_path: Path, suffix: str) -> None:
+def test_existing_output_that_cannot_hold_a_stamp_is_kept_without_failure(tmp_path: Path, suffix: str) -> None:
     cv2.imwrite(str(tmp_path / f"in{suffix}"), moving_bar(0, 64, 48))
     assert run_cli(tmp_path / f"in{suffix}", "--style", "tiny").returncode == 0
     before = (tmp_path / f"in.tiny{suffix}").read_bytes()

@@ -104,10 +104,8 @@ def convert_folder(
     folder: Path, reporter: Reporter | None = None, stylizer: Inverting | None = None, shared: bool = False, **options: Any
 ) -> list[JobResult]:
     """Convert all files in a folder in this process."""
-    options = ConvertOptions(**options)  # type: ignore[assignment]
-    return run_jobs(
-        plan([str(folder)], ["tiny"]), {"tiny": stylizer or Inverting()}, options, reporter or RecordingReporter(), shared
-    )
+    jobs, stylizers = plan([str(folder)], ["tiny"]), {"tiny": stylizer or Inverting()}
+    return run_jobs(jobs, stylizers, ConvertOptions(**options), reporter or RecordingReporter(), shared)
 
 
 def results(job_results: Sequence[JobResult]) -> list[Result]:
