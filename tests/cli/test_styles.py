@@ -80,9 +80,8 @@ def test_table_is_aligned_and_not_truncated(styles: Path) -> None:
     found = {line.split()[0]: line for line in lines}
     assert list(found) == sorted([*SHIPPED, "slow", "tiny"])
     for name, facts in SHIPPED.items():
-        for column in ("title", "painter", "year", "licence"):
-            begin = heading.index(column)
-            assert found[name][begin:].startswith(facts[column])
+        for column, fact in (("title", "title"), ("artist", "painter"), ("year", "year"), ("licence", "licence")):
+            assert found[name][heading.index(column) :].startswith(facts[fact])
         assert found[name][heading.index("from") :].startswith("shipped")
         assert found[name][heading.index("exemplar") :].startswith("yes")
     kilobytes = (styles / "tiny.onnx").stat().st_size / 1000
@@ -258,7 +257,7 @@ def test_invalid_sheets_are_refused(tmp_path: Path, own: Path, code: int, args: 
 
 
 def test_added_style_is_used_by_its_name(tmp_path: Path, own: Path, model: Path) -> None:
-    done = run_cli("styles", "add", model, "--painter", "Somebody", "--year", "1920", "--sha256", sha256(model).upper())
+    done = run_cli("styles", "add", model, "--artist", "Somebody", "--year", "1920", "--sha256", sha256(model).upper())
     assert (done.returncode, done.stdout, done.stderr) == (0, "tiny\n", "")
     entry = read_catalog(own)["tiny"]
     assert entry == {
