@@ -152,7 +152,7 @@ def test_it_stylizes_reports_progress_and_quits(server: MjpegCamera) -> None:
     assert status.height == SIZE[1]
     assert 0 < status.latency < 5
     assert notes.firsts == 1
-    assert notes.notes[0] == "style tiny: ONNX Runtime on CPU"
+    assert notes.notes[0] == "style tiny: ONNX Runtime on CPU (float32)"
     assert notes.measurements is not None
     assert notes.measurements.shown >= 60
 
