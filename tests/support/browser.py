@@ -27,6 +27,7 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
     "--window-size=1280,800",
+    "--force-prefers-reduced-motion",  # animations are slow without a GPU
     "--use-fake-device-for-media-stream",
     "--use-fake-ui-for-media-stream",
 )
