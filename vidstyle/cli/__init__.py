@@ -75,4 +75,6 @@ def run_command_line(args: list[str]) -> int:
         return error.exit_code
     except (KeyboardInterrupt, click.Abort) as stop:
         click.echo("interrupted; no unfinished output was kept", err=True)
-        return exit_code(stop.__cause__ or stop)  # click turns KeyboardInterrupt into Abort
+        if isinstance(stop, click.Abort):  # raised by click while it handles a KeyboardInterrupt
+            return exit_code(stop.__context__ or stop)
+        return exit_code(stop)
