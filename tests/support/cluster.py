@@ -66,7 +66,7 @@ VIDEOS: dict[str, tuple[str, dict[str, Any]]] = {
     "VP9": ("in.webm", {"codec": "libvpx-vp9", "options": {**GROUPS, "deadline": "realtime", "cpu-used": "8"}}),
     "AVI": ("in.avi", {"codec": "mpeg4", "options": GROUPS, "audio": ["eng"], "audio_codec": "mp2"}),
 }  # fmt: skip
-EVENLY = {"times": range(FRAMES), "image": image_in_shots(30, 55, 140)}
+EVENLY: dict[str, Any] = {"times": range(FRAMES), "image": image_in_shots(30, 55, 140)}
 
 
 def _rich(path: Path) -> Path:

@@ -114,7 +114,7 @@ def violations(
     after = snapshot(folder)
     for name, file in before.items():
         if after.get(name) != file and not (name == may_replace and (run_result.code in (DONE, DAMAGE) or late)):
-            found.append(Violation("file changed", f"{name} {'changed' if name in after else 'is gone'}"))
+            found.append(Violation("file changed", f"{name} {'changed' if name in after else 'was removed'}"))
     new = sorted(set(after) - set(before))
     left = [name for name in new if any(part.startswith(".") for part in Path(name).parts)]
     if left:

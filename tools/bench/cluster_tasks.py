@@ -212,7 +212,7 @@ def _repeated(video: Path, out: Path, segments: list[EncodedSegment], hours: flo
             turn, which = divmod(n, len(segments))
             segment, shift = segments[which], round(turn * ticks)
             file.add(n, EncodedSegment(segment.data, [(pts + shift, duration) for pts, duration in segment.packets]))
-        kept = time.perf_counter() - began
+        stored = time.perf_counter() - began
         began = time.perf_counter()
         file.publish(times * len(segments))
         joined = time.perf_counter() - began
@@ -222,7 +222,7 @@ def _repeated(video: Path, out: Path, segments: list[EncodedSegment], hours: flo
         "bytes_in": path.stat().st_size,
         "bytes_out": out.stat().st_size,
         "survey": round(surveyed, 4),
-        "keep": round(kept, 4),
+        "store": round(stored, 4),
         "join": round(joined, 4),
     }
     for each in {path, out} - {video}:

@@ -208,7 +208,7 @@ class Kills:
             broken["traceback"] += 1
         broken["changed"] += len(changed(before, finished_files(out)))
         pieces = Pieces(events(place / "log.jsonl"))
-        self.pieces.update(begun=pieces.begun, kept=pieces.kept, again=pieces.again, twice=len(pieces.twice))
+        self.pieces.update(begun=pieces.begun, stored=pieces.stored, again=pieces.again, twice=len(pieces.twice))
         broken["done twice"] += len(pieces.twice)
         for name, facts in self.expected.items():
             if not (out / name).exists():
