@@ -198,9 +198,7 @@ def main() -> None:
     parser.add_argument("--damaged", type=int, default=500, metavar="N", help="number of damaged files")
     parser.add_argument("--kills", type=int, default=100, metavar="N", help="number of kills")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--only", metavar="CASE", help="run one case, such as damage-17 or kill-17, and keep its files"
-    )
+    parser.add_argument("--only", metavar="CASE", help="run one case, such as damage-17 or kill-17, and keep its files")
     parser.add_argument("--json", type=Path, default=ROOT / "tools" / "bench" / "results" / "faults.json")
     args = parser.parse_args()
     os.environ.pop("VIDSTYLE_STYLES", None)  # the package's own styles
