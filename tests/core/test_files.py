@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -34,9 +35,18 @@ def test_error_keeps_the_old_content_and_leaves_no_temporary_file(tmp_path: Path
 
 def test_content_is_flushed_before_the_file_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
-    sync, replace = os.fsync, os.replace
-    monkeypatch.setattr(os, "fsync", lambda handle: (calls.append("fsync"), sync(handle))[1])
-    monkeypatch.setattr(os, "replace", lambda old, new: (calls.append("replace"), replace(old, new))[1])
+
+    def recorded(name: str) -> Callable[..., None]:
+        function = getattr(os, name)
+
+        def call(*arguments: object) -> None:
+            calls.append(name)
+            function(*arguments)
+
+        return call
+
+    for name in ("fsync", "replace"):
+        monkeypatch.setattr(os, name, recorded(name))
     with replaced(tmp_path / "file") as temporary:
         temporary.write_text("content")
     assert calls == ["fsync", "replace", "fsync"]
