@@ -61,7 +61,7 @@ IMPLEMENTATIONS: dict[str, Callable[[Path], Stylizer]] = {
 }
 
 
-@pytest.fixture(params=IMPLEMENTATIONS.values(), ids=IMPLEMENTATIONS.keys())
+@pytest.fixture(params=list(IMPLEMENTATIONS.values()), ids=list(IMPLEMENTATIONS))
 def stylizer(request: pytest.FixtureRequest, tmp_path: Path) -> Stylizer:
     implementation: Stylizer = request.param(tmp_path)
     return implementation
@@ -88,9 +88,9 @@ def test_as_many_threads_as_its_concurrency_may_call(stylizer: Stylizer) -> None
 
 def test_engine_and_concurrency_hold_for_every_shot(stylizer: Stylizer) -> None:
     before = stylizer.engine
-    shot = stylizer.for_shot(iter(IMAGES[1:])).at(0.0)
-    shot.stylize(IMAGES)
+    shot = stylizer.for_shot(iter(IMAGES[1:]))
     assert shot.concurrency == stylizer.concurrency
+    shot.at(0.0).stylize(IMAGES)
     for engine in (stylizer.engine, shot.engine):
         assert (engine.device, engine.precision) == (before.device, before.precision) == ("cpu", "float32")
     assert str(stylizer.engine) in stylizer.describe()

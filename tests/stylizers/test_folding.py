@@ -15,7 +15,7 @@ import pytest
 from vidstyle.core.frames import Pixels
 from vidstyle.stylizers.folding import folded
 from vidstyle.stylizers.model_file import read_model
-from vidstyle.stylizers.onnx import load_onnx_stylizer
+from vidstyle.stylizers.onnx import CpuOnnxStylizer, load_onnx_stylizer
 from vidstyle.stylizers.padding import pad_to_multiple
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
@@ -29,7 +29,8 @@ BLOCKED = "com.microsoft.nchwc"
 @pytest.fixture(scope="module")
 def image() -> Pixels:
     photo = cv2.imread(str(MODELS / "scream.jpg"))
-    return np.ascontiguousarray(photo[50 : 50 + HEIGHT, 60 : 60 + WIDTH, ::-1])
+    assert photo is not None
+    return np.ascontiguousarray(photo[50 : 50 + HEIGHT, 60 : 60 + WIDTH, ::-1], np.uint8)
 
 
 def run(model: onnx.ModelProto, batch: Pixels) -> Pixels:
@@ -63,6 +64,7 @@ def test_cropping_early_makes_no_difference(path: Path, image: Pixels) -> None:
 
 def test_statistics_of_a_shot_are_folded_like_those_of_the_file(image: Pixels) -> None:
     stylizer = load_onnx_stylizer(STYLES[0], "cpu").for_shot([255 - image])
+    assert isinstance(stylizer, CpuOnnxStylizer)
     batch = pad_to_multiple([image], MARGIN, MULTIPLE)
     inside = np.s_[:, MARGIN : MARGIN + HEIGHT, MARGIN : MARGIN + WIDTH]
     assert difference(run(stylizer._model.proto, batch)[inside], stylizer.stylize([image])) <= 1

@@ -101,6 +101,7 @@ def test_a_new_shot_keeps_the_known_batch_sizes() -> None:
     stylizer, _ = tight(2 * padded(61, 83))
     stylizer.stylize(images)
     shot = stylizer.for_shot(images)
+    assert isinstance(shot, CpuOnnxStylizer)
     shot.session = session = TightSession(shot.session, 2 * padded(61, 83))
     shot.stylize(images)
     assert session.failures == 0
@@ -158,7 +159,8 @@ class TightNet(torch.nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if x.numel() / 3 > self.limit:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
-        return self.net(x)
+        y: torch.Tensor = self.net(x)
+        return y
 
 
 def test_torch_stylizes_tiles_when_memory_is_short() -> None:

@@ -22,7 +22,8 @@ MODELS = Path(__file__).resolve().parents[2] / "models"
 @pytest.fixture(scope="module")
 def image() -> Pixels:
     photo = cv2.imread(str(MODELS / "scream.jpg"))
-    return np.ascontiguousarray(photo[40:136, 60:188, ::-1])
+    assert photo is not None
+    return np.ascontiguousarray(photo[40:136, 60:188, ::-1], np.uint8)
 
 
 @pytest.fixture

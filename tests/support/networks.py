@@ -31,8 +31,8 @@ def stylize_in_torch(net: nn.Module, images: list[np.ndarray]) -> np.ndarray:
     batch = np.stack([np.pad(p, around, mode="reflect") for p in images])
     with torch.no_grad():
         y = net(torch.from_numpy(batch).permute(0, 3, 1, 2).float() / 255)
-    y = (y * 255 + 0.5).clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
-    return y[:, MARGIN : MARGIN + h, MARGIN : MARGIN + w]
+    stylized = np.asarray((y * 255 + 0.5).clamp(0, 255).byte().permute(0, 2, 3, 1).numpy())
+    return stylized[:, MARGIN : MARGIN + h, MARGIN : MARGIN + w]
 
 
 class RunsCode:

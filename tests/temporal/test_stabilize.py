@@ -11,7 +11,8 @@ import pytest
 
 from tests.support.textures import CANVAS, STILL, inner, texture, window, with_noise
 from vidstyle.core.frames import Pixels
-from vidstyle.temporal.stabilize import FLOW_HEIGHT, Stabilizer
+from vidstyle.temporal.flow import FLOW_HEIGHT
+from vidstyle.temporal.stabilize import Stabilizer
 
 Strength = Literal["light", "strong"]
 each_strength = pytest.mark.parametrize("strength", ["light", "strong"])
