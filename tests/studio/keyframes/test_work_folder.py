@@ -30,6 +30,17 @@ def test_state_survives_reopening(tmp_path: Path) -> None:
     assert not list(again.path.rglob("*.tmp"))
 
 
+def test_folder_of_an_earlier_version_is_accepted(tmp_path: Path) -> None:
+    """Stylized keyframes were in `painted/`."""
+    WorkFolder(tmp_path).save_image("stylized/000000.png", PAN[0], "options")
+    (tmp_path / "stylized").rename(tmp_path / "painted")
+    state = tmp_path / "state.json"
+    state.write_text(state.read_text().replace("stylized/", "painted/"))
+    folder = WorkFolder(tmp_path)
+    assert folder.made_from("stylized/000000.png") == "options"
+    assert not folder.was_retouched("stylized/000000.png")
+
+
 def test_missing_file_has_no_fingerprint(tmp_path: Path) -> None:
     folder = WorkFolder(tmp_path)
     assert folder.made_from("stylized/000000.png") is None
