@@ -102,9 +102,7 @@ class Planner:
         inputs_by_output: dict[str, set[str]] = {}
         for job in self._jobs(unique.values()):
             inputs_by_output.setdefault(_key(str(job.output)), set()).add(job.input)
-        return [
-            one for key, one in unique.items() if one.explicit or key not in inputs_by_output or one.input in inputs_by_output[key]
-        ]
+        return [one for key, one in unique.items() if one.explicit or one.input in inputs_by_output.get(key, {one.input})]
 
     def _search(self, folder: str, labels: Collection[str], strict: bool) -> list[FoundInput]:
         try:
