@@ -500,7 +500,7 @@ def lost(own: Path) -> str:
 
 def altered(own: Path) -> str:
     (own / "tiny.onnx").write_bytes(b"altered")
-    return "not the file"
+    return "does not match the sha256"
 
 
 def paints_black(own: Path) -> str:
@@ -511,7 +511,7 @@ def paints_black(own: Path) -> str:
 
 def other_exemplar(own: Path) -> str:
     (own / "tiny.jpg").write_bytes(b"another image")
-    return "exemplar of style 'tiny' is not the file"
+    return "exemplar of style 'tiny' does not match the sha256"
 
 
 @pytest.mark.parametrize("harm", [lost, altered, paints_black, other_exemplar])
@@ -548,7 +548,7 @@ def test_shipped_style_is_used_again_after_the_users_is_removed(own: Path, model
     install(str(model), {}, name="mosaic", overwrite=True)
     assert run_cli("styles", "remove", "mosaic").returncode == 0
     assert find_style("mosaic") == shipped_folder() / "mosaic.onnx"
-    refused(MODEL, "remove", "mosaic", message="came with vidstyle")
+    refused(MODEL, "remove", "mosaic", message="is shipped with vidstyle")
     assert find_style("mosaic").is_file()
 
 
