@@ -78,7 +78,8 @@ class VideoSource:
         self._container = open_media(input, allow_network)
         try:
             self._may_seek = may_seek or not may_jump(self._container)
-            self._missing_bytes = 0 if is_url(input) else missing_bytes(remote_file(input) or Path(input))
+            with reading(input):  # the file may have just been removed
+                self._missing_bytes = 0 if is_url(input) else missing_bytes(remote_file(input) or Path(input))
             self._stream = self._video_stream()
             self._time_base = time_base_of(self._stream)
             self._start = start_seconds(self._container)

@@ -34,7 +34,6 @@ from tests.support.judge import decode
 from tests.support.runs import DAMAGE, DONE, RunResult, run_limited
 from tests.support.textures import texture
 from vidstyle.batch.cluster.scheduler import open_worker_pool
-from vidstyle.batch.cluster.worker import ScanResult
 from vidstyle.batch.cluster.worker_pool import Task, WorkerPool
 from vidstyle.conversion.convert import convert
 from vidstyle.conversion.job import JobResult as JobResult

@@ -42,7 +42,7 @@ def long_video(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path
     def make(name: str) -> Path:
         folder = tmp_path_factory.mktemp("long")
         if name == "in chunks":
-            clip = {
+            clip: dict[str, Any] = {
                 "times": range(72),
                 "time_base": Fraction(1, 2),
                 "options": {"g": "12"},
@@ -190,14 +190,17 @@ def test_ctrl_c_in_a_terminal_stops_a_run_that_is_starting(resumable: Any) -> No
     for workers in (0, 1, 2):
         process = start(*one.command(), cwd=one.folder, start_new_session=True)
         one.running.append(process)
-        started = lambda process=process: [p for p in descendants(process.pid) if _is_worker(p)]  # noqa: E731
-        wait_until(lambda started=started, workers=workers: len(started()) >= workers, process, f"{workers} workers")
+        wait_until(partial(_has_workers, process, workers), process, f"{workers} workers")
         os.killpg(process.pid, signal.SIGINT)
         job_result = finish(process, 30)
         assert job_result.code in (STOPPED[signal.SIGINT], -signal.SIGINT if not workers else None), job_result
         if workers:  # otherwise Python itself may be interrupted before it runs vidstyle
             assert "Traceback" not in job_result.stderr
         assert listing(one.folder) == [one.clip.name]
+
+
+def _has_workers(process: subprocess.Popen[str], count: int) -> bool:
+    return sum(_is_worker(pid) for pid in descendants(process.pid)) >= count
 
 
 def _is_worker(pid: int) -> bool:

@@ -153,7 +153,7 @@ def test_cluster_writes_the_same_file_as_processes(
 
 
 def test_killed_run_leaves_no_workers_and_is_resumed_by_processes(cluster: Any, tmp_path: Path) -> None:
-    clip = {
+    clip: dict[str, Any] = {
         "times": range(72),
         "time_base": Fraction(1, 2),
         "options": {"g": "12"},
@@ -221,7 +221,7 @@ def test_only_encoded_data_is_sent(pool: WorkerPool, video: Any, converted_whole
     assert sum(chunk.frames for chunk in chunks) == expected.frames
     for chunk in chunks:
         assert len(pickle.dumps(chunk)) < chunk.frames * width * height * 3 / 4
-        with av.open(io.BytesIO(chunk.segment.data)) as container:
+        with av.open(io.BytesIO(chunk.segment.data), "r") as container:
             assert sum(1 for _ in container.decode(video=0)) == chunk.frames
     others = [result for result in watched.received if not isinstance(result, StylizedChunk)]
     assert sum(len(pickle.dumps(result)) for result in others) < result.frames * width * height * 3 / 10
@@ -339,7 +339,7 @@ def test_run_continues_when_a_machine_with_a_worker_is_lost(
     pool.close()
     node = cluster.add_node(**_node(1))
     before = set(actors())
-    options, output, lost = options_of(), tmp_path / "out.mkv", []
+    options, output, lost = options_of(), tmp_path / "out.mkv", list[Any]()
 
     def on_start(task: Task) -> None:
         if task.method == "stylize_chunk" and not lost and len(set(actors()) - before) == 3:

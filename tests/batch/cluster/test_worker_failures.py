@@ -74,7 +74,7 @@ def test_worker_killed_while_stylizing_is_replaced(
 
     def change_result(task: Task, result: Any) -> Any:
         if isinstance(result, Progress) and not died:
-            died.append(result.count)
+            died.append(result.frames)
             kill_processes(worker_pids(pool))
         return result
 
