@@ -39,7 +39,7 @@ def speed_table(bench: dict[str, Any]) -> str:
 
     lines += [
         "",
-        "| vidstyle | over real time | headroom | first frame after | peak memory | wall over CPU share |",
+        "| vidstyle | over real time | headroom | first frame after | peak memory | wall over CPU time per core |",
         "| --- |" + " ---: |" * 5,
         *(f"| {size} | " + " | ".join(_own_cells(figures)) + " |" for size, figures in sizes.items()),
         "",
