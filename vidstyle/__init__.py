@@ -88,6 +88,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "styles":  # a package, which can be called as the function of this name could
+        return importlib.import_module("vidstyle.styles")
     if name not in _MODULES:
         raise AttributeError(f"module 'vidstyle' has no attribute '{name}'")
     return getattr(importlib.import_module(f"vidstyle.{_MODULES[name]}"), name)

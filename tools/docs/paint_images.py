@@ -56,8 +56,8 @@ def main() -> None:
     save("paint.jpg", [images[:2], images[2:]], 1280)
     with tempfile.TemporaryDirectory() as scratch:
         out = Path(scratch) / "out.mp4"
-        options = ["--style", CLIP_STYLE, "-o", out, "--sample", str(SECONDS)]
-        command = [sys.executable, "-m", "vidstyle", "keyframes", SAMPLE, *options]
+        options: list[str | Path] = ["--style", CLIP_STYLE, "-o", out, "--sample", str(SECONDS)]
+        command: list[str | Path] = [sys.executable, "-m", "vidstyle", "keyframes", SAMPLE, *options]
         subprocess.run(command, check=True)
         keyframes = json.loads((out.with_name("out.mp4.keyframes") / "keyframes.json").read_text())["keyframes"]
         videos = [frames_of(SAMPLE), frames_of(out)]

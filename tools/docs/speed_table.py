@@ -10,7 +10,7 @@ ROWS = ("onnxruntime", "onnxruntime_folded", "torch_eager", "opencv_dnn")
 def peers_table(bench: dict[str, Any]) -> str:
     """Frames per second of whole conversions beside the peers, for the README."""
     sizes = bench["sizes"]
-    head = [f"{size}, {what}" for size in sizes for what in ("frames per second", "vidstyle is faster by")]
+    head = [f"{size}, {what}" for size in sizes for what in ("frames per second", "speedup of vidstyle")]
     lines = ["| | " + " | ".join(head) + " |", "| --- |" + " ---: |" * len(head)]
     for label, of_sizes in (("", sizes), (", `--backend torch`", bench.get("in_torch", {}))):
         cells = [cell for figures in of_sizes.values() for cell in (f"{figures['fps']:.1f}", "")]

@@ -80,10 +80,10 @@ def keyframes_table(keyframes: dict[str, Any]) -> str:
     head = f"frames | keyframes | minutes | {errors} | warped | network alone | {styles} | warped | network alone"
     lines = [f"| clip | {head} |", "| --- |" + " ---: |" * 9]
     for name, c in keyframes["clips"].items():
-        errors = [c["excess_warping_error_each_alone"], c["excess_warping_error_warp"], c["excess_warping_error_net"]]
-        styles = [c["style_distance_keyframes"], c["style_distance_warp"], c["style_distance_net"]]
+        error_values = [c["excess_warping_error_each_alone"], c["excess_warping_error_warp"], c["excess_warping_error_net"]]
+        style_values = [c["style_distance_keyframes"], c["style_distance_warp"], c["style_distance_net"]]
         cells = [f"{c['frames']} of {c['size']}", str(c["keyframes"]), f"{c['minutes']:.1f}"]
-        cells += [f"{1000 * e:.2f}e-3" for e in errors] + [f"{s:.3f}" for s in styles]
+        cells += [f"{1000 * e:.2f}e-3" for e in error_values] + [f"{s:.3f}" for s in style_values]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(
         [
