@@ -199,7 +199,7 @@ def test_a_generated_clip_has_the_requested_length(tmp_path: Path) -> None:
     clip = make_clip(tmp_path, (64, 48), 0.4)
     frames = frames_of(Path(clip.input))
     assert [(f.width, f.height) for f in frames] == [(64, 48)] * 10
-    assert (clip.name, clip.rate) == ("64x48", 25)
+    assert (clip.name, clip.rate) == ("64x48", Fraction(25))
 
 
 def test_clips_are_limited_to_the_memory() -> None:

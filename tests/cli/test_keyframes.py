@@ -21,6 +21,7 @@ from tests.support.helpers import (
     environment,
     events,
     frames_of,
+    imread,
     listing,
     rgb_of,
     run_cli,
@@ -97,9 +98,7 @@ def test_working_folder_has_the_keyframes_as_images(first_run: tuple[KeyframeRun
     assert listing(stylized.work) == sorted([*files, *images])
     assert json.loads((stylized.work / "keyframes.json").read_text())["keyframes"] == [0, 4, 9]
     for number, name in zip((0, 4, 9), names, strict=True):
-        filmed, keyframe = (
-            cv2.imread(str(stylized.work / kind / name))[..., ::-1].astype(int) for kind in ("frames", "stylized")
-        )
+        filmed, keyframe = (imread(stylized.work / kind / name)[..., ::-1].astype(int) for kind in ("frames", "stylized"))
         assert np.abs(filmed - rgb_of(stylized.clip)[number]).mean() < 4
         assert np.abs(keyframe - rgb_of(stylized.output)[number]).mean() < 12, "the video shows the keyframe"
         assert np.abs(keyframe - filmed).mean() > 1

@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.helpers import (
     events,
+    imread,
     listing,
 )
 from tests.support.optimization import FAILED, MODEL, USAGE, Refuses, run_successfully
@@ -22,13 +23,13 @@ def test_image_is_stylized_beside_itself_and_not_overwritten(folder: Path, refus
     before = listing(folder)
     run_successfully("paint", "photo.png", "--style", "sea.png", "--steps", 3, cwd=folder)
     assert listing(folder) == sorted([*before, "photo.sea.png"])
-    photo, stylized = (cv2.imread(str(folder / name)).astype(int) for name in ("photo.png", "photo.sea.png"))
+    photo, stylized = (imread(folder / name).astype(int) for name in ("photo.png", "photo.sea.png"))
     assert stylized.shape == photo.shape
     assert np.abs(stylized - photo).mean() > 1
     refuses(folder, FAILED, "paint", "photo.png", "--style", "sea.png", "--steps", 3, message="--overwrite")
     again = ["--overwrite", "--mask", "mask.png", "--recipe", "gatys"]
     run_successfully("paint", "photo.png", "--style", "sea.png", "--steps", 3, *again, cwd=folder)
-    masked = cv2.imread(str(folder / "photo.sea.png")).astype(int)
+    masked = imread(folder / "photo.sea.png").astype(int)
     assert (masked[:, 32:] == photo[:, 32:]).all()
     assert np.abs(masked[:, :32] - photo[:, :32]).mean() > 1
 
@@ -46,7 +47,7 @@ def test_progress_is_json_events(folder: Path) -> None:
     assert found[0]["seconds_left"] >= 0
     assert {"input": "photo.png", "output": "out.jpg", "status": "done", "frames": 1}.items() <= found[-2].items()
     assert found[-1] == {"v": 1, "event": "exit", "code": 0}
-    assert cv2.imread(str(folder / "out.jpg")).shape == (48, 64, 3)
+    assert imread(folder / "out.jpg").shape == (48, 64, 3)
 
 
 @pytest.mark.parametrize(

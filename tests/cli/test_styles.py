@@ -21,7 +21,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper
 
-from tests.support.helpers import environment, identity_model, listing, moving_bar, paint, run_cli, save_model, write_clip
+from tests.support.helpers import environment, identity_model, imread, listing, moving_bar, paint, run_cli, save_model, write_clip
 from vidstyle.conversion.contact_sheet import Cell, draw_sheet, read_sample_image
 from vidstyle.core.errors import InputError, OutputExistsError, StyleError, UsageError
 from vidstyle.core.frames import Pixels
@@ -129,7 +129,7 @@ def test_sheet_shows_the_original_and_every_style(tmp_path: Path, own: Path, suf
     cv2.imwrite(str(tmp_path / "in.png"), image[..., ::-1])
     done = run_cli("styles", "--sheet", f"out{suffix}", "--image", "in.png", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    sheet = cv2.imread(str(tmp_path / f"out{suffix}"))[..., ::-1]
+    sheet = imread(tmp_path / f"out{suffix}")[..., ::-1]
     images = cells_of(sheet)
     assert len(images) == 1 + len(SHIPPED)
     expected = [image]
@@ -219,7 +219,7 @@ def test_time_can_be_set_on_the_command_line(tmp_path: Path, own: Path) -> None:
         out = tmp_path / "out.png"
         done = run_cli("styles", "--sheet", out, "--image", clip, "--at", at, "--height", 32, "--overwrite")
         assert done.returncode == 0, done.stderr
-        assert abs(cells_of(cv2.imread(str(out)))[0].mean() - 60) < 4
+        assert abs(cells_of(imread(out))[0].mean() - 60) < 4
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -18,7 +19,7 @@ _BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _ANNOUNCED = re.compile(r"# -> (\S+)$", re.MULTILINE)
 
 
-def examples() -> list[object]:
+def examples() -> Sequence[object]:
     """Every Python block of the pages, with the page and its first line as the id."""
     found = []
     for page in PAGES:

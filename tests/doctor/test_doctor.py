@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
@@ -22,12 +23,12 @@ from vidstyle import doctor
 from vidstyle.cli import run_command_line
 from vidstyle.core.errors import DeviceError, OutputError
 from vidstyle.core.hardware import has_nvidia
-from vidstyle.doctor import Inspection, examine, models, packages, peripherals
 from vidstyle.doctor import conversion as conversion_module
 from vidstyle.doctor import encoders as doctor_encoders
+from vidstyle.doctor import examine, models, packages, peripherals
 from vidstyle.doctor import gpu as gpu_module
 from vidstyle.doctor import system as system_module
-from vidstyle.doctor.checks import Check
+from vidstyle.doctor.checks import Check, Inspection
 from vidstyle.live.devices import CameraDevice, Mode
 from vidstyle.styles.catalog import add_style, all_styles, sha256
 
@@ -332,7 +333,7 @@ def test_the_processor_is_listed_with_its_instruction_sets(tmp_path: Path, monke
     path.write_text("processor\t: 0\nmodel name\t: Old One\nflags\t\t: fpu sse2\n")
     assert "no AVX2" in only(system_module.processor()).details
     path.write_text("processor\t: 0\nmodel name\t: Tiled One\nflags\t\t: fpu sse2 avx avx2 amx_bf16\n")
-    assert "--backend torch" in only(system_module.processor()).advice
+    assert "--backend torch" in (only(system_module.processor()).advice or "")
 
 
 def test_a_full_disk_is_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -381,7 +382,7 @@ def test_cuda_is_ok_only_if_it_ran_nodes(monkeypatch: pytest.MonkeyPatch, nodes:
     monkeypatch.setattr(
         conversion_module,
         "convert_trial_clip",
-        lambda device: conversion_module.TrialConversion(900.0, conversion_module.Counter(nodes)),
+        lambda device: conversion_module.TrialConversion(900.0, Counter(nodes)),
     )
     row = only(gpu_module.cuda())
     assert row.state == state

@@ -14,6 +14,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, ClassVar
 
+import cv2
 import numpy as np
 import pytest
 
@@ -197,7 +198,7 @@ def device(monkeypatch: pytest.MonkeyPatch) -> type[FakeCapture]:
         settings: ClassVar[list[tuple[int, float]]] = []
         opened_paths: ClassVar[list[object]] = []
 
-    monkeypatch.setattr(camera_module.cv2, "VideoCapture", Capture)
+    monkeypatch.setattr(cv2, "VideoCapture", Capture)
     return Capture
 
 
@@ -205,7 +206,6 @@ def test_mjpg_is_set_before_the_size(device: type[FakeCapture]) -> None:
     device.script = [True] * 3
     with closing(OpenCvCamera(resolve_camera("0"), (1280, 720), 60.0)) as camera:
         next(camera.frames())
-    cv2 = camera_module.cv2
     order = [cv2.CAP_PROP_FOURCC, cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FPS]
     assert [prop for prop, _ in device.settings][:4] == order
     assert device.settings[0][1] == cv2.VideoWriter.fourcc(*"MJPG")
@@ -245,7 +245,7 @@ def test_the_error_says_why_a_device_does_not_open(
         raise OSError(number, os.strerror(number))
 
     device.opened = False
-    monkeypatch.setattr(camera_module.os, "open", refuse)
+    monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(InputError, match=words):
         next(OpenCvCamera(CameraSpec("device", 3, "camera 3")).frames())
 

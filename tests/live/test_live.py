@@ -11,11 +11,14 @@ from contextlib import closing
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from tests.support.helpers import imread
 from tests.support.mjpeg_camera import MjpegCamera, encoded, pattern
 from tests.support.virtual_camera import FakeCamera, driver
 from vidstyle.core.concurrency import Newest, background_executor
@@ -23,8 +26,7 @@ from vidstyle.core.errors import DiskError, InputError, MissingExtraError, Style
 from vidstyle.core.frames import Frame, Pixels
 from vidstyle.core.options import LiveOptions, StyleOptions
 from vidstyle.live import camera as camera_module
-from vidstyle.live import capture, metrics
-from vidstyle.live import scene_stylizer as scene_stylizer_module
+from vidstyle.live import capture
 from vidstyle.live import session as live
 from vidstyle.live.camera import OpenCvCamera, resolve_camera
 from vidstyle.live.metrics import LiveMetrics, Measurements
@@ -107,6 +109,16 @@ def images(count: int) -> Step:
     return step
 
 
+def keep_in(shown: list[Pixels]) -> Step:
+    """Keep the image shown last."""
+
+    def step(screen: Screen) -> bool:
+        shown.append(screen.images[-1])
+        return True
+
+    return step
+
+
 def keys(*names: str) -> Step:
     def step(screen: Screen) -> bool:
         screen.press(*names)
@@ -139,7 +151,7 @@ def play(
     return screen, notes
 
 
-def difference(a: Pixels, b: Pixels) -> float:
+def difference(a: Pixels, b: NDArray[Any]) -> float:
     return float(np.abs(a.astype(float) - b).mean())
 
 
@@ -166,10 +178,9 @@ def test_strength_zero_is_the_original_and_mirror_flips_it(server: MjpegCamera) 
 
 def test_split_shows_the_original_left_of_the_line(server: MjpegCamera) -> None:
     screen, _ = play(server, keys("o"), images(4))
-    corner = np.s_[:20, :20]
-    assert difference(screen.images[-1][corner], pattern(0, *SIZE)[corner]) < 4
-    corner = np.s_[:20, -20:]
-    assert difference(screen.images[-1][corner], pattern(0, *SIZE)[corner]) > 20
+    left, right = np.s_[:20, :20], np.s_[:20, -20:]
+    assert difference(screen.images[-1][left], pattern(0, *SIZE)[left]) < 4
+    assert difference(screen.images[-1][right], pattern(0, *SIZE)[right]) > 20
 
 
 def test_colours_of_the_original_are_kept(server: MjpegCamera) -> None:
@@ -184,7 +195,7 @@ def test_colours_of_the_original_are_kept(server: MjpegCamera) -> None:
 
 def test_a_frozen_image_stands_still_follows_keys_and_goes_on(server: MjpegCamera) -> None:
     shown: list[Pixels] = []
-    keep: Step = lambda s: shown.append(s.images[-1]) or True  # noqa: E731
+    keep = keep_in(shown)
     play(
         server,
         keys("space"), until(lambda s: s.state.frozen), images(3), keep, images(3), keep,
@@ -197,7 +208,7 @@ def test_a_frozen_image_stands_still_follows_keys_and_goes_on(server: MjpegCamer
 
 def test_the_next_style_and_a_cross_fade_change_the_image(server: MjpegCamera) -> None:
     shown: list[Pixels] = []
-    keep: Step = lambda s: shown.append(s.images[-1]) or True  # noqa: E731
+    keep = keep_in(shown)
     frozen = until(lambda s: s.state.frozen)
     play(
         server,
@@ -320,7 +331,7 @@ def test_snapshots_are_png_files_with_unique_names(server: MjpegCamera, tmp_path
     found = until(lambda s: len(list(tmp_path.glob("vidstyle-*.png"))) == 2)
     screen, notes = play(server, keys("s", "s"), found, options=options)  # within the same second
     for path in tmp_path.iterdir():
-        saved = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+        saved = cv2.cvtColor(imread(path), cv2.COLOR_BGR2RGB)
         assert any(np.array_equal(saved, image) for image in screen.images)
     assert sum(note.startswith("saved ") for note in notes.notes) == 2
 
@@ -402,7 +413,7 @@ class DimmableScene:
 def test_statistics_neither_pulse_nor_drift(monkeypatch: pytest.MonkeyPatch) -> None:
     """A still scene gives a still image; when the light changes, the image follows in imperceptible steps."""
     clock = [0.0]
-    monkeypatch.setattr(scene_stylizer_module.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     scene = DimmableScene()
     with background_executor() as executor:
         scene_stylizer = SceneStylizer("mosaic", OPTIONS.style, executor)
@@ -460,7 +471,7 @@ def test_an_error_is_raised_in_the_consumer() -> None:
 
 def test_measurements_over_a_period(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [100.0]
-    monkeypatch.setattr(metrics.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     live_metrics = LiveMetrics()
     for i in range(100):
         clock[0] += 0.04 if i != 50 else 0.2

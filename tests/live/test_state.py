@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import reduce
+from typing import Any
 
 import pytest
 
@@ -30,13 +31,15 @@ def test_keys_change_the_style(keys: str, shown: list[tuple[str, float]]) -> Non
 
 
 def test_ten_cross_fade_steps_reach_the_neighbour_and_ten_back_the_first() -> None:
-    assert after("right", "right", "right").mix() == [("a", pytest.approx(0.7)), ("b", pytest.approx(0.3))]
+    thrice: list[Any] = [("a", pytest.approx(0.7)), ("b", pytest.approx(0.3))]
+    assert after("right", "right", "right").mix() == thrice
     assert after(*["right"] * 10).mix() == [("b", 1.0)]
     assert after(*["right"] * 10, *["left"] * 10).mix() == [("a", 1.0)]
 
 
 def test_left_of_the_first_is_the_last() -> None:
-    assert after("left").mix() == [("c", pytest.approx(0.1)), ("a", pytest.approx(0.9))]
+    expected: list[Any] = [("c", pytest.approx(0.1)), ("a", pytest.approx(0.9))]
+    assert after("left").mix() == expected
 
 
 @pytest.mark.parametrize(("key", "style"), [("n", "b"), ("p", "a")])

@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.support.helpers import command, environment, events, frames_of, run_cli
+from tests.support.helpers import command, environment, events, frames_of, imread, run_cli, time_of
 from tests.support.mjpeg_camera import MjpegCamera, encoded, pattern
 from tests.support.virtual_screen import virtual_screen
 from vidstyle.cli import run_command_line
@@ -121,7 +121,7 @@ class Window:
         """A screenshot of the window (or "root")."""
         path = self._folder / "screenshot.png"
         subprocess.run(["import", "-silent", "-window", window or self.id, str(path)], env=self._env, check=True, timeout=20)
-        return np.asarray(cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB), np.uint8)
+        return np.asarray(cv2.cvtColor(imread(path), cv2.COLOR_BGR2RGB), np.uint8)
 
     def quit(self, how: Callable[[], object] | None = None) -> int:
         (how or (lambda: self.keys("q")))()
@@ -243,7 +243,7 @@ def test_a_snapshot_is_saved(window: Window, tmp_path: Path) -> None:
     window.keys("s")
     path = Path(window.note("saved ").removeprefix("saved "))
     assert path.parent == tmp_path
-    saved = cv2.imread(str(path))
+    saved = imread(path)
     assert saved.shape == (SIZE[1], SIZE[0], 3)
     assert window.quit() == 0
 
@@ -272,7 +272,7 @@ def test_a_recording_is_finished(window: Window, ending: str) -> None:
     assert "without audio" in window.note("recorded ")
     frames = frames_of(path)
     assert len(frames) > 20
-    seconds = float(frames[-1].pts * frames[-1].time_base)
+    seconds = float(time_of(frames[-1]))
     assert len(frames) / seconds == pytest.approx(25, rel=0.35)
     assert (frames[0].width, frames[0].height) == SIZE
 

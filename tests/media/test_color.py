@@ -63,7 +63,7 @@ def mean_yuv(frame: av.VideoFrame) -> tuple[float, float, float]:
     """The mean of each plane, as stored."""
     planes = []
     for plane in frame.planes:
-        data = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)
+        data = np.frombuffer(bytes(plane), np.uint8).reshape(plane.height, plane.line_size)
         planes.append(float(data[:, : plane.width].mean()))
     return planes[0], planes[1], planes[2]
 

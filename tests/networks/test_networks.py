@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -37,7 +38,7 @@ def test_onnx_gives_the_same_images_as_torch(styles: Path, architecture: str, he
 
 @pytest.mark.parametrize("backend", ["onnx", "torch"])
 @pytest.mark.parametrize(("height", "width"), [(5, 7), (1, 1), (16, 3), (17, 33), (100, 9)])
-def test_any_size_works(backend: str, height: int, width: int) -> None:
+def test_any_size_works(backend: Any, height: int, width: int) -> None:
     image = soft_image(height, width)
     stylized = load_stylizer(StyleOptions("tiny", device="cpu", backend=backend)).stylize([image, image])
     assert stylized.shape == (2, height, width, 3)

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
+from typing import Any
 
 import av
 import cv2
@@ -20,7 +21,7 @@ from vidstyle.core.errors import DeviceError, UsageError
 from vidstyle.core.frames import Pixels
 from vidstyle.core.options import EncodeOptions
 from vidstyle.sinks import encoders
-from vidstyle.sinks.encoder_table import ENCODERS, VideoEncoder
+from vidstyle.sinks.encoder_table import DEFAULT_QUALITY, ENCODERS, VideoEncoder
 from vidstyle.sinks.encoders import choose_encoder, encoder_options, pixel_format, subsampling, works
 from vidstyle.sinks.gif import GifPalette
 
@@ -61,6 +62,7 @@ def encode_frames(row: VideoEncoder, encode: EncodeOptions, muxer: str, count: i
     pix_fmt, target, palette = pixel_format(row, encode, alpha), io.BytesIO(), GifPalette()
     with av.open(target, "w", format=muxer) as container:
         stream = container.add_stream(row.name, rate=25, options=encoder_options(row, encode))
+        assert isinstance(stream, av.VideoStream)
         stream.width, stream.height, stream.pix_fmt = *SIZE, pix_fmt
         stream.time_base = stream.codec_context.time_base = Fraction(1, 25)
         if row.codec_tag and muxer in ("mp4", "mov"):
@@ -100,11 +102,11 @@ def test_every_encoder_encodes_into_every_suffix_of_its_row(row: VideoEncoder, s
     encode = EncodeOptions(codec=row.codec, pix_fmt=pix_fmt)
     assert choose_encoder(encode, suffix, alpha) is row
     written = encode_frames(row, encode, MUXERS[suffix], alpha=alpha)
-    with av.open(written) as container:
+    with av.open(written, "r") as container:
         stream = container.streams.video[0]
         assert stream.codec_context.codec.canonical_name == row.codec
         time_base = stream.time_base
-        decoder = CodecContext.create("libvpx-vp9", "r") if (row.codec, alpha) == ("vp9", True) else stream.codec_context
+        decoder: Any = CodecContext.create("libvpx-vp9", "r") if (row.codec, alpha) == ("vp9", True) else stream.codec_context
         frames = [frame for packet in container.demux(stream) for frame in decoder.decode(packet if packet.size else None)]
     assert len(frames) == 5
     assert [frame.pts * time_base for frame in frames] == [Fraction(n, 25) for n in range(5)]
@@ -159,7 +161,7 @@ def test_the_defaults_are_those_of_version_0_1(codec: str, expected: dict[str, s
     encode = EncodeOptions(codec=codec)
     options = encoder_options(choose_encoder(encode), encode)
     assert options.items() >= expected.items()
-    assert options == encoder_options(choose_encoder(encode), replace(encode, quality=encoders.DEFAULT_QUALITY))
+    assert options == encoder_options(choose_encoder(encode), replace(encode, quality=DEFAULT_QUALITY))
 
 
 def test_crf_and_preset_are_passed_on() -> None:
@@ -189,13 +191,14 @@ def test_same_quality_looks_alike_for_every_codec(quality: int) -> None:
         row = choose_encoder(encode)
         with av.open(target, "w", format="matroska") as output:
             stream = output.add_stream(row.name, rate=25, options=encoder_options(row, encode))
+            assert isinstance(stream, av.VideoStream)
             stream.width, stream.height, stream.pix_fmt = frames[0].width, frames[0].height, "yuv420p"
             for index, frame in enumerate(frames):
                 frame.pts, frame.time_base = index, Fraction(1, 25)
                 output.mux(stream.encode(frame))
             output.mux(stream.encode(None))
         target.seek(0)
-        with av.open(target) as container:
+        with av.open(target, "r") as container:
             pairs = zip(frames, container.decode(video=0), strict=True)
             found[codec] = 10 * np.log10(255**2 / np.mean([np.mean((luma(a) - luma(b)) ** 2) for a, b in pairs]))
     assert max(found.values()) - min(found.values()) < 3, found
@@ -204,7 +207,7 @@ def test_same_quality_looks_alike_for_every_codec(quality: int) -> None:
 def luma(frame: av.VideoFrame) -> np.ndarray:
     """The first plane."""
     plane = frame.planes[0]
-    return np.frombuffer(plane, np.uint8).reshape(plane.height, -1)[:, : plane.width].astype(float)
+    return np.frombuffer(bytes(plane), np.uint8).reshape(plane.height, -1)[:, : plane.width].astype(float)
 
 
 @pytest.mark.parametrize(
@@ -346,7 +349,7 @@ def test_hardware_encodes(row: VideoEncoder) -> None:
         found = choose_encoder(encode, row.suffixes[0])
     except DeviceError as error:
         pytest.skip(f"no such hardware: {error}")
-    with av.open(encode_frames(found, encode, "matroska")) as container:
+    with av.open(encode_frames(found, encode, "matroska"), "r") as container:
         assert container.streams.video[0].codec_context.codec.canonical_name == row.codec
         assert len(list(container.decode(video=0))) == 5
 
@@ -397,7 +400,7 @@ def test_palette_keeps_transparency(alpha: int, shown: int) -> None:
 
 def test_transparent_gif_is_read_back_transparent() -> None:
     row = choose_encoder(EncodeOptions(), ".gif", alpha=True)
-    with av.open(encode_frames(row, EncodeOptions(), "gif", alpha=True)) as container:
+    with av.open(encode_frames(row, EncodeOptions(), "gif", alpha=True), "r") as container:
         for frame in container.decode(video=0):
             assert (frame.to_ndarray(format="rgba")[..., 3] == opacity()).all()
 

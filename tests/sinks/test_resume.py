@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
@@ -204,11 +205,15 @@ def test_run_killed_before_the_first_segment_is_resumed(resumable: Any, uninterr
     one.assert_clean()
 
 
+def _stylized_or_ended(one: ResumableRun, process: subprocess.Popen[str]) -> bool:
+    return len(one.segments()) == SEGMENTS or process.poll() is not None
+
+
 def test_run_killed_before_joining_is_resumed(resumable: Any, uninterrupted: Callable[..., VideoContent]) -> None:
     one = resumable()
     for _ in range(10):  # joining is quick, so it may be missed
         process = one.start("--overwrite")
-        wait_until(lambda process=process: len(one.segments()) == SEGMENTS or process.poll() is not None, process, "all segments")
+        wait_until(partial(_stylized_or_ended, one, process), process, "all segments")
         process.kill()
         finish(process)
         if len(one.segments()) == SEGMENTS:

@@ -75,10 +75,10 @@ def replace_by_another(path: Path) -> None:
 
 
 @pytest.mark.parametrize("harm", [remove, spoil, replace_by_another])
-def test_frame_that_is_not_found_again_is_the_only_one(tmp_path: Path, harm: object) -> None:
+def test_frame_that_is_not_found_again_is_the_only_one(tmp_path: Path, harm: Callable[[Path], None]) -> None:
     clip = write_clip(tmp_path / "in.mkv", image=lighter)
     with opened(clip) as (source, frames):
-        harm(clip)  # type: ignore[operator]
+        harm(clip)
         for frame in (frames[0], frames[7]):
             (alone,) = source.following(frame, 1)
             assert (alone == frame.pixels).all()
@@ -130,9 +130,8 @@ def divisible(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]
         if name not in made:
             file, facts = DIVISIBLE[name]
             path = tmp_path_factory.mktemp("divisible") / file
-            made[name] = write_clip(
-                path, **{"times": range(72), "image": lighter, "audio": ["eng"] if file == "in.mp4" else ()} | facts
-            )
+            clip: dict[str, Any] = {"times": range(72), "image": lighter, "audio": ["eng"] if file == "in.mp4" else ()}
+            made[name] = write_clip(path, **clip | facts)
         return made[name]
 
     return make
@@ -142,7 +141,7 @@ def keyframes_of(path: Path) -> list[int]:
     """The timestamps of the frames that the decoder marks as keyframes."""
     with av.open(str(path)) as container:
         frames = [(frame.dts if path.suffix == ".avi" else frame.pts, frame.key_frame) for frame in container.decode(video=0)]
-    return [time for time, is_key in frames if is_key]
+    return [time for time, is_key in frames if is_key and time is not None]
 
 
 @pytest.mark.parametrize(
@@ -205,7 +204,7 @@ def test_broadcast_recordings_have_no_known_keyframes(tmp_path: Path) -> None:
 
 def _two_sizes(path: Path) -> Path:
     """The second half has another size, like a stream that was joined from two."""
-    codec = {"codec": "libvpx", "options": {"g": "12", "deadline": "realtime", "cpu-used": "8"}}
+    codec: dict[str, Any] = {"codec": "libvpx", "options": {"g": "12", "deadline": "realtime", "cpu-used": "8"}}
     halves = [write_clip(path.with_name(f"{n}.mkv"), size=(64 + 16 * n, 48), times=range(24), **codec) for n in range(2)]
     return append(path, halves, 1000)
 

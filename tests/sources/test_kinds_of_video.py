@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.support.helpers import frames_of, listing, moving_bar, rgb_of, times_of, write_clip
+from tests.support.helpers import display_matrix_of, frames_of, imread, listing, moving_bar, rgb_of, times_of, write_clip
 from tests.support.stylizers import Identity
 from tools.bench.fidelity import orientations, remux
 from vidstyle.conversion.convert import Result, convert
@@ -248,8 +248,7 @@ def test_display_matrix_is_kept(tmp_path: Path, rotated: Callable[[int], Path], 
     convert(str(clip), output, Identity())
 
     def matrix(path: Path) -> bytes | None:
-        data = frames_of(path)[0].side_data.get("DISPLAYMATRIX")
-        return bytes(cast(Any, data)) if data is not None else None
+        return display_matrix_of(frames_of(path)[0])
 
     assert matrix(output) == matrix(clip)
     assert (matrix(clip) is None) == (number == 0)
@@ -318,7 +317,7 @@ def test_transparent_image_stays_transparent(tmp_path: Path) -> None:
     image = np.dstack([np.full((16, 24, 3), 90, np.uint8), np.tile(np.arange(0, 240, 10, dtype=np.uint8), (16, 1))])
     cv2.imwrite(str(tmp_path / "in.png"), image)
     convert(str(tmp_path / "in.png"), tmp_path / "out.png", Identity())
-    assert (cv2.imread(str(tmp_path / "out.png"), cv2.IMREAD_UNCHANGED) == image).all()
+    assert (imread(tmp_path / "out.png", cv2.IMREAD_UNCHANGED) == image).all()
     with pytest.raises(OutputError, match=r"\.png"):
         convert(str(tmp_path / "in.png"), tmp_path / "out.jpg", Identity())
     assert listing(tmp_path) == ["in.png", "out.png"]

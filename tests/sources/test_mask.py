@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import vidstyle
-from tests.support.helpers import listing, moving_bar, rgb_of, write_audio, write_clip
+from tests.support.helpers import imread, listing, moving_bar, rgb_of, write_audio, write_clip
 from tests.support.related_styles import negative, write_simple
 from vidstyle.cli import run_command_line
 from vidstyle.core.errors import EXIT_DAMAGE, EXIT_DONE, EXIT_FAILED, InputError
@@ -113,7 +113,7 @@ def test_mask_for_a_still_image(tmp_path: Path) -> None:
     cv2.imwrite(str(mask), left_half(*SIZE))
     for name, options in (("full.png", []), ("masked.png", ["--mask", str(mask)])):
         assert run_command_line([str(photo), "--style", "negative", "-o", str(tmp_path / name), "-q", *options]) == EXIT_DONE
-    before, full, found = (cv2.imread(str(tmp_path / name)) for name in ("in.png", "full.png", "masked.png"))
+    before, full, found = (imread(tmp_path / name) for name in ("in.png", "full.png", "masked.png"))
     assert (found[:, 32:] == before[:, 32:]).all()
     assert (found[:, :32] == full[:, :32]).all()
 

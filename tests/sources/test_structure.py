@@ -61,6 +61,7 @@ def encode_into(target: object, muxer: str, options: dict[str, str], codec: str,
     """Twelve frames, a key frame every four."""
     with av.open(target, "w", format=muxer, container_options=options) as container:
         stream = container.add_stream(codec, rate=24, options={} if codec == "gif" else {"g": "4"})
+        assert isinstance(stream, av.VideoStream)
         stream.width, stream.height, stream.pix_fmt = 64, 48, pix_fmt
         for index in range(12):
             frame = av.VideoFrame.from_ndarray(noise(index, 64, 48), "rgb24").reformat(format=pix_fmt)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -25,8 +26,8 @@ ROUNDING = 1
 """Of 255: how far a blend may be off."""
 
 
-def stylizer(style: str, **options: object) -> Stylizer:
-    return load_stylizer(StyleOptions(style, device="cpu", **options), cores=1)  # type: ignore[arg-type]
+def stylizer(style: str, **options: Any) -> Stylizer:
+    return load_stylizer(StyleOptions(style, device="cpu", **options), cores=1)
 
 
 @cache
@@ -247,12 +248,12 @@ def test_several_mixtures_of_one_video_in_one_run(video: Path) -> None:
 
 
 def test_the_python_api_has_the_same_options(video: Path) -> None:
-    options = {"style": "tiny:0.5,alien:0.5", "strength": 0.5, "stroke_scale": 1.5, "device": "cpu"}
+    options: dict[str, Any] = {"style": "tiny:0.5,alien:0.5", "strength": 0.5, "stroke_scale": 1.5, "device": "cpu"}
     words = ["--style", "tiny:0.5,alien:0.5", "--strength", 0.5, "--stroke-scale", 1.5]
     expected = stylized(video, *words)
-    result = vidstyle.stylize(video, video.with_name("call.mkv"), codec="ffv1", **options)  # type: ignore[arg-type]
+    result = vidstyle.stylize(video, video.with_name("call.mkv"), codec="ffv1", **options)
     assert (rgb_of(result.output) == expected).all()
-    net = vidstyle.Stylizer(**options)  # type: ignore[arg-type]
+    net = vidstyle.Stylizer(**options)
     assert (np.stack([frame.pixels for frame in net.frames(video)]) == expected).all()
     own = np.stack([frame.pixels for frame in net.frames(video, preserve_color=True)])
     assert (own == stylized(video, *words, "--preserve-color")).all()

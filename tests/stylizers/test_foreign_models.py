@@ -11,7 +11,7 @@ import pytest
 import torch
 from onnx import helper
 
-from tests.support.helpers import identity_model, listing, paint, rgb_of, run_cli, save_model
+from tests.support.helpers import identity_model, imread, listing, paint, rgb_of, run_cli, save_model
 from tests.support.networks import RunsCode, soft_image
 from vidstyle.core.errors import StyleError
 from vidstyle.core.options import StyleOptions
@@ -56,7 +56,7 @@ def test_the_channel_order_of_a_model_can_be_set(tmp_path: Path, order: str, cha
     model = first_channel_off(tmp_path / "model.onnx")
     cv2.imwrite(str(tmp_path / "in.png"), cv2.cvtColor(np.full((16, 24, 3), 200, np.uint8), cv2.COLOR_RGB2BGR))
     paint(tmp_path / "in.png", "-o", tmp_path / "out.png", "--model-color", order, style=str(model))
-    stylized = cv2.cvtColor(cv2.imread(str(tmp_path / "out.png")), cv2.COLOR_BGR2RGB)
+    stylized = cv2.cvtColor(imread(tmp_path / "out.png"), cv2.COLOR_BGR2RGB)
     assert [int(v) for v in stylized.mean((0, 1))] == [0 if c == channel else 200 for c in range(3)]
 
 

@@ -6,6 +6,7 @@ import json
 import logging
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
@@ -359,7 +360,7 @@ class TimedStylizer(Stylizer):
 def clock(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[float]:
     """The clock of `engine_selection`, and an empty cache folder."""
     now = [0.0]
-    monkeypatch.setattr(engine_selection.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return now
 
@@ -535,14 +536,13 @@ class SimulatedGraph:
     """A captured graph that stylizes its buffers again."""
 
     replays = 0
+    again: Callable[[], object]
+    """Set at capture."""
 
     def replay(self) -> None:
         SimulatedGraph.replays += 1
         with torch.inference_mode():
             self.again()
-
-    def again(self) -> None:
-        raise NotImplementedError
 
 
 @pytest.fixture
@@ -561,7 +561,7 @@ def streams(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
         def recorded(net: CudaNetwork, source: torch.Tensor) -> torch.Tensor:
             stylized.append((source, again(net, source)))
-            graph.again = lambda: copy(target[0], again(net, source))  # type: ignore[method-assign]
+            graph.again = lambda: copy(target[0], again(net, source))
             return stylized[0][1]
 
         target: list[torch.Tensor] = []

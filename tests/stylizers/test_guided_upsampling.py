@@ -27,11 +27,11 @@ def error(image: Pixels, truth: Pixels) -> float:
 def test_edges_of_the_original_are_restored() -> None:
     rng = np.random.default_rng(0)
     light = cv2.GaussianBlur(rng.integers(0, 256, (240, 320), np.uint8), (0, 0), 1.2)
-    full = cv2.merge([light] * 3)
+    full = np.asarray(cv2.merge([light] * 3), np.uint8)
     small = smaller(full, 2)
     brighter = np.asarray(cv2.convertScaleAbs(small, alpha=0.7, beta=60), np.uint8)
-    truth = cv2.convertScaleAbs(full, alpha=0.7, beta=60)
-    cubic = cv2.resize(brighter, (320, 240), interpolation=cv2.INTER_CUBIC)
+    truth = np.asarray(cv2.convertScaleAbs(full, alpha=0.7, beta=60), np.uint8)
+    cubic = np.asarray(cv2.resize(brighter, (320, 240), interpolation=cv2.INTER_CUBIC), np.uint8)
     assert error(upsample_guided(brighter, small, full), truth) < 0.75 * error(cubic, truth)
 
 
@@ -47,5 +47,5 @@ def test_strokes_are_kept_where_the_original_is_plain() -> None:
     small = smaller(full, 2)
     strokes = small.copy()
     strokes[::8, 90:] = (250, 20, 20)
-    cubic = cv2.resize(strokes, (320, 240), interpolation=cv2.INTER_CUBIC)
+    cubic = np.asarray(cv2.resize(strokes, (320, 240), interpolation=cv2.INTER_CUBIC), np.uint8)
     assert error(upsample_guided(strokes, small, full)[:, 190:], cubic[:, 190:]) < 0.5

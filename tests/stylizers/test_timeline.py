@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import vidstyle
-from tests.support.helpers import moving_bar, rgb_of, write_clip
+from tests.support.helpers import imread, moving_bar, rgb_of, write_clip
 from tests.support.related_styles import dark, negative, write_relatives, write_simple
 from vidstyle.cli import run_command_line
 from vidstyle.core.errors import EXIT_DONE, UsageError
@@ -185,7 +185,7 @@ def test_a_still_image_is_stylized_in_the_first_style(tmp_path: Path) -> None:
     for style, name in (("0:alien,5:tiny", "timeline.png"), ("alien", "alone.png")):
         assert run_command_line([str(photo), "--style", style, "-o", str(tmp_path / name), "-q"]) == EXIT_DONE
     assert (tmp_path / "timeline.png").read_bytes() != photo.read_bytes()
-    assert (cv2.imread(str(tmp_path / "timeline.png")) == cv2.imread(str(tmp_path / "alone.png"))).all()
+    assert (imread(tmp_path / "timeline.png") == imread(tmp_path / "alone.png")).all()
 
 
 # --- Python

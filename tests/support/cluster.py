@@ -19,9 +19,9 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.support.helpers import append, frames_of, moving_bar, noise, write_clip
+from tests.support.helpers import append, display_matrix_of, frames_of, moving_bar, noise, time_of, write_clip
 from tests.support.runs import SECONDS
-from tests.support.streams import CHAPTERS, FONT, PLAIN, SRT, mux
+from tests.support.streams import CHAPTERS, FONT, PLAIN, SRT, begin_and_end, mux
 from vidstyle.batch.cluster.scheduler import run_jobs
 from vidstyle.batch.cluster.worker_pool import Task, WorkerPool
 from vidstyle.cli.reporters import QuietReporter
@@ -85,7 +85,7 @@ def _rich(path: Path) -> Path:
 
 def _two_sizes(path: Path) -> Path:
     """A stream joined from two of different frame sizes."""
-    codec = {"codec": "libvpx", "options": {**GROUPS, "deadline": "realtime", "cpu-used": "8"}}
+    codec: dict[str, Any] = {"codec": "libvpx", "options": {**GROUPS, "deadline": "realtime", "cpu-used": "8"}}
     halves = [write_clip(path.with_name(f"{n}.mkv"), size=(64 + 16 * n, 48), times=range(72), **codec) for n in range(2)]
     return append(path, halves, 3000)
 
@@ -212,7 +212,8 @@ def convert_on(pool: WorkerPool, input: object, output: Path, options: ConvertOp
 
 def worker_pids(pool: Any) -> list[int]:
     """The process IDs of the present workers."""
-    return list((pool.pool if isinstance(pool, WatchedPool) else pool).pids)
+    own: Any = pool.pool if isinstance(pool, WatchedPool) else pool
+    return list(own.pids)
 
 
 @dataclass(frozen=True)
@@ -227,14 +228,14 @@ class FileContent:
 
 def content_of(path: Path) -> FileContent:
     images = frames_of(path)
-    rotations = {bytes(f.side_data["DISPLAYMATRIX"]) for f in images if "DISPLAYMATRIX" in f.side_data}  # type: ignore[call-overload, operator]
-    frames = [(f.pts * f.time_base, f.duration, hashlib.sha256(f.to_ndarray(format="rgb24")).hexdigest()) for f in images]
+    rotations = {matrix for f in images if (matrix := display_matrix_of(f)) is not None}
+    frames = [(time_of(f), f.duration, hashlib.sha256(f.to_ndarray(format="rgb24").tobytes()).hexdigest()) for f in images]
     with av.open(str(path)) as container:
         streams = [
             (s.index, s.type, s.codec_context.name if s.codec_context else "", dict(s.metadata), int(s.disposition))
             for s in container.streams
         ]
-        chapters = [(c["start"] * c["time_base"], c["end"] * c["time_base"], c["metadata"]) for c in container.chapters()]
+        chapters = [(*begin_and_end(c), c["metadata"]) for c in container.chapters()]
         packets = [
             (p.stream.index, bytes(p), p.pts, p.dts, p.duration) for p in container.demux() if p.size and p.stream.type != "video"
         ]

@@ -82,6 +82,7 @@ def _write_with_opus(path: Path, kind: Container, size: tuple[int, int], image: 
     """`write_clip` writes audio of 44100 Hz, which Opus does not support."""
     with av.open(str(path), "w") as container:
         video = container.add_stream(kind.codec, rate=24, options={"g": kind.keyframes, "deadline": "realtime", "cpu-used": "8"})
+        assert isinstance(video, av.VideoStream)
         video.width, video.height = size
         video.pix_fmt = kind.pix_fmt
         audio = container.add_stream("libopus", rate=kind.audio_rate, layout="mono")

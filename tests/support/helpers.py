@@ -17,10 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import av
+import cv2
 import numpy as np
 import onnx
 import pytest
 from av.container import OutputContainer
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 import vidstyle
@@ -66,6 +68,7 @@ def write_clip(
     """A clip whose frames are shown at `times` (ticks of `time_base`), with an audio track for each language in `audio`."""
     with av.open(str(path), "w", container_options=container_options or {}) as container:
         video = container.add_stream(codec, rate=round(1 / time_base), options=options or {})
+        assert isinstance(video, av.VideoStream)
         video.width, video.height = size
         video.pix_fmt = pix_fmt
         video.time_base = video.codec_context.time_base = time_base
@@ -94,14 +97,15 @@ def _rotate(stream: Any, degrees: int) -> None:
     stream.set_display_matrix((*turns[degrees], 0, 0, 1 << 30))
 
 
-def _add_audio(container: OutputContainer, language: str, codec: str = "aac") -> Any:
+def _add_audio(container: OutputContainer, language: str, codec: str = "aac") -> av.AudioStream:
     track = container.add_stream(codec, rate=44100)
+    assert isinstance(track, av.AudioStream)
     track.layout = "mono"
     track.metadata["language"] = language
     return track
 
 
-def _write_audio(container: OutputContainer, track: Any, seconds: float, pitch: int) -> None:
+def _write_audio(container: OutputContainer, track: av.AudioStream, seconds: float, pitch: int) -> None:
     samples = np.sin(np.arange(round(seconds * 44100)) * 2 * np.pi * pitch / 44100).astype(np.float32) * 0.3
     for begin in range(0, len(samples), 1024):
         frame = av.AudioFrame.from_ndarray(samples[None, begin : begin + 1024], "fltp", "mono")
@@ -139,14 +143,34 @@ def frames_of(path: Path) -> list[av.VideoFrame]:
         return list(container.decode(video=0))
 
 
+def time_of(frame: av.VideoFrame | av.AudioFrame | av.Packet[Any]) -> Fraction:
+    """When a frame or packet is shown or played, in seconds, exactly; it must have a timestamp."""
+    assert frame.pts is not None
+    assert frame.time_base is not None
+    return frame.pts * frame.time_base
+
+
 def times_of(path: Path) -> list[Fraction]:
     """When each frame is shown, in seconds, exactly."""
-    return [frame.pts * frame.time_base for frame in frames_of(path)]
+    return [time_of(frame) for frame in frames_of(path)]
 
 
 def rgb_of(path: Path) -> np.ndarray:
     """The decoded images, (N, H, W, 3)."""
     return np.stack([frame.to_ndarray(format="rgb24") for frame in frames_of(path)])
+
+
+def display_matrix_of(frame: av.VideoFrame) -> bytes | None:
+    """The display matrix of a frame, which turns it, or None."""
+    data: Any = frame.side_data.get("DISPLAYMATRIX")
+    return None if data is None else bytes(data)
+
+
+def imread(path: Path, flags: int = cv2.IMREAD_COLOR) -> NDArray[Any]:
+    """`cv2.imread` of an image that must be readable."""
+    image = cv2.imread(str(path), flags)
+    assert image is not None, f"{path} cannot be read"
+    return image
 
 
 def audio_of(path: Path) -> list[list[tuple[bytes, Fraction]]]:
@@ -155,7 +179,7 @@ def audio_of(path: Path) -> list[list[tuple[bytes, Fraction]]]:
         tracks: dict[int, list[tuple[bytes, Fraction]]] = {stream.index: [] for stream in container.streams.audio}
         for packet in container.demux(*container.streams.audio) if tracks else ():
             if packet.size:
-                tracks[packet.stream.index].append((bytes(packet), packet.pts * packet.time_base))
+                tracks[packet.stream.index].append((bytes(packet), time_of(packet)))
     return list(tracks.values())
 
 

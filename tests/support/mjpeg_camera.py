@@ -15,6 +15,7 @@ import time
 from collections.abc import Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -106,7 +107,7 @@ def encoded(images: Sequence[Pixels]) -> list[bytes]:
 def clip_images(path: Path, width: int, height: int) -> list[Pixels]:
     """The first images of a clip, forwards and then backwards, so that it repeats without a jump."""
     capture = cv2.VideoCapture(str(path))
-    images = []
+    images: list[Any] = []
     while len(images) < MAX_FRAMES and (read := capture.read())[0]:
         images.append(cv2.cvtColor(cv2.resize(read[1], (width, height), interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2RGB))
     if not images:

@@ -21,7 +21,7 @@ def relative_of(net: torch.nn.Module, seed: int) -> torch.nn.Module:
     generator, child = torch.Generator().manual_seed(seed), copy.deepcopy(net)
     with torch.no_grad():
         for parameter in child.parameters():
-            parameter += 0.3 * parameter.abs().mean() * torch.randn(parameter.shape, generator=generator)
+            parameter.add_(0.3 * parameter.abs().mean() * torch.randn(parameter.shape, generator=generator))
     return child
 
 
@@ -30,10 +30,10 @@ def mean_of(first: torch.nn.Module, second: torch.nn.Module, weight: float) -> t
     net = copy.deepcopy(first)
     with torch.no_grad():
         for mean, other in zip(net.parameters(), second.parameters(), strict=True):
-            mean += weight * (other - mean)
-        for mean, other in zip(net.buffers(), second.buffers(), strict=True):
-            if mean.is_floating_point():
-                mean += weight * (other - mean)
+            mean.add_(weight * (other - mean))
+        for buffer, other_buffer in zip(net.buffers(), second.buffers(), strict=True):
+            if buffer.is_floating_point():
+                buffer.add_(weight * (other_buffer - buffer))
     return net
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import av
 import numpy as np
 
-from tests.support.helpers import audio_of, frames_of, languages_of, listing, moving_bar, noise, write_clip
+from tests.support.helpers import audio_of, frames_of, languages_of, listing, moving_bar, noise, time_of, write_clip
 from tests.support.judge import decode
 from tests.support.runs import DAMAGE, DONE, SIZE, STOPPED, CommandRunner, RunResult, finish, run_limited, start, wait_until
 from vidstyle.core.frames import Pixels
@@ -83,7 +83,7 @@ class VideoContent:
 
 
 def content_of(path: Path) -> VideoContent:
-    frames = [(f.pts * f.time_base, hashlib.sha256(f.to_ndarray(format="rgb24")).hexdigest()) for f in frames_of(path)]
+    frames = [(time_of(f), hashlib.sha256(f.to_ndarray(format="rgb24").tobytes()).hexdigest()) for f in frames_of(path)]
     with av.open(str(path)) as container:
         dispositions = [int(stream.disposition) for stream in container.streams]
     return VideoContent(frames, audio_of(path), languages_of(path), dispositions)
@@ -102,7 +102,7 @@ def assert_same(output: Path, expected: VideoContent) -> None:
 def make_video(name: str, folder: Path, size: tuple[int, int] = SIZE) -> Path:
     """Write the clip `name` of `VIDEOS`."""
     video = VIDEOS[name]
-    clip = {"times": range(120), "time_base": Fraction(1, 2), "audio": ["eng"], "size": size} | video.clip
+    clip: dict[str, Any] = {"times": range(120), "time_base": Fraction(1, 2), "audio": ["eng"], "size": size} | video.clip
     path = write_clip(folder / video.name, **clip)
     path.write_bytes(video.damage(path.read_bytes()))
     return path

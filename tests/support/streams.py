@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import av
 import cv2
 from av.stream import Disposition
 
-from tests.support.helpers import moving_bar
+from tests.support.helpers import moving_bar, time_of
+
+if TYPE_CHECKING:
+    from av.container.core import Chapter
 
 SRT = "1\n00:00:00,100 --> 00:00:00,400\nHello\n\n2\n00:00:00,600 --> 00:00:00,900\n<i>World</i>\n\n"
 FONT = ("font.ttf", "application/x-truetype-font", b"\0\1\0\0 not really a font")
@@ -28,7 +31,7 @@ PLAIN = {"g": "6", "bf": "0"}
 """No frame is decoded before one with an earlier timestamp, so that Matroska stores all timestamps."""
 
 Facts = dict[str, Any]
-Part = tuple[Path, dict[int, tuple[int, dict[str, str]]]]
+Part = tuple[Path, Mapping[int, tuple[int, dict[str, str]]]]
 """A file, and for its streams the disposition and metadata to set."""
 
 
@@ -66,7 +69,7 @@ def mux(
             output.add_attachment(*attachment)
         if chapters:
             output.set_chapters(list(chapters))
-        for packet in sorted(packets, key=lambda p: p.dts * p.time_base):
+        for packet in sorted(packets, key=lambda p: (p.dts or 0) * p.time_base):
             output.mux(packet)
     return path
 
@@ -106,9 +109,16 @@ def streams_of(path: Path) -> list[Facts]:
     return found
 
 
+def begin_and_end(chapter: Chapter) -> tuple[Fraction, Fraction]:
+    """When a chapter begins and ends, in seconds."""
+    time_base = chapter["time_base"]
+    assert time_base is not None
+    return chapter["start"] * time_base, chapter["end"] * time_base
+
+
 def chapters_of(path: Path) -> list[tuple[Fraction, Fraction, str]]:
     with av.open(str(path)) as container:
-        return [(c["start"] * c["time_base"], c["end"] * c["time_base"], c["metadata"]["title"]) for c in container.chapters()]
+        return [(*begin_and_end(c), c["metadata"]["title"]) for c in container.chapters()]
 
 
 def metadata_of(path: Path) -> dict[str, str]:
@@ -120,4 +130,4 @@ def texts_of(path: Path) -> list[tuple[bytes, Fraction, Fraction]]:
     """Text, time and duration of each packet of the first subtitles."""
     with av.open(str(path)) as container:
         packets = [p for p in container.demux(container.streams.subtitles[0]) if p.size and bytes(p) != NO_TEXT]
-        return [(bytes(p), p.pts * p.time_base, (p.duration or 0) * p.time_base) for p in packets]
+        return [(bytes(p), time_of(p), (p.duration or 0) * p.time_base) for p in packets]

@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 import pytest
 from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType
+from numpy.typing import NDArray
 
 from vidstyle.core.errors import MissingExtraError, UsageError
 from vidstyle.core.frames import Pixels
@@ -77,6 +78,13 @@ def origin(screen: WebScreen) -> str:
     return screen.url.partition("?")[0].rstrip("/")
 
 
+def decoded(data: bytes) -> NDArray[Any]:
+    """An encoded image, BGR."""
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    assert image is not None
+    return image
+
+
 async def receive(socket: ClientWebSocketResponse, wanted: Callable[[Any], bool]) -> tuple[Any, list[int]]:
     """The first text message (parsed) or image (its level) that fits `wanted`, and the levels of all images until then."""
     levels = []
@@ -86,7 +94,7 @@ async def receive(socket: ClientWebSocketResponse, wanted: Callable[[Any], bool]
         if message.type is WSMsgType.TEXT:
             value = json.loads(message.data)
         else:
-            value = round(cv2.imdecode(np.frombuffer(message.data, np.uint8), cv2.IMREAD_COLOR).mean())
+            value = round(decoded(message.data).mean())
             levels.append(value)
         if wanted(value):
             return value, levels
@@ -210,7 +218,12 @@ def test_slow_viewer_gets_few_images_and_the_newest_when_it_is_ready(screen: Web
 def test_image_is_encoded_once_and_only_with_viewers(screen: WebScreen, monkeypatch: pytest.MonkeyPatch) -> None:
     encoded: list[int] = []
     encode = viewer._encode
-    monkeypatch.setattr(viewer, "_encode", lambda image: encoded.append(int(image.max())) or encode(image))
+
+    def record(image: Pixels) -> bytes:
+        encoded.append(int(image.max()))
+        return encode(image)
+
+    monkeypatch.setattr(viewer, "_encode", record)
 
     async def use(socket: ClientWebSocketResponse) -> None:
         async with ClientSession(origin(screen)) as session, session.ws_connect("/socket", origin=origin(screen)) as other:
@@ -233,9 +246,9 @@ def test_colours_are_kept(screen: WebScreen) -> None:
         screen.show(image, status_of(), STATE)
         while (message := await socket.receive()).type is not WSMsgType.BINARY:
             pass
-        decoded = cv2.imdecode(np.frombuffer(message.data, np.uint8), cv2.IMREAD_COLOR)
-        assert decoded.shape == image.shape
-        assert np.abs(decoded.mean((0, 1)) - (0, 0, 250)).max() < 5
+        received = decoded(message.data)
+        assert received.shape == image.shape
+        assert np.abs(received.mean((0, 1)) - (0, 0, 250)).max() < 5
 
     with_socket(screen, use)
 

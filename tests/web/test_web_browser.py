@@ -51,10 +51,16 @@ def pixel(browser: Any) -> tuple[int, ...]:
     return tuple(round(value, -1) for value in browser.execute_script(script)[:3])
 
 
+def collect(screen: WebScreen, events: list[Event]) -> list[Event]:
+    """Append the new events to `events`."""
+    events += screen.events()
+    return events
+
+
 def expect(screen: WebScreen, *wanted: Event) -> None:
     """Check that the next events are `wanted`."""
     events: list[Event] = []
-    until(lambda: events.extend(screen.events()) or len(events) >= len(wanted))
+    until(lambda: len(collect(screen, events)) >= len(wanted))
     assert events == list(wanted)
 
 
@@ -116,7 +122,7 @@ def test_split_line_is_dragged_over_the_image(screen: WebScreen, browser: Any) -
     canvas = element(browser, "canvas")
     ActionChains(browser).move_to_element(canvas).click_and_hold().move_by_offset(-width // 4, 0).release().perform()
     events: list[Event] = []
-    until(lambda: events.extend(screen.events()) or _ends_at(events, 0.25))
+    until(lambda: _ends_at(collect(screen, events), 0.25))
     assert {event.name for event in events if isinstance(event, Setting)} == {"split"}
 
 

@@ -33,6 +33,7 @@ from tests.support.helpers import write_audio as write_audio_only
 from tests.support.judge import decode
 from tests.support.runs import DAMAGE, DONE, RunResult, run_limited
 from tests.support.textures import texture
+from vidstyle.batch.cluster.chunks import ScanResult
 from vidstyle.batch.cluster.scheduler import open_worker_pool
 from vidstyle.batch.cluster.worker_pool import Task, WorkerPool
 from vidstyle.conversion.convert import convert

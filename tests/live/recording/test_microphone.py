@@ -20,7 +20,7 @@ import av
 import numpy as np
 import pytest
 
-from tests.support.helpers import frames_of, listing
+from tests.support.helpers import frames_of, listing, time_of
 from vidstyle.core.frames import Frame
 from vidstyle.core.options import EncodeOptions
 from vidstyle.live.recording import microphone as microphone_module
@@ -122,7 +122,7 @@ def audio_in(path: Path) -> tuple[float, np.ndarray]:
     """The start time of the audio in the file, in seconds, and the samples of one channel."""
     with av.open(str(path)) as container:
         frames = list(container.decode(audio=0))
-    begin = float(frames[0].pts * frames[0].time_base)
+    begin = float(time_of(frames[0]))
     return begin, np.concatenate([f.to_ndarray()[0] for f in frames])
 
 
@@ -145,7 +145,7 @@ def test_audio_and_images_are_in_sync(tmp_path: Path, fake: Callable[..., FakeMi
     assert (done.audio, done.trouble, done.dropped) == (True, None, 0)
 
     frames = frames_of(path)
-    seconds = np.array([float(f.pts * f.time_base) for f in frames])
+    seconds = np.array([float(time_of(f)) for f in frames])
     assert seconds == pytest.approx(np.array(times) - times[0], abs=0.001)
     white = np.array([f.to_ndarray(format="rgb24").mean() > 128 for f in frames])
     assert (white == is_on(np.array(times))).all()
@@ -173,7 +173,7 @@ def test_a_killed_process_leaves_images_and_audio(tmp_path: Path, fake: Callable
     os.kill(recorder._process.pid, signal.SIGKILL)
     assert "broke off" in (recorder.close().trouble or "")
     last = frames_of(path)[-1]
-    assert float(last.pts * last.time_base) > times[-1] - times[0] - 1.2
+    assert float(time_of(last)) > times[-1] - times[0] - 1.2
     begins, samples = audio_in(path)
     assert begins + len(samples) / RATE > min(times[-1] - times[0] - 1.7, 0.3)
 

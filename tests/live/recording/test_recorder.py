@@ -15,13 +15,15 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 import pytest
 
-from tests.support.helpers import environment, frames_of, listing, moving_bar, noise, rgb_of
+from tests.support.helpers import environment, frames_of, listing, moving_bar, noise, rgb_of, time_of
 from vidstyle.core.errors import DiskError, OutputExistsError, UsageError
 from vidstyle.core.frames import Frame, Pixels
 from vidstyle.core.options import EncodeOptions
@@ -67,7 +69,7 @@ def finished(path: Path) -> bool:
 
 
 def milliseconds(path: Path) -> list[int]:
-    return [round(f.pts * f.time_base * 1000) for f in frames_of(path)]
+    return [round(time_of(f) * 1000) for f in frames_of(path)]
 
 
 def alive(pid: int) -> bool:
@@ -87,8 +89,8 @@ def start() -> Iterator[Callable[..., Recorder]]:
     """Makes recorders that are closed at the end."""
     with contextlib.ExitStack() as stack:
 
-        def make(*args: object, **options: object) -> Recorder:
-            made = Recorder(*args, **options)  # type: ignore[arg-type]
+        def make(*args: Any, **options: Any) -> Recorder:
+            made = Recorder(*args, **options)
             stack.callback(made.close)
             return made
 
@@ -376,8 +378,8 @@ print('{"event": "finished", "frames": 1, "dropped": 0, "seconds": 0.0}', flush=
 
 def test_reading_back_a_long_recording_may_take_longer_than_the_timeout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recorder_module, "_CLOSE_SECONDS", 2.0)
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    monkeypatch.setattr(recorder_module, "_start", lambda request: subprocess.Popen([sys.executable, "-c", SLOW], **pipes))
+    slow = partial(subprocess.Popen, [sys.executable, "-c", SLOW], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    monkeypatch.setattr(recorder_module, "_start", lambda request: slow())
     recorder = Recorder(tmp_path / "out.mkv", 64, 48)
     recorder.write(bars(1)[0])
     done = recorder.close()

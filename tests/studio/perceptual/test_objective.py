@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -103,9 +105,9 @@ def test_lbfgs_yields_every_tenth_step_and_the_last(encoder: Encoder) -> None:
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "lbfgs"])
-def test_start_image_is_not_modified(encoder: Encoder, optimizer: str) -> None:
+def test_start_image_is_not_modified(encoder: Encoder, optimizer: Any) -> None:
     start = PHOTO.clone()
-    options = PaintOptions(recipe="gatys", steps=2, optimizer=optimizer)  # type: ignore[arg-type]
+    options = PaintOptions(recipe="gatys", steps=2, optimizer=optimizer)
     *_, last = gatys(encoder, Targets(PHOTO), moments(encoder), start, options)
     assert not torch.equal(last.image, PHOTO)
     assert torch.equal(start, PHOTO)
@@ -118,7 +120,7 @@ def test_start_image_is_not_modified(encoder: Encoder, optimizer: str) -> None:
 @pytest.mark.parametrize("size", [(75, 93), (80, 96), (130, 230)], ids=str)
 def test_hard_mask_gives_the_same_result_in_tiles(encoder: Encoder, size: tuple[int, int], tile: int) -> None:
     content, start = tensor(texture(*size, seed=1)), tensor(texture(*size, seed=4, softness=2))
-    weights, style, results = LossWeights(0.5, gram=2.0, covariance=1.0), moments(encoder), []
+    weights, style, results = LossWeights(0.5, gram=2.0, covariance=1.0), moments(encoder), list[tuple[Any, Any]]()
     for side in (None, tile):
         x = start.clone().requires_grad_()
         results.append((Objective(encoder, Targets(content, box(*size)), style, weights, side).evaluate(x), x.grad))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.support.helpers import write_clip
+from tests.support.helpers import imread, write_clip
 from tests.support.textures import save_image, texture
 from vidstyle.core.errors import TrainingError
 from vidstyle.core.frames import Pixels
@@ -34,7 +35,8 @@ def test_near_duplicates_are_skipped_and_counted(photo_tree: Path, tmp_path: Pat
     save_image(photo_tree / "burst0.png", first)
     save_image(photo_tree / "burst1.jpg", np.clip(first.astype(int) + 12, 0, 255).astype(np.uint8))
     save_image(photo_tree / "burst2.jpg", first[1:, 2:])
-    save_image(tmp_path / "other" / "smaller.jpg", cv2.resize(first, (160, 120), interpolation=cv2.INTER_AREA))
+    smaller = np.asarray(cv2.resize(first, (160, 120), interpolation=cv2.INTER_AREA), np.uint8)
+    save_image(tmp_path / "other" / "smaller.jpg", smaller)
     with caplog.at_level(logging.INFO):
         found = gather_images([tmp_path / "other", photo_tree], tmp_path / "frames")
     assert len(found) == MIN_IMAGES + 1
@@ -59,8 +61,8 @@ def test_unreadable_files_are_skipped_with_a_warning(photo_tree: Path, tmp_path:
 
 @pytest.mark.parametrize("make", [lambda folder: None, lambda folder: folder.mkdir(), lambda folder: folder.write_text("")],
                          ids=["missing", "empty", "a file"])  # fmt: skip
-def test_missing_or_empty_folder_is_an_error(photo_tree: Path, tmp_path: Path, make: object) -> None:
-    make(tmp_path / "none")  # type: ignore[operator]
+def test_missing_or_empty_folder_is_an_error(photo_tree: Path, tmp_path: Path, make: Callable[[Path], object]) -> None:
+    make(tmp_path / "none")
     with pytest.raises(TrainingError, match="found none"):
         gather_images([photo_tree, tmp_path / "none"], tmp_path / "frames")
 
@@ -71,7 +73,7 @@ def test_frames_of_videos_are_sampled_every_second_and_saved(photo_tree: Path, t
     frames = [path for path in found if tmp_path / "frames" in path.parents]
     assert len(frames) == 6
     for second, path in enumerate(sorted(frames)):
-        shown = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB).astype(int)
+        shown = cv2.cvtColor(imread(path), cv2.COLOR_BGR2RGB).astype(int)
         assert np.abs(shown - shots(10 * second + 5, 160, 120)).mean() < 8
     before = {path: path.stat().st_mtime_ns for path in frames}
     assert gather_images([photo_tree], tmp_path / "frames") == found

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -77,7 +78,7 @@ def test_training_runs_to_the_end(tmp_path: Path, photos: Path, encoder_file: Pa
 @pytest.mark.parametrize(("kind", "loss"), [({"steps": 1, "identity_steps": 23}, "identity"),
                                             ({"steps": 24, "identity_steps": 0}, "style")])  # fmt: skip
 def test_losses_fall(
-    tmp_path: Path, photos: Path, encoder_file: Path, monkeypatch: pytest.MonkeyPatch, kind: dict[str, int], loss: str
+    tmp_path: Path, photos: Path, encoder_file: Path, monkeypatch: pytest.MonkeyPatch, kind: dict[str, Any], loss: str
 ) -> None:
     monkeypatch.setattr("vidstyle.studio.training.trainer.REPORT_EVERY", 16)
     options = replace(QUICK, **kind, learning_rate=1e-2, checkpoint_every=1000)
@@ -265,9 +266,9 @@ def test_starting_from_a_style_skips_the_identity_phase(tmp_path: Path, photos: 
 class FailsLater(Encoder):
     """An encoder whose features are NaN after its first use, on the style image."""
 
-    def forward(self, image: Tensor, layers: object) -> dict[str, Tensor]:
+    def forward(self, image: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
         used, self.used = getattr(self, "used", False), True
-        return {k: v * float("nan") if used else v for k, v in super().forward(image, layers).items()}  # type: ignore[arg-type]
+        return {k: v * float("nan") if used else v for k, v in super().forward(image, layers).items()}
 
 
 def test_nan_loss_stops_training_and_keeps_the_checkpoint(tmp_path: Path, photos: Path, encoder_file: Path) -> None:
