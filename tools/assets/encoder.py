@@ -154,6 +154,10 @@ def save(student: Encoder, path: Path) -> None:
         temporary.chmod(0o644)  # safetensors creates it with mode 600
 
 
+def _output_channels(encoder: Encoder) -> dict[str, int]:
+    return {k: conv.out_channels for k, conv in encoder.convs.items() if isinstance(conv, nn.Conv2d)}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--teacher", type=Path, required=True, help="weights of a VGG-19, full or distilled")
@@ -183,8 +187,8 @@ def main() -> None:
     if args.start is not None:
         student.load_state_dict(load_encoder(args.start).state_dict())
     student.stem.requires_grad_(False)
-    wide = {k: conv.out_channels for k, conv in teacher.convs.items()}
-    thin = {k: conv.out_channels for k, conv in student.convs.items() if k in wide}
+    wide = _output_channels(teacher)
+    thin = {k: n for k, n in _output_channels(student).items() if k in wide}
     lifts = nn.ModuleDict({f"relu{k}": nn.Identity() if n == wide[k] else nn.Conv2d(n, wide[k], 1) for k, n in thin.items()})
     for module in (teacher, student, lifts):
         module.to(memory_format=torch.channels_last)

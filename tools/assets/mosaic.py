@@ -440,8 +440,8 @@ def lay_rows(scene: Scene, rng: np.random.Generator) -> Sites:
                         found.append((x, y, index, length))
     table = np.array(found, np.float64)
     tilt = rng.normal(0, ANGLE_JITTER, len(table))
-    length = np.clip(table[:, 3], *LENGTH_RANGE)
-    return Sites(table[:, 0], table[:, 1], table[:, 2].astype(int), length, tilt)
+    lengths = np.clip(table[:, 3], *LENGTH_RANGE)
+    return Sites(table[:, 0], table[:, 1], table[:, 2].astype(int), lengths, tilt)
 
 
 def z_buffers(scene: Scene, sites: Sites) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

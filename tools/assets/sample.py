@@ -253,7 +253,8 @@ def house(px: Array, x: float, y: float, s: float, wall: Array, roof: Array) -> 
     fill(px, quad, mix(roof, WARM, 0.32), roof * 0.78, rough=0.3)
     for t in (0.3, 0.55, 0.8):  # courses of tiles
         a = mix(ridge, eave, t)
-        fill(px, [a, a + far * 0.97, a + far * 0.97 + (0, 0.9), (*a, 0, 0.9)], roof * 0.55, roof * 0.6, alpha=0.7)
+        course: list[Any] = [a, a + far * 0.97, a + far * 0.97 + (0, 0.9), (*a, 0, 0.9)]
+        fill(px, course, roof * 0.55, roof * 0.6, alpha=0.7)
     verge = f32([(x - 2, y - h + 2), ridge, np.add(ridge, (0, 2.4)), (x - 1, y - h + 4)])
     fill(px, verge, roof * 0.6, roof * 0.5)
     cx, cy = x + g / 2 + 0.3 * w, y - h - p

@@ -173,7 +173,7 @@ def video_parts(video: Path, out: Path, chunk_seconds: float, hours: float) -> d
         raise SystemExit(f"expected {video.name} to be stylized in chunks, got {job_result}")
     with closing(open_source(str(video))) as source:
         info = source.info
-    found = {
+    found: dict[str, Any] = {
         "width": info.width,
         "height": info.height,
         "frame_rate": float(info.frame_rate or 0),
@@ -187,7 +187,7 @@ def video_parts(video: Path, out: Path, chunk_seconds: float, hours: float) -> d
         "cpu_ms_a_frame": _stages(video, out),
     }
     found["repeated"] = long = _repeated(video, out.with_name(f"long.{out.name}"), segments, hours)
-    short = {"frames": found["frames"], "survey": pool.spent["survey"].seconds, "join": driver["publish"].seconds}
+    short: dict[str, Any] = {"frames": found["frames"], "survey": pool.spent["survey"].seconds, "join": driver["publish"].seconds}
     found["fits"] = {what: _line(short["frames"], short[what], long["frames"], long[what]) for what in ("survey", "join")}
     print_progress(f"tasks: {found['frames']} frames of {info.width}x{info.height} in {found['seconds']:.1f} s")
     return found

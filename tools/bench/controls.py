@@ -27,6 +27,7 @@ from tools.bench.texture import growth, pink_noise, power_by_wavelength
 from vidstyle.conversion.convert import SHOT_FRAMES, SHOT_SECONDS, convert
 from vidstyle.core.frames import Frame, Pixels
 from vidstyle.core.options import ConvertOptions, StyleOptions
+from vidstyle.core.protocols import Stylizer
 from vidstyle.sinks import open_image_sink, open_video_sink
 from vidstyle.sources import open_source
 from vidstyle.studio.perceptual.encoder import Features, find_encoder
@@ -56,9 +57,9 @@ class Sample:
         self._judge = Judge(find_encoder(encoder))
         self.style_grams = {style: self._judge.grams(read_image(find_exemplar(style))) for style in self.styles}
 
-    def stylized(self, images: Sequence[Pixels], style: str, **controls: float) -> list[Pixels]:
+    def stylized(self, images: Sequence[Pixels], style: str, **controls: Any) -> list[Pixels]:
         """Images of the sample's shot, stylized as in a conversion."""
-        stylizer = load_stylizer(StyleOptions(style, "cpu", **controls)).for_shot(self.shot)  # type: ignore[arg-type]
+        stylizer = load_stylizer(StyleOptions(style, "cpu", **controls)).for_shot(self.shot)
         return [stylizer.stylize([image])[0] for image in images]
 
     def distance(self, stylized: Sequence[Pixels], style: Sequence[Features]) -> float:
@@ -108,7 +109,7 @@ def stroke_scale(sample: Sample) -> dict[str, Any]:
     found: dict[str, Any] = {}
     noises = [pink_noise(seed) for seed in range(NOISES)]
     for style in sample.styles:
-        power = {}
+        power: dict[float, Any] = {}
         for scale in (1.0, *STROKE_SCALES):
             stylizer = load_stylizer(StyleOptions(style, "cpu", stroke_scale=scale)).for_shot(noises)
             power[scale] = sum(power_by_wavelength(stylizer.stylize([noise])[0]) for noise in noises)
@@ -137,7 +138,7 @@ def speed(sample: Sample, rounds: int, scratch: Path) -> dict[str, Any]:
         ),
     }
     plain = StyleOptions(device="cpu")
-    stylizers = {
+    stylizers: dict[str | None, Stylizer] = {
         None: load_stylizer(plain),
         **{n: load_stylizer(StyleOptions(device="cpu", **s)) for n, (s, _) in controls.items()},
     }

@@ -108,7 +108,7 @@ def sample(width: int, height: int, count: int) -> list[Pixels]:
     with av.open(str(ROOT / "samples" / "boat.mp4")) as container:
         frames = list(islice(container.decode(video=0), 0, None, 12))
     chosen = [frames[i * len(frames) // count] for i in range(count)]
-    return [frame.reformat(width, height, format="rgb24").to_ndarray() for frame in chosen]
+    return [np.asarray(frame.reformat(width, height, format="rgb24").to_ndarray(), np.uint8) for frame in chosen]
 
 
 def session_of(model: Any) -> ort.InferenceSession:

@@ -65,8 +65,8 @@ def _relative(own: Features, style: Features) -> list[float]:
 
 def spearman(a: np.ndarray, b: np.ndarray) -> float:
     """Rank correlation; there are no ties among measured distances."""
-    ranks = [np.argsort(np.argsort(x.ravel())) for x in (a, b)]
-    return float(np.corrcoef(*ranks)[0, 1])
+    first, second = (np.argsort(np.argsort(x.ravel())).astype(float) for x in (a, b))
+    return float(np.corrcoef(first, second)[0, 1])
 
 
 def gatys(encoder: Encoder, photo: np.ndarray, style_image: np.ndarray, steps: int) -> np.ndarray:

@@ -66,7 +66,13 @@ class _BareSink:
     def write(self, frame: Frame) -> None:
         self._container.mux(self._encoder.encode(frame))
 
-    def finish(self) -> None:
+    def warnings(self) -> list[str]:
+        return []
+
+    def damage(self) -> list[str]:
+        return []
+
+    def publish(self) -> None:
         self._container.mux(self._encoder.flush())
 
     def close(self) -> None:
@@ -89,7 +95,7 @@ def bare(jobs: list[Job], stylizer: Stylizer) -> float:
         job.output.parent.mkdir(exist_ok=True)
         with closing(open_source(job.input)) as source, closing(_BareSink(job.output, source.info)) as sink:
             run(source, stylizer, sink, PipelineOptions(sample_shot=shot_sampler(source)))
-            sink.finish()
+            sink.publish()
     return time.perf_counter() - began
 
 

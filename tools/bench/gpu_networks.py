@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -92,11 +93,11 @@ def rate_of(
     return {"fps": round(images * sum(counts) / took, 1), "ms": round(1000 * took / sum(counts) / images, 3)}
 
 
-def load(bench: Bench, backend: str) -> Any:
+def load(bench: Bench, backend: Any) -> Any:
     from vidstyle.core.options import StyleOptions
     from vidstyle.stylizers import load_stylizer
 
-    return load_stylizer(StyleOptions(STYLE, bench.device, backend))  # type: ignore[arg-type]
+    return load_stylizer(StyleOptions(STYLE, bench.device, backend))
 
 
 def net_of(backend: str) -> Callable[[Bench], Iterator[Measurement]]:
@@ -112,10 +113,7 @@ def net_of(backend: str) -> Callable[[Bench], Iterator[Measurement]]:
                 def once(images: np.ndarray = images) -> object:
                     return stylizer.stylize(list(images))
 
-                yield (
-                    f"{size} batch {batch}",
-                    lambda once=once, batch=batch: rate_of(once, batch, bench.seconds, stylizer.concurrency),
-                )
+                yield f"{size} batch {batch}", partial(rate_of, once, batch, bench.seconds, stylizer.concurrency)
         size, shape = next(iter(bench.sizes.items()))
         shown = images_of(shape, 8)
 

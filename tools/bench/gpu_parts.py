@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -65,10 +66,7 @@ def end_to_end(bench: Bench) -> Iterator[Measurement]:
         for encoder, encode in encoders(bench).items():
             for name, stylizer in stylizers.items():
                 for batch in (1, 4) if name != "without network" else (1,):
-                    yield (
-                        f"{size} {encoder} {name} batch {batch}",
-                        lambda s=size, e=encode, n=stylizer, b=batch: converted(bench, s, n, e, b),
-                    )
+                    yield f"{size} {encoder} {name} batch {batch}", partial(converted, bench, size, stylizer, encode, batch)
 
 
 def codec(bench: Bench) -> Iterator[Measurement]:
@@ -96,11 +94,11 @@ def codec(bench: Bench) -> Iterator[Measurement]:
         return {"fps": round(len(frames) / (time.perf_counter() - began), 1)}
 
     for size in bench.sizes:
-        yield f"{size} decoding", lambda s=size: decode(s, None)
+        yield f"{size} decoding", partial(decode, size, None)
         if bench.on_gpu:
-            yield f"{size} decoding on the GPU", lambda s=size: decode(s, bench.device.partition(":")[2] or "0")
+            yield f"{size} decoding on the GPU", partial(decode, size, bench.device.partition(":")[2] or "0")
         for name, options in encoders(bench).items():
-            yield f"{size} encoding with {name}", lambda s=size, o=options: encode(s, o)
+            yield f"{size} encoding with {name}", partial(encode, size, options)
 
 
 def peer(bench: Bench) -> Iterator[Measurement]:
@@ -131,7 +129,7 @@ def peer(bench: Bench) -> Iterator[Measurement]:
 
     for size in bench.sizes:
         for name, options in encoders(bench).items():
-            yield f"{size} {name}", lambda s=size, o=options: measure(s, o)
+            yield f"{size} {name}", partial(measure, size, options)
 
 
 def start_up(bench: Bench) -> Iterator[Measurement]:
@@ -150,7 +148,7 @@ def start_up(bench: Bench) -> Iterator[Measurement]:
         options = ("--device", bench.device, "--backend", backend, "--progress", "none", "--overwrite")
         output = str(bench.folder / "start.mp4")
         command = (str(bench.clip(size)), "--style", STYLE, "--sample", "0.2", "-o", output, *options)
-        yield f"0.2 s of {size} with {backend}", lambda command=command: run(*command)
+        yield f"0.2 s of {size} with {backend}", partial(run, *command)
 
 
 PARTS: dict[str, tuple[str, Callable[[Bench], Iterator[Measurement]]]] = {

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from tools.bench.quality import Judge
+from tools.bench.judge import Judge
 from vidstyle.core.frames import Pixels
 from vidstyle.core.hardware import machine_details
 from vidstyle.core.options import PaintOptions
@@ -65,7 +65,8 @@ def measure(clip: Path, painting: Path, judge: Path, scratch: Path) -> dict[str,
     outputs = {}
     for propagation in PROPAGATIONS:
         out, work = scratch / f"{clip.stem}.{propagation}.mp4", scratch / f"{clip.stem}.work"
-        command = [sys.executable, "-m", "vidstyle", "keyframes", small, "--style", painting, "-o", out, "--work", work]
+        command: list[str | Path] = [sys.executable, "-m", "vidstyle", "keyframes", small, "--style", painting]
+        command += ["-o", out, "--work", work]
         began = time.monotonic()
         subprocess.run([*command, "--propagation", propagation, "--crf", "10"], check=True)
         found.setdefault("minutes", (time.monotonic() - began) / 60)

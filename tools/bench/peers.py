@@ -90,6 +90,7 @@ def encode(frames: list[np.ndarray], output: Path, rate: Fraction) -> None:
     encoder = choose_encoder(EncodeOptions(), ".mp4")
     with av.open(str(output), "w") as container:
         stream = container.add_stream(encoder.name, rate=rate, options=encoder_options(encoder, EncodeOptions()))
+        assert isinstance(stream, av.VideoStream)
         stream.height, stream.width = frames[0].shape[:2]
         stream.pix_fmt = encoder.formats[0]
         for frame in frames:
@@ -203,7 +204,8 @@ def plain_model(net: TransformerNet, folded: bool) -> onnx.ModelProto:
     for block in (net.encode, net.body, net.decode, net.paint):
         y = add(block, y)
     nodes[-1].output[0] = "y"
-    value, shape = helper.make_tensor_value_info, [1, 3, "h", "w"]
+    value = helper.make_tensor_value_info
+    shape: list[int | str] = [1, 3, "h", "w"]
     graph = helper.make_graph(
         nodes, "peer", [value("x", TensorProto.FLOAT, shape)], [value("y", TensorProto.FLOAT, shape)], constants
     )

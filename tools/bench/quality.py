@@ -81,7 +81,7 @@ def nets(peers: Path, ours: Iterable[str]) -> list[Net]:
         for style in ours
         for stabilize in ("off", "light", "strong")
     ]
-    others = [
+    others: list[tuple[str, str, str, Literal["rgb", "bgr"]]] = [
         ("udnie, 32-64-128", "udnie.jpg", "transformernet_full_udnie.onnx", "rgb"),
         ("great-wave, 32-64-128", "great_wave.jpg", "transformernet_full_wave.onnx", "rgb"),
         ("scream, 32-64-128", "the_scream.jpg", "transformernet_full_scream.onnx", "rgb"),
@@ -92,7 +92,7 @@ def nets(peers: Path, ours: Iterable[str]) -> list[Net]:
         ("mosaic, 8 channels", "mosaic_ducks.jpg", "transformernet_nc8_mosaic.pth", "rgb"),
         ("udnie, 8 channels", "udnie.jpg", "transformernet_nc8_udnie.pth", "rgb"),
     ]
-    return found + [Net(name, painting, str(peers / file), "off", color) for name, painting, file, color in others]  # type: ignore[arg-type]
+    return found + [Net(name, painting, str(peers / file), "off", color) for name, painting, file, color in others]
 
 
 def load_clip(folder: Path) -> list[Pixels]:
@@ -130,7 +130,8 @@ def stylize_clip(stylizer: Stylizer, clip: Sequence[Pixels], stabilize: Stabiliz
 
 def judge_clip(judge: Judge, clip: Sequence[Pixels], stylized: Sequence[Pixels], style: Sequence[Features]) -> dict[str, float]:
     """All figures of one net on one clip."""
-    pairs = [judge.distances(*pair, style) for pair in evenly(list(zip(clip, stylized, strict=False)), JUDGED)]
+    judged = evenly(list(zip(clip, stylized, strict=False)), JUDGED)
+    pairs = [judge.distances(frame, result, style) for frame, result in judged]
     figures = {key: float(np.mean([pair[key] for pair in pairs])) for key in pairs[0]}
     for name, distance in (("warping_error", 1), (f"warping_error_{FAR}_apart", FAR)):
         metric = WarpingError(distance, flow)
@@ -192,7 +193,7 @@ def seconds_end_to_end(clip: Sequence[Pixels], chosen: Sequence[Net]) -> dict[st
 
 def judge_nets(judge: Judge, clips: dict[str, list[Pixels]], chosen: Sequence[Net], paintings: Path) -> dict[str, Any]:
     """The figures of every net, by label."""
-    results = {}
+    results: dict[str, Any] = {}
     for net in chosen:
         style = judge.grams(image(net.painting, paintings))
         stylizer = load_stylizer(StyleOptions(net.style, "cpu", model_color=net.color))

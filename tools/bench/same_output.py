@@ -27,9 +27,13 @@ class OutputContent:
 def content_of(path: Path) -> OutputContent:
     """The content of a video, or of an image, which is one frame."""
     if path.suffix.lower() in _IMAGES:
-        return OutputContent([(Fraction(0), hashlib.sha256(cv2.imread(str(path)).tobytes()).hexdigest())], [], [])
+        image = cv2.imread(str(path))
+        assert image is not None, f"{path} cannot be read"
+        return OutputContent([(Fraction(0), hashlib.sha256(image.tobytes()).hexdigest())], [], [])
     with av.open(str(path)) as container:
-        tracks = [(s.type, s.metadata.get("language"), int(s.disposition)) for s in container.streams]
+        tracks: list[tuple[str, str | None, int]] = [
+            (s.type, s.metadata.get("language"), int(s.disposition)) for s in container.streams
+        ]
     return OutputContent(list(_frames(path)), _others(path), tracks)
 
 
@@ -41,6 +45,8 @@ def _frames(path: Path) -> Iterator[tuple[Fraction, str]]:
                 pixels = frame.to_ndarray()
             except (ValueError, AssertionError):  # a format, or an odd size, that cannot be converted as it is
                 pixels = frame.to_ndarray(format="rgb24")
+            assert frame.pts is not None
+            assert frame.time_base is not None
             yield frame.pts * frame.time_base, hashlib.sha256(pixels.tobytes()).hexdigest()
 
 

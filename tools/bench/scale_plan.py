@@ -203,7 +203,9 @@ def main() -> None:
         kind = type(option.default[0] if several else option.default)  # type: ignore[index]
         name = f"--{option.name.replace('_', '-')}"
         parser.add_argument(name, dest=option.name, type=kind, action="append" if several else "store", help=str(option.default))
-    given = {k: tuple(v) if isinstance(v, list) else v for k, v in vars(parser.parse_args()).items() if v is not None}
+    given: dict[str, Any] = {
+        k: tuple(v) if isinstance(v, list) else v for k, v in vars(parser.parse_args()).items() if v is not None
+    }
     tasks = json.loads((RESULTS / "cluster.json").read_text("utf-8"))["tasks"]
     print(plan_table(tasks, Assumed(**given)))
 

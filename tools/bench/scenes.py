@@ -28,7 +28,7 @@ _MOST_FRAMES = 300
 @cache
 def _sample() -> list[Pixels]:
     with av.open(str(SAMPLE)) as container:
-        return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+        return [np.asarray(frame.to_ndarray(format="rgb24"), np.uint8) for frame in container.decode(video=0)]
 
 
 def view(seed: int) -> Image:
@@ -137,6 +137,8 @@ def lengthened(clip: Path, path: Path, seconds: float) -> Path:
         kept = [p for p in old.demux(*streams) if p.size and p.pts is not None and 0 <= p.pts * p.time_base < length]
         for number in range(times):
             for packet in kept:
+                assert packet.pts is not None
+                assert packet.dts is not None
                 shift = round(number * length / packet.time_base)
                 again = av.Packet(bytes(packet))
                 again.time_base, again.is_keyframe, again.duration = packet.time_base, packet.is_keyframe, packet.duration

@@ -174,8 +174,6 @@ def seams(video: Path, scratch: Path, chunk_seconds: float, warm_ups: Sequence[i
                 if warm_up == WARM_UP_FRAMES:
                     figures[codec] = compared
                 ratio = compared["seam_over_same_pair_undivided"]
-                print_progress(
-                    f"seams: {video.name}, {strength}, {codec}, warm-up {warm_up}: {ratio:.3f} of the error undivided"
-                )
+                print_progress(f"seams: {video.name}, {strength}, {codec}, warm-up {warm_up}: {ratio:.3f} of the error undivided")
         found["strengths"][strength] = figures
     return found

@@ -141,7 +141,7 @@ class SimulatedVideo:
         while (at := at + chance.expovariate(1 / SHOT_SECONDS) + 0.5) * RATE < frames:
             shots.append(round(at * RATE))
         shots = sorted(set(shots) - {frames})
-        keyframes, last = [], 0
+        keyframes, last = list[int](), 0
         for shot, end in zip(shots, [*shots[1:], frames], strict=True):
             keyframes += range(shot, end, KEYFRAME_SECONDS * RATE)
             last = end
@@ -339,7 +339,7 @@ def virtual(world: World, publisher: VirtualPublisher) -> Iterator[None]:
         world.driver("divide", costs.divide_a_frame * video.frames)
         return video.chunks
 
-    replaced = (
+    replaced: tuple[tuple[Any, str, Any], ...] = (
         (vidstyle.batch.cluster.scheduler, "time", world.clock),
         (job_tasks, "time", world.clock),
         (vidstyle.batch.cluster.scheduler, "claim_job", claim_job),

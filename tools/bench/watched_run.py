@@ -79,9 +79,9 @@ def _watch(log: _Log, with_cluster: bool) -> None:
 
         real = vidstyle.batch.cluster.scheduler.open_worker_pool
 
-        def open_worker_pool(*args: Any) -> Any:
+        def open_worker_pool(styles: Any, options: Any, cluster: Any) -> Any:
             log("opening")
-            pool = real(*args)
+            pool = real(styles, options, cluster)
             log("opened", workers=pool.workers)
             _watch_pool(pool, log)
             return pool
