@@ -186,7 +186,6 @@ def test_times_count_from_the_beginning_of_each_file(tmp_path: Path, name: str, 
         (["--batch-size", 5], lambda t: True),
     ],
     ids=["start", "start and end", "sample", "batches"],
-    ids=str,
 )
 def test_trimmed_video_gets_the_masks_of_its_times(video: Path, options: list[object], taken: Callable[[float], bool]) -> None:
     mask = write_mask(video.with_name("mask.mkv"), levels(3), times=range(3), time_base=Fraction(3, 5))
