@@ -19,9 +19,9 @@ from av.codec import CodecContext
 from tests.support.helpers import ROOT, environment
 from vidstyle.core.errors import DeviceError, UsageError
 from vidstyle.core.frames import Pixels
-from vidstyle.core.options import EncodeOptions
+from vidstyle.core.options import DEFAULT_QUALITY, EncodeOptions
 from vidstyle.sinks import encoders
-from vidstyle.sinks.encoder_table import DEFAULT_QUALITY, ENCODERS, VideoEncoder
+from vidstyle.sinks.encoder_table import ENCODERS, VideoEncoder
 from vidstyle.sinks.encoders import choose_encoder, encoder_options, pixel_format, subsampling, works
 from vidstyle.sinks.gif import GifPalette
 

@@ -26,7 +26,7 @@ from vidstyle.cli.options import (
 )
 from vidstyle.cli.signals import Signals
 from vidstyle.core.errors import EXIT_DONE, UsageError
-from vidstyle.core.options import StyleOptions
+from vidstyle.core.options import MAX_BATCH_SIZE, StyleOptions
 
 _SIZES = " and ".join(f"{width}x{height}" for width, height in BenchOptions.sizes)
 
@@ -83,7 +83,7 @@ class _Size(click.ParamType):  # type: ignore[type-arg]  # generic since click 8
     BACKEND_OPTION,
     click.option(
         "--batch-size",
-        type=click.IntRange(1, 64),
+        type=click.IntRange(1, MAX_BATCH_SIZE),
         metavar="N",
         default=BenchOptions.batch_size,
         show_default=True,

@@ -37,7 +37,9 @@ from vidstyle.cli.shared import report_line, run_with_reporter
 from vidstyle.cli.signals import Signals
 from vidstyle.core.errors import EXIT_DAMAGE, EXIT_DONE, EXIT_FAILED, UsageError, VidstyleError
 from vidstyle.core.options import (
-    STROKE_SCALES,
+    MAX_BATCH_SIZE,
+    STRENGTH_RANGE,
+    STROKE_SCALE_RANGE,
     BatchOptions,
     ClusterOptions,
     ConvertOptions,
@@ -98,14 +100,14 @@ if TYPE_CHECKING:
     ),
     click.option(
         "--strength",
-        type=Finite(0, 1),
+        type=Finite(*STRENGTH_RANGE),
         default=StyleOptions.strength,
         show_default=True,
         help="Strength of the style, from 0 (the original) to 1.",
     ),
     click.option(
         "--stroke-scale",
-        type=Finite(*STROKE_SCALES),
+        type=Finite(*STROKE_SCALE_RANGE),
         default=StyleOptions.stroke_scale,
         show_default=True,
         help="Scale the size of the strokes; the output keeps its size.",
@@ -147,7 +149,7 @@ if TYPE_CHECKING:
     ),
     click.option(
         "--batch-size",
-        type=click.IntRange(1, 64),
+        type=click.IntRange(1, MAX_BATCH_SIZE),
         metavar="N",
         default=ConvertOptions.batch_size,
         show_default=True,
@@ -173,11 +175,14 @@ if TYPE_CHECKING:
         "--workers",
         type=click.IntRange(1),
         metavar="N",
-        default=None,
+        default=ClusterOptions.workers,
         help="Number of worker processes, which share long videos.",
     ),
     click.option(
-        "--cluster", metavar="ADDRESS", default=None, help="Run the workers on a Ray cluster: local, auto or ray://HOST:PORT."
+        "--cluster",
+        metavar="ADDRESS",
+        default=ClusterOptions.address,
+        help="Run the workers on a Ray cluster: local, auto or ray://HOST:PORT.",
     ),
     click.option(
         "--chunk",

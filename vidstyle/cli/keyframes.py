@@ -67,7 +67,7 @@ from vidstyle.core.options import ConvertOptions, EncodeOptions, KeyframeOptions
     click.option(
         "--every",
         type=click.IntRange(1),
-        default=None,
+        default=KeyframeOptions.every,
         metavar="FRAMES",
         show_default="as the motion requires",
         help="Interval between keyframes.",

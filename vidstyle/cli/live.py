@@ -25,11 +25,21 @@ from vidstyle.cli.options import (
     STYLE,
     Command,
     Finite,
+    options_from,
     panel,
 )
 from vidstyle.cli.signals import Signals, exit_code
 from vidstyle.core.errors import EXIT_DONE, InputError, UsageError, VidstyleError
-from vidstyle.core.options import STROKE_SCALES, LiveOptions, StyleOptions, WebOptions
+from vidstyle.core.options import (
+    FPS_RANGE,
+    MIN_HEIGHT,
+    PORT_RANGE,
+    STRENGTH_RANGE,
+    STROKE_SCALE_RANGE,
+    LiveOptions,
+    StyleOptions,
+    WebOptions,
+)
 from vidstyle.live.state import LiveState
 from vidstyle.styles.spec import parse_style, styles_in
 
@@ -44,7 +54,9 @@ if TYPE_CHECKING:
 @click.argument("camera", required=False, metavar="[CAMERA]", shell_complete=complete_files)
 @panel(
     INPUT_OUTPUT,
-    click.option("--fps", type=Finite(1, 240), default=LiveOptions.fps, show_default="the camera's", help="Frames per second."),
+    click.option(
+        "--fps", type=Finite(*FPS_RANGE), default=LiveOptions.fps, show_default="the camera's", help="Frames per second."
+    ),
     click.option("--size", default=None, metavar="WxH", help="Request this size from the camera."),
     click.option("--mirror", is_flag=True, help="Start with a mirrored image."),
     click.option(
@@ -78,14 +90,14 @@ if TYPE_CHECKING:
     ),
     click.option(
         "--strength",
-        type=Finite(0, 1),
-        default=1.0,
+        type=Finite(*STRENGTH_RANGE),
+        default=StyleOptions.strength,
         show_default=True,
         help="Strength to start with, from 0 (the original) to 1.",
     ),
     click.option(
         "--stroke-scale",
-        type=Finite(*STROKE_SCALES),
+        type=Finite(*STROKE_SCALE_RANGE),
         default=StyleOptions.stroke_scale,
         show_default=True,
         help="Scale the size of the strokes.",
@@ -103,7 +115,12 @@ if TYPE_CHECKING:
     "Web page",
     click.option("--web", is_flag=True, help="Show the video on a web page instead of in a window."),
     click.option(
-        "--port", type=click.IntRange(0, 65535), metavar="N", default=WebOptions.port, show_default=True, help="Port of the page."
+        "--port",
+        type=click.IntRange(*PORT_RANGE),
+        metavar="N",
+        default=WebOptions.port,
+        show_default=True,
+        help="Port of the page.",
     ),
     click.option(
         "--host",
@@ -119,10 +136,10 @@ if TYPE_CHECKING:
     BACKEND_OPTION,
     click.option(
         "--height",
-        type=click.IntRange(16),
+        type=click.IntRange(MIN_HEIGHT),
         metavar="N",
-        default=None,
-        show_default="what the machine manages",
+        default=StyleOptions.height,
+        show_default="as large as the machine can keep up with",
         help="Height at which the network runs.",
     ),
 )
@@ -182,7 +199,8 @@ def _open_web_page(
 
     remote = camera == "browser" or (camera is None and not list_cameras())
     local = None if remote else _camera(camera or "0", values)
-    screen = WebScreen(state.styles, values["host"], values["port"], values["token"])
+    web = WebOptions(**options_from(WebOptions, values))
+    screen = WebScreen(state.styles, web.host, web.port, web.token)
     reporter.note(f"open {screen.url} in a browser; Ctrl-C ends it")
     if local is None:
         return screen.camera, screen

@@ -13,7 +13,7 @@ from vidstyle.cli.completion import complete_styles
 from vidstyle.cli.options import Finite
 from vidstyle.cli.shared import report_line, run_with_reporter
 from vidstyle.core.errors import EXIT_DAMAGE, EXIT_DONE
-from vidstyle.core.options import PaintOptions
+from vidstyle.core.options import PAINT_STROKE_SCALE_RANGE, PaintOptions
 
 STYLE_OPTION = click.option("--style", required=True, metavar="IMAGE|NAME[:WEIGHT],...", shell_complete=complete_styles,
                             help="Image file in the style to use, or name of a style whose style image to use.")  # fmt: skip
@@ -22,9 +22,9 @@ OPTIMIZATION = "Optimization"
 
 OPTIMIZATION_STYLE_OPTIONS = (
     STYLE_OPTION,
-    click.option("--content-weight", type=Finite(0, min_open=True), default=None, show_default="the recipe's",
+    click.option("--content-weight", type=Finite(0), default=PaintOptions.content_weight, show_default="the recipe's",
                  help="Weight of the content; higher values keep more of the image."),
-    click.option("--stroke-scale", type=Finite(0.1, 10), default=PaintOptions.stroke_scale, show_default=True,
+    click.option("--stroke-scale", type=Finite(*PAINT_STROKE_SCALE_RANGE), default=PaintOptions.stroke_scale, show_default=True,
                  help="Scale the size of the strokes."),
     click.option("--preserve-color", is_flag=True, help="Keep the colours of the original."),
     click.option("--mask", type=click.Path(path_type=Path), default=None, help="Only stylize the white areas of this image."),
@@ -36,7 +36,7 @@ OPTIMIZATION_OPTIONS = (
     click.option("--encoder", default=PaintOptions.encoder, show_default=True,
                  help="Perceptual encoder: compact (included), vgg19 (torchvision's, which downloads 548 MB once; finer, and ten "
                       "times slower) or a file of weights."),
-    click.option("--steps", type=click.IntRange(1), metavar="N", default=None, show_default="the recipe's",
+    click.option("--steps", type=click.IntRange(1), metavar="N", default=PaintOptions.steps, show_default="the recipe's",
                  help="Maximum number of steps at full size."),
     click.option("--optimizer", type=click.Choice(["adam", "lbfgs"]), default=PaintOptions.optimizer, show_default=True,
                  help="Optimizer of the recipe gatys."),
@@ -44,7 +44,8 @@ OPTIMIZATION_OPTIONS = (
                  help="Image to start from."),
 )  # fmt: skip
 
-MEMORY_OPTION = click.option("--memory", type=Finite(0.1), default=PaintOptions.memory, show_default=True, metavar="GIB",
+MEMORY_OPTION = click.option("--memory", type=Finite(0, min_open=True), default=PaintOptions.memory,
+                             show_default=True, metavar="GIB",
                              help="Memory limit; larger images are optimized in tiles.")  # fmt: skip
 
 

@@ -11,7 +11,7 @@ import click
 from rich_click import RichCommand, RichContext, RichGroup, RichHelpFormatter
 
 from vidstyle.core.errors import UsageError
-from vidstyle.core.options import EncodeOptions, StyleOptions, Trim
+from vidstyle.core.options import DEFAULT_QUALITY, QUALITY_RANGE, EncodeOptions, StyleOptions, Trim
 from vidstyle.styles.spec import parse_seconds
 
 if TYPE_CHECKING:
@@ -128,8 +128,8 @@ TRIM_OPTIONS = (
 ENCODING_OPTIONS = (
     click.option("--codec", default=EncodeOptions.codec, show_default="what suits the output's container",
                  help="Video codec: h264, hevc, av1, vp9, prores, ffv1 or gif."),
-    click.option("--quality", type=click.IntRange(0, 100), default=EncodeOptions.quality, metavar="N",
-                 help="Video quality; 100 gives the best quality and the largest files. [default: 75]"),
+    click.option("--quality", type=click.IntRange(*QUALITY_RANGE), default=EncodeOptions.quality, metavar="N",
+                 help=f"Video quality; 100 gives the best quality and the largest files. [default: {DEFAULT_QUALITY}]"),
     click.option("--crf", type=int, default=EncodeOptions.crf,
                  help="Set the quality on the encoder's own scale instead of --quality."),
     click.option("--preset", default=EncodeOptions.preset, show_default="veryfast for h264, else the encoder's own",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import re
 import shlex
 import sys
@@ -17,7 +16,7 @@ from vidstyle.cli.completion import complete_styles
 from vidstyle.cli.options import INPUT_OUTPUT, Command, Finite, Option, options_from, panel
 from vidstyle.cli.signals import Signals, exit_code
 from vidstyle.core.errors import EXIT_DONE, UsageError
-from vidstyle.core.options import TrainOptions
+from vidstyle.core.options import MIN_TRAINING_SIZE, TrainOptions
 
 
 @click.command(
@@ -119,7 +118,7 @@ from vidstyle.core.options import TrainOptions
     ),
     click.option(
         "--crop",
-        type=click.IntRange(64),
+        type=click.IntRange(MIN_TRAINING_SIZE),
         metavar="N",
         default=TrainOptions.crop,
         show_default=True,
@@ -127,7 +126,7 @@ from vidstyle.core.options import TrainOptions
     ),
     click.option(
         "--style-size",
-        type=click.IntRange(64),
+        type=click.IntRange(MIN_TRAINING_SIZE),
         metavar="N",
         default=TrainOptions.style_size,
         show_default=True,
@@ -236,12 +235,9 @@ def _layer(name: str) -> str:
 
 def _weight(text: str) -> float:
     try:
-        weight = float(text)
+        return float(text)
     except ValueError:
-        weight = math.nan
-    if not 0 < weight < math.inf:
-        raise UsageError(f"expected layers with weights above 0, such as relu3_1:1, got the weight '{text}'")
-    return weight
+        raise UsageError(f"expected layers with weights, such as relu3_1:1, got the weight '{text}'") from None
 
 
 def _command() -> str:

@@ -1,6 +1,6 @@
 """Frozen option dataclasses.
 
-Every default and every range is written once, here: a value out of range raises `UsageError` when the options are made.
+Their defaults and ranges are written here, once: a value out of range raises `UsageError` when the options are made.
 """
 
 from __future__ import annotations
@@ -18,11 +18,31 @@ ColorOrder = Literal["rgb", "bgr"]
 Recipe = Literal["best", "gatys"]
 Propagation = Literal["warp", "net"]
 
-STROKE_SCALES = (0.25, 4.0)
-"""The smallest and the largest stroke scale of a network."""
-
-LEAST_HEIGHT = 16
+DEFAULT_QUALITY = 75
+QUALITY_RANGE = (0, 100)
+STRENGTH_RANGE = (0.0, 1.0)
+STROKE_SCALE_RANGE = (0.25, 4.0)
+"""For networks."""
+PAINT_STROKE_SCALE_RANGE = (0.1, 10.0)
+"""For optimization, which takes any size of strokes from the style image."""
+MIN_HEIGHT = 16
 """Pixels; networks do not work at smaller heights."""
+MAX_BATCH_SIZE = 64
+FPS_RANGE = (1.0, 240.0)
+PORT_RANGE = (0, 65535)
+"""0: any free port."""
+MIN_TRAINING_SIZE = 64
+"""Of training crops and style images, in pixels."""
+CROP_MULTIPLE = 8
+"""Training crops are divisible by this, because the networks halve them three times."""
+
+
+def _check_range(name: str, value: float | None, low: float, high: float = math.inf, *, above: bool = False) -> None:
+    """Raise `UsageError` unless `value` is None, or a finite number from `low` to `high`; `above`: and not `low` itself."""
+    if value is None or (low <= value <= high and math.isfinite(value) and not (above and value == low)):
+        return
+    limits = f"above {low:g}" if above else f"of at least {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
+    raise UsageError(f"expected {name} {limits}, got {f'{value:g}' if isinstance(value, float) else value}")
 
 
 @dataclass(frozen=True)
@@ -49,7 +69,7 @@ class Selection:
     """Only files that match one of these shell patterns, in upper or lower case: of file names, or, with a `/`, of paths in the
     folder. Empty: all files."""
     exclude: tuple[str, ...] = ()
-    """No files that match one of these patterns, or that lie in a folder that does."""
+    """Not the files that match one of these patterns, or whose folder matches one."""
 
 
 @dataclass(frozen=True)
@@ -59,21 +79,20 @@ class EncodeOptions:
     codec: str | None = None
     """`h264`, or an encoder's name in FFmpeg such as `libx264`; None: the codec that suits the container best."""
     quality: int | None = None
-    """0 to 100 (best), on a scale that all encoders share. None: 75."""
+    """From 0 to 100 (best), on a scale that all encoders share. None: `DEFAULT_QUALITY`, or what `crf` sets."""
     crf: int | None = None
     """The quality on the encoder's own scale, instead of `quality`."""
     preset: str | None = None
-    """The encoder's name for its speed; None: the encoder's default."""
+    """The encoder's speed preset, such as `veryfast`; None: the encoder's default."""
     pix_fmt: str | None = None
-    """FFmpeg's name of a pixel format; None: the encoder's first that fits (transparency, HDR)."""
+    """FFmpeg's name of a pixel format; None: the encoder's first one that keeps transparency and HDR."""
     hardware: bool = False
     """Encode on the GPU, with the first encoder that works."""
     keep_hdr: bool = False
     """Encode with 10 bits or more, as HDR needs."""
 
     def __post_init__(self) -> None:
-        if self.quality is not None and not 0 <= self.quality <= 100:
-            raise UsageError(f"expected a quality of 0 to 100, got {self.quality}")
+        _check_range("a quality", self.quality, *QUALITY_RANGE)
 
 
 @dataclass(frozen=True)
@@ -91,59 +110,55 @@ class StyleOptions:
     strength: float = 1.0
     """From 0, the original, to 1, the style."""
     stroke_scale: float = 1.0
-    """Size of the strokes, whatever the size of the output: 2 doubles them."""
+    """Scale of the strokes, 2 doubles their size; the output keeps its size."""
     fade: float = 1.0
     """Seconds that a change of style takes in a timeline."""
 
     def __post_init__(self) -> None:
-        if self.height is not None and self.height < LEAST_HEIGHT:
-            raise UsageError(f"expected an inference height of at least {LEAST_HEIGHT} pixels, got {self.height}")
-        if not 0 <= self.strength <= 1:
-            raise UsageError(f"expected a strength from 0 to 1, got {self.strength:g}")
-        least, most = STROKE_SCALES
-        if not least <= self.stroke_scale <= most:
-            raise UsageError(f"expected a stroke scale from {least:g} to {most:g}, got {self.stroke_scale:g}")
+        if self.height is not None and self.height < MIN_HEIGHT:
+            raise UsageError(f"expected an inference height of at least {MIN_HEIGHT} pixels, got {self.height}")
+        _check_range("a strength", self.strength, *STRENGTH_RANGE)
+        _check_range("a stroke scale", self.stroke_scale, *STROKE_SCALE_RANGE)
         if not 0 <= self.fade < math.inf:
             raise UsageError(f"expected a fade of 0 seconds or more, got {self.fade:g}")
 
 
 @dataclass(frozen=True)
 class ConvertOptions:
-    """Everything about the conversion of an input, besides its name."""
+    """How an input is converted."""
 
     style: StyleOptions = field(default_factory=StyleOptions)
     encode: EncodeOptions = field(default_factory=EncodeOptions)
     trim: Trim = field(default_factory=Trim)
     batch_size: int = 1
     stabilize: Stabilize = "off"
-    """How much of the last stylized frame is warped into the next one, against flicker."""
+    """How much of the previous stylized frame is warped into the next one, to reduce flicker."""
     preserve_color: bool = False
     """Stylize the luminance only; colours stay the input's."""
     mask: str | None = None
-    """An image, or a video as long as the input: white is stylized, black stays as it is."""
+    """An image, or a video as long as the input: white areas are stylized, black ones are not."""
     report: bool = False
     """Measure the warping error: how much the output flickers."""
     audio: bool = True
     subtitles: bool = True
     resume: bool | Literal["long"] = False
-    """Keep finished segments, and resume from those of an interrupted run; `long`: only where there will be several."""
+    """Keep finished segments, and continue an interrupted run from them; `long`: only for long videos."""
     overwrite: bool = False
     skip_existing: bool = False
     allow_network: bool = False
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise UsageError(f"expected a batch_size of at least 1, got {self.batch_size}")
+        _check_range("a batch size", self.batch_size, 1, MAX_BATCH_SIZE)
 
 
 @dataclass(frozen=True)
 class ClusterOptions:
-    """The workers of a run; with the defaults it stays in this process."""
+    """The workers of a run. By default there are none, and everything runs in this process."""
 
     workers: int | None = None
-    """How many; None: as many as the cluster has room for, or no workers without a cluster."""
+    """Number of workers; None: as many as the cluster has room for, or none without a cluster."""
     address: str | None = None
-    """A Ray cluster: `local`, `auto` or `ray://HOST:PORT`; None: processes of this machine."""
+    """A Ray cluster: `local`, `auto` or `ray://HOST:PORT`; None: processes on this machine."""
     chunk_seconds: float = 20.0
     """Videos are divided into chunks of about this length."""
 
@@ -156,13 +171,13 @@ class ClusterOptions:
 
 @dataclass(frozen=True)
 class BatchOptions:
-    """Which inputs a run over several takes, where their outputs go, and which workers do the work."""
+    """The inputs of a run over several, where the outputs go, and the workers."""
 
     output: str | None = None
-    """A file, a folder, or a template such as `{folder}/{stem}.{style}{ext}`; None: beside each input."""
+    """A file, a folder, or a template such as `{folder}/{stem}.{style}{ext}`; None: next to each input."""
     selection: Selection = field(default_factory=Selection)
     lists: tuple[str, ...] = ()
-    """Text files with more inputs, one a line; `-` is stdin."""
+    """Text files with more inputs, one per line; `-` is stdin."""
     cluster: ClusterOptions = field(default_factory=ClusterOptions)
 
 
@@ -171,7 +186,7 @@ class LiveOptions:
     """How the frames of a camera are stylized, shown and recorded."""
 
     style: StyleOptions = field(default_factory=StyleOptions)
-    """Its `height` None: as large as the machine manages at the wanted frame rate."""
+    """`height` None: the largest height at which the machine reaches the frame rate."""
     fps: float | None = None
     """Frames per second; None: the camera's rate."""
     folder: Path = Path()
@@ -182,37 +197,49 @@ class LiveOptions:
     """The microphone to record; `auto`: the system's default, where there is one; None: no audio."""
     virtual_camera: bool = False
 
+    def __post_init__(self) -> None:
+        _check_range("a frame rate", self.fps, *FPS_RANGE)
+
 
 @dataclass(frozen=True)
 class WebOptions:
-    """The address of the page with the live video. A host other than loopback needs a token."""
+    """The address of the web page with the live video. A host other than a loopback address requires a token."""
 
     host: str = "127.0.0.1"
     port: int = 8080
     token: str | None = None
 
+    def __post_init__(self) -> None:
+        _check_range("a port", self.port, *PORT_RANGE)
+
 
 @dataclass(frozen=True)
 class PaintOptions:
-    """How the pixels of an image are optimised (`vidstyle.studio.optimize.gatys`, `vidstyle.studio.optimize.multiscale`)."""
+    """How the pixels of an image are optimized (`vidstyle.studio.optimize.gatys`, `vidstyle.studio.optimize.multiscale`)."""
 
     recipe: Recipe = "best"
-    """`gatys` is the paper's method, `best` the one that gives the better images."""
+    """`gatys` is the method of Gatys et al.; `best` gives better images."""
     encoder: str = "compact"
     content_weight: float | None = None
     """Weight of the content relative to the style; None: the recipe's default."""
     stroke_scale: float = 1.0
-    """Size of the style image relative to the image, and so of its strokes: at 1 both have as many pixels."""
+    """Scale of the style image, and so of its strokes; at 1 it has as many pixels as the image."""
     steps: int | None = None
-    """At most this many at full size; None: the recipe's default."""
+    """Maximum number of steps at full size; None: the recipe's default."""
     optimizer: Literal["adam", "lbfgs"] = "adam"
     """For the recipe `gatys`."""
     start: Literal["content", "noise"] = "content"
     preserve_color: bool = False
     """Stylize the luminance only; colours stay the photograph's."""
     memory: float = 4.0
-    """Limit in GiB: larger images are optimised in tiles."""
+    """Limit in GiB; images that need more are optimized in tiles."""
     device: str = "auto"
+
+    def __post_init__(self) -> None:
+        _check_range("a content weight", self.content_weight, 0)
+        _check_range("a stroke scale", self.stroke_scale, *PAINT_STROKE_SCALE_RANGE)
+        _check_range("a number of steps", self.steps, 1)
+        _check_range("a memory limit", self.memory, 0, above=True)
 
 
 @dataclass(frozen=True)
@@ -220,14 +247,19 @@ class KeyframeOptions:
     """How keyframes are chosen and propagated over the clip."""
 
     every: int | None = None
-    """Interval between keyframes, in frames; None: where the motion requires one."""
+    """Interval between keyframes, in frames; None: as the motion requires."""
     keyframes: tuple[int, ...] | None = None
     """Frame numbers of the keyframes, from 0; None: chosen by `every`."""
     propagation: Propagation = "warp"
-    """`net`: a network fine-tuned on the keyframes stylizes every frame; `warp`: they are warped over its output, too."""
+    """`net`: a network that is fine-tuned on the keyframes stylizes every frame; `warp`: in addition, the keyframes are warped
+    over its output."""
     net_steps: int = 400
     """Fine-tuning steps of that network."""
     device: str = "auto"
+
+    def __post_init__(self) -> None:
+        _check_range("an interval between keyframes", self.every, 1)
+        _check_range("a number of fine-tuning steps", self.net_steps, 1)
 
 
 @dataclass(frozen=True)
@@ -237,13 +269,13 @@ class TrainOptions:
     architecture: str = "compact"
     steps: int = 3000
     minutes: float | None = None
-    """Train for as many steps as fit, so that the whole command takes about this long; None: for `steps`."""
+    """Train for as many steps as fit if the whole command is to take about this long; None: for `steps`."""
     identity_steps: int = 600
-    """Steps of reconstruction before the style loss sets in; none when training starts from another style."""
+    """Steps of reconstruction before the style loss is added; skipped when training starts from another style."""
     batch: int = 1
     crop: int = 384
     style_size: int = 400
-    """Short side of the style image: strokes in the video are as large as in it."""
+    """Short side of the style image: strokes in the video become as large as they are in it."""
     style_layers: tuple[tuple[str, float], ...] = (
         ("relu1_1", 1.0),
         ("relu2_1", 1.0),
@@ -259,7 +291,7 @@ class TrainOptions:
     content_weight: float = 0.1
     tone_weight: float = 0.2
     tone_size: int = 16
-    """The tone loss compares colours averaged over squares of this size: about one stroke."""
+    """The tone loss compares colours averaged over squares of this size, which is about that of a stroke."""
     tv_weight: float = 0.02
     border_weight: float = 0.5
     consistency_weight: float = 30.0
@@ -268,3 +300,21 @@ class TrainOptions:
     learning_rate: float = 2e-3
     seed: int = 0
     checkpoint_every: int = 250
+
+    def __post_init__(self) -> None:
+        _check_range("a number of steps", self.steps, 1)
+        _check_range("a time for training in minutes", self.minutes, 0, above=True)
+        _check_range("a number of identity steps", self.identity_steps, 0)
+        _check_range("a batch size", self.batch, 1)
+        _check_range("a crop size", self.crop, MIN_TRAINING_SIZE)
+        if self.crop % CROP_MULTIPLE:
+            raise UsageError(f"expected a crop size divisible by {CROP_MULTIPLE}, got {self.crop}")
+        _check_range("a style size", self.style_size, MIN_TRAINING_SIZE)
+        for layer, weight in self.style_layers:
+            _check_range(f"a weight of {layer}", weight, 0, above=True)
+        for loss in ("content", "tone", "tv", "border", "consistency"):
+            _check_range(f"a {loss} weight", getattr(self, f"{loss}_weight"), 0)
+        _check_range("a tone size", self.tone_size, 1)
+        _check_range("a consistency ramp", self.consistency_ramp, 0, 1)
+        _check_range("a learning rate", self.learning_rate, 0, above=True)
+        _check_range("a number of steps between checkpoints", self.checkpoint_every, 1)

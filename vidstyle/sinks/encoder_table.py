@@ -13,8 +13,6 @@ from dataclasses import dataclass
 
 import cv2
 
-DEFAULT_QUALITY = 75
-
 _CPU_AVX_512F = 13  # OpenCV's number, which has no name in Python
 
 Points = tuple[tuple[int, int], ...]

@@ -16,9 +16,9 @@ from av.video.format import VideoFormat
 from av.video.frame import VideoFrame
 
 from vidstyle.core.errors import DeviceError, UsageError
-from vidstyle.core.options import EncodeOptions
+from vidstyle.core.options import DEFAULT_QUALITY, EncodeOptions
 from vidstyle.media.av_errors import AV_ERRORS
-from vidstyle.sinks.encoder_table import DEFAULT_QUALITY, ENCODERS, VideoEncoder
+from vidstyle.sinks.encoder_table import ENCODERS, VideoEncoder
 
 # No option of the AV1 encoder silences its own log, only this variable: errors only.
 os.environ.setdefault("SVT_LOG", "1")

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from tests.support.textures import save_image, texture
-from vidstyle.core.options import TrainOptions
+from vidstyle.core.options import CROP_MULTIPLE, TrainOptions
+from vidstyle.networks.transformer_net import MULTIPLE
 from vidstyle.studio.training.gpu_photos import ResidentCrops
 from vidstyle.studio.training.photos import CONTEXT, PhotoCrops
 
@@ -55,3 +56,7 @@ def test_crops_on_the_device_equal_those_decoded_on_demand(photo_tree: Path) -> 
         assert other.shape == one.shape == (2, SIZE, SIZE, 3)
         assert (one.float() - other.float()).abs().mean() < 1.5
         assert torch.equal(other, next(resident.batches(step)))
+
+
+def test_crops_suit_the_networks() -> None:
+    assert CROP_MULTIPLE % MULTIPLE == 0

@@ -121,7 +121,7 @@ def test_existing_style_is_kept_without_overwrite(here: Here, arguments: list[ob
 
 @pytest.mark.parametrize(
     ("change", "code"),
-    [(["--name", "Bad Name"], 1), (["--name", "../evil"], 1), (["--name", "sea", "--crop", "65"], 1),
+    [(["--name", "Bad Name"], 1), (["--name", "../evil"], 1), (["--name", "sea", "--crop", "65"], 2),
      (["--name", "sea", "--photos", "nowhere"], 1), (["--name", "sea", "--encoder", "nowhere.pth"], 4),
      (["--name", "sea", "--encoder", "style.png"], 4), (["--name", "sea", "--from", "no-such-style"], 4),
      (["--name", "sea", "--consistency-ramp", "2"], 2), (["--name", "sea", "nowhere.png"], 1), ([], 2),
@@ -141,7 +141,8 @@ def test_train_rejects_invalid_arguments(
     [("--style-layers", "relu9_1:1", "relu9_1"), ("--style-layers", "relu1_1:much", "much"), ("--style-layers", "relu1_1", "''"),
      ("--style-layers", "relu1_1:1,", "''"), ("--style-layers", "relu3_1/0:1", "relu3_1/0"), ("--content-layers", "sky", "sky"),
      ("--content-layers", "", "''"), ("--content-layers", "relu3_1;relu4_1", "relu3_1;relu4_1"),
-     ("--style-layers", "relu1_1:0", "'0'"), ("--style-layers", "relu1_1:nan", "nan"), ("--style-layers", "relu1_1:-1", "-1"),
+     ("--style-layers", "relu1_1:0", "relu1_1 above 0, got 0"), ("--style-layers", "relu1_1:nan", "nan"),
+     ("--style-layers", "relu1_1:-1", "-1"),
      ("--style-layers", "relu1_1/1:1", "relu1_1/1"), ("--content-layers", "relu3_1:2", "relu3_1:2")],
 )  # fmt: skip
 def test_invalid_layers_are_named_in_the_error(

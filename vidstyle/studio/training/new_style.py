@@ -20,7 +20,6 @@ from vidstyle.core.frames import Pixels
 from vidstyle.core.options import TrainOptions
 from vidstyle.networks.device import find_device
 from vidstyle.networks.export import export_onnx, load_net
-from vidstyle.networks.transformer_net import MULTIPLE
 from vidstyle.studio.perceptual.encoder import find_encoder
 from vidstyle.studio.style_images import StyleImage, read_style_image
 from vidstyle.studio.training.exemplar import save_exemplar
@@ -102,8 +101,6 @@ class NewStyle:
         `find_photos` returns the photographs; it is called after all other inputs have been checked. `began`: when the command
         started, by `time.monotonic`. `check` is called at every step; after it raised KeyboardInterrupt, training can resume.
         """
-        if options.crop % MULTIPLE:
-            raise TrainingError(f"expected a crop divisible by {MULTIPLE}, got {options.crop}")
         style_images = [_read(path, options.style_size) for path in self._sources.style_images]
         start, metadata = _load_start(self._sources.start or DEFAULT_START[options.architecture], options.architecture)
         encoder = find_encoder(self._sources.encoder)
