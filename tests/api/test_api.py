@@ -174,7 +174,7 @@ def test_an_invalid_option_is_a_usage_error(clip: Path, options: dict[str, Any])
 def test_option_names_are_unique() -> None:
     def leaves(kind: type) -> list[str]:
         hints = get_type_hints(kind)
-        names = [f.name for f in fields(kind)]  # type: ignore[arg-type]
+        names = [f.name for f in fields(kind)]
         return [n for name in names for n in (leaves(hints[name]) if is_dataclass(hints[name]) else [name])]
 
     names = leaves(ConvertOptions)

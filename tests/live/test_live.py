@@ -380,8 +380,9 @@ class Tap:
 def test_the_browsers_camera_takes_over_while_it_is_active() -> None:
     from vidstyle.web.switch import SwitchedCamera
 
-    theirs, own = Tap(200, active=False), Tap(100, active=True)
-    switched = SwitchedCamera(theirs, own)  # type: ignore[arg-type]
+    theirs: Any = Tap(200, active=False)
+    own: Any = Tap(100, active=True)
+    switched = SwitchedCamera(theirs, own)
     newest = Newest(switched.frames(), "test")
 
     def until_level(level: int) -> None:

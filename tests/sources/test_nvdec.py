@@ -35,6 +35,11 @@ class FakeGpuDecoder:
         self.decoder.flush_buffers()
 
 
+def fake_decoder(*args: Any, **options: Any) -> GpuDecoder:
+    fake: Any = FakeGpuDecoder(*args, **options)
+    return GpuDecoder(fake)
+
+
 @pytest.fixture
 def video(tmp_path: Path) -> Path:
     """Three groups of pictures with B-frames, rotated for display."""
@@ -65,7 +70,7 @@ def test_decoding_that_fails_on_the_gpu_continues_without_loss(
 
     def fake_gpu_decoder(stream: Any, max_pixels: int, gpu: str) -> GpuDecoder:
         asked.append(gpu)
-        return GpuDecoder(FakeGpuDecoder(stream, packets))  # type: ignore[arg-type]
+        return fake_decoder(stream, packets)
 
     monkeypatch.setattr("vidstyle.sources.decoding.gpu_decoder", fake_gpu_decoder)
     assert decoded(video, "0") == expected
@@ -81,7 +86,7 @@ def test_without_a_gpu_the_cpu_decodes(video: Path) -> None:
 def use_fake_gpu(monkeypatch: pytest.MonkeyPatch, **how: Any) -> None:
     monkeypatch.setattr(
         "vidstyle.sources.decoding.gpu_decoder",
-        lambda stream, max_pixels, gpu: GpuDecoder(FakeGpuDecoder(stream, **how)),  # type: ignore[arg-type]
+        lambda stream, max_pixels, gpu: fake_decoder(stream, **how),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -51,7 +52,7 @@ def test_a_blend_has_the_given_weights(text: str, blend: dict[str, float]) -> No
 
 
 @pytest.mark.parametrize("text", ["a:0.33,b:0.33,c:0.33", "a:0.333,b:0.667", "a:0.5,b:0.505"])
-def test_rounded_weights_are_normalised(text: str) -> None:
+def test_rounded_weights_are_normalized(text: str) -> None:
     weights = blend_of(text)
     assert sum(weights.values()) == pytest.approx(1, abs=1e-12)
 
@@ -226,9 +227,9 @@ def test_invalid_style_options_are_refused_before_anything_is_written(
     [{"strength": -0.1}, {"strength": math.nan}, {"stroke_scale": 5}, {"stroke_scale": 0}, {"fade": -1}, {"fade": math.inf}],
     ids=str,
 )
-def test_the_python_api_refuses_values_out_of_range(options: dict[str, float]) -> None:
+def test_the_python_api_refuses_values_out_of_range(options: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="expected a"):
-        vidstyle.Stylizer("tiny", **options)  # type: ignore[arg-type]
+        vidstyle.Stylizer("tiny", **options)
 
 
 def test_the_python_api_refuses_unknown_styles() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,8 +30,8 @@ class Plain(Stylizer):
         return np.stack(images)
 
 
-def loaded(style: str = "tiny", **options: object) -> Stylizer:
-    return load_stylizer(StyleOptions(style, device="cpu", **options))  # type: ignore[arg-type]
+def loaded(style: str = "tiny", **options: Any) -> Stylizer:
+    return load_stylizer(StyleOptions(style, device="cpu", **options))
 
 
 def foreign_onnx(folder: Path) -> Stylizer:

@@ -6,6 +6,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,10 +23,10 @@ from vidstyle.stylizers import load_stylizer
 pytestmark = pytest.mark.gpu
 
 
-def on_cuda(backend: str) -> Stylizer:
+def on_cuda(backend: Any) -> Stylizer:
     """A stylizer on CUDA; skips the test without CUDA, or fails it where CUDA is required."""
     try:
-        return load_stylizer(StyleOptions("tiny", device="cuda", backend=backend))  # type: ignore[arg-type]
+        return load_stylizer(StyleOptions("tiny", device="cuda", backend=backend))
     except DeviceError as error:
         if os.environ.get("VIDSTYLE_REQUIRE_CUDA") == "1":
             pytest.fail(f"VIDSTYLE_REQUIRE_CUDA=1, but {error}")
@@ -33,29 +34,29 @@ def on_cuda(backend: str) -> Stylizer:
 
 
 @pytest.mark.parametrize("backend", ["onnx", "torch"])
-def test_cuda_gives_the_same_images_as_the_cpu(backend: str) -> None:
+def test_cuda_gives_the_same_images_as_the_cpu(backend: Any) -> None:
     stylizer = on_cuda(backend)
     images = [soft_image(61, 83, seed) for seed in range(3)]
-    expected = load_stylizer(StyleOptions("tiny", device="cpu", backend=backend)).stylize(images)  # type: ignore[arg-type]
+    expected = load_stylizer(StyleOptions("tiny", device="cpu", backend=backend)).stylize(images)
     assert np.abs(stylizer.stylize(images).astype(int) - expected).max() <= 3
     assert stylizer.engine.device == "cuda:0"
 
 
 @pytest.mark.parametrize("backend", ["onnx", "torch"])
-def test_results_stay_the_same_over_many_batches_of_different_sizes(backend: str) -> None:
+def test_results_stay_the_same_over_many_batches_of_different_sizes(backend: Any) -> None:
     """Buffers are reused, graphs captured, and batches filled up."""
     stylizer = on_cuda(backend)
     images = [soft_image(61, 83, seed) for seed in range(4)]
-    expected = load_stylizer(StyleOptions("tiny", device="cpu", backend=backend)).stylize(images)  # type: ignore[arg-type]
+    expected = load_stylizer(StyleOptions("tiny", device="cpu", backend=backend)).stylize(images)
     with ThreadPoolExecutor(stylizer.concurrency) as executor:
         for count, stylized in executor.map(lambda n: (n, stylizer.stylize(images[:n])), [4, 4, 4, 4, 1, 3, 4, 2] * 3):
             assert np.abs(stylized.astype(int) - expected[:count]).max() <= 3
 
 
 @pytest.mark.parametrize("backend", ["onnx", "torch"])
-def test_shots_keep_their_own_statistics(backend: str) -> None:
+def test_shots_keep_their_own_statistics(backend: Any) -> None:
     stylizer = on_cuda(backend)
-    on_cpu = load_stylizer(StyleOptions("tiny", device="cpu", backend=backend))  # type: ignore[arg-type]
+    on_cpu = load_stylizer(StyleOptions("tiny", device="cpu", backend=backend))
     image = soft_image(61, 83)
     shots = [[image], [255 - image]]
     expected = [on_cpu.for_shot(shot).stylize([image]).astype(int) for shot in shots]
@@ -65,7 +66,7 @@ def test_shots_keep_their_own_statistics(backend: str) -> None:
 
 
 @pytest.mark.parametrize("backend", ["onnx", "torch"])
-def test_both_engines_stylize_tiles_when_memory_is_short(backend: str) -> None:
+def test_both_engines_stylize_tiles_when_memory_is_short(backend: Any) -> None:
     stylizer = on_cuda(backend)
     images = [soft_image(400, 600, seed) for seed in range(3)]
     expected = stylizer.stylize(images).astype(int)

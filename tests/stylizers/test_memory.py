@@ -142,7 +142,7 @@ def test_statistics_are_measured_on_smaller_images_when_memory_is_short() -> Non
     stylizer = on_cpu()
     at_once = stylizer.concurrency
     session, names = stylizer._measuring_session(at_once)
-    stylizer._measuring_sessions[at_once] = TightSession(session, padded(300, 400) // 2), names  # type: ignore[assignment]
+    stylizer._measuring_sessions[at_once] = TightSession(session, padded(300, 400) // 2), names
     found = stylizer.for_shot(images).statistics()
     assert found.keys() == expected.keys()
     assert any((found[name] != expected[name]).any() for name in found)
@@ -207,7 +207,7 @@ ERRORS = [
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=range(len(ERRORS)))
-def test_out_of_memory_errors_are_recognised(error: Exception) -> None:
+def test_out_of_memory_errors_are_recognized(error: Exception) -> None:
     assert is_out_of_memory(error)
 
 

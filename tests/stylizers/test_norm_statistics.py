@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,8 +28,8 @@ IMAGES = [soft_image(61, 83, seed) // (seed + 1) for seed in range(3)]
 each_backend = pytest.mark.parametrize("backend", ["onnx", "torch"])
 
 
-def engine(backend: str, architecture: str = "compact") -> Stylizer:
-    return load_stylizer(StyleOptions(STYLE[architecture], device="cpu", backend=backend))  # type: ignore[arg-type]
+def engine(backend: Any, architecture: str = "compact") -> Stylizer:
+    return load_stylizer(StyleOptions(STYLE[architecture], device="cpu", backend=backend))
 
 
 def difference(one: Pixels, other: Pixels) -> np.ndarray:
@@ -137,9 +138,9 @@ def test_a_model_of_another_tool_does_not_adapt(tmp_path: Path) -> None:
     ("backend", "architecture", "height"),
     [("onnx", "compact", 40), ("onnx", "full", None), ("torch", "compact", None), ("torch", "full", 40)],
 )
-def test_statistics_passed_to_another_stylizer_give_identical_images(backend: str, architecture: str, height: int | None) -> None:
+def test_statistics_passed_to_another_stylizer_give_identical_images(backend: Any, architecture: str, height: int | None) -> None:
     """To the bit, because chunks of a shot are stylized by different processes."""
-    options = StyleOptions(STYLE[architecture], device="cpu", backend=backend, height=height)  # type: ignore[arg-type]
+    options = StyleOptions(STYLE[architecture], device="cpu", backend=backend, height=height)
     shot = load_stylizer(options).for_shot(IMAGES[1:])
     statistics = pickle.loads(pickle.dumps(dict(shot.statistics())))
     assert statistics

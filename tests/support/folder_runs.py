@@ -154,7 +154,7 @@ def assert_complete(folder: Path, frames: int = FRAMES) -> None:
 class ObservedConversion(Conversion):
     """A conversion that calls `on_step` before each step, for example with `opening a`."""
 
-    on_step: Callable[[str], object] = staticmethod(lambda step: None)  # type: ignore[assignment]
+    on_step: Callable[[str], object] = staticmethod(lambda step: None)
 
     def __init__(self, input: str, *args: Any, **options: Any) -> None:
         self._stem = stem(input)

@@ -1,6 +1,6 @@
 """Command lines of vidstyle in processes with limits on time and memory.
 
-Run as a program this is a `CommandRunner`: it takes command lines on stdin, one JSON object a line, and runs each in this one
+Run as a program this is a `CommandRunner`: it takes command lines on stdin, one JSON object per line, and runs each in this one
 process, which saves the second of starting up. A crash or a hang is due to the last command line.
 """
 
@@ -78,7 +78,8 @@ def start(
 
 def finish(process: subprocess.Popen[str], seconds: float = SECONDS) -> RunResult:
     """Wait for the end; a run that takes longer than `seconds` counts as a hang, and prints its stack traces."""
-    args = tuple(str(x) for x in process.args[3:])  # type: ignore[index]
+    command_line: Any = process.args
+    args = tuple(str(x) for x in command_line[3:])
     try:
         stdout, stderr = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:

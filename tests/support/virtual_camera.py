@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from types import ModuleType
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 
@@ -32,8 +32,8 @@ class FakeCamera:
 
 @pytest.fixture
 def driver(monkeypatch: pytest.MonkeyPatch) -> list[FakeCamera]:
-    module = ModuleType("pyvirtualcam")
-    module.Camera = FakeCamera  # type: ignore[attr-defined]
+    module: Any = ModuleType("pyvirtualcam")
+    module.Camera = FakeCamera
     monkeypatch.setitem(sys.modules, "pyvirtualcam", module)
     monkeypatch.setattr(FakeCamera, "made", [])
     return FakeCamera.made

@@ -10,6 +10,8 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterator
+from functools import partial
+from operator import eq
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -200,7 +202,7 @@ def test_slow_viewer_gets_few_images_and_the_newest_when_it_is_ready(screen: Web
         seen = []
         for level in range(10, 10 * (viewer.MAX_IN_FLIGHT + 1), 10):
             screen.show(gray(level), status_of(level), STATE)
-            seen += (await receive(socket, lambda value, level=level: value == level))[1]  # type: ignore[misc]
+            seen += (await receive(socket, partial(eq, level)))[1]
         for level in range(100, 201, 10):
             screen.show(gray(level), status_of(level), STATE)
         # The status is still sent, so the server had a chance to send images too.
@@ -231,7 +233,7 @@ def test_image_is_encoded_once_and_only_with_viewers(screen: WebScreen, monkeypa
                 if level == 30:
                     screen.show(gray(level), status_of(), STATE)
                 for each in (socket, other):
-                    await receive(each, lambda value, level=level: value == level)  # type: ignore[misc]
+                    await receive(each, partial(eq, level))
 
     for level in (10, 20):
         screen.show(gray(level), status_of(), STATE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,14 @@ def pixel(browser: Any) -> tuple[int, ...]:
     return tuple(round(value, -1) for value in browser.execute_script(script)[:3])
 
 
+def _shows(browser: Any, color: tuple[int, ...]) -> bool:
+    return pixel(browser) == color
+
+
+def _has_more_than(frames: list[Frame], count: int) -> bool:
+    return len(frames) > count
+
+
 def collect(screen: WebScreen, events: list[Event]) -> list[Event]:
     """Append the new events to `events`."""
     events += screen.events()
@@ -67,7 +76,7 @@ def expect(screen: WebScreen, *wanted: Event) -> None:
 def test_image_is_updated_and_fills_the_window(screen: WebScreen, browser: Any, tmp_path: Path) -> None:
     for color in (GREEN, RED, GREEN):
         show(screen, color)
-        until(lambda color=color: pixel(browser) == color)  # type: ignore[misc]
+        until(partial(_shows, browser, color))
     assert browser.execute_script("return [canvas.width, canvas.height]") == [
         160,
         90,
@@ -179,7 +188,7 @@ def test_browsers_camera_gives_moving_images(screen: WebScreen, browser: Any, tr
         for _ in range(2):  # the camera may be started again
             seen = len(frames)
             browser.execute_script("wake(); $('webcam').click()")
-            until(lambda seen=seen: len(frames) > seen + 10)  # type: ignore[misc]
+            until(partial(_has_more_than, frames, seen + 10))
             assert screen.camera.active
             assert screen.camera.trouble is None
             until(lambda: element(browser, "#webcam").get_attribute("aria-pressed") == "true")

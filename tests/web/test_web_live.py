@@ -6,6 +6,7 @@ import json
 import subprocess
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -59,11 +60,15 @@ class Page:
         self.process.stderr.close()
 
 
+def _has_changed(browser: Any, before: Any) -> bool:
+    return bool(browser.execute_script(CHECKSUM) != before)
+
+
 def wait_for_motion(browser: Any) -> None:
     """Wait until the image on the page has changed twice."""
     for _ in range(2):
         before = browser.execute_script(CHECKSUM)
-        until(lambda before=before: browser.execute_script(CHECKSUM) != before)  # type: ignore[misc]
+        until(partial(_has_changed, browser, before))
 
 
 def test_the_page_shows_the_stylized_camera_and_its_keys_work(server: MjpegCamera, browser: Any, tmp_path: Path) -> None:

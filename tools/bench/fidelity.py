@@ -24,6 +24,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -1042,9 +1043,9 @@ def _by_pyav(parts: Path) -> dict[str, Callable[[Path], None]]:
     makers: dict[str, Callable[[Path], None]] = {}
     for number, matrix in enumerate(orientations()):
         suffix = ".mov" if number % 2 else ".mp4"
-        makers[f"turned-{number}{suffix}"] = lambda path, m=matrix: remux(parts / "corner.mp4", path, matrix=m)  # type: ignore[misc]
+        makers[f"turned-{number}{suffix}"] = partial(remux, parts / "corner.mp4", matrix=matrix)
         if number in (1, 2, 4, 7):
-            makers[f"turned-{number}.mkv"] = lambda path, m=matrix: remux(parts / "corner.mp4", path, matrix=m)  # type: ignore[misc]
+            makers[f"turned-{number}.mkv"] = partial(remux, parts / "corner.mp4", matrix=matrix)
     makers["joined.ts"] = lambda path: _join(parts, path)
     makers["two-sizes.ts"] = lambda path: _two_sizes(parts, path)
     makers["amr.3gp"] = lambda path: _amr(parts, path)

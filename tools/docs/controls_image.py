@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -29,8 +30,8 @@ _FONT = cv2.FontFace("sans")
 def cells(frame: Pixels) -> list[tuple[str, Pixels]]:
     """The caption of each image, and the image."""
 
-    def stylized(style: str, **controls: float) -> Pixels:
-        stylizer = load_stylizer(StyleOptions(style, "cpu", **controls)).for_shot([frame])  # type: ignore[arg-type]
+    def stylized(style: str, **controls: Any) -> Pixels:
+        stylizer = load_stylizer(StyleOptions(style, "cpu", **controls)).for_shot([frame])
         return np.ascontiguousarray(stylizer.stylize([frame])[0])
 
     weights, (first, second) = (0.0, 0.25, 0.5, 0.75, 1.0), BLEND

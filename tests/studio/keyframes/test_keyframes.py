@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -156,18 +157,18 @@ def test_deleted_retouched_keyframe_and_its_successors_are_stylized_again(work: 
      {"mask": np.eye(48, 64, dtype=np.float32)}],
     ids=["steps", "colours", "style image", "mask"],
 )  # fmt: skip
-def test_changed_options_stylize_all_but_retouched_keyframes_again(work: Work, change: dict[str, object]) -> None:
+def test_changed_options_stylize_all_but_retouched_keyframes_again(work: Work, change: dict[str, Any]) -> None:
     work.keyframes().run()
     retouched = work.retouch(4)
-    assert work.keyframes(**change).run() == [0, 8]  # type: ignore[arg-type]
+    assert work.keyframes(**change).run() == [0, 8]
     assert work.bytes_of(4) == retouched
-    assert work.keyframes(**change).run() == []  # type: ignore[arg-type]
+    assert work.keyframes(**change).run() == []
 
 
 @pytest.mark.parametrize("change", [{"memory": 2.0}, {"device": "cpu"}], ids=str)
-def test_device_and_memory_do_not_invalidate_keyframes(work: Work, change: dict[str, object]) -> None:
+def test_device_and_memory_do_not_invalidate_keyframes(work: Work, change: dict[str, Any]) -> None:
     work.keyframes().run()
-    assert work.keyframes(replace(QUICK, **change)).run() == []  # type: ignore[arg-type]
+    assert work.keyframes(replace(QUICK, **change)).run() == []
 
 
 @pytest.mark.parametrize("number", [0, 4, 8])

@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tests.support.networks import RunsCode
-from tests.support.perceptual import NAMES, NORMALISED, TORCHVISION, State, random_convs, save_weights
+from tests.support.perceptual import NAMES, NORMALIZED, TORCHVISION, State, random_convs, save_weights
 from vidstyle.core.errors import MissingExtraError, StyleError
 from vidstyle.studio.perceptual import encoder as perceptual
 from vidstyle.studio.perceptual.encoder import (
@@ -74,9 +74,9 @@ def test_caffe_weights_take_bgr(tmp_path: Path, image: Tensor) -> None:
     )
 
 
-def test_normalised_weights_use_their_own_preprocessing(tmp_path: Path, image: Tensor) -> None:
+def test_normalized_weights_use_their_own_preprocessing(tmp_path: Path, image: Tensor) -> None:
     def key(name: str) -> str:
-        return str(NORMALISED[name])
+        return str(NORMALIZED[name])
 
     state = random_convs(key) | {"0.weight": torch.randn(3, 3, 1, 1), "0.bias": torch.randn(3)}
     x = F.conv2d(image, state["0.weight"], state["0.bias"])
@@ -228,7 +228,7 @@ def test_vgg19_without_its_server_is_an_error(tmp_path: Path, serve: Serve) -> N
 
 def test_vgg19_without_torchvision_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torchvision", ModuleType("torchvision"))
-    monkeypatch.setitem(sys.modules, "torchvision.models", None)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "torchvision.models", None)
     with pytest.raises(MissingExtraError, match=r"vidstyle\[torch\]"):
         find_encoder("vgg19")
 
