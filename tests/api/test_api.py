@@ -237,7 +237,7 @@ def test_one_input_in_a_list_gives_a_list(clip: Path) -> None:
 
 
 def test_errors_that_concern_all_inputs_are_raised(clip: Path) -> None:
-    with pytest.raises(vidstyle.InputError, match=r"found nothing: none\.mp4"):
+    with pytest.raises(vidstyle.InputError, match=r"no such file or folder: none\.mp4"):
         vidstyle.stylize([clip, "none.mp4"], style="tiny")
     with pytest.raises(vidstyle.StyleError, match="nobody"):
         vidstyle.stylize(clip.parent, style="nobody")
@@ -465,7 +465,7 @@ def test_reading_ahead_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
             read.append(index)
             yield image
 
-    ahead = LookAhead(as_frames(mine(), None), behind=3)
+    ahead = LookAhead(as_frames(mine(), None), history=3)
     frames = ahead.frames()
     first = next(frames)
     assert len(read) == lookahead.MAX_FRAMES + 1
@@ -478,7 +478,7 @@ def test_reading_ahead_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     frames.close()
     monkeypatch.setattr(lookahead, "MAX_BYTES", 5 * shot[0].nbytes)
     read.clear()
-    next(LookAhead(as_frames(mine(), None), behind=3).frames())
+    next(LookAhead(as_frames(mine(), None), history=3).frames())
     assert len(read) == 6
 
 

@@ -121,7 +121,7 @@ def test_what_fails_for_all_jobs_is_raised_at_once(folder: Path) -> None:
         Session(clip, ["tiny"], ConvertOptions(encode=EncodeOptions(crf=99))).run()
     with pytest.raises(UsageError, match="--watch"):
         Session(clip, ["tiny"]).watch()
-    with pytest.raises(InputError, match="found nothing"):
+    with pytest.raises(InputError, match="no such file or folder"):
         Session(["none.mp4"], ["tiny"])
 
 

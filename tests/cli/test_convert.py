@@ -425,7 +425,7 @@ def test_a_name_that_is_not_utf8(tmp_path: Path) -> None:
         ([], 2, "expected a video, an image or a folder"),
         (["--list", "empty.txt"], 2, "expected inputs in empty.txt"),
         (["--list", "none.txt"], 1, "none.txt"),
-        (["in.mp4", "b.mp4", "--list", "list.txt"], 1, "found nothing: b.mp4, c.mp4"),
+        (["in.mp4", "b.mp4", "--list", "list.txt"], 1, "no such file or folder: b.mp4, c.mp4"),
         (["in.mp4", "--style", "slow", "-o", "out.mp4"], 2, "out.mp4"),
         (["in.mp4", "-o", "{stm}.mp4"], 2, "{stem}"),
         (["in.mp4", "--style", "slow", "-o", "{stem}_new.mp4"], 2, "{style}"),

@@ -16,7 +16,7 @@ from tests.support.helpers import events
 from vidstyle.cli.eta import ProgressTracker
 from vidstyle.cli.progress_bar import BarReporter
 from vidstyle.cli.reporters import JsonReporter, LineReporter, QuietReporter
-from vidstyle.cli.summary import MOST_ROWS
+from vidstyle.cli.summary import MAX_ROWS
 from vidstyle.conversion.convert import Result
 from vidstyle.conversion.job import Job, JobResult
 from vidstyle.core.errors import InputError
@@ -459,10 +459,10 @@ def test_quiet_prints_no_table(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_long_table_is_cut(capsys: pytest.CaptureFixture[str]) -> None:
-    LineReporter().summary([failed(job(f"video{n}")) for n in range(MOST_ROWS + 7)])
+    LineReporter().summary([failed(job(f"video{n}")) for n in range(MAX_ROWS + 7)])
     found = lines_of(capsys)
-    assert found[0] == f"{MOST_ROWS + 7} files: {MOST_ROWS + 7} failed"
-    assert len(found) == 1 + MOST_ROWS + 1
+    assert found[0] == f"{MAX_ROWS + 7} files: {MAX_ROWS + 7} failed"
+    assert len(found) == 1 + MAX_ROWS + 1
     assert found[-1] == "failed  and 7 more"
 
 

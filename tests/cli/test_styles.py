@@ -231,7 +231,7 @@ def test_time_can_be_set_on_the_command_line(tmp_path: Path, own: Path) -> None:
         (USAGE, ["--sheet", "out", "--image", "in.png"], ".png, .jpg or .webp"),
         (USAGE, ["--sheet", "out.png", "--image", "in.png", "--at", "3"], "only for a video"),
         (USAGE, ["--sheet", "out.png", "--image", "http://127.0.0.1:9/in.png"], "URL"),
-        (USAGE, ["--sheet", "out.png", "--image", "in.png", "--json"], "both"),
+        (USAGE, ["--sheet", "out.png", "--image", "in.png", "--json"], "cannot be combined"),
         (USAGE, ["--sheet", "out.png", "--image", "in.png", "--height", "3"], "at least 16"),
         (USAGE, ["--overwrite", "verify"], "--overwrite before verify"),
         (FAILED, ["--sheet", "there.png", "--image", "in.png"], "--overwrite"),
@@ -495,7 +495,7 @@ def with_exemplar(own: Path) -> None:
 
 def lost(own: Path) -> str:
     (own / "tiny.onnx").unlink()
-    return "found no file"
+    return "is missing"
 
 
 def altered(own: Path) -> str:

@@ -226,7 +226,7 @@ def test_dry_run_lists_streams_left_out_by_options(rich: Path, capsys: pytest.Ca
 def test_dry_run_lists_converted_audio(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     clip = write_clip(tmp_path / "in.mkv", audio=["eng"], audio_codec="wavpack")
     lines = dry_run(capsys, clip, "-o", tmp_path / "out.mp4")
-    assert lines[1] == "audio 1 (wavpack, eng): converted (.mp4 cannot hold it as it is, it becomes aac)"
+    assert lines[1] == "audio 1 (wavpack, eng): converted to AAC (.mp4 cannot hold it as it is)"
 
 
 @pytest.mark.parametrize(

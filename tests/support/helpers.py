@@ -276,7 +276,7 @@ def events(stderr: str) -> list[dict[str, Any]]:
 
 
 def messages(found: Iterable[dict[str, Any]]) -> str:
-    """All warnings among events, one a line."""
+    """All warnings among events, one per line."""
     return "\n".join(str(event["message"]) for event in found if event["event"] == "warning")
 
 

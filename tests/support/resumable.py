@@ -20,7 +20,7 @@ from tests.support.runs import DAMAGE, DONE, SIZE, STOPPED, CommandRunner, RunRe
 from vidstyle.core.frames import Pixels
 
 SEGMENTS = 6
-"""Clips of a minute at two frames a second: six segments of twenty frames."""
+"""Clips of a minute at two frames per second: six segments of twenty frames."""
 SEGMENT_SUFFIXES = (".mkv", ".nut", ".mp4", ".ts")
 
 

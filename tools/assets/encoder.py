@@ -6,7 +6,7 @@ Two losses. Regression: the teacher's features at every layer must equal the stu
 map (1x1, discarded afterwards) of them, as in FitNets (Romero et al. 2015). Distance: for every two images of a batch, the
 relative Gram error between them must equal the teacher's, on a log scale, at each layer, which is what a style loss requires
 of an encoder. Images are crops of photographs and paintings at any scale, some stylized by trained styles, some blended or
-noisy, because an image passes through such states while it is optimised. And some are being optimised with the student itself
+noisy, because an image passes through such states while it is optimized. And some are being optimized with the student itself
 while it learns (`OngoingOptimizations`): if the optimizer finds an image that the student rates better than the teacher does,
 the student learns from it next.
 """
@@ -80,7 +80,7 @@ class Images:
 
 
 class OngoingOptimizations:
-    """Images that are being optimised with the student (Gatys et al. 2015), a few steps per call.
+    """Images that are being optimized with the student (Gatys et al. 2015), a few steps per call.
 
     Each has its own content and style and is restarted after about `LIFETIME` calls.
     """
@@ -174,7 +174,7 @@ def main() -> None:
     parser.add_argument("--from", dest="start", type=Path, help="an encoder to start from")
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--ongoing", type=int, default=3, help="images of each batch that are being optimised with the student")
+    parser.add_argument("--ongoing", type=int, default=3, help="images of each batch that are being optimized with the student")
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--distance-weight", type=float, default=0.5)
     parser.add_argument("--learning-rate", type=float, default=2e-3)

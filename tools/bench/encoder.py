@@ -4,7 +4,7 @@
 
 It measures the rank correlation (Spearman) of style distances over all pairs of a style image and an image; images are
 photographs, the same stylized by the shipped styles, and the same blurred, as they occur in training. The images of --images
-are optimised (Gatys et al. 2015) with the teacher and with the compact encoder.
+are optimized (Gatys et al. 2015) with the teacher and with the compact encoder.
 """
 
 from __future__ import annotations

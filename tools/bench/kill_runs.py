@@ -21,7 +21,7 @@ from tools.bench.measurement import print_progress, vidstyle_environment
 from tools.bench.same_output import OutputContent, content_of
 from tools.bench.watched_run import Process, Run, events, left_behind
 
-MOST_KILLS = 5
+MAX_KILLS = 5
 """How often a series is killed at most before it may finish."""
 
 Identity = tuple[int, int, int]
@@ -163,7 +163,7 @@ class Kills:
         out = place / "out"
         place.mkdir(parents=True)
         self.series += 1
-        here = min(chance.randrange(2, MOST_KILLS + 1), most - self.kills.total())
+        here = min(chance.randrange(2, MAX_KILLS + 1), most - self.kills.total())
         broken: Counter[str] = Counter()
         family: list[Process] = []
         before: dict[str, Identity] = {}

@@ -2,7 +2,7 @@
 
     L(x) = style distance + 0.1 content distance
 
-The pixels of an image are optimised, starting from the net's output: the difference between the net's loss and this one is
+The pixels of an image are optimized, starting from the net's output: the difference between the net's loss and this one is
 what a net could still gain. The optimization runs from coarse to fine: at half size first, where the judge's half and quarter
 sizes are cheap, then at full size.
 """
@@ -35,7 +35,7 @@ def total(distances: dict[str, float]) -> float:
 
 
 def optimum(judge: Judge, source: Pixels, stylized: Pixels, style: Sequence[Features]) -> tuple[Pixels, dict[str, float]]:
-    """The best result for `source`, (H, W, 3) uint8 RGB, that optimising from `stylized` finds, and its distances.
+    """The best result for `source`, (H, W, 3) uint8 RGB, that optimizing from `stylized` finds, and its distances.
 
     `style` is the result of `Judge.grams`. It is judged in float32 as uint8, like any other image, and is never worse than
     `stylized`.
@@ -44,7 +44,7 @@ def optimum(judge: Judge, source: Pixels, stylized: Pixels, style: Sequence[Feat
     candidates = [stylized]
     for scale, steps, rate in STAGES:
         small = shrunk(x, scale)
-        better = _optimised(_Loss(judge, shrunk(content, scale), style, scale), small, steps, rate)
+        better = _optimized(_Loss(judge, shrunk(content, scale), style, scale), small, steps, rate)
         difference = better - small
         x = (x + (F.interpolate(difference, size=x.shape[2:], mode="bicubic") if scale > 1 else difference)).clamp(0, 1)
         candidates.append((x[0].permute(1, 2, 0) * 255).round().to(torch.uint8).numpy())
@@ -75,7 +75,7 @@ class _Loss:
         return torch.stack(terms).mean()
 
 
-def _optimised(loss: _Loss, start: Tensor, steps: int, rate: float) -> Tensor:
+def _optimized(loss: _Loss, start: Tensor, steps: int, rate: float) -> Tensor:
     """`start` after `steps` of Adam, whose learning rate falls to zero along a cosine."""
     x = start.clone().requires_grad_()
     optimizer = torch.optim.Adam([x], rate, BETAS)

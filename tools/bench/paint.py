@@ -1,4 +1,4 @@
-"""Optimised images: the recipe `best` compared with that of the paper, by the paper's loss with the same encoder.
+"""Optimized images: the recipe `best` compared with that of the paper, by the paper's loss with the same encoder.
 
     python -m tools.bench.paint --photos DIR --paintings DIR --vgg19 vgg19_features_fp16.pth
 

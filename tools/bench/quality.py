@@ -6,7 +6,7 @@
 networks to compare with. Frames are 640x360; distances are those of `tools.bench.judge`, means over five frames of 17. The
 warping error is that of `vidstyle.temporal.metrics`, between neighbouring frames and between frames 8 apart; the excess is the
 difference from the input's, after averaging over clips. For the middle frame of every clip, each of our nets is also compared
-with the best result of optimising the pixels (`tools.bench.optimum`).
+with the best result of optimizing the pixels (`tools.bench.optimum`).
 
 Results are merged into those that --output already holds.
 """

@@ -183,9 +183,9 @@ def _assumptions(tasks: dict[str, Any], assumed: Assumed, moved: dict[str, float
     sentences = (
         f"{assumed.hours:,.0f} hours of {SIZE} at {assumed.rate:g} fps, {assumed.frames / 1e6:,.0f} million frames, in videos of "
         f"{assumed.video_hours:g} h. Printed by `python -m tools.bench.scale_plan`.",
-        f"**Measured**, on {machine['cores']} cores of {machine['cpu']}: CPU milliseconds a frame ({stages}), join {join:.2f} "
-        f"ms a frame, output {made_mbit:.0f} Mbit/s.",
-        f"**Assumed**, because no GPU was available: {net} frames a second of the network alone, {assumed.session_seconds:g} "
+        f"**Measured**, on {machine['cores']} cores of {machine['cpu']}: CPU milliseconds per frame ({stages}), join {join:.2f} "
+        f"ms per frame, output {made_mbit:.0f} Mbit/s.",
+        f"**Assumed**, because no GPU was available: {net} frames per second of the network alone, {assumed.session_seconds:g} "
         f"s to open a session for a shot, shots of {assumed.shot_seconds:g} s, {assumed.gpu_fps:.0f} fps of a GPU's encoder, "
         f"input of {assumed.input_mbit:g} Mbit/s, ${assumed.price:g} for a GPU-hour, cores as fast as the measured ones, "
         f"{assumed.driver_gbit:g} Gbit/s to a driver.",

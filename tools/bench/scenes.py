@@ -21,7 +21,7 @@ from vidstyle.core.frames import Pixels
 _VIEW = (480, 270)
 """Of the sample's 640x360, which leaves room for different views."""
 
-_MOST_FRAMES = 300
+_MAX_FRAMES = 300
 """How many frames of a repeated clip are kept in memory."""
 
 
@@ -62,7 +62,7 @@ def in_shots(seed: int, frames: int) -> Image:
 
 
 def short_clip(path: Path, seed: int, frames: int = 24, size: tuple[int, int] = (320, 180), faststart: bool = False) -> Path:
-    """A clip of 24 frames a second with audio."""
+    """A clip of 24 frames per second with audio."""
     flags = {"movflags": "+faststart"} if faststart else {}
     return write_clip(
         path,
@@ -92,7 +92,7 @@ def one_shot(path: Path, clip: Path, size: tuple[int, int] | None, seconds: floa
     """`clip` forwards and backwards until `seconds` are full, with audio: a video without a cut, if the clip has none."""
     with av.open(str(clip)) as source:
         rate = Fraction(source.streams.video[0].average_rate or 25)
-        some = islice(source.decode(video=0), _MOST_FRAMES)
+        some = islice(source.decode(video=0), _MAX_FRAMES)
         frames = [frame.reformat(*size) if size else frame for frame in some]
     count = round(seconds * rate)
     back_and_forth = islice(cycle(chain(frames, frames[-2:0:-1])), count)  # no frame twice in a row: the motion only reverses

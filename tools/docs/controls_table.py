@@ -38,7 +38,7 @@ def _effects(strength: dict[str, Any], blends: dict[str, Any], stroke_scale: dic
 
 def _speeds(speed: dict[str, Any]) -> list[str]:
     rows = (f"| {name} | {ratio:.2f}x |" for name, ratio in speed["fps_over_without"].items())
-    return ["| what they cost | frames a second, over those without |", "| --- | ---: |", *rows]
+    return ["| what they cost | frames per second, over those without |", "| --- | ---: |", *rows]
 
 
 def _psnr(decibels: list[float | None]) -> str:

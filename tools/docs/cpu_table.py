@@ -37,7 +37,7 @@ def _graphs(found: dict[str, Any]) -> str:
 
 
 def _memory(found: dict[str, Any]) -> str:
-    lines = ["| memory of ONNX Runtime's sessions, 3840x2160 | ms an image | most, MiB |", "| --- | ---: | ---: |"]
+    lines = ["| memory of ONNX Runtime's sessions, 3840x2160 | ms per image | most, MiB |", "| --- | ---: | ---: |"]
     return "\n".join(lines + [f"| {name} | {f['ms']} | {f['peak_mib']} |" for name, f in found.items()])
 
 
@@ -50,13 +50,13 @@ def _learning(found: dict[str, Any]) -> str:
 
 def _concurrency(found: dict[str, Any]) -> str:
     (figures,) = found.values()
-    lines = ["| images at once | threads each | images a batch | frames a second, file to file |", "| ---: |" + " ---: |" * 3]
+    lines = ["| images at once | threads each | images per batch | frames per second, file to file |", "| ---: |" + " ---: |" * 3]
     return "\n".join(lines + [f"| {' | '.join(way.split('x'))} | {fps:.1f} |" for way, fps in figures.items()])
 
 
 def _backends(found: dict[str, Any]) -> str:
     first = next(iter(found.values()))
-    lines = ["| all cores | " + " | ".join(f"{size}, ms an image" for size in found) + " |", "| --- |" + " ---: |" * len(found)]
+    lines = ["| all cores | " + " | ".join(f"{size}, ms per image" for size in found) + " |", "| --- |" + " ---: |" * len(found)]
     lines += [f"| {name} | " + " | ".join(f"{f['ms'][name]:.1f}" for f in found.values()) + " |" for name in first["ms"]]
     mean, most = first["levels_off"]
     return "\n".join([*lines, "", f"The two differ by {mean:.1f} levels of 255 in the mean, {most} at most."])
@@ -64,7 +64,7 @@ def _backends(found: dict[str, Any]) -> str:
 
 def _precisions(found: dict[str, Any]) -> str:
     lines = [
-        "| torch, one thread, 640x360; instructions | float32, ms an image | bfloat16, ms an image |",
+        "| torch, one thread, 640x360; instructions | float32, ms per image | bfloat16, ms per image |",
         "| --- | ---: | ---: |",
     ]
     return "\n".join(lines + [f"| {name} | {f['float32']:.1f} | {f['bfloat16']:.1f} |" for name, f in found.items()])

@@ -41,7 +41,7 @@ def optimum_table(quality: dict[str, Any]) -> str:
         lines.append(f"| {style} | " + " | ".join([*cells, f"{ratio['total']:.2f}x"]) + " |")
     lines += [
         "",
-        "The optimum is an image whose pixels were optimised for these very distances (Gatys et al. 2015; loss: style + 0.1 "
+        "The optimum is an image whose pixels were optimized for these very distances (Gatys et al. 2015; loss: style + 0.1 "
         "content), starting from the network's result: the most that a network of any size could gain, as far as the "
         "optimizer finds it. "
         f"Means over the middle frames of the five clips. Measured by `{quality['command']}`.",

@@ -39,7 +39,7 @@ def summary_table(folder: Results, cluster: Results) -> str:
         ("finished parts done twice", str(_total(kills, "finished_pieces_done_twice"))),
         ("frames that differ where videos were divided (FFV1)", f"{_differing(clips)} of {sum(c['frames'] for c in clips)}"),
         ("warping error at seams over that of the undivided video", f"{min(seams):.3f} to {max(seams):.3f}"),
-        (f"frames a second, a video of {through['frames']} frames of {through['size']}", rates),
+        (f"frames per second, a video of {through['frames']} frames of {through['size']}", rates),
     )
     return "\n".join(["| | |", "| --- | --- |", *(f"| {what} | {figure} |" for what, figure in rows), "", _measured(*parts)])
 
@@ -152,7 +152,7 @@ def throughput_table(through: Results) -> str:
         over = through["over_plain"][kind]
         cells = [f"{rates['all']:.1f}", f"{over['all']:.2f}", f"{through['start_seconds'][kind]:.1f}"]
         rows.append([kind, *cells, f"{rates['without_start']:.1f}", f"{over['without_start']:.2f}"])
-    head = ["", "frames a second", "to the plain run", "start, seconds", "without the start", "to the plain run"]
+    head = ["", "frames per second", "to the plain run", "start, seconds", "without the start", "to the plain run"]
     more = f"A video of {through['frames']} frames of {through['size']}, the fastest of {through['rounds']}."
     return _table(head, rows, [through], more)
 
@@ -179,7 +179,7 @@ def tasks_table(tasks: Results) -> str:
         f"({last['manifest_bytes'] / 1e6:.1f} MB). Handing a task over takes {1000 * over['processes']:.1f} ms to a process, "
         f"{1000 * over['ray']:.1f} ms to an actor of Ray."
     )
-    head = ["milliseconds a frame", "survey", "scan", "a shot's statistics", "stylize", "join"]
+    head = ["milliseconds per frame", "survey", "scan", "a shot's statistics", "stylize", "join"]
     return _table([*head, "CPU: decode, network, encode", "task of a chunk", "a stylized frame"], rows, [tasks], more)
 
 

@@ -1,4 +1,4 @@
-"""Claims on jobs: finished outputs are skipped, and a job that another run has claimed is left to it."""
+"""Claims on jobs: finished outputs are skipped, and so are jobs that another run has claimed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FINISHED = "is finished already"
 _NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 _MAX_NAME_BYTES = 255
-"""The limit of the usual file systems."""
+"""The limit of most file systems."""
 
 
 class Claim:
@@ -43,7 +43,7 @@ class Claim:
             except OSError as error:
                 if error.errno not in _NO_LOCKS:
                     raise
-                # On a file system without locks, runs cannot know of each other; still, no output replaces another.
+                # Without locks, several runs may make the same output; still, none replaces the output of another.
                 self._path.unlink(missing_ok=True)
 
     def close(self) -> None:
@@ -92,7 +92,7 @@ def claim_job(job: Job, options: ConvertOptions, shared: bool) -> ClaimedJob | J
             claim = Claim(job.output)
             if not claim.acquired:
                 return None
-            job_result = _existing_output_result(job, options, fingerprint)  # another run may have finished it meanwhile
+            job_result = _existing_output_result(job, options, fingerprint)  # another run may just have finished it
         elif job_result is None:
             _make_folder(job.output.parent)
     except VidstyleError as error:
@@ -130,7 +130,7 @@ def _existing_output_result(job: Job, options: ConvertOptions, fingerprint: str 
         return None
     if options.skip_existing:
         return JobResult(job, skipped="already exists")
-    if not provenance.can_hold_stamp(job.output):  # an error would come in every later run
+    if not provenance.can_hold_stamp(job.output):  # otherwise every later run would report an error
         kind = job.output.suffix.lower()
         return JobResult(job, skipped=f"already exists ({kind} files cannot record what they were made from)")
     made_from = provenance.read_fingerprint(job.output)

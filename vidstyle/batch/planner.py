@@ -78,7 +78,8 @@ class Planner:
         """
         selected, found = set(inputs), self._found(strict=False)
         jobs = self._jobs(found)
-        # Inputs planned earlier keep their output's name; files that may still be incomplete take it from no other.
+        # Of several jobs with the same output, one that was planned earlier keeps it, then the selected inputs come. Files that
+        # are not selected may still be incomplete, so they come last.
         by_age = sorted(jobs, key=lambda job: 0 if job.input in self._planned else 1 if job.input in selected else 2)
         collisions = dict(_collisions(by_age, _folders(found)))
         wanted = [job for job in jobs if job.input in selected]
@@ -97,8 +98,8 @@ class Planner:
             found = self._search(name, labels, strict) if name in self.folders else [FoundInput(name, explicit=True)]
             for one in found:
                 unique.setdefault(_key(one.input), one)
-        # Leave out outputs of an earlier run that a template named: they have the path of another input's output. An input with
-        # the path of its own output stays, to be refused.
+        # With a template, outputs of an earlier run can only be recognized by their path, which is that of another input's
+        # output: leave them out. An input that is its own output is kept, and an error is raised for it later.
         inputs_by_output: dict[str, set[str]] = {}
         for job in self._jobs(unique.values()):
             inputs_by_output.setdefault(_key(str(job.output)), set()).add(job.input)
@@ -146,7 +147,7 @@ def _check_exist(inputs: Sequence[str]) -> None:
     if missing:
         named, more = ", ".join(missing[:_MAX_LISTED]), len(missing) - _MAX_LISTED
         and_more = f" and {more} more" if more > 0 else ""
-        raise InputError(f"expected a video, image or folder, found nothing: {named}{and_more}")
+        raise InputError(f"no such file or folder: {named}{and_more}")
 
 
 def _no_inputs(folder: str, search: SearchResult) -> str:

@@ -197,7 +197,7 @@ def _with_lists(inputs: Sequence[str], lists: Sequence[str]) -> list[str]:
     """The inputs, and those in the lists."""
     together = [*inputs, *(line for name in lists for line in read_list(name))]
     if lists and not together:
-        raise UsageError(f"expected inputs in {' and '.join(lists)}, one a line, found none")
+        raise UsageError(f"expected inputs in {' and '.join(lists)}, one per line, found none")
     return together
 
 

@@ -14,7 +14,7 @@ from vidstyle.core.files import reason
 log = logging.getLogger(__name__)
 
 SETTLE_SECONDS = 2.0
-"""A file whose size and modification time have not changed for so long is taken to be complete."""
+"""A file whose size and modification time have not changed for this long is taken to be complete."""
 
 MIN_SCAN_INTERVAL_SECONDS = 1.0
 """The folders are scanned no more often than this, however much happens in them."""

@@ -32,7 +32,7 @@ def parse_size(text: str) -> Size:
     """`640x360` -> (640, 360); raises `UsageError`."""
     found = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
     size = (int(found[1]), int(found[2])) if found else (0, 0)
-    least, most = SIDES
-    if not all(least <= side <= most and side % 2 == 0 for side in size):
-        raise UsageError(f"expected a size such as 640x360, even numbers from {least} to {most}, got {text}")
+    minimum, maximum = SIDES
+    if not all(minimum <= side <= maximum and side % 2 == 0 for side in size):
+        raise UsageError(f"expected a size such as 640x360, even numbers from {minimum} to {maximum}, got {text}")
     return size

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from vidstyle.conversion.job import Job, JobResult
     from vidstyle.core.frames import VideoInfo
 
-MOST_BARS = 4
-"""The most active files that get a bar of their own."""
+MAX_BARS = 4
+"""Maximum number of active files that get their own bar."""
 
 
 class _Row(NamedTuple):
@@ -118,9 +118,9 @@ class BarReporter(QuietReporter):
                 f"{total.fps:.1f} fps",
                 _remaining(total.seconds_left),
             ),
-            *(self._row(job) for job in jobs[:MOST_BARS]),
+            *(self._row(job) for job in jobs[:MAX_BARS]),
         ]
-        return rows if len(jobs) <= MOST_BARS else [*rows, _Row(f"and {len(jobs) - MOST_BARS} more")]
+        return rows if len(jobs) <= MAX_BARS else [*rows, _Row(f"and {len(jobs) - MAX_BARS} more")]
 
     def _row(self, job: Job, alone: bool = False) -> _Row:
         file = self._tracker.file_progress(job)

@@ -67,20 +67,20 @@ def styles(context: click.Context, /, as_json: bool, sheet: Path | None, **value
     if context.invoked_subcommand is not None:
         options = ["--json"] * as_json + ["--sheet"] * (sheet is not None) + sheets_own
         if options:
-            raise UsageError(f"expected no {options[0]} before {context.invoked_subcommand}, got it")
+            raise UsageError(f"{options[0]} cannot be used before {context.invoked_subcommand}; leave it out")
         return EXIT_DONE
     if sheet is None:
         if sheets_own:
-            raise UsageError(f"expected --sheet FILE with {sheets_own[0]}, got none")
+            raise UsageError(f"{sheets_own[0]} can only be used with --sheet FILE")
         return _list(as_json)
     if as_json:
-        raise UsageError("expected --sheet or --json, got both")
+        raise UsageError("--sheet cannot be combined with --json")
     return _sheet(sheet, **values)
 
 
 def _sheet(output: Path, image: str | None, at: float | None, height: int | None, overwrite: bool) -> int:
     if image is None:
-        raise UsageError("expected --image FILE, an image or video to stylize for the sheet, got none")
+        raise UsageError("--sheet needs --image FILE, an image or video to stylize")
     from vidstyle.conversion.contact_sheet import make_contact_sheet
 
     make_contact_sheet(output, image, at, height, overwrite)

@@ -17,8 +17,8 @@ from vidstyle.core.text import as_clock, clipped, printable, shortened
 if TYPE_CHECKING:
     from vidstyle.conversion.job import JobResult
 
-MOST_ROWS = 50
-"""The most rows per status; the others are only counted."""
+MAX_ROWS = 50
+"""Maximum number of rows per status; the other files are only counted."""
 
 LOG_WIDTH = 100
 NAME_WIDTH = 40
@@ -68,9 +68,9 @@ def headlines(job_results: Sequence[JobResult], seconds: float) -> list[str]:
     if frames:
         lines.append(f"{frames} frames in {as_clock(seconds)}, {fps:.1f} fps")
     skipped = Counter(reason_of(o) for o in job_results if status_of(o) == "skipped")
-    lines += [f"{count} skipped: {_sentence(reason)}" for reason, count in skipped.most_common(MOST_ROWS) if reason]
-    if len(skipped) > MOST_ROWS:
-        lines.append(f"and {len(skipped) - MOST_ROWS} more reasons to skip")
+    lines += [f"{count} skipped: {_sentence(reason)}" for reason, count in skipped.most_common(MAX_ROWS) if reason]
+    if len(skipped) > MAX_ROWS:
+        lines.append(f"and {len(skipped) - MAX_ROWS} more reasons to skip")
     return lines
 
 
@@ -85,12 +85,12 @@ def table(job_results: Sequence[JobResult], lines: bool = True) -> Table | None:
     for status in statuses:
         found = [o for o in job_results if status_of(o) == status]
         color = _COLORS[status]
-        for job_result in found[:MOST_ROWS]:
+        for job_result in found[:MAX_ROWS]:
             name = f"{job_result.job.input} ({job_result.job.style})" if many_styles else job_result.job.input
             name = shortened(printable(name), NAME_WIDTH)
             rows.add_row(Text(status, color), Text(name), Text(_sentence(reason_of(job_result))))
-        if len(found) > MOST_ROWS:
-            rows.add_row(Text(status, color), Text(f"and {len(found) - MOST_ROWS} more"), "")
+        if len(found) > MAX_ROWS:
+            rows.add_row(Text(status, color), Text(f"and {len(found) - MAX_ROWS} more"), "")
     return rows if rows.row_count else None
 
 

@@ -212,8 +212,9 @@ def shot_sampler(source: Source) -> Callable[[Frame], Iterator[Pixels]]:
 def check_resumable(input: str, options: ConvertOptions) -> None:
     """Raise `UsageError` if `options.resume` is set for a conversion that cannot be resumed."""
     if options.resume is True and (options.report or is_url(input)):
-        what = "a file, which does not change," if is_url(input) else "no --report, which needs all frames in one run,"
-        raise UsageError(f"expected {what} for --resume")
+        if is_url(input):
+            raise UsageError(f"--resume works only with files, because the content of a URL may change (got {input})")
+        raise UsageError("--resume cannot be combined with --report, which needs all frames in one run")
 
 
 def resume_key(input: str, options: ConvertOptions, engine: Engine | None = None) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The fingerprint of what an output was made from, stored in the output itself.
 
-By it a later run recognises finished outputs, and those that were made from another input or with other options.
+By it a later run recognizes finished outputs, and those that were made from another input or with other options.
 """
 
 from __future__ import annotations

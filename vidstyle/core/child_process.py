@@ -1,4 +1,4 @@
-"""Starting another Python process that finds the same modules as this one, whatever lies in the current folder."""
+"""Starts another Python process that finds the same modules as this one, whatever the current folder contains."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def start_module(
 ) -> subprocess.Popen[bytes]:
     """Start `python -m MODULE ARGUMENTS`; `options` are those of `subprocess.Popen`.
 
-    It gets a process group of its own: Ctrl-C in the terminal does not reach it, and `os.killpg` ends it and its children.
+    It gets its own process group: Ctrl-C in the terminal does not reach it, and `os.killpg` ends it and its children.
     """
     group: dict[str, Any] = {"process_group": 0}
     if sys.platform == "win32":

@@ -16,7 +16,7 @@ def with_colors_of(original: Pixels, stylized: Pixels) -> Pixels:
 
 
 def masked(original: Pixels, stylized: Pixels, mask: np.ndarray) -> Pixels:
-    """`stylized` where `mask`, float32 (H, W), is 1, `original` where it is 0, blended between."""
+    """`stylized` where `mask`, float32 (H, W), is 1, `original` where it is 0, blended in between."""
     both = np.ascontiguousarray(stylized), np.ascontiguousarray(original)
     return np.asarray(cv2.blendLinear(*both, mask, 1 - mask), np.uint8)
 

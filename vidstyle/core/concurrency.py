@@ -1,6 +1,6 @@
-"""Iterators that run in threads of their own.
+"""Iterators that run in background threads.
 
-For files `prefetch` runs a few items ahead and then waits for its consumer. For live video `Newest` does not wait: it drops the
+For files, `prefetch` computes a few items ahead and then waits for its consumer. For live video, `Newest` does not wait: it drops
 items that were not taken in time.
 """
 
@@ -29,7 +29,7 @@ def prefetch(items: Iterator[T], depth: int) -> Generator[T, None, None]:
     """Yield the items of `items`, which a thread computes up to `depth` items ahead.
 
     An exception in `items` is raised here, after the items before it. However this generator ends (exhausted, closed, or closed
-    by an `ExitStack` because the consumer failed), the thread is joined, and closes `items` before.
+    by an `ExitStack` because the consumer failed), the thread closes `items` and is joined.
     """
     ready: SimpleQueue[object] = SimpleQueue()
     slots = threading.Semaphore(depth)
@@ -73,7 +73,7 @@ def prefetch(items: Iterator[T], depth: int) -> Generator[T, None, None]:
 
 
 class Newest(Generic[T]):
-    """Runs `items` in a thread of its own and keeps only its newest item."""
+    """Runs `items` in a background thread and keeps only the newest item."""
 
     def __init__(self, items: Generator[T, None, None], name: str) -> None:
         self._items = items
@@ -103,7 +103,7 @@ class Newest(Generic[T]):
                 self._state.notify_all()
 
     def take(self, timeout: float) -> T | None:
-        """The newest item if it was not taken yet, else the next one; None after `timeout` seconds or at the end.
+        """The newest item if it has not been taken yet, else the next one; None after `timeout` seconds or at the end.
 
         An exception in `items` is raised here, once, after the item before it.
         """
@@ -116,7 +116,7 @@ class Newest(Generic[T]):
             return item
 
     def close(self, timeout: float = 5.0) -> bool:
-        """Let the thread close `items` after the current item; returns whether it has ended within `timeout` seconds.
+        """Make the thread close `items` after the current item; returns whether it ended within `timeout` seconds.
 
         A thread that hangs in a driver is abandoned: it ends with the process, or when the driver returns.
         """

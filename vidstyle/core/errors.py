@@ -1,7 +1,7 @@
-"""Every error that vidstyle raises on purpose.
+"""All errors that vidstyle raises on purpose.
 
 Each is a `VidstyleError` and also the corresponding built-in exception, so callers may catch either. The message is one sentence:
-what was expected, what was found and, if there is one, the remedy. `exit_code` is what the command line returns.
+what is wrong, what was found and, if there is one, the remedy. `exit_code` is what the command line returns.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class VidstyleError(Exception):
     exit_code = EXIT_FAILED
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Worker processes send errors by pickle: only the message is needed, whatever the arguments of __init__.
+        # Worker processes send errors by pickle. Only the message is needed, whatever arguments __init__ takes.
         return _unpickled, (type(self), self.args)
 
 
@@ -43,7 +43,7 @@ class InputError(VidstyleError, OSError):
 
 
 class OutputExistsError(VidstyleError, FileExistsError):
-    """The output exists already and is not to be overwritten."""
+    """The output exists already and must not be overwritten."""
 
 
 class OutputError(VidstyleError, OSError):
@@ -97,11 +97,11 @@ _OUT_OF_MEMORY = (
     "can't allocate memory",
     "not enough memory",
 )
-"""What ONNX Runtime, torch, CUDA, cuDNN and cuBLAS report, in lower case."""
+"""Messages of ONNX Runtime, torch, CUDA, cuDNN and cuBLAS, in lower case."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether `error` means that there was too little memory, of the machine or of the GPU."""
+    """Whether `error` means that the machine or the GPU has too little memory."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     text = str(error).lower()

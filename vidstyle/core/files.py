@@ -1,4 +1,4 @@
-"""Files and URLs: checks, atomic writing, error messages. It does not need PyAV, which the live window must not import."""
+"""Files and URLs: checks, atomic writing, error messages. Does not need PyAV, which the live window must not import."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def is_url(input: str) -> bool:
 
 
 def check_regular_file(path: Path) -> None:
-    """Raise `InputError` unless `path` is a readable, regular, non-empty file: a pipe could block for ever."""
+    """Raise `InputError` unless `path` is a readable, regular, non-empty file: reading a pipe could block forever."""
     try:
         status = path.stat()
     except OSError as error:
@@ -45,7 +45,7 @@ def check_regular_file(path: Path) -> None:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn errors in the block into one sentence about writing `path`, see `write_error`."""
+    """Turn errors in the block into one-sentence errors about writing `path` (see `write_error`)."""
     try:
         yield
     except VidstyleError:
@@ -59,7 +59,7 @@ def replaced(path: Path) -> Iterator[Path]:
     """The path of a temporary file beside `path` to write to. When the block ends it is flushed to the disk and replaces `path`
     atomically; after an error `path` is unchanged and the temporary file is removed.
 
-    Raises plain `OSError`; use it inside `writing` to get one sentence for users.
+    Raises plain `OSError`; use it inside `writing` to get errors for users.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -88,7 +88,7 @@ def fsync(path: Path) -> None:
 
 
 def write_error(path: Path, error: BaseException, means_permission: bool = True) -> VidstyleError:
-    """A `DiskError` for problems of the disk, else an `OutputError`. `means_permission`: whether EPERM means no permission."""
+    """A `DiskError` for problems with the disk, else an `OutputError`. `means_permission`: EPERM means a lack of permission."""
     number = getattr(error, "errno", None)
     if number in _NO_SPACE:
         return DiskError(f"no space left to write {path}")

@@ -15,7 +15,7 @@ Opacity = NDArray[np.uint8]
 """Shape (H, W), 0 where a pixel is transparent, 255 where it is opaque."""
 
 Mask = NDArray[np.float32]
-"""Shape (H, W), 1 where an image is stylized, 0 where it stays as it is."""
+"""Shape (H, W), 1 where an image is stylized, 0 where it is not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Frame:
     time_base: Fraction
     duration: int = 0
     alpha: Opacity | None = None
-    """Opacity of each pixel, where the video has transparent parts."""
+    """The opacity of each pixel, if the video has transparent parts."""
     mask: Mask | None = None
     """Where the frame is stylized; None: everywhere."""
 
@@ -44,7 +44,7 @@ class ColorTags:
 
 @dataclass(frozen=True, slots=True)
 class VideoInfo:
-    """The properties of a source's video. Apart from the size, a file's header may have them wrong."""
+    """The properties of a source's video. Except for the size they may be wrong, because they come from the file's header."""
 
     width: int
     height: int
@@ -58,8 +58,8 @@ class VideoInfo:
     color: ColorTags | None = None
     """As stored, which may be HDR; the pixels of frames are always 8 bit SDR. None: RGB."""
     peak_nits: float | None = None
-    """Peak luminance of an HDR video in cd/m2, if the file has it."""
+    """Peak luminance of an HDR video in cd/m2, if the file contains it."""
     alpha: bool = False
     """Whether frames have an alpha channel."""
     start_time: Fraction = Fraction(0)
-    """When the input begins, in seconds of its frames' clock; earlier than the first frame if the beginning was skipped."""
+    """When the input begins, on the clock of its frames; earlier than the first frame if the beginning was skipped."""

@@ -19,7 +19,7 @@ PACKAGES = {
     "torch": ("torch",),
     "opencv": ("opencv-python", "opencv-python-headless", "opencv-contrib-python"),
 }
-"""Packages in the details of a machine, and the distributions that they may come from."""
+"""Packages in the details of a machine, and the distributions that may provide them."""
 
 SIMD = {
     "avx2": "avx2",
@@ -32,13 +32,13 @@ SIMD = {
     "i8mm": "i8mm",
     "sve": "sve",
 }
-"""Instruction sets that speed up networks: the name in Linux -> ours."""
+"""Instruction sets that speed up networks: the name in Linux -> the name in results."""
 
 
 MAX_CONCURRENCY = 4
 
 NVIDIA_DRIVER = (Path("/proc/driver/nvidia/version"), Path("/usr/lib/wsl/lib/libcuda.so.1"))
-"""Files that exist where NVIDIA's driver is loaded: on Linux, and on Linux within Windows (WSL)."""
+"""Files that exist if NVIDIA's driver is loaded: on Linux, and on Linux within Windows (WSL)."""
 
 
 def usable_cores() -> int:
@@ -48,22 +48,21 @@ def usable_cores() -> int:
 
 
 def concurrency_on(cores: int) -> int:
-    """Number of images to stylize concurrently for the highest throughput: threads that work on one image wait for one another.
-
-    It is limited, because each image takes memory.
+    """The number of images to stylize concurrently for the highest throughput: threads that work on the same image wait for each
+    other. It is limited, because each image needs memory.
     """
     return min(cores, MAX_CONCURRENCY)
 
 
 def has_nvidia() -> bool:
-    """Whether an NVIDIA driver is loaded; initialising CUDA without one prints errors."""
-    if os.name == "nt":  # there the tool comes with the driver
+    """Whether an NVIDIA driver is loaded; initializing CUDA without one prints errors."""
+    if os.name == "nt":  # where the tool comes with the driver
         return shutil.which("nvidia-smi") is not None
     return any(path.exists() for path in NVIDIA_DRIVER)
 
 
 def machine_details(cores: int, cpuinfo: Path = Path("/proc/cpuinfo")) -> dict[str, Any]:
-    """The machine and versions that results were measured with, on `cores` of its cores; None for a package that is missing."""
+    """The machine and versions that results were measured with, on `cores` of its cores; None for missing packages."""
     model, simd = processor(cpuinfo)
     return {
         "cpu": model,
@@ -79,7 +78,7 @@ def machine_details(cores: int, cpuinfo: Path = Path("/proc/cpuinfo")) -> dict[s
 
 
 def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> tuple[str, list[str] | None]:
-    """Name of the processor with its widest instruction set, and those of `SIMD` that it has; None where that is unknown."""
+    """The name of the processor with its widest vector instructions, and those of `SIMD` that it supports (None: unknown)."""
     if not cpuinfo.exists():
         return platform.processor() or platform.machine(), None
     facts = dict(_split(line) for line in reversed(cpuinfo.read_text("utf-8", "replace").splitlines()))  # of the first core

@@ -8,9 +8,9 @@ if TYPE_CHECKING:
     import onnx
 
 PREFIX = "vidstyle."
-"""Of the metadata's keys in the file."""
+"""The prefix of the metadata's keys in the file."""
 
 
 def metadata_of(model: onnx.ModelProto) -> dict[str, str]:
-    """The metadata of a model that vidstyle trained, without the prefix of their keys; empty for models of other tools."""
+    """The metadata of a model that vidstyle trained, without the prefix of the keys; empty for models of other tools."""
     return {p.key.removeprefix(PREFIX): p.value for p in model.metadata_props if p.key.startswith(PREFIX)}

@@ -1,6 +1,6 @@
 """The architecture in one short file: frames go from a `Source` through a `Stylizer` into a `Sink`.
 
-`conversion.pipeline.run` joins the three. Whoever opens one of them closes it; closing twice is harmless.
+`conversion.pipeline.run` joins the three. The caller that opens one of them closes it; closing twice is harmless.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from vidstyle.core.frames import Frame, Pixels, VideoInfo
 
 ENGINE_NAMES = {"onnxruntime": "ONNX Runtime", "tensorrt": "TensorRT"}
-"""How engines are called in messages, where not by the name of their package."""
+"""What engines are called in messages; others by the name of their package."""
 
 
 class Source(Protocol):
@@ -35,10 +35,10 @@ class Source(Protocol):
         """The images of about `seconds` from `first` on, a frame that `frames` yielded; read independently of `frames`."""
 
     def warnings(self) -> list[str]:
-        """What users should know about this input and is no damage; a sentence each. Complete once `frames` has ended."""
+        """Remarks about this input other than damage, one sentence each. Complete once `frames` has ended."""
 
     def damage(self) -> list[str]:
-        """What was lost or repaired while reading; a sentence each. Complete once `frames` has ended."""
+        """What was lost or repaired while reading, one sentence each. Complete once `frames` has ended."""
 
     def close(self) -> None:
         """Release the file."""
@@ -46,10 +46,10 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Engine:
-    """What runs a network, and where."""
+    """The library that runs a network, and the device."""
 
     name: str
-    """`onnxruntime`, `tensorrt`, `torch`, or another; two joined by ` or ` until the faster one is known."""
+    """`onnxruntime`, `tensorrt`, `torch` or another; two joined by ` or ` until the faster one is known."""
     device: str = "cpu"
     """`cpu`, or `cuda:N` for a GPU."""
     precision: str = "float32"
@@ -61,14 +61,14 @@ class Engine:
 
 
 class Stylizer(ABC):
-    """Stylizes images, each independently of those before it. The defaults fit a stylizer that treats all shots alike."""
+    """Stylizes images, each independently of the others. The default methods suit a stylizer that treats all shots alike."""
 
     concurrency: int = 1
-    """How many threads should call `stylize` at once for the highest throughput."""
+    """The number of threads that should call `stylize` at once for the highest throughput."""
 
     @property
     def engine(self) -> Engine:
-        """What the network runs on. Device and precision never change during the stylizer's life."""
+        """The engine of the network. Its device and precision never change."""
         return Engine("custom")
 
     @abstractmethod
@@ -76,11 +76,11 @@ class Stylizer(ABC):
         """Images of one size (H, W, 3) uint8 RGB -> (N, H, W, 3) uint8 RGB."""
 
     def for_shot(self, images: Iterable[Pixels]) -> Stylizer:
-        """A stylizer with statistics measured on a few images of one shot; itself where they make no difference."""
+        """A stylizer with statistics measured on a few images of one shot; itself if they make no difference."""
         return self
 
     def statistics(self) -> Mapping[str, np.ndarray]:
-        """What `for_shot` measured; empty where it measures nothing."""
+        """The statistics that `for_shot` measured; empty if it measures none."""
         return {}
 
     def with_statistics(self, statistics: Mapping[str, np.ndarray]) -> Stylizer:
@@ -88,11 +88,11 @@ class Stylizer(ABC):
         return self
 
     def adapted(self, image: Pixels, weight: float) -> Stylizer:
-        """A stylizer whose statistics have moved by `weight` (0..1) towards those of `image`; itself where it has none."""
+        """A stylizer whose statistics have moved by `weight` (0..1) towards those of `image`; itself if it has none."""
         return self
 
     def at(self, seconds: float) -> Stylizer:
-        """The stylizer of a frame shown `seconds` into the input; itself where the time makes no difference."""
+        """The stylizer of a frame shown `seconds` into the input; itself if the time makes no difference."""
         return self
 
     def describe(self) -> str:
@@ -104,7 +104,7 @@ class PostProcessor(Protocol):
     """Sees every frame before and after it is stylized, in order, and may change the result."""
 
     def process(self, source: Pixels, stylized: Pixels, begins_shot: bool) -> Pixels:
-        """What to show instead of `stylized`; all (H, W, 3) uint8 RGB."""
+        """The image to use instead of `stylized`; all are (H, W, 3) uint8 RGB."""
 
 
 class StatefulPostProcessor(PostProcessor, Protocol):
@@ -114,7 +114,7 @@ class StatefulPostProcessor(PostProcessor, Protocol):
         """The state after the last frame; empty before the first."""
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Continue after the frame after which `state` was saved."""
+        """Continue with the frame that follows the one after which `state` was saved."""
 
 
 class Sink(Protocol):
@@ -124,13 +124,13 @@ class Sink(Protocol):
         """Write the next frame; raises `OutputError` or `DiskError`."""
 
     def warnings(self) -> list[str]:
-        """What the output lacks of the input, a sentence each."""
+        """What is missing from the output, one sentence each."""
 
     def damage(self) -> list[str]:
-        """What was lost because the input is damaged, a sentence each. Complete after `publish`."""
+        """What was lost because the input is damaged, one sentence each. Complete after `publish`."""
 
     def publish(self) -> None:
         """Finish, verify, and give the file its name; raises `OutputExistsError`, `OutputError` or `DiskError`."""
 
     def close(self) -> None:
-        """Release everything; what was not published is removed."""
+        """Release all resources, and remove an output that was not published."""

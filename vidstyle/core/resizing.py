@@ -1,4 +1,4 @@
-"""Images of another size."""
+"""Resizing of images."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from vidstyle.core.frames import Pixels
 
 
 def resized(image: Pixels, width: int, height: int) -> Pixels:
-    """`image` (H, W, C) at this size, whatever its aspect ratio."""
+    """`image` (H, W, C) at this size; the aspect ratio is not kept."""
     interpolation = cv2.INTER_AREA if width < image.shape[1] else cv2.INTER_CUBIC
     return np.asarray(cv2.resize(image, (width, height), interpolation=interpolation), np.uint8)
 
 
 def scaled(image: Pixels, height: int) -> Pixels:
-    """`image`, RGB uint8 (H, W, 3), scaled to `height` with its aspect ratio kept; itself if it has that height."""
+    """`image`, RGB uint8 (H, W, 3), scaled to `height`, with its aspect ratio kept; the same object if it has that height."""
     h, w = image.shape[:2]
     if height == h:
         return image
@@ -26,7 +26,7 @@ def scaled(image: Pixels, height: int) -> Pixels:
 def letterboxed(image: np.ndarray, width: int, height: int, enlarging: int = cv2.INTER_CUBIC) -> np.ndarray:
     """`image`, uint8 (H, W, 3 or 4), at this size, with black opaque bars that keep its aspect ratio.
 
-    `enlarging`: OpenCV's interpolation for images that are smaller.
+    `enlarging`: OpenCV's interpolation for images that are enlarged.
     """
     h, w = image.shape[:2]
     scale = min(width / w, height / h)

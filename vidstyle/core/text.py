@@ -11,7 +11,7 @@ _CONTROLS = {"Cc", "Cs", "Zl", "Zp"}
 """Unicode categories: controls, lone surrogates (bytes of a name that are not UTF-8), line and paragraph separators."""
 
 _BIDI = {*"\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"}
-"""Characters that change the writing direction, also of the text after them: `a\u202e4pm.exe` looks as if it ended in `mp4`."""
+"""Characters that change the direction of the text after them: `a\u202e4pm.exe` looks as if it ended in `mp4`."""
 
 
 def printable(text: str) -> str:
@@ -31,7 +31,7 @@ def _is_unsafe(character: str) -> bool:
 
 
 def shortened(text: str, width: int) -> str:
-    """`text` cut to at most `width` columns in its middle: the end of a file name matters as much as its beginning."""
+    """`text` shortened in its middle to at most `width` columns: the end of a file name matters as much as its beginning."""
     if cell_len(text) <= width:
         return text
     end = _fitting(reversed(text), width // 2)[::-1]
@@ -39,7 +39,7 @@ def shortened(text: str, width: int) -> str:
 
 
 def clipped(text: str, width: int) -> str:
-    """`text` cut to at most `width` columns at its end."""
+    """`text` shortened at its end to at most `width` columns."""
     return text if cell_len(text) <= width else f"{_fitting(text, width - 1)}…"
 
 

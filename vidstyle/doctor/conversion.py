@@ -25,7 +25,7 @@ from vidstyle.stylizers import load_stylizer
 
 _WIDTH, _HEIGHT, _FRAMES = 640, 360, 30
 _ADVICE = "the other rows may show why; `vidstyle styles verify` checks the styles"
-_LEAST_CHANGE = 2.0
+_MIN_CHANGE = 2.0
 """Smallest mean difference of stylized and original pixels, in steps of 255."""
 
 
@@ -114,5 +114,5 @@ def _check_stylized(clip: Path, output: Path) -> None:
     if [image.shape for image in before] != [image.shape for image in after]:
         raise OutputError(f"expected {len(before)} stylized frames of {_WIDTH}x{_HEIGHT}, got {len(after)}")
     change = np.mean([np.abs(a.astype(np.int16) - b).mean() for a, b in zip(before, after, strict=True)])
-    if change < _LEAST_CHANGE:
+    if change < _MIN_CHANGE:
         raise OutputError("expected a stylized video, got the original")

@@ -60,7 +60,7 @@ def resolve_camera(input: str, allow_network: bool = False) -> CameraSpec:
         return CameraSpec("device", int(input), f"camera {input}")
     if is_url(input):
         if not allow_network:
-            raise UsageError(f"expected a camera or file, {input} is a URL; give --allow-network to let vidstyle open it")
+            raise UsageError(f"{input} is a URL; use --allow-network to open it")
         return CameraSpec("url", input, _without_password(input))
     path = Path(input)
     if path.exists() or os.sep in input:

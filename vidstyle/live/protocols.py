@@ -1,4 +1,4 @@
-"""Protocols of the live view: a `Camera` gives frames and a `Screen` shows them."""
+"""Protocols of the live view: a `Camera` captures frames and a `Screen` shows them."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from vidstyle.live.state import Event, LiveState, Status
 
 
 class Camera(Protocol):
-    """Gives frames as they are captured, until it is closed; `pts * time_base` is the time of capture by `time.monotonic`."""
+    """Captures frames until it is closed. `pts * time_base` is the time of capture by `time.monotonic`."""
 
     @property
     def trouble(self) -> str | None:
-        """Why no frames come, as a sentence; None while they do. Any thread may read it."""
+        """The reason why there are no new frames, as a sentence; None while frames arrive. Thread-safe."""
 
     def frames(self) -> Generator[Frame, None, None]:
-        """Frames in order of capture, until `close`. Reconnects for as long as it takes. Raises `InputError`."""
+        """Frames in order of capture, until `close`. Reconnects until it succeeds. Raises `InputError`."""
 
     def close(self) -> None:
-        """End `frames` soon, whichever thread runs it."""
+        """Make `frames` end soon, also if it runs in another thread."""
 
 
 class Screen(Protocol):
-    """Shows images as they come, and collects the user's input."""
+    """Shows images and collects the user's input."""
 
     def show(self, image: Pixels, status: Status, state: LiveState) -> None:
         """Show `image`, RGB uint8 (H, W, 3), with `status`. Never blocks."""

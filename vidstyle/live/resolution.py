@@ -49,7 +49,7 @@ class ResolutionControl:
             self._times, self._spent = [], 0.0
         elif self._in_trial:
             if len(self._times) == _TRIAL_IMAGES:
-                # The first runs of a network include its initialisation.
+                # The first runs of a network include its initialization.
                 self._in_trial, took = False, min(self._times)
                 self._set_height(self._largest(took, TARGET_LOAD))
         elif self._spent >= WINDOW_SECONDS:

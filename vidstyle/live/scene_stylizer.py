@@ -113,7 +113,7 @@ class SceneStylizer:
 
     def _prepare(self, name: str, samples: list[Pixels]) -> _AdaptedStyle:
         stylizer = (self._first.pop(name, None) or self._load(name)).for_shot(samples)
-        stylizer.stylize([samples[-1]])  # the first run at a new size includes its initialisation
+        stylizer.stylize([samples[-1]])  # the first run at a new size includes its initialization
         return _AdaptedStyle(stylizer, len(samples), time.monotonic() + SAMPLE_SECONDS)
 
     def _refresh(self, style: _AdaptedStyle) -> None:

@@ -1,4 +1,4 @@
-"""The exceptions that PyAV raises, by cause. Several of FFmpeg's errors arrive as Python's own."""
+"""The exceptions that PyAV raises, by cause. PyAV raises some of FFmpeg's errors as built-in exceptions of Python."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Colour tags: PyAV's numbers (ITU-T H.273), those of swscale, and defaults for files without tags."""
+"""Colour tags: the numbers of PyAV (ITU-T H.273) and of swscale, and defaults for files without tags."""
 
 from __future__ import annotations
 

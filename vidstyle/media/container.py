@@ -1,4 +1,4 @@
-"""Opens media with PyAV safely: only media formats, only local files unless the network is allowed; maps PyAV's errors."""
+"""Opens media safely with PyAV: only media formats, and only local files unless the network is allowed. Maps PyAV's errors."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _remote_files: dict[str, Callable[[], BinaryIO]] = {}
 
 @contextmanager
 def read_through(input: str, open_file: Callable[[], BinaryIO]) -> Iterator[None]:
-    """Within the block, the file `input`, which is on another machine, is read through the files that `open_file` returns."""
+    """Within the block, the file `input`, which is on another machine, is read through file objects that `open_file` returns."""
     _remote_files[input] = open_file
     try:
         yield
@@ -47,7 +47,7 @@ def open_media(input: str, allow_network: bool = False, options: Mapping[str, st
     """
     if is_url(input):
         if not allow_network:
-            raise UsageError(f"expected a file, {input} is a URL; give --allow-network to let vidstyle open it")
+            raise UsageError(f"{input} is a URL; use --allow-network to open it")
         safe = {"protocol_whitelist": NETWORK_PROTOCOLS, "format_whitelist": NETWORK_FORMATS}
         with reading(input):
             return av.open(input, mode="r", options={**(options or {}), **safe}, timeout=_NETWORK_TIMEOUT_SECONDS)
@@ -62,7 +62,7 @@ def open_media(input: str, allow_network: bool = False, options: Mapping[str, st
                 buffer_size=_REMOTE_BUFFER,
             )
     check_regular_file(Path(input))
-    # With an explicit `file:` a name with a colon is not taken for a protocol.
+    # The explicit `file:` ensures that a name with a colon is not taken for a protocol.
     with reading(input):
         return av.open(
             f"file:{input}",

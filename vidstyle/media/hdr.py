@@ -1,7 +1,7 @@
 """HDR video to SDR, since networks stylize standard range only, and stylized frames back to HDR: PQ and HLG of ITU-R BT.2100.
 
 HDR to SDR: display luminance in cd/m2 (for HLG by its OOTF), to BT.709 primaries, the tone curve of Report ITU-R BT.2446-1
-method C, to a BT.1886 signal. These are functions of a pixel's three values, so they are tabulated once and looked up by
+method C, to a BT.1886 signal. All of this depends only on a pixel's three values, so it is tabulated once and looked up by
 FFmpeg's `lut3d` with tetrahedral interpolation. SDR to HDR is the inverse.
 
 - Tone curve (BT.2446-1, 6.1.4): linear up to 80 % of the SDR signal, logarithmic above, so midtones keep their contrast. It
@@ -34,10 +34,10 @@ NOMINAL_PEAK = 1000.0
 _HLG = 18  # H.273
 _GAMMA = 2.4  # BT.1886, black 0
 _WHITE = 255 * 256 / 65535
-"""White in 16 bits as swscale has it, which multiplies 8 bits by 256 and not by 257: a difference of 0.4 %."""
+"""White in 16 bits in swscale, which multiplies 8 bits by 256 instead of 257: a difference of 0.4 %."""
 
 _HEADROOM = (64 / 60) ** _GAMMA
-"""How far luminance may exceed the peak before tone mapping: so far that the signal of the peak is on a node of the table."""
+"""By this factor luminance may exceed the peak before tone mapping; it puts the signal of the peak on a node of the table."""
 
 # BT.2446-1, equations 5 to 9: skin at 70 % and the knee at 80 % of the SDR signal, reference white at 96 %, white 100 cd/m2.
 _K1, _K3 = 0.83802, 0.74204

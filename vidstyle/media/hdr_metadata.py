@@ -8,13 +8,13 @@ from typing import Any, cast
 from av.video.frame import VideoFrame
 
 PEAKS = (100.0, 10_000.0)
-"""cd/m2: a peak outside this range is a mistake in the file; the upper end is that of PQ."""
+"""cd/m2: a peak outside this range is a mistake in the file; PQ ends at the upper limit."""
 
 
 def peak_nits(frame: VideoFrame) -> float | None:
     """The peak luminance of a PQ video in cd/m2: its maximum content light level, else the peak of the mastering display.
 
-    None where neither is known or makes sense.
+    None if neither is known or plausible.
     """
     data = frame.side_data
     light, mastering = data.get("CONTENT_LIGHT_LEVEL"), data.get("MASTERING_DISPLAY_METADATA")

@@ -28,7 +28,7 @@ _GRID = 65
 
 
 class LookUpTables:
-    """Applies functions from signal to signal to frames, one after the other. They are tabulated at the first frame."""
+    """Applies functions from signal to signal to frames, one after the other. They are tabulated for the first frame."""
 
     def __init__(self, *functions: Callable[[Colors], Colors]) -> None:
         self._functions = functions
@@ -61,7 +61,7 @@ def _cube(function: Callable[[Colors], Colors]) -> str:
 
 
 def _lookup(graph: Graph, cube: str) -> FilterContext:
-    """A filter that applies `cube`, which it reads at once, and only from a file."""
+    """A filter that applies `cube`. It reads the table immediately, and only from a file."""
     path = _private_file(cube)
     try:
         return graph.add("lut3d", file=path, interp="tetrahedral")
@@ -88,7 +88,5 @@ def _private_file(text: str) -> str:
     except OSError as error:
         if path is not None:
             os.unlink(path)
-        raise DiskError(
-            f"expected room in the temporary folder, could not write a table of colours ({error.strerror})"
-        ) from error
+        raise DiskError(f"could not write a table of colours into the temporary folder ({error.strerror})") from error
     return path

@@ -43,7 +43,7 @@ def display_info(info: VideoInfo) -> VideoInfo:
 
 
 def to_stored_orientation(image: Image, matrix: tuple[int, ...] | None) -> Image:
-    """`image` in display orientation as a video with this display matrix stores it."""
+    """`image`, in display orientation, converted to the orientation in which a video with this display matrix stores it."""
     if matrix is None or not is_right_angled(matrix):
         return image
     a, b, u, c, d, *rest = matrix

@@ -1,4 +1,4 @@
-"""Puts all packets of a file on one clock, also if several recordings were joined in it."""
+"""Puts all packets of a file on one clock, even if it consists of several recordings."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ BACKWARD_SECONDS = 0.1
 """A stream whose decoding times go back by more than this was joined from two recordings."""
 
 FORWARD_SECONDS = 10.0
-"""So was one that jumps ahead of all streams by more than this (FFmpeg's -dts_delta_threshold)."""
+"""The same holds for a stream that jumps ahead of all others by more than this (FFmpeg's -dts_delta_threshold)."""
 
 
 class StreamClock:
     """Removes the jumps from the timestamps of joined transport streams.
 
     Where a stream's decoding times jump, the part after the jump is moved to follow the part before it. Each stream enters the
-    next part on its own, since the packets of different streams are interleaved. Only formats with such jumps are changed.
+    next part separately, because the packets of different streams are interleaved. Only formats that can have such
+    jumps are changed.
     """
 
     def __init__(self, container: InputContainer) -> None:
@@ -74,7 +75,7 @@ def may_jump(container: InputContainer) -> bool:
 def read_packets(container: InputContainer, clock: StreamClock) -> Iterator[tuple[Packet[Stream], bool]]:
     """All non-empty packets of all streams in the order of the file, and whether a joined part begins with each.
 
-    If the file cannot be read any further, the packets just end: callers compare durations.
+    If the file cannot be read any further, the packets end without an error: callers compare durations.
     """
     try:
         for packet in container.demux():

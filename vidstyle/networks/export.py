@@ -1,7 +1,7 @@
 """A trained network as one small ONNX file, and back.
 
 The graph takes and returns uint8 (N, H, W, 3) RGB, with dynamic N, H and W; H and W are divisible by `vidstyle.multiple`. It
-is built from a torch.fx trace rather than by torch's exporter, for two reasons. Initialisers have the names of the state dict,
+is built from a torch.fx trace rather than by torch's exporter, for two reasons. Initializers have the names of the state dict,
 so that the trainable weights can be loaded from the file; and what ONNX Runtime folds when it loads a model stays separate in
 the file: half-precision weights (half the size), colour scales, norms as BatchNormalization over tracked statistics. At run
 time nothing but convolutions, sums and nearest-neighbour upsampling is left, all in the fast blocked layout.

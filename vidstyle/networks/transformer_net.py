@@ -5,7 +5,7 @@ Both take and return float RGB in [0, 1], shape (N, 3, H, W); H and W divisible 
 Departures from the paper, in both: nearest-neighbour upsampling and a convolution instead of a strided transposed one
 (Odena et al. 2016, no checkerboard), zero padding (the caller adds a mirrored margin, see `MARGIN`), a linear output.
 
-Normalisation is instance normalisation (Ulyanov et al. 2016) that also tracks its statistics. In `eval()` mode the tracked
+Normalization is instance normalization (Ulyanov et al. 2016) that also tracks its statistics. In `eval()` mode the tracked
 statistics are used, which makes the network plain convolutions once they are folded: several times faster in ONNX Runtime,
 and without the pulsing of per-frame statistics.
 """
@@ -25,7 +25,7 @@ loss of the training removes the rest."""
 
 
 class ConvNorm(nn.Sequential):
-    """Convolution, instance normalisation and, except at the end of a residual block, ReLU."""
+    """Convolution, instance normalization and, except at the end of a residual block, ReLU."""
 
     def __init__(self, c_in: int, c_out: int, kernel: int, stride: int = 1, relu: bool = True) -> None:
         layers: list[nn.Module] = [
@@ -52,7 +52,7 @@ def _up() -> nn.Module:
 
 
 def _grey(conv: nn.Conv2d) -> nn.Conv2d:
-    """`conv`, initialised to output mid grey."""
+    """`conv`, initialized to output mid grey."""
     assert conv.bias is not None
     nn.init.constant_(conv.bias, 0.5)
     return conv

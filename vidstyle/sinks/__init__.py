@@ -121,7 +121,7 @@ def check_encoding(output: Path, encode: EncodeOptions) -> None:
 
 
 def stream_map(input: str, output: Path, info: VideoInfo, options: ConvertOptions) -> list[str]:
-    """How each stream of `input` will be carried over to `output`, a line each. Raises `UsageError` if that cannot be written."""
+    """What happens to each stream of `input` in `output`, one line each. Raises `UsageError` if that cannot be written."""
     from vidstyle.media.container import open_media
     from vidstyle.sinks.encoding import encoder_for
     from vidstyle.sinks.streams import plan_streams

@@ -38,7 +38,7 @@ class VideoEncoder:
     crf_range: tuple[int, int] | None = None
     """The lowest and highest value of the quality options; None: `EncodeOptions.crf` is not supported."""
     unit: int = 1
-    """What a value is multiplied by for FFmpeg."""
+    """The factor by which a value is multiplied for FFmpeg."""
     preset: str = ""
     """The default preset."""
     presets: tuple[str, ...] = ()
@@ -104,13 +104,13 @@ def _amf(
 
 
 def _videotoolbox(codec: str, formats: tuple[str, ...], codec_tag: str | None) -> VideoEncoder:
-    return VideoEncoder(  # its quality is given in FFmpeg's lambda units, 118 to one step
+    return VideoEncoder(  # its quality is in FFmpeg's lambda units, 118 per step
         codec, f"{codec}_videotoolbox", _MP4 + _MOV + _MKV, formats, ("global_quality",), _VIDEOTOOLBOX, (1, 100), unit=118,
         extra=(("flags", "+qscale"),), low_latency=(("realtime", "1"),), codec_tag=codec_tag, hardware=True,
     )  # fmt: skip
 
 
-# With AVX-512 its macroblock tree reads uninitialised memory, so that the same frames occasionally give other packets.
+# With AVX-512, x264's macroblock tree reads uninitialized memory, so that the same frames occasionally give different packets.
 _X264_EXTRA: Options = (("x264-params", "asm=AVX2"),) if cv2.checkHardwareSupport(_CPU_AVX_512F) else ()
 
 # No VA-API: it only takes frames in GPU memory, and PyAV cannot upload them.

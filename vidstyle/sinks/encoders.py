@@ -20,35 +20,35 @@ from vidstyle.core.options import DEFAULT_QUALITY, EncodeOptions
 from vidstyle.media.av_errors import AV_ERRORS
 from vidstyle.sinks.encoder_table import ENCODERS, VideoEncoder
 
-# No option of the AV1 encoder silences its own log, only this variable: errors only.
+# The AV1 encoder has no option for its log level, only this variable; 1: errors only.
 os.environ.setdefault("SVT_LOG", "1")
 
-# The codecs that are tried if none is named.
+# The codecs that are tried if none is given.
 _AUTOMATIC = ("h264", "vp9", "prores", "gif")
 _AUTOMATIC_HDR = ("hevc", "av1", "prores", "ffv1")
 
 
 def choose_encoder(encode: EncodeOptions, suffix: str = ".mp4", alpha: bool = False) -> VideoEncoder:
-    """The encoder that `encode` asks for, for a file that ends in `suffix` (lower case), with transparency if `alpha`.
+    """The encoder for the options `encode` and a file that ends in `suffix` (lower case), with transparency if `alpha`.
 
-    Raises `UsageError` if codec, container and options do not fit together, and `DeviceError` if a hardware encoder is asked
-    for and none works on this machine.
+    Raises `UsageError` if codec, container and options do not fit together, and `DeviceError` if a hardware encoder is
+    requested and none works on this machine.
     """
     if encode.quality is not None and encode.crf is not None:
-        raise UsageError("expected a quality or a crf, which is the encoder's own scale of it, got both")
-    rows = _rows_asked_for(encode)
+        raise UsageError("expected either --quality or --crf, which is the encoder's own scale of it, got both")
+    rows = _matching_rows(encode)
     built = [row for row in rows if _formats_of(row.name)]
     if not built:
         names = ", ".join(dict.fromkeys(row.name for row in rows))
         raise (DeviceError if rows[0].hardware else UsageError)(f"this installation of PyAV has no encoder {names}")
     fitting = [row for row in built if _fitting(row, encode, alpha)]
-    held = [row for row in fitting if suffix in row.suffixes]
-    if not held:
+    usable = [row for row in fitting if suffix in row.suffixes]
+    if not usable:
         raise UsageError(_refusal(built, fitting, encode, suffix, alpha))
-    if held[0].hardware:
-        encoder = _first_working([row for row in held if row.codec == held[0].codec], encode, alpha)
+    if usable[0].hardware:
+        encoder = _first_working([row for row in usable if row.codec == usable[0].codec], encode, alpha)
     else:
-        encoder = max(held, key=lambda row: encode.pix_fmt in row.formats)
+        encoder = max(usable, key=lambda row: encode.pix_fmt in row.formats)
     _check_quality_options(encoder, encode)
     return encoder
 
@@ -76,7 +76,7 @@ def subsampling(pix_fmt: str) -> tuple[int, int]:
     return 4 // form.chroma_width(4), 4 // form.chroma_height(4)
 
 
-def _rows_asked_for(encode: EncodeOptions) -> list[VideoEncoder]:
+def _matching_rows(encode: EncodeOptions) -> list[VideoEncoder]:
     """The rows that match the codec and `hardware`, in order of preference; never empty. Whether they fit is not checked."""
     if encode.codec is None:
         codecs = _AUTOMATIC_HDR if encode.keep_hdr else _AUTOMATIC
@@ -90,7 +90,7 @@ def _rows_asked_for(encode: EncodeOptions) -> list[VideoEncoder]:
     found = [row for row in rows if row.hardware == encode.hardware]
     if not found:
         codecs_there = _codecs(row for row in ENCODERS if row.hardware)
-        raise UsageError(f"expected one of {codecs_there} for encoding in hardware, got {encode.codec}; or leave hardware out")
+        raise UsageError(f"{encode.codec} cannot be encoded in hardware; use one of {codecs_there}, or leave out --hardware")
     return found
 
 
@@ -108,7 +108,8 @@ def _formats_of(name: str) -> tuple[str, ...]:
 
 
 def _supported_formats(encoder: VideoEncoder) -> tuple[str, ...]:
-    """The pixel formats to choose from; those with transparency only if the row has one, since only then containers keep it."""
+    """The pixel formats to choose from; those with transparency only if the row has one, because else no container
+    keeps it."""
     keeps_alpha = any(map(has_alpha, encoder.formats))
     return tuple(name for name in _formats_of(encoder.name) if keeps_alpha or not has_alpha(name))
 
@@ -131,7 +132,7 @@ def has_alpha(name: str) -> bool:
 
 
 def _refusal(built: list[VideoEncoder], fitting: list[VideoEncoder], encode: EncodeOptions, suffix: str, alpha: bool) -> str:
-    """The message why no row of `built` can be used; `fitting` are those that could in another container."""
+    """Why no row of `built` can be used, as a message; those in `fitting` could be used in another container."""
     taken = dict.fromkeys(name for row in built if row.codec == built[0].codec for name in _supported_formats(row))
     if encode.pix_fmt is not None and encode.pix_fmt not in taken and not fitting:
         return f"expected one of {', '.join(taken)} as the pixel format of {built[0].codec}, got {encode.pix_fmt}"
@@ -145,18 +146,18 @@ def _refusal(built: list[VideoEncoder], fitting: list[VideoEncoder], encode: Enc
         return f"expected a pixel format with {needs}, got {encode.pix_fmt}; leave it out to get one that fits"
     others = [row for row in ENCODERS if row.hardware == built[0].hardware and _fitting(row, encode, alpha)]
     if not others:
-        return f"expected a video without {needs} for encoding in hardware; or leave hardware out"
-    held = "; ".join(f"{row.codec} ({', '.join(row.suffixes)})" for row in {row.codec: row for row in others}.values())
-    return f"expected a codec that holds {needs}, got {encode.codec or _codecs(built)}; these do: {held}"
+        return f"no hardware encoder supports {needs}; leave out --hardware"
+    supporting = "; ".join(f"{row.codec} ({', '.join(row.suffixes)})" for row in {row.codec: row for row in others}.values())
+    return f"expected a codec that supports {needs}, got {encode.codec or _codecs(built)}; use one of these: {supporting}"
 
 
 def _check_quality_options(encoder: VideoEncoder, encode: EncodeOptions) -> None:
     if encode.quality is not None and not encoder.quality_options:
-        why = "is lossless" if encoder.codec == "ffv1" else "has 256 colours always"
-        raise UsageError(f"expected no quality for {encoder.codec}, which {why}, got {encode.quality}")
+        why = "is lossless" if encoder.codec == "ffv1" else "always has 256 colours"
+        raise UsageError(f"{encoder.codec} {why} and takes no --quality (got {encode.quality})")
     if encode.crf is not None and encoder.crf_range is None:
-        way = "; give a quality instead" if encoder.quality_options else ""
-        raise UsageError(f"expected no crf for {encoder.codec}, which has none, got {encode.crf}{way}")
+        remedy = "; use --quality instead" if encoder.quality_options else ""
+        raise UsageError(f"{encoder.codec} takes no --crf (got {encode.crf}){remedy}")
     if (
         encode.crf is not None
         and encoder.crf_range is not None
@@ -164,9 +165,11 @@ def _check_quality_options(encoder: VideoEncoder, encode: EncodeOptions) -> None
     ):
         low, high = encoder.crf_range
         raise UsageError(f"expected a crf of {low} to {high} for {encoder.codec} ({encoder.name}), got {encode.crf}")
+    if encode.preset is not None and not encoder.presets:
+        raise UsageError(f"{encoder.codec} ({encoder.name}) takes no --preset (got {encode.preset})")
     if encode.preset is not None and encode.preset not in encoder.presets:
-        presets = f"one of {', '.join(encoder.presets)} as the" if encoder.presets else "no"
-        raise UsageError(f"expected {presets} preset of {encoder.codec} ({encoder.name}), got {encode.preset}")
+        presets = ", ".join(encoder.presets)
+        raise UsageError(f"expected one of {presets} as the preset of {encoder.codec} ({encoder.name}), got {encode.preset}")
 
 
 def _first_working(encoders: list[VideoEncoder], encode: EncodeOptions, alpha: bool) -> VideoEncoder:
@@ -175,7 +178,7 @@ def _first_working(encoders: list[VideoEncoder], encode: EncodeOptions, alpha: b
             return encoder
     tried = ", ".join(encoder.name for encoder in encoders)
     raise DeviceError(
-        f"expected a hardware encoder for {encoders[0].codec}, none works here (tried {tried}); leave hardware out for the CPU's"
+        f"no hardware encoder for {encoders[0].codec} works on this machine (tried {tried}); leave out --hardware to use the CPU"
     )
 
 

@@ -148,7 +148,7 @@ class FrameEncoder:
         return converted
 
     def warnings(self) -> list[str]:
-        """How the encoded video differs from the frames, a sentence each."""
+        """How the encoded video differs from the frames, one sentence each."""
         found = []
         if any(self._pad):
             found.append(f"{self._pix_fmt} needs even sizes: the output is {self.size[0]}x{self.size[1]}")

@@ -13,9 +13,9 @@ from vidstyle.sinks.encoders import has_alpha
 class GifPalette:
     """Converts frames for GIF, each with a palette of up to 256 colours of its own.
 
-    GIF counts hundredths of a second, and the muxer rounds each timestamp to them: at 24 frames a second a frame is up to 5 ms
+    GIF counts hundredths of a second, and the muxer rounds each timestamp to them: at 24 frames per second a frame is up to 5 ms
     early or late (errors do not add up), and of frames less than 1/100 s apart all but one must be left out. Browsers show a
-    frame of 1/100 s for 10/100 s: more than 50 frames a second do not play at their speed.
+    frame of 1/100 s for 10/100 s: more than 50 frames per second do not play at their speed.
     """
 
     def convert(self, frame: VideoFrame) -> VideoFrame:

@@ -28,7 +28,7 @@ from vidstyle.sinks.video import VideoFile, check_container
 
 SEGMENT_SECONDS = 10
 _FRAMES = (20, 600)
-"""The fewest and most frames of a segment, whatever frame rate a file claims."""
+"""Minimum and maximum number of frames of a segment, whatever frame rate a file claims."""
 
 _CONTAINERS = {"h264": "nut", "hevc": "nut"}
 """The container of a segment by codec, Matroska for all others. NUT stores these two as they were encoded (Annex B), which fits

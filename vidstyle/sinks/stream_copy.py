@@ -70,14 +70,14 @@ class StreamCopier:
 
     @property
     def metadata(self) -> dict[str, str]:
-        """The metadata of the input that is valid for the output too."""
+        """The input's metadata that also applies to the output."""
         return kept_metadata(self._container.metadata)
 
     @property
     def beginnings(self) -> list[Fraction]:
-        """When each stream begins in the output, in seconds, as exactly as it is known in advance."""
+        """The time at which each stream begins in the output, in seconds, as precisely as it is known in advance."""
         ticks = [(s.start_time or 0, s.time_base) for s in self._container.streams if s.time_base]
-        if self._section.begin is not None:  # then it may begin at any tick
+        if self._section.begin is not None:  # a stream may then begin at any of its ticks
             return [time_base for _, time_base in ticks]
         return [start * time_base for start, time_base in ticks]
 
@@ -121,7 +121,7 @@ class StreamCopier:
             self._tracks[stream.index] = CopiedTrack(
                 copy,
                 self._end_of(stream),
-                # Matroska stores the pre-roll of Opus, and of audio from Matroska.
+                # Matroska can store the pre-roll of Opus; audio that comes from Matroska has it already.
                 never_before_zero=into_matroska and not from_matroska and codec_of(stream) != "opus",
                 strictly_rising=not into_matroska,
             )
@@ -167,11 +167,11 @@ class StreamCopier:
             output.set_chapters(chapters)  # type: ignore[arg-type]  # dicts as they came
 
     def warnings(self) -> list[str]:
-        """What is not carried over unchanged, a sentence each."""
+        """The streams that were converted or left out, one sentence each."""
         return left_out(self._plans)
 
     def damage(self) -> list[str]:
-        """What could not be carried over because it is damaged, a sentence each."""
+        """What was left out because it is damaged, one sentence each."""
         return [f"{self.refused} damaged packets of other streams were left out"] if self.refused else []
 
     def _read(self) -> Iterator[Packet[Any]]:
@@ -210,7 +210,7 @@ class StreamCopier:
 
     @property
     def subtitle_indices(self) -> set[int]:
-        """The output's subtitle streams, to which muxers may add packets that end a text."""
+        """The indices of the output's subtitle streams; muxers may add packets to them that mark the end of a text."""
         return {copy.index for copy in self._outputs.values() if copy.type == "subtitle"}
 
     def close(self) -> None:
@@ -218,7 +218,7 @@ class StreamCopier:
 
 
 def kept_metadata(metadata: dict[str, str]) -> dict[str, str]:
-    """The entries of an input's metadata that are valid for the output too."""
+    """The entries of an input's metadata that also apply to the output."""
     return {
         key: value
         for key, value in metadata.items()

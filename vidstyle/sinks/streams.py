@@ -19,10 +19,12 @@ Action = Literal["stylize", "copy", "transcode", "attach", "rewrite", "leave"]
 """`rewrite`: the muxer writes an equivalent stream from metadata (time code, chapters)."""
 
 _AUDIO_ENCODERS = {"mp4": "aac", "mov": "aac"}
-"""By muxer, the encoder for audio that it cannot hold; Opus for all others, whose delay Matroska can store."""
+"""By muxer, the encoder for audio that it cannot hold. All others use Opus, whose delay Matroska can store."""
+
+_CODECS = {"aac": "AAC", "libopus": "Opus"}
 
 _SUFFIXES = {"matroska": ".mkv", "mp4": ".mp4", "mov": ".mov"}
-"""The suffixes to suggest for streams that another container cannot hold, the most capable first."""
+"""The suffixes to suggest for streams that another container cannot hold, the most capable one first."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +34,17 @@ class StreamPlan:
     stream: Stream
     action: Action
     reason: str = ""
+    codec: str = ""
+    """The codec that the stream is converted to, for messages."""
 
     def __str__(self) -> str:
-        done = {"stylize": "stylized", "copy": "copied", "transcode": "converted", "attach": "copied", "rewrite": "copied"}
+        done = {
+            "stylize": "stylized",
+            "copy": "copied",
+            "transcode": f"converted to {self.codec}",
+            "attach": "copied",
+            "rewrite": "copied",
+        }
         return f"{describe(self.stream)}: {done.get(self.action, 'left out')}" + (f" ({self.reason})" if self.reason else "")
 
 
@@ -61,7 +71,7 @@ def left_out(plans: Sequence[StreamPlan]) -> list[str]:
         if plan.action == "leave" and not plan.reason.startswith("--"):
             found.append(f"not carried over: {describe(plan.stream)}: {plan.reason}")
         elif plan.action == "transcode":
-            found.append(f"{describe(plan.stream)} was converted: {plan.reason}")
+            found.append(f"{describe(plan.stream)} was converted to {plan.codec}: {plan.reason}")
     return found
 
 
@@ -92,7 +102,7 @@ def _plan(stream: Stream, muxer: str, container: InputContainer) -> StreamPlan:
         return StreamPlan(stream, action)
     cannot = f"{_SUFFIXES.get(muxer, '.' + muxer)} cannot hold it"
     if stream.type == "audio" and stream.codec_context is not None and muxer != "gif":
-        return StreamPlan(stream, "transcode", f"{cannot} as it is, it becomes {audio_encoder(muxer)}")
+        return StreamPlan(stream, "transcode", f"{cannot} as it is", _CODECS[audio_encoder(muxer)])
     others = (suffix for other, suffix in _SUFFIXES.items() if other != muxer and _holds(other, stream))
     way_out = next((f"; an output that ends in {suffix} (-o) can" for suffix in others), "")
     return StreamPlan(stream, "leave", cannot + way_out)

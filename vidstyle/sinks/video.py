@@ -157,7 +157,7 @@ class VideoFile:
         self._file.publish()
 
     def warnings(self) -> list[str]:
-        """What the output lacks of the input, a sentence each."""
+        """What the output lacks of the input, one sentence each."""
         found = self._stream_copier.warnings() if self._stream_copier is not None else []
         if self._unplaced:
             names = ", ".join(self._unplaced)
@@ -165,7 +165,7 @@ class VideoFile:
         return found + self.encoder.warnings()
 
     def damage(self) -> list[str]:
-        """What was lost of the input's other streams because they are damaged, a sentence each."""
+        """What was lost of the input's other streams because they are damaged, one sentence each."""
         return self._stream_copier.damage() if self._stream_copier is not None else []
 
     def close(self) -> None:

@@ -18,10 +18,10 @@ from vidstyle.media.av_errors import DAMAGE_ERRORS
 from vidstyle.sources.nvdec import gpu_decoder
 
 SILENTLY_LOST = 2
-"""The most frames in a row that are taken as lost if the decoder reported nothing."""
+"""Maximum number of frames in a row that are assumed to be lost if the decoder reported nothing."""
 
 MAX_GROUP = 600
-"""The most packets at the end of a file that are decoded a second time."""
+"""Maximum number of packets at the end of a file that are decoded a second time."""
 
 
 @dataclass(frozen=True)

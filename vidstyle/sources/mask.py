@@ -22,11 +22,12 @@ from vidstyle.sources.images import read_image
 ASPECT_TOLERANCE = 0.01
 """A mask's aspect ratio may differ from the image's by this fraction: rounding in a copy of another size."""
 DURATION_TOLERANCE = 0.5
-"""A mask video may end so many seconds before or after the video."""
+"""A mask video may end this many seconds before or after the video."""
 SAME_MOMENT = 1e-3
 """Times of two files that differ by less, in seconds, are equal: each file rounds to its own time base."""
 STEPS_BACK = (0.5, 10.0)
-"""A mask video is read from so many seconds before the first frame, if it has a frame there; else from its beginning."""
+"""A mask video is read from the first of these times, in seconds before the first frame, at which it has a frame; else from its
+beginning."""
 
 
 def read_mask(path: Path, image: Pixels) -> Mask:

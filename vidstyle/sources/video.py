@@ -39,10 +39,10 @@ TRUNCATED_SECONDS = 0.5
 """A file that ends this much before its header's duration is reported as cut off."""
 
 JOIN_PACKETS = 3
-"""So many packets before a join are marked as incomplete, though nothing of either recording is missing."""
+"""This many packets before a join are marked as incomplete, though nothing of either recording is missing."""
 
 SEEK_BACK = (0.0, 2.0, 10.0, 60.0)
-"""If seeking lands after the wanted frame, it is retried so many seconds earlier, then from the start of the file."""
+"""If seeking lands after the wanted frame, it is retried this many seconds earlier, then from the start of the file."""
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ class StyleImage:
 
 
 def find_style_images(style: str) -> list[StyleImage]:
-    """The style images of `FILE|NAME[:WEIGHT],...`, weights normalised to sum to 1.
+    """The style images of `FILE|NAME[:WEIGHT],...`, weights normalized to sum to 1.
 
     Raises `StyleError` for an unknown name, `InputError` for a file that is no image or too small, `UsageError` for an invalid
     weight.
@@ -94,7 +94,7 @@ def read_style_image(path: Path, weight: float = 1.0) -> StyleImage:
         raise InputError(f"expected a style image, could not read {path}")
     h, w = image.shape[:2]
     if min(h, w) < MIN_SIDE:
-        raise InputError(f"expected a style image of at least {MIN_SIDE} pixels a side, got {w}x{h}: {path}")
+        raise InputError(f"expected a style image of at least {MIN_SIDE} pixels per side, got {w}x{h}: {path}")
     if alpha is not None:
         alpha = np.asarray(cv2.resize(alpha, (w, h), interpolation=cv2.INTER_AREA), np.uint8)
         if np.count_nonzero(alpha > 127) < MIN_SIDE**2:

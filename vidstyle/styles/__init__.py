@@ -1,4 +1,4 @@
-"""Which styles there are, and what `--style` and `--timeline` mean."""
+"""The catalogue of styles, and the syntax of `--style` and `--timeline`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from types import ModuleType
 
 
 class _Styles(ModuleType):
-    """This package, which stays callable: `vidstyle.styles()` was a function before the package had that name."""
+    """This package can be called, because `vidstyle.styles()` was a function in earlier versions."""
 
     def __call__(self) -> dict[str, dict[str, str]]:
         """As `vidstyle.list_styles()`."""

@@ -1,4 +1,4 @@
-"""The styles are data: `catalog.json` beside the models lists each style's file, sha256, style image, painter and licence."""
+"""The catalogue of styles: `catalog.json` beside the models lists the file, sha256, style image, painter and licence of each."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def user_folder() -> Path:
 
 
 def read_catalog(folder: Path) -> dict[str, dict[str, Any]]:
-    """Style name -> facts, from the catalogue in `folder`; empty where there is none. Raises `StyleError` for a broken one."""
+    """Style name -> facts, from the catalogue in `folder`; empty if there is none. Raises `StyleError` for an invalid one."""
     path = folder / "catalog.json"
     try:
         catalog = json.loads(path.read_text("utf-8"))
@@ -42,7 +42,7 @@ def read_catalog(folder: Path) -> dict[str, dict[str, Any]]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise StyleError(f"expected a catalogue of styles, could not read {path} ({error})") from error
+        raise StyleError(f"could not read the catalogue of styles {path} ({error})") from error
 
 
 def all_styles() -> dict[str, tuple[Path, dict[str, Any]]]:
@@ -60,17 +60,17 @@ def list_styles() -> dict[str, dict[str, str]]:
 
 
 def known(facts: Mapping[str, Any], key: str) -> str | None:
-    """One fact about a style; None where it is missing or unknown."""
+    """One fact about a style; None if it is missing or unknown."""
     value = str(facts.get(key, ""))
     return None if value in ("", "unknown") else value
 
 
 def find_style(name: str) -> Path:
-    """The model file of a style, by its name or its own path. Raises `StyleError` if there is none or it was modified."""
+    """The model file of a style, given by name or as a path. Raises `StyleError` if there is none or it was modified."""
     path = Path(name)
     if path.suffix.lower() in MODEL_SUFFIXES or os.sep in name:
         if not path.is_file():
-            raise StyleError(f"expected a style model, found no file: {name}")
+            raise StyleError(f"no such model file: {name}")
         return path
     folder, facts = _entry(name)
     return _checked(name, "model", folder, facts)
@@ -96,7 +96,7 @@ def _entry(name: str) -> tuple[Path, dict[str, Any]]:
 def _checked(name: str, what: str, folder: Path, facts: Mapping[str, Any]) -> Path:
     path = folder / str(facts.get("file", ""))
     if path.parent != folder or not path.is_file():
-        raise StyleError(f"expected the {what} of style '{name}', found no file: {path}")
+        raise StyleError(f"the {what} of style '{name}' is missing: {path}")
     if facts.get("sha256") != sha256(path):
         raise StyleError(f"the {what} of style '{name}' does not match the sha256 in its catalogue; install it again: {path}")
     return path
@@ -114,8 +114,8 @@ def add_style(folder: Path, name: str, facts: Mapping[str, Any]) -> None:
 
 
 def remove_style(name: str) -> None:
-    """Remove one of the user's styles: its entry, model and style image. Raises `StyleError` if there is none or it was shipped,
-    `OSError` where the folder is not writable."""
+    """Remove one of the user's styles: its entry, model and style image. Raises `StyleError` if there is none or it is shipped
+    with vidstyle, `OSError` if the folder is not writable."""
     folder = user_folder()
     styles = read_catalog(folder)
     if name not in styles:
@@ -127,14 +127,14 @@ def remove_style(name: str) -> None:
 
 
 def remove_unnamed(folder: Path, facts: Mapping[str, Any]) -> None:
-    """Delete the files of a style that was in the catalogue of `folder`, except those that another style uses."""
+    """Delete the files of a style that was removed from the catalogue of `folder`, except files that another style uses."""
     used = {file for others in read_catalog(folder).values() for file in _files(others)}
     for file in _files(facts) - used:
         (folder / file).unlink(missing_ok=True)
 
 
 def _files(facts: Mapping[str, Any]) -> set[str]:
-    """Names of a style's files, without those in other folders."""
+    """The names of a style's files, without files in other folders."""
     names = {str(entry["file"]) for entry in (facts, facts.get("exemplar") or {}) if "file" in entry}
     return {name for name in names if Path(name).name == name}
 
@@ -146,6 +146,6 @@ def _write_catalog(folder: Path, styles: Mapping[str, Any]) -> None:
 
 
 def sha256(path: Path) -> str:
-    """Hexadecimal digest of a file."""
+    """The hexadecimal SHA-256 digest of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

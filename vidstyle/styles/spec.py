@@ -23,7 +23,7 @@ _MANY = "many-styles"
 
 @dataclass(frozen=True)
 class Change:
-    """The input is stylized in `blend` from `seconds` on."""
+    """From `seconds` on, the input is stylized in `blend`."""
 
     seconds: float
     blend: Blend
@@ -33,7 +33,7 @@ def parse_style(text: str) -> tuple[Change, ...]:
     """The changes in `text`, the first at 0 seconds: `mosaic`; a blend, `mosaic:0.6,scream:0.4` or `mosaic,scream` (equal
     weights); or a timeline, `0:mosaic,1:20:scream`.
 
-    Raises `UsageError` for weights that do not add up to 1, times out of order, or a mixture of both.
+    Raises `UsageError` for weights that do not add up to 1, times out of order, or a mixture of weights and times.
     """
     if os.path.lexists(text):
         return (Change(0.0, ((text, 1.0),)),)
@@ -55,7 +55,7 @@ def parse_timeline(text: str) -> tuple[Change, ...]:
 
 
 def styles_in(text: str) -> list[str]:
-    """The style names and model files in `text`, each once."""
+    """The style names and model files in `text`, without duplicates."""
     return list(dict.fromkeys(name for change in parse_style(text) for name, _ in change.blend))
 
 
@@ -87,7 +87,7 @@ def _stem(name: str) -> str:
 
 
 def _timed(item: str) -> tuple[float, str] | None:
-    """Time and style of one item of a timeline; None where it is none, such as `mosaic:0.5`."""
+    """The time and the style of one item of a timeline; None if `item` is something else, such as `mosaic:0.5`."""
     time, _, name = item.rpartition(":")
     if not name.strip() or _number(name) is not None:
         return None

@@ -1,4 +1,4 @@
-"""Frames -> stylized frames: `load_stylizer` finds the styles, loads their networks, and combines them as the options ask."""
+"""Frames -> stylized frames: `load_stylizer` finds the styles, loads their networks, and combines them as the options require."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def load_stylizer(
     cores: int | None = None,
     find: Callable[[str], Path] = find_style,
 ) -> Stylizer:
-    """The stylizer that `options` ask for. `concurrency`: how many threads will call it; None: as many as give the highest
+    """The stylizer for `options`. `concurrency`: how many threads will call it; None: as many as give the highest
     throughput on `cores` (None: all usable ones). `find` looks up the styles' model files.
 
-    Raises `StyleError` for an unknown style or a bad model, `DeviceError` for an unavailable device, `MissingExtraError` where
-    torch is needed and not installed.
+    Raises `StyleError` for an unknown style or a bad model, `DeviceError` for an unavailable device, `MissingExtraError` if
+    torch is needed but not installed.
     """
     changes = parse_style(options.style)
     stylizers = [_load_blend(change.blend, options, concurrency, cores, find) for change in changes]

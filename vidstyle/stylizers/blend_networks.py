@@ -1,4 +1,4 @@
-"""Which networks a blend needs: one for all styles with a common ancestor, one for each of the others."""
+"""The networks of a blend: one for all styles with a common ancestor, and one for each of the others."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Network:
 
 
 def networks_of(files: Sequence[tuple[Path, float]]) -> list[Network]:
-    """The networks for model files and their weights, which add up to 1. Raises `StyleError` for a file that is no model."""
+    """The networks for model files and their weights, which add up to 1. Raises `StyleError` for a file that is not a model."""
     groups: dict[object, list[Network]] = {}
     for path, weight in files:
         model = None if path.suffix.lower() in TORCH_SUFFIXES else read_model(path)
@@ -35,7 +35,7 @@ def networks_of(files: Sequence[tuple[Path, float]]) -> list[Network]:
 
 
 def _interpolated(networks: Sequence[Network]) -> Network:
-    """One network for those of one family."""
+    """One network instead of several of one family."""
     if len(networks) == 1:
         return networks[0]
     total = sum(network.weight for network in networks)

@@ -1,4 +1,4 @@
-"""Stylized images mixed pixel by pixel: those of several networks, or those of one with the originals."""
+"""Mixes stylized images pixel by pixel: the results of several networks, or those of one network with the originals."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Which engine stylizes on a GPU, ONNX Runtime or torch: the faster one, measured once.
+"""Selects the engine that stylizes on a GPU, ONNX Runtime or torch: the faster one, measured once.
 
 Both stylize the first batch several times, and the result of the faster one is used. The choice is remembered in the user's
-cache folder by GPU, package versions and architecture, so that later runs load one engine only: loading torch takes seconds.
+cache folder by GPU, package versions and architecture, so that later runs load only one engine: loading torch takes seconds.
 """
 
 from __future__ import annotations
@@ -169,7 +169,7 @@ def remembered(key: str) -> str | None:
 
 
 def remember(key: str, name: str) -> None:
-    """Save which engine was selected; where that cannot be written, it is measured again next time."""
+    """Save which engine was selected. If this fails, the engines are measured again next time."""
     path = _memory()
     known: dict[str, str] = {}
     with suppress(OSError, ValueError, TypeError):

@@ -1,7 +1,8 @@
 """Constant folding: models that vidstyle trained become plain convolutions before a session is opened.
 
 In the file, weights are in half precision, colour scales are separate nodes, and norms are nodes with the statistics of a shot
-(`vidstyle.stylizers.norm_statistics`). All of that is folded into weights and biases, exactly except for rounding.
+(`vidstyle.stylizers.norm_statistics`). All of this is folded into weights and biases. Apart from rounding, the result
+stays the same.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ _FOLDABLE: dict[str, Callable[..., np.ndarray]] = {"Mul": np.multiply, "Add": np
 def folded(model: onnx.ModelProto, half: bool = False, margin: int = 0) -> onnx.ModelProto:
     """A `model` that `vidstyle train` made, without norms, arithmetic on constants and metadata.
 
-    Input and output stay uint8 (N, H, W, 3); in between it computes in float32 or, if `half`, in float16. Of a `margin` around
-    the image, as much as does not influence the rest is cropped before the last upsampling, after which most of the time is
-    spent; the output is smaller by as much on every side.
+    Input and output stay uint8 (N, H, W, 3); in between it computes in float32 or, if `half`, in float16. The part of a
+    `margin` around the image that does not influence the rest is cropped before the last upsampling, after which most of the
+    time is spent; the output is smaller by the same amount on every side.
     """
     constants: Constants = {i.name: numpy_helper.to_array(i) for i in model.graph.initializer}
     kept: list[onnx.NodeProto] = []
@@ -36,7 +37,7 @@ def folded(model: onnx.ModelProto, half: bool = False, margin: int = 0) -> onnx.
             _fold_norm(node, makers[node.input[0]], constants)
             makers[node.output[0]] = makers[node.input[0]]
             continue
-        if node.op_type == "Conv":  # its own copy, because a norm may be folded into it
+        if node.op_type == "Conv":  # a copy, because a norm may be folded into it
             for index in (1, 2)[: len(node.input) - 1]:
                 name = f"{node.output[0]}.{'weight' if index == 1 else 'bias'}"
                 constants[name], node.input[index] = constants[node.input[index]].astype(np.float32), name
@@ -46,7 +47,7 @@ def folded(model: onnx.ModelProto, half: bool = False, margin: int = 0) -> onnx.
 
 
 def _fold_constant(node: onnx.NodeProto, constants: Constants) -> bool:
-    """Whether `node` depends on constants alone; its output is added to them then."""
+    """Whether `node` depends only on constants; if so, its output is added to them."""
     if any(name not in constants for name in node.input):
         return False
     values = [constants[name] for name in node.input]

@@ -1,7 +1,7 @@
 """Buffers on a GPU that are reused from batch to batch, shared by ONNX Runtime and torch.
 
-While one thread's batch is stylized, another thread's is copied to the GPU or back: two threads gain by that. Batches are filled
-up to the largest so far of their size, because new shapes cost memory and captured CUDA graphs.
+While one thread's batch is stylized, another thread's is copied to the GPU or back: two threads are faster
+than one. Batches are filled up to the largest so far of their size, because each new shape needs memory and a new CUDA graph.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ import numpy as np
 from vidstyle.core.frames import Pixels
 
 CONCURRENCY = 2
-"""Threads that gain by calling at once."""
+"""The number of concurrent callers that gives the highest throughput."""
 
 MAX_SHAPES = 4
-"""Buffers are kept for so many shapes of batches."""
+"""Buffers are kept for this many shapes of batches."""
 
 WARM_RUNS = 2
-"""Runs of a slot before its graph is captured: images that come once are not worth it."""
+"""Runs of a slot before its graph is captured: this does not pay off for sizes that occur only once."""
 
 Shape = tuple[int, ...]
 
@@ -37,7 +37,7 @@ S = TypeVar("S", bound=Slot)
 
 
 class SlotPool(Generic[S]):
-    """Slots that `make` makes, for batches uint8 (N, H, W, 3). Several threads may call."""
+    """Slots for batches, uint8 (N, H, W, 3), created by `make`. Thread-safe."""
 
     def __init__(self, make: Callable[[Shape], S]) -> None:
         self._make, self._lock = make, Lock()
@@ -45,7 +45,7 @@ class SlotPool(Generic[S]):
         self._largest: dict[Shape, int] = {}
 
     def take(self, images: Pixels) -> S:
-        """A slot for at least as many images, which no other thread gets until it is given back."""
+        """A slot for at least as many images, which no other thread gets until it is returned by `give_back`."""
         size = images.shape[1:]
         with self._lock:
             largest = self._largest[size] = max(len(images), self._largest.get(size, 0))
@@ -55,7 +55,7 @@ class SlotPool(Generic[S]):
         return self._make(shape)
 
     def give_back(self, slot: S) -> None:
-        """Let other threads have the slot."""
+        """Return a slot, so that other threads can use it."""
         with self._lock:
             self._free.setdefault(slot.shape, []).append(slot)
             self._free.move_to_end(slot.shape)
@@ -75,7 +75,7 @@ class SlotPool(Generic[S]):
 
 
 def filled_up(images: Pixels, count: int) -> Pixels:
-    """`images` (N, H, W, 3), and the last one again until there are `count`."""
+    """`images` (N, H, W, 3), with the last one repeated until there are `count`."""
     if len(images) == count:
         return np.ascontiguousarray(images)
     return np.concatenate([images, np.repeat(images[-1:], count - len(images), 0)])

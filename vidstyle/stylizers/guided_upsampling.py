@@ -1,4 +1,4 @@
-"""Stylized images enlarged with the edges of the original."""
+"""Enlarges stylized images with the edges of the original."""
 
 from __future__ import annotations
 

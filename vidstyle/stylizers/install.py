@@ -1,4 +1,4 @@
-"""Installing model files as the user's own styles, and testing styles."""
+"""Installs model files as the user's own styles, and verifies styles."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def verify_style(name: str) -> None:
 
 @contextmanager
 def writing_into(folder: Path) -> Iterator[None]:
-    """Turn errors of the disk into a `DiskError` about `folder`."""
+    """Turn errors of the file system into a `DiskError` about `folder`."""
     try:
         yield
     except VidstyleError:
@@ -104,9 +104,9 @@ def _check_request(origin: str, name: str | None, sha256: str | None, allow_netw
         if urlsplit(origin).scheme.lower() not in ("http", "https"):
             raise UsageError(f"expected a file or a URL of http or https, got {origin}")
         if not allow_network:
-            raise UsageError(f"expected a file, {origin} is a URL; use --allow-network to download it")
+            raise UsageError(f"{origin} is a URL; use --allow-network to download it")
         if sha256 is None:
-            raise UsageError(f"expected --sha256 for a download, got none for {origin}")
+            raise UsageError(f"a download needs --sha256: {origin}")
     if sha256 is not None and not _DIGEST.fullmatch(sha256):
         raise UsageError(f"expected 64 hexadecimal digits as the sha256, got {sha256}")
     if name is not None and not _NAME.fullmatch(name):
@@ -149,13 +149,13 @@ def _save(origin: str, target: Path) -> None:
 
 def _from_file(path: Path) -> Iterator[bytes]:
     if not path.is_file():
-        raise StyleError(f"expected a style model, found no file: {path}")
+        raise StyleError(f"no such model file: {path}")
     try:
         with path.open("rb") as file:
             while chunk := file.read(_CHUNK):
                 yield chunk
     except OSError as error:
-        raise StyleError(f"expected a style model, could not read {path} ({reason(error)})") from error
+        raise StyleError(f"could not read the style model {path} ({reason(error)})") from error
 
 
 def _from_network(url: str) -> Iterator[bytes]:
@@ -163,14 +163,14 @@ def _from_network(url: str) -> Iterator[bytes]:
         with _opener().open(url, timeout=TIMEOUT_SECONDS) as response:
             while chunk := response.read(_CHUNK):
                 yield chunk
-            if response.length:  # bytes that were announced and not sent
-                raise InputError(f"expected a model, the download ended too early: {url}")
+            if response.length:  # bytes that were announced but not sent
+                raise InputError(f"the download of the model ended too early: {url}")
     except VidstyleError:
         raise
     except (OSError, HTTPException, ValueError) as error:
         inner = getattr(error, "reason", None)
         why = reason(inner if isinstance(inner, BaseException) else error)
-        raise InputError(f"expected a model at {url}, could not download it ({why})") from error
+        raise InputError(f"could not download a model from {url} ({why})") from error
 
 
 def _opener() -> request.OpenerDirector:
@@ -194,13 +194,13 @@ def _file_name(origin: str) -> Path:
 
 
 def _name(own: Mapping[str, str], origin: str) -> str:
-    """The style name of a model: from its metadata, else from its file name, in the characters that names may have."""
+    """The style name of a model: from its metadata, else from its file name, without characters that are not allowed."""
     if _NAME.fullmatch(own.get("name", "")):
         return own["name"]
     plain = unicodedata.normalize("NFKD", _file_name(origin).stem).encode("ascii", "ignore").decode().lower()
     name = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")
     if not name:
-        raise UsageError(f"expected --name for a file whose name has no letters or digits, got none: {origin}")
+        raise UsageError(f"a file whose name has no letters or digits needs --name: {origin}")
     return name
 
 

@@ -1,4 +1,4 @@
-"""Too little memory costs time and no frame: fewer images at once, then tiles of images.
+"""If memory is too small, stylizing becomes slower but does not fail: fewer images at once, then tiles of images.
 
 The norms of trained networks use statistics that are fixed for a shot (`stylizers.norm_statistics`), so an output pixel depends
 only on the input within the reach of the convolutions: tiles that overlap by that much join without a seam.
@@ -22,14 +22,14 @@ log = logging.getLogger(__name__)
 _GPU_WORDS = ("cuda", "cudnn", "cublas", "tensorrt")
 
 _POINTWISE = {"Transpose", "Cast", "Relu", "LeakyRelu", "Clip", "BatchNormalization", "Mul", "Sub", "Div", "Add", "Identity"}
-"""Operators whose output at a place depends on the input at that place alone."""
+"""Operators whose output at a position depends only on the input at that position."""
 
 Stylize = Callable[[Pixels], Pixels]
 """Images uint8 (N, H, W, 3) -> the same, stylized; raises `MemoryLimitError`."""
 
 
 def memory_limit_error(error: BaseException) -> MemoryLimitError:
-    """`error` as the kind that `MemoryFitter` reacts to."""
+    """`error` as the type that `MemoryFitter` catches."""
     return MemoryLimitError(f"not enough memory for the network ({reason(error)})")
 
 
@@ -47,8 +47,8 @@ def inference_error(error: BaseException, shape: tuple[int, ...], on_gpu: bool) 
 class MemoryFitter:
     """Stylizes batches in pieces that fit into memory, and remembers for each image size which pieces do.
 
-    `overlap`: pixels by which tiles of an image overlap, None where images cannot be divided. Sizes and positions of tiles are
-    multiples of `multiple`, as the sizes of images are. Several threads may call.
+    `overlap`: pixels by which tiles of an image overlap; None if images cannot be divided. Sizes and positions of tiles are
+    multiples of `multiple`, as the sizes of images are. Thread-safe.
     """
 
     def __init__(self, overlap: int | None, multiple: int) -> None:
@@ -58,11 +58,11 @@ class MemoryFitter:
         self._warned = False
 
     def max_images(self, height: int, width: int) -> int | None:
-        """How many images of that size are stylized at once at most; 0: they are divided, None: no limit is known."""
+        """The maximum number of images of that size at once; 0: they are divided into tiles, None: no limit is known."""
         return self._max_images.get((height, width))
 
     def stylize(self, images: Pixels, stylize: Stylize) -> Pixels:
-        """`images`, uint8 (N, H, W, 3), stylized by `stylize`. Raises `MemoryLimitError` where not even small tiles fit."""
+        """`images`, uint8 (N, H, W, 3), stylized by `stylize`. Raises `MemoryLimitError` if even small tiles do not fit."""
         size, done, stylized = (images.shape[1], images.shape[2]), 0, list[Pixels]()
         while done < len(images):
             count = min(len(images) - done, self._max_images.get(size, len(images)))
@@ -79,19 +79,19 @@ class MemoryFitter:
 
     def _lower(self, size: tuple[int, int], failed: int, error: MemoryLimitError) -> None:
         height, width = size
-        least, most = (1 if self._cut(size) is None else 0), failed // 2
-        if most < least:
+        minimum, maximum = (1 if self._cut(size) is None else 0), failed // 2
+        if maximum < minimum:
             raise MemoryLimitError(
                 f"not enough memory for an image of {width}x{height} ({error}); try a smaller --height"
             ) from error
         # When two threads fail at once, the second must not halve again.
-        self._max_images[size] = min(most, self._max_images.get(size, most))
-        how = f"{most} of {width}x{height} at a time" if most else f"{width}x{height} in tiles"
+        self._max_images[size] = min(maximum, self._max_images.get(size, maximum))
+        how = f"{maximum} of {width}x{height} at a time" if maximum else f"{width}x{height} in tiles"
         log.log(logging.DEBUG if self._warned else logging.WARNING, "not enough memory for all images at once: stylizing %s", how)
         self._warned = True
 
     def _cut(self, size: tuple[int, int]) -> int | None:
-        """Where images of that size are cut, along the longer side; None where the tiles would hardly be smaller."""
+        """Where images of that size are cut, along the longer side; None if the tiles would hardly be smaller."""
         length = max(size)
         if self._overlap is None or length < 4 * max(self._overlap, self._multiple):
             return None
@@ -110,7 +110,7 @@ class MemoryFitter:
 
 
 def receptive_radius(model: onnx.ModelProto) -> int | None:
-    """How many pixels away the input still influences an output pixel; None where all of the image does, or it is not known."""
+    """The distance in pixels up to which the input influences an output pixel; None if it is unlimited or not known."""
     constants = {i.name: i for i in model.graph.initializer}
     known = dict.fromkeys((i.name for i in model.graph.input), (1.0, 0.0))  # name -> pixels between neighbouring values, radius
     for node in model.graph.node:

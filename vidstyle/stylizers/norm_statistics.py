@@ -1,7 +1,8 @@
-"""Instance-norm statistics of a shot: measured on a few of its images, then fixed for all of it.
+"""Instance-norm statistics of a shot: measured on a few of its images, then fixed for the whole shot.
 
 Per-image statistics (Ulyanov et al. 2016) adapt a network to brightness and contrast, but make a video pulse and the network
-slow; statistics of the training images do neither. Those of a shot adapt, are constant, and fold into the convolutions.
+slow; statistics of the training images do neither. Those of a shot adapt too, but are constant and can be folded into the
+convolutions.
 """
 
 from __future__ import annotations
@@ -13,18 +14,18 @@ import onnx
 from onnx import helper, numpy_helper
 
 Statistics = Mapping[str, np.ndarray]
-"""Initialiser name (`....running_mean`, `....running_var`) -> float32 (C,)."""
+"""Initializer name (`....running_mean`, `....running_var`) -> float32 (C,)."""
 
 
 def nodes(model: onnx.ModelProto) -> list[onnx.NodeProto]:
-    """The nodes that normalise by given statistics."""
+    """The nodes that normalize with fixed statistics."""
     return [node for node in model.graph.node if node.op_type == "BatchNormalization"]
 
 
 def measuring(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[str]]:
-    """A graph that normalises every image by its own statistics and returns them instead of an image.
+    """A graph that normalizes every image by its own statistics and returns them instead of an image.
 
-    Also returns the names of the initialisers that its outputs, float32 (N, C, 1, 1), replace, in order.
+    Also returns the names of the initializers that its outputs, float32 (N, C, 1, 1), replace, in order.
     """
     measured = onnx.ModelProto()
     measured.CopyFrom(model)

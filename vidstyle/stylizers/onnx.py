@@ -32,10 +32,10 @@ from vidstyle.stylizers.padding import pad_to_multiple
 from vidstyle.stylizers.sessions import CPU, engine_of, gpu_index, open_session, run_session
 
 _MEASURED_PIXELS = 4 << 20
-"""Images are measured in parallel up to so many pixels: that needs 150 bytes each."""
+"""Images with up to this many pixels in total are measured in parallel; each pixel needs 150 bytes."""
 
 _MIN_MEASURED_HEIGHT = 64
-"""Images are not made smaller than this to be measured."""
+"""Images are not scaled down to less than this to measure them."""
 
 
 def load_onnx_stylizer(
@@ -46,7 +46,8 @@ def load_onnx_stylizer(
     cores: int | None = None,
     model_color: ColorOrder = "rgb",
 ) -> Stylizer:
-    """A stylizer for the ONNX file `path`; `model` is its content, or was interpolated from several.
+    """A stylizer for the ONNX file `path`; `model`, if it is not None, is used instead of the file's
+    content.
 
     `concurrency`: how many threads will call it; None: as many as give the highest throughput on `cores` (None: all usable
     ones), 1: the lowest latency. `model_color`: channel order of models of other tools.
@@ -93,7 +94,7 @@ class TrainedOnnxStylizer(Stylizer):
 
     @abstractmethod
     def _run(self, padded: Pixels) -> Pixels:
-        """Padded images (N, H, W, 3) -> stylized ones, of which the network may have cropped a part of the margin."""
+        """Padded images (N, H, W, 3) -> stylized ones; the network may crop a part of the margin."""
 
     @abstractmethod
     def _use(self, model: TrainedModel) -> None:
@@ -142,7 +143,7 @@ class TrainedOnnxStylizer(Stylizer):
         def measured(image: Pixels) -> list[np.ndarray]:
             try:
                 return run_session(session, None, image_input.name, self._padded([image]))
-            except MemoryLimitError:  # the statistics of a smaller image are close, and better than none
+            except MemoryLimitError:  # a smaller image has similar statistics
                 if image.shape[0] < 2 * _MIN_MEASURED_HEIGHT:
                     raise
                 return measured(scaled(image, image.shape[0] // 2))
@@ -151,11 +152,11 @@ class TrainedOnnxStylizer(Stylizer):
             return norms.mean_statistics(names, executor.map(measured, samples))
 
     def _measuring_session(self, parallel: int) -> tuple[ort.InferenceSession, list[str]]:
-        """A session that measures so many images in parallel, and the names of the statistics that it returns."""
+        """A session that measures this many images in parallel, and the names of the statistics that it returns."""
         if parallel not in self._measuring_sessions:
             proto, names = norms.measuring(self._model.proto)
             threads = self._threads * self.concurrency // parallel
-            # A concurrency of 1 is for live use, where frames are stylized meanwhile.
+            # A concurrency of 1 is for live use, where frames are stylized at the same time.
             threads = max(1, threads if self.concurrency > 1 else threads // 2)
             session = open_session(proto.SerializeToString(), self._model.path, self._device, threads)
             self._measuring_sessions[parallel] = session, names

@@ -26,9 +26,9 @@ _MULTIPLE = 4
 
 
 class ForeignOnnxStylizer(Stylizer):
-    """A model of another tool, for images of any size or of a fixed one, to which images are scaled and back.
+    """A model of another tool, for images of any size or of a fixed size, to which images are scaled and back.
 
-    It may be large, and every thread takes memory, so `concurrency` should be 1 unless asked for.
+    It may be large, and every thread needs memory, so `concurrency` should be 1 unless requested.
     """
 
     def __init__(

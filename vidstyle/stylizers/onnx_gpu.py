@@ -1,9 +1,9 @@
-"""A model that vidstyle trained on a GPU: half precision, reused buffers, CUDA graphs, and one session for all shots.
+"""Models that vidstyle trained, on a GPU: half precision, reused buffers, CUDA graphs, and one session for all shots.
 
 The statistics of a shot are folded into weights (`stylizers.folding`). Opening a session for every shot would cost as much as
-stylizing dozens of frames, and lose the captured graphs. So weights and biases are inputs of the graph, which stay on the GPU:
-a new shot costs their upload, less than a megabyte. (ONNX Runtime's `prefer_nhwc` cannot be used with that: it rearranges
-constant weights when a session is opened.)
+stylizing dozens of frames, and the captured graphs would be lost. So weights and biases are inputs of the graph, and
+stay on the GPU: a new shot only requires uploading less than a megabyte. (ONNX Runtime's `prefer_nhwc` cannot be used with
+that: it rearranges constant weights when a session is opened.)
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from vidstyle.stylizers.sessions import run_options, runs_on_gpu
 log = logging.getLogger(__name__)
 
 MAX_GRAPHS = 8
-"""At most so many graphs are captured: each holds memory as long as the session lives."""
+"""Maximum number of captured graphs: each needs memory as long as the session exists."""
 
 Weights = Mapping[str, np.ndarray]
 
@@ -73,7 +73,7 @@ def _shuffle_before_bytes(graph: onnx.GraphProto) -> None:
 
 
 def _cropped_margin(model: onnx.ModelProto) -> int:
-    """How many pixels the output of a graph is smaller than its input on every side."""
+    """By how many pixels the output of a graph is smaller than its input on every side."""
     fixed, size = onnx.ModelProto(), 256
     fixed.CopyFrom(model)
     for dim, value in zip(fixed.graph.input[0].type.tensor_type.shape.dim, (1, size, size, 3), strict=True):
@@ -85,10 +85,10 @@ def _cropped_margin(model: onnx.ModelProto) -> int:
 
 
 class GpuNetwork:
-    """Runs the graph of `with_weight_inputs` with the weights of any shot. Several threads may call `stylize`.
+    """Runs the graph of `with_weight_inputs` with the weights of any shot. `stylize` is thread-safe.
 
-    Its output lacks a part of the `margin` around the image. `open_session` opens the graph, again after every failure, which
-    may leave a session unusable; raises as `sessions.open_session`.
+    Its output lacks a part of the `margin` around the image. `open_session` opens the graph, also again after every failure,
+    which may leave a session unusable; it raises the errors of `sessions.open_session`.
     """
 
     def __init__(self, model: onnx.ModelProto, open_session: Callable[[bytes], ort.InferenceSession], margin: int = 0) -> None:
@@ -151,7 +151,7 @@ class _Slot:
 
 
 class _Runner:
-    """A session with its buffers: all that is thrown away when it fails."""
+    """A session with its buffers, which are discarded together when it fails."""
 
     def __init__(self, session: ort.InferenceSession, cropped: int, captures: bool) -> None:
         self.session, self._cropped = session, cropped

@@ -1,4 +1,4 @@
-"""Inference at another size than the video's, for strokes of another size or for slow machines."""
+"""Inference at a size other than the video's: for strokes of another size, or for slow machines."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MAX_PIXELS = 1 << 26
 class ResizedStylizer(StylizerWrapper):
     """Scales images to `height` (None: their own) divided by `stroke_scale`, stylizes them, and scales them back.
 
-    Strokes grow by as much as the network's input shrinks. Results that are enlarged get the edges of the original back.
+    Strokes grow by as much as the network's input shrinks. Results that are enlarged get their edges from the original.
     """
 
     def __init__(self, inner: Stylizer, height: int | None, stroke_scale: float = 1.0) -> None:
@@ -42,7 +42,7 @@ class ResizedStylizer(StylizerWrapper):
         height = max(16, round((self._height or h) / self._stroke_scale))
         if height > h and height * height * w / h > MAX_PIXELS:
             raise UsageError(
-                f"expected a larger stroke scale or a smaller height, {w}x{h} would be stylized {height} pixels high"
+                f"{w}x{h} would be stylized at a height of {height} pixels; use a larger stroke scale or a smaller height"
             )
         return scaled(image, height)
 

@@ -1,9 +1,9 @@
-"""ONNX Runtime sessions: their execution providers and options, and what their errors mean.
+"""ONNX Runtime sessions: execution providers, options, and the mapping of errors.
 
-`auto` uses CUDA where it can, and logs one warning where there is a GPU that it cannot use; `cuda` never falls back to the CPU.
+`auto` uses CUDA if it can, and logs one warning if there is a GPU that it cannot use; `cuda` never falls back to the CPU.
 TensorRT builds an engine, which takes seconds to minutes, for every set of weights and every size. Models that vidstyle trained
-get other weights at every cut (`stylizers.norm_statistics`), so TensorRT is only used for models of other tools with a fixed
-size, which need one engine, kept in the user's cache folder.
+get different weights at every cut (`stylizers.norm_statistics`), so TensorRT is only used for models of other tools with a
+fixed size. They need a single engine, which is stored in the user's cache folder.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ Provider = str | tuple[str, dict[str, str]]
 def open_session(
     model: bytes, path: Path, device: str, threads: int, graphs: bool = False, tensorrt: bool = False
 ) -> ort.InferenceSession:
-    """A session for the serialised `model`, which came from `path`, on `device` (auto, cpu, cuda or cuda:N).
+    """A session for the serialized `model`, which came from `path`, on `device` (auto, cpu, cuda or cuda:N).
 
-    `graphs`: whether to capture CUDA graphs, where all of the model runs on CUDA.
-    Raises `StyleError` for a model that does not load anywhere, `DeviceError` for an unavailable device.
+    `graphs`: capture CUDA graphs if all of the model runs on CUDA.
+    Raises `StyleError` for a model that does not load on any device, `DeviceError` for an unavailable device.
     """
     wanted = gpu_index(device)
     if wanted is None:
@@ -64,10 +64,10 @@ def open_session(
         if session.get_providers()[0] == first:
             return session
         problem = f"{first.removesuffix('ExecutionProvider')} did not load"
-    on_cpu = _opened(model, path, [CPU], threads)  # raises where the model is to blame
+    on_cpu = _opened(model, path, [CPU], threads)  # raises if the model is the problem
     if device != "auto":
-        raise DeviceError(f"expected to run on {device}, ONNX Runtime got no CUDA ({problem}); {_INSTALL}")
-    _warn_once(f"expected to run on the GPU, ONNX Runtime got no CUDA ({problem}); using the CPU instead")
+        raise DeviceError(f"expected to run on {device}, but ONNX Runtime could not use CUDA ({problem}); {_INSTALL}")
+    _warn_once(f"expected to run on the GPU, but ONNX Runtime could not use CUDA ({problem}); using the CPU instead")
     return on_cpu
 
 
@@ -86,8 +86,8 @@ def _provider_lists(index: str, graphs: bool, tensorrt: bool) -> list[list[Provi
 
 
 def cuda_options(index: str) -> dict[str, str]:
-    """Options of the CUDA provider for the GPU of that index."""
-    # An exhaustive search takes seconds at each new size; powers of two hold up to twice the memory that is needed.
+    """Options of the CUDA provider for the GPU with that index."""
+    # EXHAUSTIVE takes seconds at each new size. kNextPowerOfTwo allocates up to twice the memory that is needed.
     search = {"cudnn_conv_algo_search": "HEURISTIC", "arena_extend_strategy": "kSameAsRequested"}
     return {"device_id": index, **search}
 
@@ -111,11 +111,11 @@ def _options(threads: int) -> ort.SessionOptions:
 
 
 def _with_shared_arena(options: ort.SessionOptions) -> ort.SessionOptions:
-    """`options` of a session that allocates from an arena that is common to all sessions on the CPU.
+    """`options` changed so that the session allocates from an arena that all sessions on the CPU share.
 
-    A session with its own arena keeps all memory it ever used, and there are several sessions: one that measures statistics,
-    those of the last shot and of this one. Memory patterns allocate more than is in use at any time. Priority-based order is
-    the graph's own here, in which the statistics of a layer are measured before the next layer's output is allocated.
+    A session with its own arena never frees memory, and there are several sessions: one that measures statistics, and one each
+    for the previous and the current shot. Memory patterns allocate more than is ever in use at once. The priority-based order
+    follows the graph here: the statistics of a layer are measured before the output of the next layer is allocated.
     """
     _register_shared_arena()
     options.enable_mem_pattern = False
@@ -127,12 +127,12 @@ def _with_shared_arena(options: ort.SessionOptions) -> ort.SessionOptions:
 @cache
 def _register_shared_arena() -> None:
     kind = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
-    by_need = 1  # rather than by powers of two
-    ort.create_and_register_allocator(kind, ort.OrtArenaCfg(0, by_need, -1, -1))
+    same_as_requested = 1  # arena_extend_strategy
+    ort.create_and_register_allocator(kind, ort.OrtArenaCfg(0, same_as_requested, -1, -1))
 
 
 def run_session(session: ort.InferenceSession, outputs: list[str] | None, name: str, batch: np.ndarray) -> list[np.ndarray]:
-    """One run, all outputs where `outputs` is None; raises as `memory.inference_error` maps ONNX Runtime's exceptions."""
+    """Run the session once, with all outputs if `outputs` is None. Exceptions are mapped by `memory.inference_error`."""
     try:
         return [np.asarray(output) for output in session.run(outputs, {name: batch}, run_options())]
     except Exception as error:  # ONNX Runtime's exceptions derive from Exception only
@@ -140,7 +140,7 @@ def run_session(session: ort.InferenceSession, outputs: list[str] | None, name: 
 
 
 def run_options() -> ort.RunOptions:
-    """Options of a run that logs nothing: errors are raised anyway."""
+    """Options of a run that logs nothing, because errors are raised."""
     options = ort.RunOptions()
     options.log_severity_level = _FATAL
     return options
@@ -169,9 +169,9 @@ def gpu_index(device: str) -> str | None:
         raise DeviceError(f"expected auto, cpu, cuda or cuda:N as the device, got {device}")
     available = CUDA in ort.get_available_providers()
     if kind == "cuda" and not available:
-        raise DeviceError(f"expected to run on {device}, this ONNX Runtime has no CUDA; {_INSTALL}")
+        raise DeviceError(f"expected to run on {device}, but this ONNX Runtime has no CUDA support; {_INSTALL}")
     if kind == "cuda" and not has_nvidia():
-        raise DeviceError(f"expected to run on {device}, found no NVIDIA driver; try --device cpu")
+        raise DeviceError(f"expected to run on {device}, but found no NVIDIA driver; try --device cpu")
     return (index or "0") if available and has_nvidia() else None
 
 
@@ -204,7 +204,7 @@ def _builds_engine(session: ort.InferenceSession) -> bool:
 
 @cache
 def _preload() -> None:
-    """Load CUDA's and cuDNN's libraries from NVIDIA's wheels, where the system has none."""
+    """Load the libraries of CUDA and cuDNN from NVIDIA's wheels if the system has none."""
     ort.set_default_logger_severity(_FATAL)  # it logs every library that does not load, before any session
     preload: Any = getattr(ort, "preload_dlls", None)
     if preload is None:

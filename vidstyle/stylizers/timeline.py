@@ -12,12 +12,12 @@ from vidstyle.core.protocols import Engine, Stylizer
 from vidstyle.stylizers.blends import BlendedStylizer, merged_statistics, statistics_of
 
 TOLERANCE_SECONDS = 1e-3
-"""A frame that comes this much before a change belongs to it: containers round timestamps."""
+"""A frame that comes up to this long before a change counts as after it, because containers round timestamps."""
 
 
 class TimelineStylizer(Stylizer):
-    """`stylizers[i]` stylizes from `seconds[i]` on, of which the first is 0. Each change begins then and takes `fade` seconds, or
-    the time until the next change."""
+    """`stylizers[i]` stylizes from `seconds[i]` on; the first of these is 0. A change begins at that time and takes `fade`
+    seconds, or less if the next change comes earlier."""
 
     def __init__(self, stylizers: Sequence[Stylizer], seconds: Sequence[float], fade: float) -> None:
         self._stylizers, self._seconds, self._fade = list(stylizers), list(seconds), fade
@@ -30,7 +30,7 @@ class TimelineStylizer(Stylizer):
         return self._stylizers[0].engine
 
     def at(self, seconds: float) -> Stylizer:
-        """The stylizer of a frame shown `seconds` into the input. After `for_shot`, not to be called by several threads."""
+        """The stylizer of a frame shown `seconds` into the input. Not thread-safe after `for_shot`."""
         current = max(0, bisect_right(self._seconds, seconds + TOLERANCE_SECONDS) - 1)
         weight = self._weight(current, seconds)
         if current == len(self._stylizers) - 1 and weight == 1:

@@ -1,5 +1,5 @@
-"""Style networks in torch. `load_torch_stylizer` picks one of three: models that vidstyle trained on a CPU or on a GPU, and the
-TransformerNet of pytorch/examples (`.pth`)."""
+"""Style networks in torch. `load_torch_stylizer` chooses one of three stylizers: for models that vidstyle trained, on a CPU or on
+a GPU, and for the TransformerNet of pytorch/examples (`.pth`)."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class TorchStylizer(Stylizer):
 
     @abstractmethod
     def _prepare(self) -> None:
-        """Make what `_run` needs of the current network."""
+        """Prepare the current network for `_run`."""
 
     @abstractmethod
     def _run(self, batch: Pixels) -> Pixels:
@@ -211,7 +211,7 @@ class ExamplesTorchStylizer(TorchStylizer):
 
 
 def run_plain(net: nn.Module, device: torch.device, batch: Pixels, scale: float) -> Pixels:
-    """Images (N, H, W, 3) uint8 -> the same, stylized by `net` as it is, which takes and returns RGB in 0..255 / `scale`."""
+    """Images (N, H, W, 3) uint8 -> the same, stylized by the unchanged `net`, which takes and returns RGB in 0..255 / `scale`."""
     with torch.inference_mode():
         x = torch.from_numpy(batch).to(device).permute(0, 3, 1, 2).float() / scale
         y = (net(x) * scale + 0.5).clamp(0, 255).to(torch.uint8)

@@ -1,7 +1,7 @@
 """A network in torch on a CPU: norms fused, channels last, bfloat16 where that is fast.
 
-bfloat16 pays off with AMX tiles only: there it takes less than half the time of float32, elsewhere longer. Several images in
-parallel, each on few threads, are faster than one image on all threads.
+bfloat16 is only used with AMX, where it takes less than half the time of float32; elsewhere it is slower. Several images in
+parallel, each on a few threads, are faster than one image on all threads.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class CpuNetwork:
     def __init__(self, scale: float, concurrency: int, cores: int) -> None:
         self._scale = scale
         self._dtype = torch.bfloat16 if has_amx() else torch.float32
-        # Threads of its own, because torch's number of threads is set per thread.
+        # A separate executor, because torch's number of threads is set per thread.
         self._executor = ThreadPoolExecutor(concurrency, "vidstyle-torch", _use_threads, (max(1, cores // concurrency),))
 
     @property

@@ -1,9 +1,9 @@
 """A network in torch on a GPU: norms fused, half precision, channels last, reused buffers, CUDA graphs.
 
 As in `stylizers.onnx_gpu`, the weights of a shot are copied into those of one network, so that graphs captured once serve all
-shots. Batches are copied through pinned memory on streams of their own.
+shots. Batches are copied through pinned memory on separate streams.
 
-Inductor fuses what is left besides convolutions, but compiles for half a minute, which pays off for long videos only.
+Inductor fuses everything except convolutions, but compiling takes half a minute, which pays off for long videos only.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from vidstyle.stylizers.gpu_slots import WARM_RUNS, Shape, SlotPool, filled_up
 log = logging.getLogger(__name__)
 
 COMPILE_AFTER = 20_000
-"""The network is compiled after so many images."""
+"""The network is compiled after this many images."""
 
 
 class CudaNetwork:
     """Runs `net` (float RGB in 0..255 / `scale`, (N, 3, H, W)) with the weights of any shot, in half precision if `half`.
 
-    Several threads may call `stylize`. On a CPU, for tests, it does the same without streams and graphs.
+    `stylize` is thread-safe. On a CPU, for tests, it does the same without streams and graphs.
     """
 
     def __init__(self, net: nn.Module, device: torch.device, scale: float, half: bool) -> None:

@@ -1,6 +1,6 @@
 """Networks with a common ancestor, interpolated weight by weight into one (Deep Network Interpolation, Wang et al. 2019).
 
-The result runs as fast as one network, and its strokes are between those of the styles instead of one over the other.
+The result runs as fast as one network, and its strokes lie between those of the styles instead of overlapping.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from vidstyle.core.model_metadata import metadata_of
 
 
 def family_of(model: onnx.ModelProto) -> str | None:
-    """The family, which networks with a common ancestor have in common; None where it is unknown."""
+    """The family of a network, which networks with a common ancestor share; None if it is unknown."""
     return metadata_of(model).get("family")
 
 

@@ -1,4 +1,4 @@
-"""The base of stylizers around another one, whose images they change before or after."""
+"""The base class of stylizers that wrap another one and change its input or output images."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vidstyle.core.protocols import Engine, Stylizer
 
 
 class StylizerWrapper(Stylizer):
-    """A stylizer around `inner`, which learns of shots and runs the network."""
+    """A stylizer around `inner`, which measures shots and runs the network."""
 
     def __init__(self, inner: Stylizer) -> None:
         self._inner, self.concurrency = inner, inner.concurrency

@@ -1,4 +1,4 @@
-"""Dense optical flow (DIS, Kroeger et al. 2016), warping along it, and where it is unreliable."""
+"""Dense optical flow (DIS, Kroeger et al. 2016), warping along it, and detection of unreliable flow."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Quality = Literal["fast", "medium"]
 _PRESETS = {"fast": cv2.DISOPTICAL_FLOW_PRESET_FAST, "medium": cv2.DISOPTICAL_FLOW_PRESET_MEDIUM}
 CHANGE_SCALE = 50.0
 FLOW_HEIGHT = 360
-"""Flow for stylized images is computed at this height at most: strokes hide finer motion."""
+"""The maximum height at which the flow for stylized images is computed: strokes hide finer motion."""
 MIN_SIDE = 16
 """The flow of smaller images is zero: DIS matches patches of 8 pixels over a pyramid."""
 
@@ -83,7 +83,7 @@ def points_inside(flow: np.ndarray) -> np.ndarray:
 def similarity(now: np.ndarray, then: np.ndarray, back: np.ndarray) -> np.ndarray:
     """How similar `now` is to `then` warped along `back`: exp(-50 d^2), float32 (H, W).
 
-    `now` and `then` are uint8 RGB (H, W, 3); a difference of 0.1 of the full range gives 0.6, of 0.2 0.14.
+    `now` and `then` are uint8 RGB (H, W, 3); a difference of 0.1 of the full range gives 0.6, one of 0.2 gives 0.14.
     """
     change = ((now.astype(np.float32) - warp(then, back)) / 255) ** 2
     return np.asarray(np.exp(-CHANGE_SCALE * change.mean(-1)), np.float32)

@@ -10,30 +10,30 @@ from vidstyle.core.frames import Frame, Pixels
 
 MAX_FRAMES = 48
 MAX_BYTES = 256 << 20
-"""At most so many frames and bytes are read ahead, but always one frame."""
+"""Maximum number of frames and bytes that are read ahead; one frame is read ahead even if it is larger."""
 
 
 class LookAhead:
-    """Passes `frames` on, and gives access to those that follow the last ones.
+    """Yields `frames`, and gives access to those that follow recent ones.
 
-    `following` finds a frame while no more than `behind` others were yielded after it. It may be called by another thread than
-    the one that iterates over `frames`, which alone reads more.
+    `following` finds a frame until more than `history` others have been yielded after it. It may be called in another thread
+    than the one that iterates over `frames`; it never reads frames itself.
     """
 
-    def __init__(self, frames: Generator[Frame, None, None], behind: int) -> None:
-        self._frames, self._behind = frames, behind
+    def __init__(self, frames: Generator[Frame, None, None], history: int) -> None:
+        self._frames, self._history = frames, history
         self._lock = threading.Lock()
         self._window: deque[Frame] = deque()
 
     def frames(self) -> Generator[Frame, None, None]:
-        """All frames, once, each after those ahead of it were read. Always closes them in the end."""
+        """All frames, once, each after those ahead of it have been read. Always closes `frames` at the end."""
         waiting = deque[Frame]()
         try:
             for frame in self._frames:
                 ahead = max(1, min(MAX_FRAMES, MAX_BYTES // frame.pixels.nbytes))
                 with self._lock:
                     self._window.append(frame)
-                    while len(self._window) > self._behind + ahead + 1:
+                    while len(self._window) > self._history + ahead + 1:
                         self._window.popleft()
                 waiting.append(frame)
                 while len(waiting) > ahead:
@@ -44,7 +44,7 @@ class LookAhead:
             self._frames.close()
 
     def following(self, first: Frame) -> list[Pixels]:
-        """The images from `first` on that have been read; `first` alone if it was yielded too long ago."""
+        """The images that have been read, from `first` on; only `first` if it was yielded too long ago."""
         with self._lock:
             known = list(self._window)
         begin = next((i for i, frame in enumerate(known) if frame is first), None)

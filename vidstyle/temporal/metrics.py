@@ -14,8 +14,8 @@ from vidstyle.temporal.flow import Flow, grey, occluded, warp
 class WarpingError:
     """Mean over frame pairs of the mean of (W(O_t) - O_{t-1})^2 over colours in [0, 1] and pixels that are not occluded.
 
-    The flow is the input's, so that input and output are measured along the same motion; the input's own error (noise and
-    imperfect flow) is the floor. `distance`: how many frames a pair is apart. `flow` None: DIS "medium".
+    The flow is that of the input, so that input and output are measured along the same motion. The error of the input, due to
+    noise and imperfect flow, is the lower limit. `distance`: the distance of a pair in frames. `flow` None: DIS "medium".
     """
 
     def __init__(self, distance: int = 1, flow: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None) -> None:
@@ -25,7 +25,7 @@ class WarpingError:
         self.pairs = 0
 
     def process(self, source: Pixels, stylized: Pixels, begins_shot: bool) -> Pixels:
-        """See `vidstyle.core.protocols.PostProcessor`: measures, and changes nothing. No pair spans a cut."""
+        """See `vidstyle.core.protocols.PostProcessor`. Only measures. No pair spans a cut."""
         if begins_shot:
             self._before.clear()
         self.add(source, stylized)

@@ -1,4 +1,4 @@
-"""Keyframes: which frames are optimized, and how the frames between them are stylized by warping."""
+"""Keyframes: choosing the frames to optimize, and stylizing the frames between them by warping."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from vidstyle.core.frames import Pixels
 from vidstyle.temporal.tracking import FlowImage, Tracker
 
 COVERAGE = 0.6
-"""A new keyframe is needed where less than this fraction of a frame is found in the last one..."""
+"""A new keyframe is needed if less than this fraction of a frame is found in the last one..."""
 MIN_KEYFRAME_DISTANCE, MAX_KEYFRAME_DISTANCE = 4, 48
-"""...but at least and at most so many frames after it."""
+"""...but no sooner and no later than this many frames after it."""
 BLUR_HEIGHT = 60
-"""A copy of this height, blurred by two of its pixels, shows no strokes any more."""
+"""In a copy of this height, blurred by two of its pixels, no strokes are visible."""
 NOISE_VARIANCE, MAX_GAIN = 4.0, 2.0
-"""Details of less than this variance (of 255^2) are not amplified, others by at most this factor."""
+"""Details with less than this variance (of 255^2) are not amplified, others by at most this factor."""
 
 
 class KeyframePicker:
-    """Picks keyframes frame by frame: the first of each shot, and wherever too little of the last keyframe is visible."""
+    """Picks keyframes frame by frame: the first of each shot, and each in which too little of the last keyframe is visible."""
 
     def __init__(self) -> None:
         self._tracker = Tracker()
@@ -46,9 +46,9 @@ class KeyframePropagator:
     """O_t = c (w_a W_a(K_a) + w_b W_b(K_b)) / (w_a + w_b) + (1 - c) S(I_t): a `vidstyle.core.protocols.PostProcessor`.
 
     K_a and K_b are the stylized keyframes before and after frame t. W warps them along the flow from t directly to each. w is
-    the confidence in that, times one minus the relative distance in time, squared; c is the confidence in at least one of the
-    two. What neither shows comes from the stylizer, S. The mean of different strokes has less contrast than each of them, so
-    contrast is restored (`mean_with_contrast`). Keyframes are used within their own shot only.
+    the confidence in that warp, times one minus the relative distance in time, squared; c is the confidence in at least one of
+    the two. Areas that neither keyframe shows come from the stylizer, S. The mean of different strokes has less contrast than
+    each of them, so contrast is restored (`mean_with_contrast`). Keyframes are used only within their shot.
     """
 
     def __init__(self, keyframes: Sequence[int], shots: Sequence[int], load: Callable[[int], tuple[Pixels, Pixels]]) -> None:
@@ -105,7 +105,7 @@ class KeyframePropagator:
 
 
 def mean_with_contrast(images: Sequence[np.ndarray], weights: Sequence[np.ndarray]) -> Pixels:
-    """The weighted mean of float32 `images` (H, W, 3), 0..255, with the contrast of their details kept; uint8.
+    """The weighted mean of float32 `images` (H, W, 3), 0..255, which keeps the contrast of their details; uint8.
 
     `weights` float32 (H, W) sum to 1. Details that differ cancel out; they are amplified to the weighted mean of their local
     variances (Heitz and Neyret 2018, "High-Performance By-Example Noise using a

@@ -13,7 +13,7 @@ THUMBNAIL = (48, 27)
 CUT_DIFFERENCE = 30.0
 """The mean difference of two frames' thumbnails (0..255) must be larger than this at a cut..."""
 CUT_CONTRAST = 3.0
-"""...and this many times the recent differences, because fast camera motion is no series of cuts."""
+"""...and this many times the recent differences, because fast camera motion is not a series of cuts."""
 
 
 class CutThreshold:
@@ -24,7 +24,7 @@ class CutThreshold:
         self._recent = 0.0
 
     def is_cut(self, difference: float) -> bool:
-        """Whether there is a cut where the next two frames differ by `difference`."""
+        """Whether there is a cut between the next two frames, which differ by `difference`."""
         cut = difference > max(CUT_DIFFERENCE, CUT_CONTRAST * self._recent)
         self._recent = (self._recent + difference) / 2
         return cut
@@ -56,8 +56,8 @@ def difference(first: Pixels, second: Pixels) -> float:
 def shot_batches(
     frames: Iterable[Frame], size: int, begins_shot: Callable[[Frame], bool] | None = None
 ) -> Iterator[tuple[bool, list[Frame]]]:
-    """Lists of at most `size` consecutive frames, none across a cut, each with whether a shot begins with it, as the first one
-    always does. `begins_shot`: whether a frame is the first of a shot; None: cuts are detected."""
+    """Yields lists of at most `size` consecutive frames of one shot, each with a flag that is True for the first list of a shot.
+    `begins_shot` returns whether a frame is the first of a shot; None: cuts are detected."""
     detector, begins, batch = CutDetector(), True, list[Frame]()
     for frame in frames:
         cut = begins_shot(frame) if begins_shot is not None else detector.begins_shot(frame.pixels)
@@ -74,7 +74,7 @@ def shot_batches(
 
 
 def spread_over_shot(images: Iterable[Pixels], count: int) -> list[Pixels]:
-    """`count` images (or all, if they are fewer) at about even distances, up to the first cut. Holds at most 2 `count`."""
+    """`count` images (or all, if there are fewer) at about even distances, up to the first cut. Stores at most 2 `count`."""
     kept, stride, cuts = list[Pixels](), 1, CutDetector()
     for i, image in enumerate(images):
         if cuts.begins_shot(image) and i:

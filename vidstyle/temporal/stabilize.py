@@ -21,8 +21,9 @@ _STATE = ("grey", "source", "stylized")
 class Stabilizer:
     """O_t = m a W(O_{t-1}) + (1 - m a) S(I_t).
 
-    a is the weight of the past, W warps along the input's flow, m is the confidence in that: exp(-50 |I_t - W(I_{t-1})|^2), and
-    zero at occlusions and where the flow points out of the frame. The state is reset at every cut.
+    a is the weight of the previous frame, W warps along the input's flow, m is the confidence in the warp:
+    exp(-50 |I_t - W(I_{t-1})|^2), and zero at occlusions and where the flow points out of the frame. The state is reset at
+    every cut.
     """
 
     def __init__(self, strength: Literal["light", "strong"]) -> None:

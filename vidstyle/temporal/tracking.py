@@ -22,7 +22,7 @@ from vidstyle.temporal.flow import (
 )
 
 CONFIDENCE_BLUR = 2.0
-"""The confidence is blurred by so many pixels (sigma, at the flow's size) to avoid seams."""
+"""Sigma of the blur of the confidence, in pixels at the flow's size; it avoids seams."""
 
 
 class FlowImage:
@@ -35,7 +35,7 @@ class FlowImage:
 
 @dataclass(frozen=True)
 class Track:
-    """Where each pixel of an image was in another one, at the flow's size, which may be smaller than the images'."""
+    """Where each pixel of an image was in another one. The flow may be smaller than the images."""
 
     flow: np.ndarray
     """float32 (h, w, 2) in pixels, x before y."""
@@ -48,7 +48,7 @@ class Track:
         return float(self.confidence.mean())
 
     def warp(self, stylized: Pixels) -> tuple[np.ndarray, np.ndarray]:
-        """The other image, stylized (H, W, 3), warped to where its scene is in this one, float32, and the confidence (H, W)."""
+        """The other image, stylized (H, W, 3), warped onto this one, float32; and the confidence (H, W)."""
         h, w = stylized.shape[:2]
         # Cubic keeps strokes sharp.
         warped = warp(stylized.astype(np.float32), upscaled_flow(self.flow, h, w), cv2.INTER_CUBIC)
@@ -56,14 +56,14 @@ class Track:
 
 
 class Tracker:
-    """Finds one image in another. The flow is computed directly between the two, however far apart: chaining it over the
-    frames between them loses more (measured on four DAVIS sequences at distances of 4 to 32 frames)."""
+    """Finds one image in another. The flow is computed directly between the two, however distant they are: chaining it over
+    the frames between them is less accurate (measured on four DAVIS sequences at distances of 4 to 32 frames)."""
 
     def __init__(self) -> None:
         self._flow = Flow("medium")
 
     def track(self, now: FlowImage, then: FlowImage) -> Track:
-        """Where `now` was in `then`; confident where the flow is consistent and inside, and the image looks the same."""
+        """Where `now` was in `then`; confident where the flow is consistent and inside the image, and both look the same."""
         back = self._flow(now.grey, then.grey)
         if min(now.grey.shape) < MIN_SIDE:
             return Track(back, similarity(now.small, then.small, back))

@@ -32,7 +32,7 @@ pytestmark = [
 OPTIONS = ("--workers", "2", "--chunk", "6", "--height", "120")
 """The network works at more than the size of the video, which takes time."""
 LONG = {"in chunks": (ResumableClip(options=OPTIONS), DONE), "in one piece": (ResumableClip("in.mkv", options=OPTIONS), DAMAGE)}
-"""Videos at two frames a second, one of which is damaged, and the exit codes."""
+"""Videos at two frames per second, one of which is damaged, and the exit codes."""
 
 
 @pytest.fixture(scope="module")

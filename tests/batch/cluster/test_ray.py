@@ -283,7 +283,7 @@ def test_file_that_workers_do_not_have_is_sent_to_them(
     suffix = ".png" if name == "image" else ".mkv"
     expected, whole = converted_whole(name, options, suffix)
     input = video(name)
-    if name == "image":  # an image is recognised by its suffix
+    if name == "image":  # an image is recognized by its suffix
         here = elsewhere(input.parent)
         input = f"{here}/{input.name}"
     else:
@@ -314,7 +314,7 @@ def test_video_that_begins_after_the_first_block_is_read(pool: WorkerPool, elsew
 
 
 def test_long_undivided_video_is_sent_without_segments(pool: WorkerPool, elsewhere: Any, tmp_path: Path) -> None:
-    """Long enough for segments, which are not kept for a file that the worker cannot recognise later."""
+    """Long enough for segments, which are not kept for a file that the worker cannot recognize later."""
     clip = write_clip(tmp_path / "in.ts", times=range(40), time_base=Fraction(1))
     watched = RecordingPool(pool)
     result = convert_on(watched, elsewhere(clip), tmp_path / "out.mkv", options_of())

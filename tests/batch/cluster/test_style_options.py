@@ -1,5 +1,5 @@
 """Blends, timelines, strength, stroke size and masks: a chunked or resumed video equals the video stylized in one piece, and a
-finished video is recognised by its style options."""
+finished video is recognized by its style options."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def test_resumed_video_equals_video_in_one_piece(
     ],
     ids=" ".join,
 )
-def test_finished_video_is_recognised_by_its_style_options(
+def test_finished_video_is_recognized_by_its_style_options(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], before: list[str], after: list[str]
 ) -> None:
     clip = write_clip(tmp_path / "in.mp4", times=range(2))

@@ -46,7 +46,7 @@ class ScanResult:
 
     times: list[int]
     checksums: list[int]
-    """One for each frame, to recognise it."""
+    """One for each frame, to recognize it."""
     differences: list[float]
     """Of each frame, from the second on, to the one before; the last is that of the first frame after the range, if any."""
     following: list[tuple[int, int]]

@@ -95,7 +95,7 @@ class JobState:
         return None
 
     def report_progress(self, number: int, frames: int) -> None:
-        """Task `number` has done so many frames; 0 when it has ended."""
+        """Note how many frames task `number` has finished; 0 when it has ended."""
         if not frames:
             self._frames_in_progress.pop(number, None)
         elif self._started:

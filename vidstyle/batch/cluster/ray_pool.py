@@ -222,11 +222,11 @@ def _resources(workers: int | None, gpu: bool) -> tuple[dict[str, float], int]:
         each = {"num_gpus": 1, "num_cpus": float(min(CORES_BESIDE_GPU, *(n["CPU"] // n["GPU"] for n in nodes if n.get("GPU"))))}
         room = sum(int(min(n.get("GPU", 0), n.get("CPU", 0) // max(1, each["num_cpus"]))) for n in nodes)
     else:
-        most = max((int(n.get("CPU", 0)) for n in nodes), default=0)
+        max_cores = max((int(n.get("CPU", 0)) for n in nodes), default=0)
         if workers is not None:
-            cores = min(CORES, most, sum(int(n.get("CPU", 0)) for n in nodes) // workers)
+            cores = min(CORES, max_cores, sum(int(n.get("CPU", 0)) for n in nodes) // workers)
         else:  # at least two workers on each machine: one stylizes while the other begins or ends a chunk
-            cores = min(CORES, most // 2)
+            cores = min(CORES, max_cores // 2)
         each = {"num_cpus": float(max(1, cores))}
         room = sum(int(n.get("CPU", 0) // each["num_cpus"]) for n in nodes)
     if room < 1:

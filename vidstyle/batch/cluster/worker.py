@@ -222,7 +222,7 @@ class Worker:
             path, input = (output if is_local else folder / output.name), job.input
             if not is_local:
                 options = replace(options, resume=False, overwrite=False)
-            elif job.shared_file is not None or not self._is_installed(job):  # unfinished work could not be recognised later
+            elif job.shared_file is not None or not self._is_installed(job):  # unfinished work could not be recognized later
                 options = replace(options, resume=False)
             if is_image(input) and job.shared_file is not None:  # images are not read through `read_through`
                 input = str(folder / f"input{Path(input).suffix}")

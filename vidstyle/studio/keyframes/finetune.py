@@ -2,7 +2,7 @@
 
 After Texler et al. 2020, "Interactive Video Stylization Using Few-Shot Patch-Based Training": trained on crops of the few
 pairs of a frame and its stylized version. Departures from the paper: training starts from the shipped net that is nearest, the
-losses include Gram matrices of the stylized crops, and compound regularisation makes the net temporally consistent.
+losses include Gram matrices of the stylized crops, and compound regularization makes the net temporally consistent.
 """
 
 from __future__ import annotations

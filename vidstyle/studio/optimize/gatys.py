@@ -1,4 +1,4 @@
-"""Gatys, Ecker and Bethge 2015, "A Neural Algorithm of Artistic Style": the pixels of an image are optimised until it has
+"""Gatys, Ecker and Bethge 2015, "A Neural Algorithm of Artistic Style": the pixels of an image are optimized until it has
 the content of a photograph and the style of a style image.
 
     L(x) = alpha L_content(x) + beta L_style(x)          beta = 1, style over content is 1 / alpha

@@ -63,7 +63,7 @@ class ImageOptimizer:
         """
         h, w = image.shape[:2]
         if min(h, w) < MIN_SIDE:
-            raise InputError(f"expected an image of at least {MIN_SIDE} pixels a side, got {w}x{h}")
+            raise InputError(f"expected an image of at least {MIN_SIDE} pixels per side, got {w}x{h}")
         tile = self._tile(h, w)
         while True:
             try:

@@ -1,6 +1,6 @@
 """The recipe `best`: Gatys' algorithm with a modern optimization and richer style statistics.
 
-The image is optimised from coarse to fine: broad shapes are settled at small sizes, where steps are cheap, and every larger
+The image is optimized from coarse to fine: broad shapes are settled at small sizes, where steps are cheap, and every larger
 size adds finer strokes (Gatys et al. 2017, "Controlling Perceptual Factors in Neural Style Transfer", section 6). Adam's
 moments carry over from size to size, and the image is the moving average of the iterates (both as in Katherine Crowson's
 style-transfer-pytorch). The style statistics are Gatys' Gram matrices and, in addition, covariances, which respond to strokes
@@ -45,7 +45,7 @@ AVERAGE = 0.95
 
 
 def sizes(height: int, width: int) -> list[tuple[int, int]]:
-    """The sizes (H, W) to optimise at, each twice the one before; the last is the full size."""
+    """The sizes (H, W) to optimize at, each twice the one before; the last is the full size."""
     doublings = max(0, min(int(math.log2(max(height, width) / SMALLEST)), int(math.log2(min(height, width) / MIN_SIDE))))
     return [(max(1, round(height / 2**n)), max(1, round(width / 2**n))) for n in range(doublings, -1, -1)]
 
@@ -61,8 +61,8 @@ def multiscale(
 ) -> Iterator[Step]:
     """Stylize `targets.content` from `start` (1, 3, H, W); yields every step, with its image at the size of that step.
 
-    `style_at(height, width)` returns the style's moments for images of that size. `last_sizes`: optimise only at so many of the
-    `sizes`, the largest ones; 0 for all.
+    `style_at(height, width)` returns the style's moments for images of that size. `last_sizes`: optimize only at this
+    many of the `sizes`, the largest ones; 0 for all.
     """
     alpha = CONTENT_WEIGHT if options.content_weight is None else options.content_weight
     weights = LossWeights(alpha, alpha * DETAIL_FRACTION, GRAM_WEIGHT, COVARIANCE_WEIGHT, VARIATION_WEIGHT, TEMPORAL_WEIGHT)

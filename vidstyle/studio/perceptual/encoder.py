@@ -27,7 +27,7 @@ COMPACT_WIDTHS = {
 
 VGG19_CONVS = ["1_1", "1_2", "2_1", "2_2", "3_1", "3_2", "3_3", "3_4", "4_1", "4_2", "4_3", "4_4", "5_1", "5_2", "5_3", "5_4"]
 _TORCHVISION_POSITIONS = (0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28, 30, 32, 34)
-_NORMALISED_POSITIONS = (2, 5, 9, 12, 16, 19, 22, 25, 29, 32, 35, 38, 42, 45, 48, 51)
+_NORMALIZED_POSITIONS = (2, 5, 9, 12, 16, 19, 22, 25, 29, 32, 35, 38, 42, 45, 48, 51)
 
 Weights = Mapping[str, Tensor]
 Features = dict[str, Tensor]
@@ -139,10 +139,10 @@ def _torchvision_vgg19() -> Encoder:
 
 
 def load_encoder(path: Path) -> Encoder:
-    """An `Encoder` from a weight file, whose format is recognised by its keys.
+    """An `Encoder` from a weight file, whose format is recognized by its keys.
 
     Known formats: the compact encoder (safetensors), torchvision's `vgg19` state dict, Caffe's VGG-19 (`conv1_1.weight`, BGR
-    0..255), AdaIN's normalised VGG-19 (keys are positions, 1x1 preprocessing first), Collaborative Distillation's small VGG-19
+    0..255), AdaIN's normalized VGG-19 (keys are positions, 1x1 preprocessing first), Collaborative Distillation's small VGG-19
     (`conv11.weight`, CVPR 2020). Raises `StyleError` for anything else. Files are read with `weights_only=True`: code in them
     is never run.
     """
@@ -169,7 +169,7 @@ def _from_weights(state: Any, origin: object) -> Encoder:
             if all(f"{key}.weight" in state and f"{key}.bias" in state for key in keys.values()):
                 return Encoder({n: (state[f"{k}.weight"], state[f"{k}.bias"]) for n, k in keys.items()}, stem, padding_mode)
     raise StyleError(
-        f"expected a VGG-19 encoder (compact, torchvision, Caffe, normalised or distilled keys), found something else: {origin}"
+        f"expected a VGG-19 encoder (compact, torchvision, Caffe, normalized or distilled keys), found something else: {origin}"
     )
 
 
@@ -188,7 +188,7 @@ def _formats(state: Weights) -> Iterable[tuple[dict[str, str], tuple[Tensor, Ten
         yield {n: f"conv{n.replace('_', '')}" for n in names}, (state["conv0.weight"], state["conv0.bias"]), "reflect"
     if "16.weight" in state and "0.weight" in state:
         yield (
-            {n: str(i) for n, i in zip(VGG19_CONVS, _NORMALISED_POSITIONS, strict=True) if f"{i}.weight" in state},
+            {n: str(i) for n, i in zip(VGG19_CONVS, _NORMALIZED_POSITIONS, strict=True) if f"{i}.weight" in state},
             (state["0.weight"], state["0.bias"]),
             "reflect",
         )

@@ -65,7 +65,7 @@ def content_loss(features: Features, target: Features, layers: Iterable[str]) ->
 def tone_loss(image: Tensor, target: Tensor, size: int) -> Tensor:
     """Mean squared difference of the colours of `size` x `size` pixel averages.
 
-    Not in the papers: bright areas stay bright and red areas reddish, so that the content can be recognised, while within a
+    Not in the papers: bright areas stay bright and red areas reddish, so that the content can be recognized, while within a
     stroke the colour is the style's alone.
     """
     return (F.avg_pool2d(image, size) - F.avg_pool2d(target, size)).square().mean()

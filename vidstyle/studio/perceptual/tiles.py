@@ -45,7 +45,7 @@ def stride(layer: str) -> int:
 
 
 def tiles_of(height: int, width: int, size: int | None) -> list[Tile]:
-    """Tiles of about `size` pixels a side, without their context, that cover an image; a single one if `size` is None."""
+    """Tiles of about `size` pixels per side, without their context, that cover an image; a single one if `size` is None."""
     return [Tile((y[0], x[0]), (y[1], x[1])) for y in _spans(height, size) for x in _spans(width, size)]
 
 

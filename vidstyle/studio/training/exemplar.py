@@ -1,6 +1,6 @@
 """Exemplars: images that stand for a style in `vidstyle paint` and `vidstyle keyframes`, where the style image does not ship.
 
-Each is a texture with the statistics of the style image and none of its content, optimised from noise as images are
+Each is a texture with the statistics of the style image and none of its content, optimized from noise as images are
 stylized (Gatys et al. 2015, "Texture Synthesis Using Convolutional Neural Networks").
 """
 

@@ -147,7 +147,7 @@ def _read(path: Path, size: int) -> StyleImage:
     style_image = read_style_image(path)
     h, w = style_image.pixels.shape[:2]
     if min(h, w) < MIN_STYLE_SIDE:
-        raise InputError(f"expected a style image of at least {MIN_STYLE_SIDE} pixels a side to train on, got {w}x{h}: {path}")
+        raise InputError(f"expected a style image of at least {MIN_STYLE_SIDE} pixels per side to train on, got {w}x{h}: {path}")
     if size > MAX_ENLARGEMENT * min(h, w):
         log.warning("%s is small, %dx%d: for --style-size %d it is enlarged and its strokes become soft", path, w, h, size)
     return style_image

@@ -1,4 +1,4 @@
-"""The losses that training a style minimises, besides temporal consistency: style, content, tone and smoothness."""
+"""The losses that training a style minimizes, besides temporal consistency: style, content, tone and smoothness."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compound regularisation (Wang et al. 2020, "Consistent Video Style Transfer via Compound Regularization"), from stills.
+"""Compound regularization (Wang et al. 2020, "Consistent Video Style Transfer via Compound Regularization"), from stills.
 
 A net is temporally consistent if stylizing commutes with small motions and is robust to noise: S(W(x) + n) = W(S(x)) for a
 random smooth warp W and a random disturbance n. Training for that needs no video.
