@@ -452,7 +452,7 @@ def test_one_bad_file_in_a_folder_does_not_stop_the_others(tmp_path: Path) -> No
     assert done.returncode == 3
     assert listing(tmp_path) == ["a.mp4", "a.tiny.mp4", "b.mp4", "c.mp4", "c.tiny.mp4"]
     assert "3 files: 2 done, 1 failed" in done.stderr.splitlines()
-    assert f"error: expected a video or image, could not read {tmp_path / 'b.mp4'}" in done.stderr
+    assert f"error: could not read {tmp_path / 'b.mp4'} as a video or image" in done.stderr
 
 
 def test_all_bad_files_in_a_folder_are_a_failure(tmp_path: Path) -> None:

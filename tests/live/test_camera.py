@@ -227,7 +227,7 @@ def test_an_unplugged_camera_is_reported_and_reopened_when_it_is_back(device: ty
     with closing(Watched(OpenCvCamera(resolve_camera("0")))) as watched:
         until(lambda: watched.camera.trouble)
         device.opened = False
-        until(lambda: "found none" in str(watched.camera.trouble))
+        until(lambda: "no such camera" in str(watched.camera.trouble))
         device.script, device.opened = [True] * 1000, True
         watched.more()
         assert watched.camera.trouble is None
@@ -235,7 +235,8 @@ def test_an_unplugged_camera_is_reported_and_reopened_when_it_is_back(device: ty
 
 @pytest.mark.skipif(sys.platform != "linux", reason="V4L2")
 @pytest.mark.parametrize(
-    ("number", "words"), [(errno.EACCES, "group video"), (errno.EBUSY, "close the other program"), (errno.ENOENT, "found none")]
+    ("number", "words"),
+    [(errno.EACCES, "group video"), (errno.EBUSY, "close the other program"), (errno.ENOENT, "no such camera")],
 )
 def test_the_error_says_why_a_device_does_not_open(
     device: type[FakeCapture], monkeypatch: pytest.MonkeyPatch, number: int, words: str

@@ -86,9 +86,9 @@ def test_a_camera_is_found_by_part_of_its_name(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize(
     ("part", "devices", "words"),
     [
-        ("webcam", [WEBCAM, OTHER, TWIN], "fits several: 0 HD Webcam C920, 4 HD Webcam C270"),
-        ("nikon", [WEBCAM, OTHER], "there are: 0 HD Webcam C920, 2 USB Microscope"),
-        ("nikon", [], "no camera and no file named nikon"),
+        ("webcam", [WEBCAM, OTHER, TWIN], "names of several cameras: 0 HD Webcam C920, 4 HD Webcam C270"),
+        ("nikon", [WEBCAM, OTHER], "no camera or file is named nikon; the cameras are: 0 HD Webcam C920, 2 USB Microscope"),
+        ("nikon", [], "no camera was found, and no file named nikon"),
     ],
 )
 def test_a_name_that_fits_no_camera_or_several_is_an_error(part: str, devices: list[CameraDevice], words: str) -> None:

@@ -339,7 +339,7 @@ def test_snapshots_are_png_files_with_unique_names(server: MjpegCamera, tmp_path
 def test_a_failed_snapshot_is_reported(server: MjpegCamera, tmp_path: Path) -> None:
     options = replace(OPTIONS, folder=tmp_path / "gone")
     screen, _ = play(server, keys("s"), until(lambda s: "no snapshot" in s.statuses[-1].message), images(3), options=options)
-    assert "found none" in next(s.message for s in screen.statuses if s.message)
+    assert "no such folder" in next(s.message for s in screen.statuses if s.message)
 
 
 def test_the_virtual_camera_gets_what_is_shown(server: MjpegCamera, driver: list[FakeCamera]) -> None:

@@ -214,7 +214,7 @@ def test_it_starts_with_the_settings_of_the_command_line(display: str, server: M
 
 def test_live_rejects_a_timeline(capfd: pytest.CaptureFixture[str]) -> None:
     assert run_command_line(["live", "nowhere.mjpeg", "--style", "0:tiny,5:udnie"]) == 2
-    assert "live there is no timeline" in capfd.readouterr().err
+    assert "a live view has no timeline" in capfd.readouterr().err
 
 
 @needs_screen
@@ -312,7 +312,7 @@ def test_a_missing_display_is_one_sentence(server: MjpegCamera) -> None:
         (["http://127.0.0.1:9/"], 2, "--allow-network"),
         (["0", "--style", "mosiac"], 4, "did you mean mosaic"),
         (["0", "--size", "big"], 2, "such as 1280x720"),
-        (["0", "--folder", "gone"], 1, "found none: gone"),
+        (["0", "--folder", "gone"], 1, "no such folder for snapshots and recordings: gone"),
         (["0", "--record", "video.mp4"], 2, ".mkv"),
         (["Nikon"], 1, "Nikon"),
     ],
@@ -330,7 +330,7 @@ def test_a_missing_camera_is_one_sentence(display: str) -> None:
         pytest.skip("this machine has many cameras")
     done = run_cli("live", "97", "--style", "tiny", env={"DISPLAY": display})
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith("error: expected a camera, found none: /dev/video97")
+    assert done.stderr.splitlines()[-1].startswith("error: no such camera: /dev/video97")
     assert "Traceback" not in done.stderr
 
 

@@ -98,7 +98,7 @@ class Stylizer:
         `preserve_color`, `batch_size` and `allow_network`.
 
         Own frames are `Frame`s or arrays uint8 RGB (H, W, 3), all of one size. Up to 48 of them (256 MiB if they are large) are
-        read ahead in another thread to measure statistics; a generator of them is always closed in the end. `frame_rate` gives
+        read ahead in another thread to measure statistics; a generator of them is always closed at the end. `frame_rate` gives
         them new times; arrays without it get one second each. `start` and `end` are for files.
 
         Raises `UsageError` for options at once, for frames when they are reached; `InputError` while reading; `TypeError` for an

@@ -47,7 +47,7 @@ def as_frames(
 
     With a `frame_rate` they get new times from `begin` seconds on. Without it `Frame`s keep their times, and arrays get one
     second each, or are refused if `needs_times`. Arrays are copied, as callers may reuse their memory. Raises `UsageError`.
-    Always closes `items` in the end if it is a generator.
+    Always closes `items` at the end if it is a generator.
     """
     time_base, period = Fraction(1), 1
     if frame_rate is not None:  # a time base in which both are whole numbers

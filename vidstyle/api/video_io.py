@@ -80,7 +80,7 @@ def write_video(
     `frame_rate` replaces the times of `Frame`s, too. All have the size of the first. Audio, subtitles and other streams,
     chapters, metadata, colour tags and the pixel aspect ratio are copied from the video `like`; `start` and `end` are the time
     range of it that the frames belong to. `options` are `audio`, `subtitles`, `overwrite`, `allow_network` and the fields of
-    `EncodeOptions`, such as `quality=85`. `frames`, if it is a generator, is always closed in the end.
+    `EncodeOptions`, such as `quality=85`. `frames`, if it is a generator, is always closed at the end.
 
     Raises `UsageError` for frames and options that do not fit, `OutputExistsError` if `path` exists and `overwrite` is not set,
     `InputError` for `like`, `OutputError` and `DiskError`; `TypeError` for an unknown option.

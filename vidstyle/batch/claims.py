@@ -148,6 +148,6 @@ def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except FileExistsError:
-        raise OutputExistsError(f"expected a folder for the output, found a file: {folder}") from None
+        raise OutputExistsError(f"the folder of the output is a file: {folder}") from None
     except OSError as error:
         raise DiskError(f"could not create the folder {folder} ({error.strerror})") from error

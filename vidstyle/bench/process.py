@@ -67,7 +67,7 @@ def run_command(clip: Clip, options: BenchOptions, folder: Path) -> CommandRun:
         peak, _ = process.communicate()
     events = log_file.read_text("utf-8").splitlines()
     if process.returncode:
-        raise OutputError(f"expected a conversion to measure, it failed: {events[-1] if events else process.returncode}")
+        raise OutputError(f"the conversion to measure failed: {events[-1] if events else process.returncode}")
     output.unlink()
     done = next(e for e in map(json.loads, events) if e["event"] == "file_done")
     memory = peak.decode().strip()

@@ -230,12 +230,12 @@ def _options(values: dict[str, Any]) -> LiveOptions:
 
     folder: Path = values["folder"]
     if not folder.is_dir():
-        raise InputError(f"expected a folder for snapshots and recordings, found none: {folder}")
+        raise InputError(f"no such folder for snapshots and recordings: {folder}")
     style = StyleOptions(**{f.name: values[f.name] for f in fields(StyleOptions) if f.name in values and f.name != "strength"})
     live_options = {f.name: values[f.name] for f in fields(LiveOptions) if f.name not in ("style", "microphone")}
     # Errors are reported before a camera is switched on.
     if len(parse_style(style.style)) > 1:
-        raise UsageError(f"expected a style, live there is no timeline: keys change it; got {style.style}")
+        raise UsageError(f"a live view has no timeline, keys change its style (got {style.style})")
     for name in styles_in(style.style):
         find_style(name)
     if values["record"] is not None:

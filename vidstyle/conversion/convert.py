@@ -41,7 +41,7 @@ LARGE_PIXELS = 4 << 20
 
 @dataclass(frozen=True)
 class Result:
-    """A finished conversion. `warnings` are what users should know, `damage` is what was lost because the input is damaged; one
+    """A finished conversion. `warnings` are remarks for users, `damage` is what was lost because the input is damaged; one
     sentence each. `report` holds measurements of the output if requested; nan if there is nothing to measure, as in an image."""
 
     output: Path

@@ -33,7 +33,7 @@ class JobResult:
 
 
 class Reporter(Protocol):
-    """Receives the progress of jobs. Several may be running at once; `estimate` is called from a thread of its own."""
+    """Receives the progress of jobs. Several may be running at once; `estimate` is called from a separate thread."""
 
     def stage(self, what: str, done: int, total: int | None, seconds_left: float | None) -> None:
         """Progress of work that does not produce output frames, such as fine-tuning; `total` and `seconds_left` if known."""

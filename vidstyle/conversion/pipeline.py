@@ -1,4 +1,4 @@
-"""The pipeline: frames from a source are stylized, post-processed and written to a sink, each stage in threads of its own."""
+"""The pipeline: frames from a source are stylized, post-processed and written to a sink, each stage in separate threads."""
 
 from __future__ import annotations
 

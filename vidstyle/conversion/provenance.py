@@ -85,7 +85,7 @@ def sample_digest(path: Path) -> tuple[int, str]:
                 file.seek(start)
                 digest.update(file.read(_SAMPLE_BYTES))
     except OSError as error:
-        raise InputError(f"expected a video or image, could not read {path} ({reason(error)})") from error
+        raise InputError(f"could not read {path} as a video or image ({reason(error)})") from error
     return size, digest.hexdigest()
 
 

@@ -40,7 +40,7 @@ def check_regular_file(path: Path) -> None:
     if status.st_size == 0:
         raise InputError(f"expected a video or image, found an empty file: {path}")
     if not os.access(path, os.R_OK):
-        raise InputError(f"expected a readable file, permission denied: {path}")
+        raise InputError(f"no permission to read {path}")
 
 
 @contextmanager

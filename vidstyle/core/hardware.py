@@ -56,7 +56,7 @@ def concurrency_on(cores: int) -> int:
 
 def has_nvidia() -> bool:
     """Whether an NVIDIA driver is loaded; initializing CUDA without one prints errors."""
-    if os.name == "nt":  # where the tool comes with the driver
+    if os.name == "nt":  # there, nvidia-smi comes with the driver
         return shutil.which("nvidia-smi") is not None
     return any(path.exists() for path in NVIDIA_DRIVER)
 

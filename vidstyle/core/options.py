@@ -171,7 +171,7 @@ class ClusterOptions:
 
 @dataclass(frozen=True)
 class BatchOptions:
-    """The inputs of a run over several, where the outputs go, and the workers."""
+    """The inputs of a run over several of them, the outputs, and the workers."""
 
     output: str | None = None
     """A file, a folder, or a template such as `{folder}/{stem}.{style}{ext}`; None: next to each input."""
@@ -194,7 +194,7 @@ class LiveOptions:
     record: Path | None = None
     """Record into this file from the start."""
     microphone: str | None = "auto"
-    """The microphone to record; `auto`: the system's default, where there is one; None: no audio."""
+    """The microphone to record; `auto`: the system's default, if it has one; None: no audio."""
     virtual_camera: bool = False
 
     def __post_init__(self) -> None:

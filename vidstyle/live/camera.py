@@ -228,9 +228,9 @@ def _open_device(input: CameraSpec, size: tuple[int, int] | None, fps: float | N
 
 def _not_open(input: CameraSpec) -> str:
     if input.kind == "url":
-        return f"expected a video stream, could not open {input.label}: it must be running, and the address must be correct"
+        return f"could not open the video stream {input.label}: it must be running, and the address must be correct"
     if input.kind == "file":
-        return f"expected a video, could not read {input.label}"
+        return f"could not read {input.label} as a video"
     if sys.platform == "linux":
         path = os.path.realpath(input.where) if isinstance(input.where, str) else f"/dev/video{input.where}"
         try:
@@ -240,13 +240,13 @@ def _not_open(input: CameraSpec) -> str:
                 return f"no permission to open {input.label}: add yourself to the group video, then log in again ({path})"
             if error.errno == errno.EBUSY:
                 return f"{input.label} is busy: close the other program that uses it ({path})"
-            return f"expected a camera, found none: {path} ({error.strerror}); `vidstyle devices` lists the cameras"
+            return f"no such camera: {path} ({error.strerror}); `vidstyle devices` lists the cameras"
     return f"{input.label} could not be opened: another program may use it; `vidstyle devices` lists the cameras"
 
 
 def _no_image(input: CameraSpec) -> str:
     if input.kind == "file":
-        return f"expected a video, found no image in {input.label}"
+        return f"no image could be decoded: {input.label}"
     if input.kind == "url":
         return f"{input.label} was opened but gives no image"
     return f"{input.label} was opened but gives no image: another program may use it, or its lens is switched off"

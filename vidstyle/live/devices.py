@@ -63,10 +63,10 @@ def find_camera(input: str, devices: Sequence[CameraDevice]) -> CameraDevice:
     if len(found) == 1:
         return found[0]
     if found:
-        raise InputError(f"expected the name of one camera, {input} fits several: {_listing(found)}; give the number instead")
+        raise InputError(f"{input} is part of the names of several cameras: {_listing(found)}; use a number instead")
     if devices:
-        raise InputError(f"expected a camera or file, there is none named {input}; there are: {_listing(devices)}")
-    raise InputError(f"expected a camera or file, there is no camera and no file named {input}")
+        raise InputError(f"no camera or file is named {input}; the cameras are: {_listing(devices)}")
+    raise InputError(f"no camera was found, and no file named {input}")
 
 
 def _listing(devices: Iterable[CameraDevice]) -> str:

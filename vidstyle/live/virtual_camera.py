@@ -36,7 +36,7 @@ class VirtualCamera:
             self._camera: Any = pyvirtualcam.Camera(width, height, max(1.0, fps))
         except (RuntimeError, ValueError) as error:
             how = _DRIVERS.get(sys.platform, "install a driver that pyvirtualcam knows")
-            raise DeviceError(f"expected a driver for virtual cameras, found none that works: {how}") from error
+            raise DeviceError(f"no driver for virtual cameras works: {how}") from error
         self.name = str(self._camera.device)
 
     def send(self, image: Pixels) -> None:

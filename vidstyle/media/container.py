@@ -88,7 +88,7 @@ def reading(input: str) -> Iterator[None]:
     except VidstyleError:
         raise
     except DAMAGE_ERRORS as error:
-        raise InputError(f"expected a video or image, could not read {input} ({reason(error)})") from error
+        raise InputError(f"could not read {input} as a video or image ({reason(error)})") from error
 
 
 @contextmanager

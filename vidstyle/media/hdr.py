@@ -1,4 +1,4 @@
-"""HDR video to SDR, since networks stylize standard range only, and stylized frames back to HDR: PQ and HLG of ITU-R BT.2100.
+"""HDR video to SDR, because networks stylize only standard range, and stylized frames back to HDR: PQ and HLG of ITU-R BT.2100.
 
 HDR to SDR: display luminance in cd/m2 (for HLG by its OOTF), to BT.709 primaries, the tone curve of Report ITU-R BT.2446-1
 method C, to a BT.1886 signal. All of this depends only on a pixel's three values, so it is tabulated once and looked up by

@@ -12,13 +12,13 @@ def find_device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name.startswith("cuda") and not torch.cuda.is_available():
-        raise DeviceError(f"expected to run on {name}, this torch has no CUDA; try --device cpu")
+        raise DeviceError(f"expected to run on {name}, but this torch has no CUDA support; try --device cpu")
     try:
         device = torch.device(name)
     except RuntimeError:
         raise DeviceError(f"expected auto, cpu, cuda or cuda:N as the device, got {name}") from None
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise DeviceError(f"expected to run on {name}, there are {torch.cuda.device_count()} GPUs, numbered from 0")
+        raise DeviceError(f"expected to run on {name}, but there are {torch.cuda.device_count()} GPUs, numbered from 0")
     return device
 
 

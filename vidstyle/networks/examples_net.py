@@ -73,7 +73,7 @@ def load_examples_net(path: Path) -> nn.Module:
     try:
         state: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises many kinds for a broken or unsafe file
-        raise StyleError(f"expected a .pth of tensors only, could not read {path}: {reason(error)}") from error
+        raise StyleError(f"could not read {path} as a .pth of tensors only: {reason(error)}") from error
     if isinstance(state, Mapping) and "conv1.conv2d.weight" in state:
         # Files of torch 0.4 and older carry running statistics that the net never used.
         state = {k: v for k, v in state.items() if not k.endswith(("running_mean", "running_var", "num_batches_tracked"))}

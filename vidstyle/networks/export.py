@@ -45,7 +45,7 @@ def load_net(path: Path) -> tuple[nn.Module, dict[str, str]]:
     try:
         model = onnx.load(path, load_external_data=False)
     except Exception as error:  # protobuf raises several kinds
-        raise StyleError(f"expected an ONNX style, could not read {path}: {error}") from error
+        raise StyleError(f"could not read {path} as an ONNX style: {error}") from error
     return net_of(model, path)
 
 

@@ -11,7 +11,7 @@ from vidstyle.sinks.encoders import has_alpha
 
 
 class GifPalette:
-    """Converts frames for GIF, each with a palette of up to 256 colours of its own.
+    """Converts frames for GIF, each with its own palette of up to 256 colours.
 
     GIF counts hundredths of a second, and the muxer rounds each timestamp to them: at 24 frames per second a frame is up to 5 ms
     early or late (errors do not add up), and of frames less than 1/100 s apart all but one must be left out. Browsers show a

@@ -25,13 +25,13 @@ _STEM_BYTES = 200
 def check_free(target: Path, overwrite: bool) -> None:
     """Raise `OutputExistsError` if `target` exists and must not be replaced, `DiskError` if its folder is not writable."""
     if target.is_dir():
-        raise OutputExistsError(f"expected a file name for the output, {target} is a folder")
+        raise OutputExistsError(f"the output {target} is a folder; choose a file name")
     if target.exists() and not target.is_file():
-        raise OutputExistsError(f"expected a file for the output, {target} is a device or pipe; choose another name with -o")
+        raise OutputExistsError(f"the output {target} is a device or pipe; choose another name with -o")
     if os.path.lexists(target) and not overwrite:
         raise OutputExistsError(f"{target} exists; give --overwrite to replace it, or another name with -o")
     if not target.parent.is_dir():
-        raise DiskError(f"expected a folder for the output, found none: {target.parent}")
+        raise DiskError(f"no such folder for the output: {target.parent}")
     if not os.access(target.parent, os.W_OK | os.X_OK):
         raise DiskError(f"no permission to write into {target.parent}")
 

@@ -187,7 +187,7 @@ class EncodedSegment:
 
 class SegmentSink:
     """Encodes frames into one segment in memory, which `encoded` returns; the first `skip` frames are left out. See
-    `vidstyle.core.protocols.Sink`; `publish` does nothing, since a `SegmentedFile` takes the segment."""
+    `vidstyle.core.protocols.Sink`; `publish` does nothing, because a `SegmentedFile` takes the segment."""
 
     def __init__(self, output: Path, encoder: VideoEncoder, info: VideoInfo, encode: EncodeOptions, skip: int = 0) -> None:
         self._output, self._skip, self._data = output, skip, io.BytesIO()

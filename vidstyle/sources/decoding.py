@@ -99,7 +99,7 @@ class StreamDecoder:
             return self._in_software(packet)
         if (on_gpu := self._on_gpu.decode(packet)) is not None:
             return on_gpu
-        # Decode again from the last keyframe but one, since frames are delayed, and skip those that were returned already.
+        # Decode again from the last keyframe but one, because frames are delayed, and skip frames that were returned already.
         self._on_gpu = None
         self._came = self._last.pts if self._last is not None else None
         again = [*self._group_before, *self._group, *([None] if packet is None else [])]

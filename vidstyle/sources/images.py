@@ -21,9 +21,9 @@ def read_image(path: Path) -> Pixels:
         cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # errors are reported once, by us
         image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error as error:  # for example larger than OpenCV's limit
-        raise InputError(f"expected an image, could not read {path} ({error.err})") from error
+        raise InputError(f"could not read {path} as an image ({error.err})") from error
     if image is None:
-        raise InputError(f"expected an image, could not read {path}")
+        raise InputError(f"could not read {path} as an image")
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
 
 

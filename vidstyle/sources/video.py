@@ -107,7 +107,7 @@ class VideoSource:
 
     def on_gpu(self, gpu: str) -> VideoSource:
         """The same video decoded on a GPU, if that gives exactly the same first image; else this one. The other one is
-        closed. `info` is that of this one, since the GPU's decoder provides fewer facts."""
+        closed. `info` is that of this one, because the GPU's decoder provides less information."""
         try:
             other = VideoSource(self._input, self._trim, self._allow_network, info=self.info, gpu=gpu)
         except VidstyleError:

@@ -26,7 +26,7 @@ def time_base_of(stream: VideoStream) -> Fraction:
 
 
 def start_seconds(container: InputContainer) -> float:
-    """When the file begins, in seconds of its own clock; 0 where it does not say."""
+    """When the file begins, in seconds of its own clock; 0 if unknown."""
     return (container.start_time or 0) / av.time_base
 
 

@@ -72,7 +72,7 @@ def _find(name: str) -> Path:
     path = Path(name)
     if os.sep in name or path.suffix or os.path.lexists(name):
         if not os.path.lexists(name):
-            raise InputError(f"expected a style image, found no file: {name}")
+            raise InputError(f"no such style image: {name}")
         return path
     return find_exemplar(name)
 
@@ -89,16 +89,16 @@ def read_style_image(path: Path, weight: float = 1.0) -> StyleImage:
         flags, alpha = _flags(data), _alpha(data)
         image = cv2.imdecode(data, flags if alpha is None else flags | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error as error:  # for example, too large for OpenCV's limit
-        raise InputError(f"expected a style image, could not read {path} ({error.err})") from error
+        raise InputError(f"could not read {path} as a style image ({error.err})") from error
     if image is None:
-        raise InputError(f"expected a style image, could not read {path}")
+        raise InputError(f"could not read {path} as a style image")
     h, w = image.shape[:2]
     if min(h, w) < MIN_SIDE:
         raise InputError(f"expected a style image of at least {MIN_SIDE} pixels per side, got {w}x{h}: {path}")
     if alpha is not None:
         alpha = np.asarray(cv2.resize(alpha, (w, h), interpolation=cv2.INTER_AREA), np.uint8)
         if np.count_nonzero(alpha > 127) < MIN_SIDE**2:
-            raise InputError(f"expected a style image, found almost nothing but transparency: {path}")
+            raise InputError(f"the style image is almost completely transparent: {path}")
     return StyleImage(np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8), alpha, weight)
 
 

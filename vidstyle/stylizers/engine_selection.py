@@ -55,7 +55,7 @@ def architecture_of(model: onnx.ModelProto) -> str:
 def select_engine(loaders: Mapping[str, Load], device: str, architecture: str) -> Stylizer:
     """The faster of the engines on a GPU, or the only one that runs there; with `auto` and none, the first on the CPU.
 
-    Raises `DeviceError` where `device` is a GPU that no engine can use, and what else the engines raise.
+    Raises `DeviceError` if `device` is a GPU that no engine can use, and the errors of the engines.
     """
     key = f"{_gpu()}, {architecture}, onnxruntime {_version('onnxruntime-gpu')}, torch {_version('torch')}"
     known = remembered(key)

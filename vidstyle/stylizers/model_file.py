@@ -22,7 +22,7 @@ def read_model(path: Path) -> onnx.ModelProto:
     try:
         model = onnx.load_model_from_string(data)
     except Exception as error:  # protobuf raises several kinds
-        raise StyleError(f"expected an ONNX model, could not read {path}") from error
+        raise StyleError(f"could not read {path} as an ONNX model") from error
     if not model.graph.node:
         raise StyleError(f"expected an ONNX model, found no graph in {path}")
     # External data would make ONNX Runtime open other files of the user's, by a name that the model chooses.
@@ -31,7 +31,7 @@ def read_model(path: Path) -> onnx.ModelProto:
     tensors = [t for graph in graphs for t in graph.initializer]
     tensors += [t for node in nodes for a in node.attribute for t in (a.t, *a.tensors)]
     if any(t.data_location == onnx.TensorProto.EXTERNAL for t in tensors):
-        raise StyleError(f"expected a model in one file, this one keeps data in others: {path}")
+        raise StyleError(f"expected a model in a single file, but this one refers to others: {path}")
     domains = {node.domain for node in nodes} - {"", "ai.onnx"}
     if domains:
         raise StyleError(f"expected standard ONNX operators only, found the domain {sorted(domains)[0]}: {path}")

@@ -145,7 +145,7 @@ class TrainedTorchStylizer(TorchStylizer):
 
 
 class CpuTorchStylizer(TrainedTorchStylizer):
-    """A model of `vidstyle train` on the CPU, in bfloat16 where that is fast (`stylizers.torch_cpu`)."""
+    """A model of `vidstyle train` on the CPU, in bfloat16 if that is fast (`stylizers.torch_cpu`)."""
 
     def __init__(self, net: nn.Module, radius: int | None, concurrency: int, cores: int) -> None:
         self.concurrency = concurrency

@@ -1,4 +1,4 @@
-"""A network in torch on a CPU: norms fused, channels last, bfloat16 where that is fast.
+"""A network in torch on a CPU: norms fused, channels last, bfloat16 if that is fast.
 
 bfloat16 is only used with AMX, where it takes less than half the time of float32; elsewhere it is slower. Several images in
 parallel, each on a few threads, are faster than one image on all threads.

@@ -125,7 +125,7 @@ class CudaNetwork:
         slot.graph = graph
 
     def _compile(self, slot: _Slot) -> None:
-        """Compile the network with Inductor; where that fails it stays as it is."""
+        """Compile the network with Inductor; if that fails, it is used uncompiled."""
         self._compiles = False
         try:
             self._forward = torch.compile(self._net, dynamic=False)

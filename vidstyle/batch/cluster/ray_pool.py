@@ -204,7 +204,7 @@ def _connect(address: str) -> None:
             ray.init(address=address, **quiet)
     except (OSError, RuntimeError, ValueError, RayError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise DeviceError(f"expected a Ray cluster at {address}, could not reach one ({reason})") from error
+        raise DeviceError(f"could not reach a Ray cluster at {address} ({reason})") from error
 
 
 def _request(address: str) -> None:
@@ -230,7 +230,7 @@ def _resources(workers: int | None, gpu: bool) -> tuple[dict[str, float], int]:
         each = {"num_cpus": float(max(1, cores))}
         room = sum(int(n.get("CPU", 0) // each["num_cpus"]) for n in nodes)
     if room < 1:
-        raise DeviceError("expected a Ray cluster with a free core, found none")
+        raise DeviceError("the Ray cluster has no free core")
     return each, room
 
 

@@ -187,7 +187,7 @@ def _open(name: str) -> tuple[InputContainer, int]:
             return container, min(container.streams.audio[0].channels, 2)
         container.close()
     why = f" ({reason(errors[0])})" if errors else ""
-    raise InputError(f"expected a microphone named {name}, could not open it{why}; the recording has no audio")
+    raise InputError(f"could not open the microphone {name}{why}; the recording has no audio")
 
 
 def _candidates(name: str) -> list[tuple[str, str, dict[str, str]]]:

@@ -219,11 +219,11 @@ class Recorder:
 def check_new_recording(path: Path) -> None:
     """Raise unless a recording can be started at `path`; see `Recorder`."""
     if path.suffix.lower() != ".mkv":
-        raise UsageError(f"expected a recording that ends in .mkv, which survives a crash as .mp4 does not, got {path.name}")
+        raise UsageError(f"expected a recording that ends in .mkv, because an .mp4 would be lost in a crash, got {path.name}")
     if os.path.lexists(path):
         raise OutputExistsError(f"{path} exists, and a recording never replaces anything; give another name")
     if not path.parent.is_dir():
-        raise DiskError(f"expected a folder for the recording, found none: {path.parent}")
+        raise DiskError(f"no such folder for the recording: {path.parent}")
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise DiskError(f"no permission to write into {path.parent}")
 

@@ -217,4 +217,4 @@ def _read_back(path: Path, on_packet: Callable[[], None] = lambda: None) -> tupl
             return count, last
     except AV_ERRORS as error:
         raise OutputError(f"the recording could not be read back ({reason(error)}): {path}") from error
-    raise OutputError(f"expected images in the recording, none could be decoded: {path}")
+    raise OutputError(f"no image in the recording could be decoded: {path}")

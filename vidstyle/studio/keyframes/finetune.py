@@ -51,7 +51,7 @@ def nearest_net(pairs: Sequence[Pair], models: Sequence[Path]) -> tuple[nn.Modul
         if best is None or error < best[0]:
             best = error, load_net(path)[0], path
     if best is None:
-        raise TrainingError("expected a compact style to start from, found none")
+        raise TrainingError("no compact style to start from was found")
     return best[1], best[2]
 
 

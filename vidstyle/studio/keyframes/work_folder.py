@@ -65,7 +65,7 @@ class WorkFolder:
                 str(entry["from"]), str(entry["sha256"]), dict(entry["facts"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(
-                f"expected the state of a working folder, could not read {path} ({error}); remove it to start over"
+                f"could not read the state of the working folder, {path} ({error}); remove it to start over"
             ) from None
         return dict(state)
 
@@ -123,7 +123,7 @@ class WorkFolder:
         path = self.path / name
         image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR) if path.stat().st_size else None
         if image is None:
-            raise InputError(f"expected an image, could not read {path}; delete it to have it made again")
+            raise InputError(f"could not read {path} as an image; delete it to stylize it again")
         if size is not None and image.shape[:2] != size:
             raise InputError(
                 f"expected {path} to be {size[1]}x{size[0]} like the video, got {image.shape[1]}x{image.shape[0]}; "

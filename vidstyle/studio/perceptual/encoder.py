@@ -120,7 +120,7 @@ def encoder_digest(name: str) -> str:
         return name
     path = shipped_folder() / COMPACT_FILE if name == "compact" else Path(name)
     if not path.is_file():
-        raise StyleError(f"expected an encoder's weights, found no file: {path}")
+        raise StyleError(f"no such file of encoder weights: {path}")
     return sha256(path)
 
 
@@ -134,7 +134,7 @@ def _torchvision_vgg19() -> Encoder:
         # The file's name holds the first digits of its sha256, which `check_hash` compares before the file gets its name.
         state = torch.hub.load_state_dict_from_url(url, map_location="cpu", check_hash=True, progress=False, weights_only=True)
     except Exception as error:  # network, disk, hash or pickle: each has exceptions of its own
-        raise StyleError(f"expected VGG-19 from {url}, could not load it: {reason(error)}; --encoder takes a file too") from error
+        raise StyleError(f"could not download VGG-19 from {url}: {reason(error)}; --encoder also takes a file") from error
     return _from_weights(state, url)
 
 
@@ -153,7 +153,7 @@ def load_encoder(path: Path) -> Encoder:
             else torch.load(path, map_location="cpu", weights_only=True)
         )
     except FileNotFoundError:
-        raise StyleError(f"expected an encoder's weights, found no file: {path}") from None
+        raise StyleError(f"no such file of encoder weights: {path}") from None
     except Exception as error:  # torch.load raises many kinds of exceptions for a broken or unsafe file
         raise StyleError(
             f"expected an encoder's weights (.safetensors, or .pth of tensors), could not read {path}: {reason(error)}"
@@ -169,7 +169,7 @@ def _from_weights(state: Any, origin: object) -> Encoder:
             if all(f"{key}.weight" in state and f"{key}.bias" in state for key in keys.values()):
                 return Encoder({n: (state[f"{k}.weight"], state[f"{k}.bias"]) for n, k in keys.items()}, stem, padding_mode)
     raise StyleError(
-        f"expected a VGG-19 encoder (compact, torchvision, Caffe, normalized or distilled keys), found something else: {origin}"
+        f"expected a VGG-19 encoder (compact, torchvision, Caffe, normalized or distilled keys), got other weights: {origin}"
     )
 
 

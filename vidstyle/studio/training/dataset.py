@@ -44,7 +44,7 @@ def gather_images(folders: Sequence[Path], frames_folder: Path, check: Callable[
     values = hashes(images, check)
     readable = [(path, value) for path, value in zip(images, values, strict=True) if value is not None]
     for path in sorted(set(images) - {path for path, _ in readable}):
-        log.warning("skipped: expected an image, could not read %s", path)
+        log.warning("skipped: could not read %s as an image", path)
     readable.sort(key=lambda item: item[0].stat().st_size, reverse=True)
     kept = sorted(readable[i][0] for i in first_of_each([value for _, value in readable]))
     if len(kept) < len(readable):
@@ -67,7 +67,7 @@ def _media_files(folder: Path) -> list[Path]:
     try:
         found = find_inputs(str(folder), Selection(recursive=True), (), None, unreadable).files
     except OSError as error:
-        raise TrainingError(f"expected a folder of photographs or videos, could not read {folder} ({error.strerror})") from None
+        raise TrainingError(f"could not read {folder} as a folder of photographs or videos ({error.strerror})") from None
     if not found:
         raise TrainingError(f"expected photographs or videos in {folder}, found none")
     return [Path(file.input) for file in found]

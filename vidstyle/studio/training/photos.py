@@ -30,7 +30,7 @@ def read_image(path: Path) -> Pixels:
     except (cv2.error, OSError):  # too large for OpenCV's limit, or unreadable
         image = None
     if image is None:
-        raise TrainingError(f"expected an image, could not read {path}")
+        raise TrainingError(f"could not read {path} as an image")
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
 
 
@@ -82,7 +82,7 @@ class PhotoCrops:
             image = None if index in self.unreadable else self._load(index)
             if image is not None:
                 return image
-        raise TrainingError(f"expected photographs, none of {len(self.files)} files could be read, for example {self.files[0]}")
+        raise TrainingError(f"none of the {len(self.files)} photographs could be read, for example {self.files[0]}")
 
     def _load(self, index: int) -> Any:
         """The photograph (H, W, 3) with a short side of S to 2 S; None if it cannot be read."""

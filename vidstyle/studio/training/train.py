@@ -67,8 +67,7 @@ def check_model(model: Path, stylize: Callable[[Pixels], Pixels], photos: Sequen
         difference = int(np.abs(stylized.astype(int) - stylize(photo)).max())
         if difference > MAX_DIFFERENCE:
             raise TrainingError(
-                f"expected {model} to stylize as the trained net does, it differs by {difference} of 255 levels; "
-                "please report this"
+                f"{model} does not stylize as the trained net does, it differs by {difference} of 255 levels; please report this"
             )
         if stylized.max() == stylized.min():
-            raise TrainingError("expected stylized images, the trained net outputs a single colour; try a smaller learning rate")
+            raise TrainingError("the trained net outputs a single colour; try a smaller learning rate")

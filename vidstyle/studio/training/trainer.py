@@ -278,7 +278,7 @@ class Trainer:
         try:
             state: Mapping[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
         except Exception as error:  # torch.load raises many kinds for a broken file
-            raise TrainingError(f"expected a checkpoint, could not read {path}; remove it to start over") from error
+            raise TrainingError(f"could not read {path} as a checkpoint; remove it to start over") from error
         if not self._is_same(state.get("fingerprint")):
             raise TrainingError(
                 f"expected to resume the same training, {path} is of another style image or other options; "
