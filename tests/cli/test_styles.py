@@ -233,7 +233,7 @@ def test_time_can_be_set_on_the_command_line(tmp_path: Path, own: Path) -> None:
         (USAGE, ["--sheet", "out.png", "--image", "http://127.0.0.1:9/in.png"], "URL"),
         (USAGE, ["--sheet", "out.png", "--image", "in.png", "--json"], "cannot be combined"),
         (USAGE, ["--sheet", "out.png", "--image", "in.png", "--height", "3"], "at least 16"),
-        (USAGE, ["--overwrite", "verify"], "--overwrite before verify"),
+        (USAGE, ["--overwrite", "verify"], "--overwrite cannot be used before verify"),
         (FAILED, ["--sheet", "there.png", "--image", "in.png"], "--overwrite"),
         (FAILED, ["--sheet", "in.png", "--image", "in.png", "--overwrite"], "the input itself"),
         (FAILED, ["--sheet", "out.png", "--image", "missing.png"], "missing.png"),

@@ -157,7 +157,7 @@ def test_a_playlist_named_like_a_video_is_not_followed(tmp_path: Path) -> None:
 def test_files_without_video_are_errors(tmp_path: Path, name: str) -> None:
     (tmp_path / "text.mp4").write_text("this is no video")
     (tmp_path / "empty.mp4").touch()
-    with pytest.raises(InputError, match="expected a"):
+    with pytest.raises(InputError, match=r"found an empty file|could not (open|read)"):
         next(OpenCvCamera(resolve_camera(str(tmp_path / name))).frames())
 
 

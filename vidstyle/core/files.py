@@ -34,7 +34,7 @@ def check_regular_file(path: Path) -> None:
     try:
         status = path.stat()
     except OSError as error:
-        raise InputError(f"expected a file, found none: {path} ({error.strerror})") from None
+        raise InputError(f"could not open {path} ({error.strerror})") from None
     if not stat.S_ISREG(status.st_mode):
         raise InputError(f"expected a regular file, found a {'folder' if path.is_dir() else 'device or pipe'}: {path}")
     if status.st_size == 0:

@@ -228,7 +228,7 @@ def _open_device(input: CameraSpec, size: tuple[int, int] | None, fps: float | N
 
 def _not_open(input: CameraSpec) -> str:
     if input.kind == "url":
-        return f"could not open the video stream {input.label}: it must be running, and the address must be correct"
+        return f"could not open {input.label}: the stream must be running, and the address must be correct"
     if input.kind == "file":
         return f"could not read {input.label} as a video"
     if sys.platform == "linux":

@@ -70,7 +70,7 @@ def identity_of(input: str) -> tuple[int, int] | None:
     try:
         status = Path(input).stat()
     except OSError as error:
-        raise InputError(f"expected a file, found none: {input} ({error.strerror})") from None
+        raise InputError(f"could not open {input} ({error.strerror})") from None
     return status.st_size, status.st_mtime_ns
 
 
