@@ -283,7 +283,7 @@ def test_audio_unsupported_by_the_container_is_converted_and_reported(tmp_path: 
     done = run_cli(clip, "-o", tmp_path / "out.mp4", "--style", "tiny")
     assert done.returncode == 0, done.stderr
     assert "converted" in done.stderr
-    assert "aac" in done.stderr
+    assert "AAC" in done.stderr
     with av.open(str(tmp_path / "out.mp4")) as container:
         (track,) = container.streams.audio
         assert track.codec_context.name == "aac"

@@ -120,7 +120,7 @@ def test_compact_encoder_is_loaded_from_its_file(tmp_path: Path, image: Tensor) 
 
 def test_compact_encoder_is_found_beside_the_styles(tmp_path: Path, image: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(perceptual, "shipped_folder", lambda: tmp_path)
-    with pytest.raises(StyleError, match=r"no file.*encoder\.safetensors"):
+    with pytest.raises(StyleError, match=r"no such file.*encoder\.safetensors"):
         find_encoder("compact")
     _, path = save_compact(tmp_path)
     by_name, by_path = (find_encoder(name)(image, ["relu5_1"])["relu5_1"] for name in ("compact", str(path)))
@@ -221,7 +221,7 @@ def test_vgg19_with_a_wrong_hash_is_rejected_and_deleted(tmp_path: Path, serve: 
 def test_vgg19_without_its_server_is_an_error(tmp_path: Path, serve: Serve) -> None:
     url = serve("vgg19-00000000.pth", b"")
     (tmp_path / "server" / "vgg19-00000000.pth").unlink()
-    with pytest.raises(StyleError, match=f"{re.escape(url)}.*--encoder takes a file"):
+    with pytest.raises(StyleError, match=f"{re.escape(url)}.*--encoder also takes a file"):
         find_encoder("vgg19")
     assert kept(tmp_path) == []
 
@@ -272,7 +272,7 @@ def test_file_that_holds_no_weights_is_rejected(tmp_path: Path, content: bytes) 
 
 
 def test_missing_file_is_reported(tmp_path: Path) -> None:
-    with pytest.raises(StyleError, match="no file"):
+    with pytest.raises(StyleError, match="no such file"):
         load_encoder(tmp_path / "encoder.pth")
 
 
