@@ -259,5 +259,5 @@ def test_huge_style_image_is_read_at_a_reduced_size(tmp_path: Path, monkeypatch:
 
 def test_almost_transparent_style_image_is_rejected(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "empty.png"), np.zeros((90, 120, 4), np.uint8))
-    with pytest.raises(InputError, match="transparency"):
+    with pytest.raises(InputError, match="almost completely transparent"):
         read_style_image(tmp_path / "empty.png")

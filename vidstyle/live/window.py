@@ -45,7 +45,7 @@ def check_display() -> None:
     failed = xcb.xcb_connection_has_error(connection)
     xcb.xcb_disconnect(connection)
     if failed:
-        raise DeviceError(f"could not connect to a screen for the window, DISPLAY={os.environ['DISPLAY']}" + _NO_SCREEN)
+        raise DeviceError(f"could not connect to DISPLAY={os.environ['DISPLAY']} for the window" + _NO_SCREEN)
 
 
 class WindowScreen:

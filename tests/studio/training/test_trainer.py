@@ -242,7 +242,7 @@ def test_checkpoint_of_another_training_is_rejected(tmp_path: Path, photos: Path
 def test_corrupt_checkpoint_is_named_in_the_error(tmp_path: Path, photos: Path, encoder_file: Path) -> None:
     (tmp_path / "work").mkdir()
     (tmp_path / "work" / "checkpoint.pt").write_bytes(b"rubbish")
-    with pytest.raises(TrainingError, match=r"checkpoint\.pt; remove it"):
+    with pytest.raises(TrainingError, match=r"checkpoint\.pt as a checkpoint; remove it"):
         train(make_trainer(tmp_path / "work", crops_of(photos), load_encoder(encoder_file)))
 
 
@@ -299,5 +299,5 @@ def test_unreadable_photograph_is_skipped(
 def test_only_unreadable_photographs_are_an_error(tmp_path: Path, photos: Path, encoder_file: Path) -> None:
     for path in photos.iterdir():
         path.write_bytes(b"no image")
-    with pytest.raises(TrainingError, match="none of 15 files"):
+    with pytest.raises(TrainingError, match="none of the 15 photographs"):
         train(make_trainer(tmp_path / "work", crops_of(photos), load_encoder(encoder_file)))
