@@ -26,7 +26,7 @@ from vidstyle.core.errors import DiskError, InputError, MissingExtraError, Style
 from vidstyle.core.frames import Frame, Pixels
 from vidstyle.core.options import LiveOptions, StyleOptions
 from vidstyle.live import camera as camera_module
-from vidstyle.live import capture
+from vidstyle.live import capture, scene_stylizer
 from vidstyle.live import session as live
 from vidstyle.live.camera import OpenCvCamera, resolve_camera
 from vidstyle.live.metrics import LiveMetrics, Measurements
@@ -206,7 +206,9 @@ def test_a_frozen_image_stands_still_follows_keys_and_goes_on(server: MjpegCamer
     assert np.array_equal(shown[2], shown[3])
 
 
-def test_the_next_style_and_a_cross_fade_change_the_image(server: MjpegCamera) -> None:
+def test_the_next_style_and_a_cross_fade_change_the_image(server: MjpegCamera, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Statistics are measured once: their later refinement would change the images that are compared.
+    monkeypatch.setattr(scene_stylizer, "SAMPLE_SECONDS", 1e9)
     shown: list[Pixels] = []
     keep = keep_in(shown)
     frozen = until(lambda s: s.state.frozen)
