@@ -110,7 +110,9 @@ def test_stages_are_json_events_and_the_report_is_one_line(first_run: tuple[Keyf
     kinds = [event["event"] for event in found]
     assert kinds[0] == "stage"
     assert found[0]["stage"] == "looking for cuts"
-    assert any(re.fullmatch("stylizing keyframe [1-3] of 3", event.get("stage", "")) for event in found)
+    # Events of a stage are half a second apart at least, so a fast machine may skip the keyframes.
+    later = "stylizing keyframe [1-3] of 3|fine-tuning the network"
+    assert any(re.fullmatch(later, event.get("stage", "")) for event in found)
     assert kinds.index("start") > max(n for n, kind in enumerate(kinds) if kind == "stage")
     assert kinds[-2:] == ["file_done", "exit"]
     assert {"status": "done", "frames": len(UNEVEN)}.items() <= found[-2].items()

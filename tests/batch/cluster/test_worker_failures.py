@@ -158,7 +158,7 @@ def test_invalid_model_is_reported_once_for_each_input(video: Any, tmp_path: Pat
     assert job_result.code == (MODEL if len(inputs) == 1 else FAILED), job_result
     lines = job_result.stderr.splitlines()
     assert len(lines) == len(inputs)
-    assert all(line.startswith("error: ") and line.endswith(" ./bad.onnx") for line in lines), lines
+    assert all(line.startswith("error: ") and "./bad.onnx" in line for line in lines), lines
     assert listing(tmp_path) == sorted([*inputs, "bad.onnx"])
 
 
