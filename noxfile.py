@@ -22,7 +22,7 @@ def check(session: nox.Session) -> None:
 @nox.session
 def test(session: nox.Session) -> None:
     """Run the quick tests; arguments go to pytest."""
-    session.run("pytest", "-m", "not slow and not browser and not ray", *(session.posargs or ["-n", "2", "--dist", "loadfile"]))
+    session.run("pytest", "-m", "not slow and not browser", *(session.posargs or ["-n", "2", "--dist", "loadfile"]))
 
 
 @nox.session(name="test-all")

@@ -48,6 +48,7 @@ from tests.support.runs import (
 )
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(sys.platform != "linux", reason="needs limits and signals as on Linux"),
     pytest.mark.skipif(not (shutil.which("ffprobe") and shutil.which("ffmpeg")), reason="needs ffprobe and ffmpeg as judges"),
 ]

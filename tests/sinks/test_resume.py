@@ -24,6 +24,7 @@ from tests.support.resumable import SEGMENTS, VIDEOS, ResumableRun, VideoContent
 from tests.support.runs import DISK, DONE, FAILED, STOPPED, CommandRunner, finish, run_limited, start, wait_until
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(sys.platform != "linux", reason="needs signals as on Linux"),
     pytest.mark.skipif(not shutil.which("ffmpeg"), reason="needs ffmpeg as a judge"),
 ]

@@ -24,6 +24,7 @@ from tests.support.resumable import content_of as video_content_of
 from tests.support.runs import DAMAGE, DONE, STOPPED, CommandRunner, finish, start, wait_until
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(sys.platform != "linux", reason="needs signals as on Linux"),
     pytest.mark.skipif(not shutil.which("ffmpeg"), reason="needs ffmpeg to check outputs"),
 ]

@@ -50,7 +50,7 @@ from vidstyle.core.options import ClusterOptions
 ray = pytest.importorskip("ray")
 ray_pool = pytest.importorskip("vidstyle.batch.cluster.ray_pool")
 
-pytestmark = [pytest.mark.ray, pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")]
 
 
 # --- the cluster and its workers

@@ -38,6 +38,7 @@ from vidstyle.core.errors import InputError
 from vidstyle.core.options import ClusterOptions, Trim
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(sys.platform != "linux", reason="needs signals as on Linux"),
     pytest.mark.skipif(not shutil.which("ffmpeg"), reason="needs ffmpeg to check outputs"),
 ]
