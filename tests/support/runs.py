@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 DONE, FAILED, USAGE, DAMAGE, MODEL, DISK = 0, 1, 2, 3, 4, 5
 STOPPED = {signal.SIGINT: 130, signal.SIGTERM: 143}
-SECONDS = 60
+SECONDS = 150
 DATA_LIMIT = 4 << 30
 """For RLIMIT_DATA, which counts allocated memory; RLIMIT_AS would also count the address space that threads only reserve."""
 PEAK_MIB = 1000
@@ -222,13 +222,13 @@ def _peak_mib() -> float:
 
 
 def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str], what: str) -> None:
-    """Return as soon as `condition()` holds; fail if the process ends before, or after a minute."""
+    """Return as soon as `condition()` holds; fail if the process ends before, or after `SECONDS`."""
     end = time.monotonic() + SECONDS
     while not condition():
         if process.poll() is not None and not condition():
             raise AssertionError(f"ended with {process.returncode} before: {what}")
         if time.monotonic() > end:
-            raise AssertionError(f"timed out after a minute: {what}")
+            raise AssertionError(f"timed out after {SECONDS} s: {what}")
         time.sleep(0.001)
 
 
