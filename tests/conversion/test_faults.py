@@ -257,7 +257,8 @@ def test_two_runs_with_one_output(tmp_path: Path, lengthy_clip: Path, overwrite:
     before = snapshot(tmp_path)
     args = (clip, *SLOWLY, *(["--overwrite"] if overwrite else []))
     first = start(*args, cwd=tmp_path)
-    wait_until(lambda: bool(hidden(tmp_path)), first, "the first run's hidden file")
+    # A file that is not empty is locked too: one that is not could rightly be removed as abandoned.
+    wait_until(lambda: any((tmp_path / name).stat().st_size for name in hidden(tmp_path)), first, "the first run's hidden file")
     first.send_signal(signal.SIGSTOP)  # so that the second one starts before this one ends
     ours = hidden(tmp_path)
     second = start(*args, cwd=tmp_path)
