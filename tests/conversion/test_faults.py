@@ -20,9 +20,11 @@ from hypothesis.configuration import set_hypothesis_home_dir
 
 from tests.support.faults import (
     CONTAINERS,
+    FRAMES,
     Case,
     Verdict,
     block_case,
+    clip_bytes,
     flipped_case,
     judge,
     spliced_case,
@@ -104,6 +106,24 @@ def test_flipped_bits(worker: CommandRunner, container: str, region: str, seed: 
     with tempfile.TemporaryDirectory() as folder:
         verdict = judge(worker, Path(folder), flipped_case(container, region, seed, count), "--style", "tiny")
     assert not verdict.violations, verdict.run_result
+
+
+@pytest.mark.parametrize(("table", "track"), [(b"stco", 1), (b"stsz", 1), (b"stco", 0)])
+def test_damaged_index_is_reported(worker: CommandRunner, tmp_path: Path, table: bytes, track: int) -> None:
+    """FFmpeg's demuxer ends there as if the file were complete. Damage to the audio's index costs no frame of the video."""
+    data = bytearray(clip_bytes("mp4"))
+    position = -1
+    for _ in range(track + 1):
+        position = data.index(table, position + 1)
+    count = {b"stco": 8, b"stsz": 12}[table]
+    entries = int.from_bytes(data[position + count : position + count + 4], "big")
+    data[position + count + 4 + entries // 2 * 4] ^= 0x40
+    (tmp_path / "in.mp4").write_bytes(data)
+    done = worker.run("in.mp4", "--style", "tiny", "-o", "out.mp4", cwd=tmp_path)
+    assert done.code == DAMAGE, done.stderr
+    if track:
+        assert "its index does not list all of it" in done.stderr
+        assert len(decode(tmp_path / "out.mp4").frames) == FRAMES
 
 
 @pytest.mark.parametrize("kind", ["zeroed", "duplicated"])

@@ -74,7 +74,7 @@ def decode(path: Path) -> Decoded:
 
 
 def audio_packets(path: Path) -> int:
-    """The number of audio packets that the ffprobe of the system counts in a file."""
+    """The number of audio packets that the ffprobe of the system counts in a file, in streams whose codec it knows."""
     arguments = [
         "-v",
         "quiet",
@@ -82,13 +82,13 @@ def audio_packets(path: Path) -> int:
         "a",
         "-count_packets",
         "-show_entries",
-        "stream=nb_read_packets",
+        "stream=codec_name,nb_read_packets",
         "-of",
         "json",
     ]
     done = subprocess.run(["ffprobe", *arguments, str(path)], capture_output=True, text=True, timeout=120, check=False)
     streams = json.loads(done.stdout or "{}").get("streams", [])
-    return sum(int(stream.get("nb_read_packets", 0)) for stream in streams)
+    return sum(int(stream.get("nb_read_packets", 0)) for stream in streams if stream.get("codec_name", "unknown") != "unknown")
 
 
 def violations(

@@ -100,6 +100,8 @@ def _plan(stream: Stream, muxer: str, container: InputContainer) -> StreamPlan:
         return StreamPlan(stream, "rewrite", "as chapters")
     if action := _holds(muxer, stream):
         return StreamPlan(stream, action)
+    if stream.type == "audio" and codec_of(stream) == "unknown":
+        return StreamPlan(stream, "leave", "its codec is unknown")
     cannot = f"{_SUFFIXES.get(muxer, '.' + muxer)} cannot hold it"
     if stream.type == "audio" and stream.codec_context is not None and muxer != "gif":
         return StreamPlan(stream, "transcode", f"{cannot} as it is", _CODECS[audio_encoder(muxer)])

@@ -6,6 +6,11 @@ import os
 from pathlib import Path
 from typing import BinaryIO
 
+from av.container import InputContainer
+
+TRUNCATED_SECONDS = 0.5
+"""A stream that ends this much before its header's duration is reported as cut off."""
+
 _EBML, _SEGMENT = 0x1A45DFA3, 0x18538067
 _TS_PACKETS = (188, 192, 204)
 _PAGE = b"OggS"
@@ -37,6 +42,27 @@ def missing_bytes(path: Path | BinaryIO) -> int:
         if head[:1] == b"\x47" or head[4:5] == b"\x47":
             return _transport_missing(file, size)
     return 0
+
+
+def has_broken_index(container: InputContainer) -> bool:
+    """Whether the index of an MP4 or MOV lists a sample beyond the end of the file in any stream, or ends long before its audio.
+
+    FFmpeg's demuxer reports such a sample like the end of the file, and ignores the rest of an index that it cannot read.
+    """
+    if not container.format.name.startswith("mov"):
+        return False
+    size = container.size
+    for stream in container.streams:
+        last = 0
+        for entry in stream.index_entries:
+            if entry.pos + entry.size > size:
+                return True
+            last = max(last, entry.timestamp)
+        if stream.type == "audio" and stream.duration and stream.time_base and len(stream.index_entries) < stream.frames:
+            missing = (stream.start_time or 0) + stream.duration - last
+            if missing * stream.time_base > max(TRUNCATED_SECONDS, float(stream.duration * stream.time_base) / 50):
+                return True
+    return False
 
 
 def _boxes_end(file: BinaryIO, size: int) -> int:

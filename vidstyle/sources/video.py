@@ -11,7 +11,7 @@ from pathlib import Path
 
 import av
 import numpy as np
-from av.stream import Disposition, Stream
+from av.stream import Discard, Disposition, Stream
 from av.video.stream import VideoStream
 
 from vidstyle.core.errors import InputError, VidstyleError
@@ -24,7 +24,7 @@ from vidstyle.media.container import main_video, open_media, reading, remote_fil
 from vidstyle.media.stream_clock import StreamClock, may_jump, read_packets
 from vidstyle.sources.decoding import DecodedFrame, StreamDecoder
 from vidstyle.sources.deinterlace import Deinterlacer
-from vidstyle.sources.structure import missing_bytes
+from vidstyle.sources.structure import TRUNCATED_SECONDS, has_broken_index, missing_bytes
 from vidstyle.sources.timestamps import TimestampRepair
 from vidstyle.sources.to_rgb import FrameConverter
 from vidstyle.sources.video_info import describe_video, duration_from_header, start_seconds, time_base_of
@@ -34,9 +34,6 @@ MAX_PIXELS = 16384 * 8640
 
 REWIND_SECONDS = 0.1
 """Timestamps of a file and of its frames differ by less than this."""
-
-TRUNCATED_SECONDS = 0.5
-"""A file that ends this much before its header's duration is reported as cut off."""
 
 JOIN_PACKETS = 3
 """This many packets before a join are marked as incomplete, though nothing of either recording is missing."""
@@ -80,7 +77,7 @@ class VideoSource:
             self._may_seek = may_seek or not may_jump(self._container)
             with reading(input):  # the file may have just been removed
                 self._missing_bytes = 0 if is_url(input) else missing_bytes(remote_file(input) or Path(input))
-            self._stream = self._video_stream()
+            self._stream = self._select_stream()
             self._time_base = time_base_of(self._stream)
             self._start = start_seconds(self._container)
             ticks = int(trim.start / self._time_base)
@@ -121,6 +118,16 @@ class VideoSource:
     def _first_image(self) -> Pixels:
         assert self._first is not None
         return FrameConverter(self.info.width, self.info.height, self.info.alpha).convert(self._first.frame)[0]
+
+    def _select_stream(self) -> VideoStream:
+        """The main video. Of the other streams nothing is read where they are not needed to find jumps of the clock, so that
+        damage to one of them does not end the video."""
+        video = self._video_stream()
+        if not may_jump(self._container):
+            for stream in self._container.streams:
+                if stream.index != video.index:
+                    stream.discard = Discard.all
+        return video
 
     def _video_stream(self) -> VideoStream:
         stream = main_video(self._container)
@@ -235,7 +242,7 @@ class VideoSource:
     def _reopen(self) -> None:
         self._container.close()
         self._container = open_media(self._input, self._allow_network)
-        self._stream = self._video_stream()
+        self._stream = self._select_stream()
         self._decoder = StreamDecoder(self._stream, MAX_PIXELS, self._gpu)
         self._clock = StreamClock(self._container)
 
@@ -306,6 +313,8 @@ class VideoSource:
             return [f"the input seems cut off: {missing:.1f} s of {total:.1f} s are missing at the end"]
         if self._missing_bytes:
             return ["the input is cut off: the file is shorter than its own structure says"]
+        if not is_url(self._input) and has_broken_index(self._container):
+            return ["the input is damaged: its index does not list all of it"]
         return []
 
     def close(self) -> None:
