@@ -110,7 +110,7 @@ def violations(
     frames before the damage. `may_replace`: an old output that success may replace. `late`: the run was stopped so near its end
     that it may have published its (complete) output.
     """
-    found = _ending_violations(run_result, codes)
+    found = ending_violations(run_result, codes)
     after = snapshot(folder)
     for name, file in before.items():
         if after.get(name) != file and not (name == may_replace and (run_result.code in (DONE, DAMAGE) or late)):
@@ -137,7 +137,8 @@ def violations(
     return found
 
 
-def _ending_violations(run_result: RunResult, codes: Sequence[int]) -> list[Violation]:
+def ending_violations(run_result: RunResult, codes: Sequence[int], peak_mib: float = PEAK_MIB) -> list[Violation]:
+    """The promises about the end of a run that were not kept: exit code, messages and memory."""
     found = []
     tail = run_result.stderr.strip()[-800:]
     if run_result.code is None:
@@ -155,7 +156,7 @@ def _ending_violations(run_result: RunResult, codes: Sequence[int]) -> list[Viol
         extra = [line for line in lines if not line.startswith(("error: ", "warning: ", "interrupted"))]
         if extra or (run_result.code == DONE and lines):
             found.append(Violation("extra output", "\n".join(lines)[:500]))
-    if run_result.peak_mib > PEAK_MIB:
+    if run_result.peak_mib > peak_mib:
         found.append(Violation("memory", f"{run_result.peak_mib:.0f} MiB"))
     return found
 

@@ -95,14 +95,15 @@ def finish(process: subprocess.Popen[str], seconds: float = SECONDS) -> RunResul
 class CommandRunner:
     """A process that runs one command line after the other; it is restarted after a crash or a hang."""
 
-    def __init__(self) -> None:
+    def __init__(self, env: dict[str, str] | None = None) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="runner")
+        self._env = env or {}
         self._process: subprocess.Popen[str] | None = None
 
     def run(self, *args: object, cwd: Path, seconds: float = SECONDS) -> RunResult:
         """As `run_limited`; the limits on time and memory hold for each run separately."""
         if self._process is None or self._process.poll() is not None:
-            env = {**environment(), "PYTHONFAULTHANDLER": "1"}
+            env = {**environment(), "PYTHONFAULTHANDLER": "1", **self._env}
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "tests.support.runs"],
                 stdin=subprocess.PIPE,
