@@ -10,7 +10,6 @@ from rich.console import Console
 from rich.table import Table
 
 from vidstyle.bench.stages import STAGES
-from vidstyle.core.text import printable
 
 _NAMES = {"total": "all together", "without_net": "without network"}
 
@@ -22,7 +21,7 @@ def lines(results: Mapping[str, Any]) -> list[str]:
     rounds = "one round" if results["rounds"] == 1 else f"medians of {results['rounds']} rounds"
     place = f"{machine['cores']} cores of {machine['cpu']}{gpu}"
     return [
-        printable(f"{results['style']}, {results['runs_on']}; {place}; {rounds}"),
+        f"{results['style']}, {results['runs_on']}; {place}; {rounds}",
         "",
         *_rendered(_stage_table(results["sizes"])),
         "",

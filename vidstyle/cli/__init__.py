@@ -13,6 +13,7 @@ from vidstyle.cli.doctor import doctor
 from vidstyle.cli.keyframes import keyframes
 from vidstyle.cli.live import devices, live
 from vidstyle.cli.options import HELP_CONFIG
+from vidstyle.cli.output import escape_unencodable, print_message
 from vidstyle.cli.paint import paint
 from vidstyle.cli.signals import Signals, exit_code
 from vidstyle.cli.styles import styles
@@ -64,17 +65,18 @@ for command in (convert, bench, doctor, live, devices, train, paint, keyframes, 
 
 def run_command_line(args: list[str]) -> int:
     """Run the command line; returns the exit code. Every error is printed as one sentence on stderr."""
+    escape_unencodable()
     try:
         code = cli.main(args, prog_name="vidstyle", standalone_mode=False, obj=Signals())
         return int(code or 0)
     except click.ClickException as error:
-        click.echo(f"error: {error.format_message()}", err=True)
+        print_message(f"error: {error.format_message()}")
         return EXIT_USAGE
     except VidstyleError as error:
-        click.echo(f"error: {error}", err=True)
+        print_message(f"error: {error}")
         return error.exit_code
     except (KeyboardInterrupt, click.Abort) as stop:
-        click.echo("interrupted; no unfinished output was kept", err=True)
+        print_message("interrupted; no unfinished output was kept")
         if isinstance(stop, click.Abort):  # raised by click while it handles a KeyboardInterrupt
             return exit_code(stop.__context__ or stop)
         return exit_code(stop)

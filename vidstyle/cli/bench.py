@@ -24,6 +24,7 @@ from vidstyle.cli.options import (
     options_from,
     panel,
 )
+from vidstyle.cli.output import LogHandler, log_with, print_json, print_line
 from vidstyle.cli.signals import Signals
 from vidstyle.core.errors import EXIT_DONE, UsageError
 from vidstyle.core.options import MAX_BATCH_SIZE, StyleOptions
@@ -99,7 +100,7 @@ def bench(
     Measures decoding, the network and encoding, each alone and together, and start-up time, memory and energy. The clips are
     made from images that come with vidstyle, unless you pass CLIP, which is used as it is or scaled to each --size.
     """
-    logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
+    log_with(LogHandler(named=False), logging.INFO)
     style = StyleOptions(**options_from(StyleOptions, values))
     measured_sizes = tuple(dict.fromkeys(sizes)) or BenchOptions.sizes
     options = BenchOptions(style, measured_sizes, values["seconds"], values["rounds"], values["batch_size"])
@@ -113,14 +114,13 @@ def bench(
         check_free(target, overwrite)
     command = shlex.join(["vidstyle", *sys.argv[1:]])
     found = {"command": command, **measure(options, clip, scale=bool(sizes))}
-    text = json.dumps(found, indent=2) + "\n"
     if json_file == "-":
-        click.echo(text, nl=False)
+        print_json(found)
         return EXIT_DONE
     for line in lines(found):
-        click.echo(line)
+        print_line(line)
     if target is not None:
         check_free(target, overwrite)  # it may have been created in the meantime
         with writing(target), replaced(target) as temporary:
-            temporary.write_bytes(text.encode())
+            temporary.write_text(json.dumps(found, indent=2) + "\n", "utf-8")
     return EXIT_DONE

@@ -33,6 +33,7 @@ from vidstyle.cli.options import (
     panel,
     trim_from,
 )
+from vidstyle.cli.output import print_line, print_message
 from vidstyle.cli.shared import report_line, run_with_reporter
 from vidstyle.cli.signals import Signals
 from vidstyle.core.errors import EXIT_DAMAGE, EXIT_DONE, EXIT_FAILED, UsageError, VidstyleError
@@ -227,7 +228,7 @@ def _convert(values: dict[str, Any], reporter: QuietReporter, signals: Signals) 
     job_results = session.run()
     for job_result in job_results:
         if job_result.result and job_result.result.report:
-            click.echo(report_line(job_result.result))
+            print_line(report_line(job_result.result))
     if len(job_results) > 1:
         reporter.summary(job_results)
     damaged = any(job_result.result and job_result.result.damage for job_result in job_results)
@@ -264,17 +265,15 @@ def _batch_options(values: dict[str, Any]) -> BatchOptions:
 
 
 def _print_descriptions(descriptions: Iterable[JobDescription]) -> int:
-    from vidstyle.core.text import printable
-
     errors: list[VidstyleError | None] = []
     for description in descriptions:
         errors.append(description.error)
         if description.error is not None:
-            click.echo(printable(f"error: {description.error}"), err=True)
+            print_message(f"error: {description.error}")
             continue
-        click.echo(printable(description.summary))
+        print_line(description.summary)
         for line in description.streams:
-            click.echo(f"  {line}")
+            print_line(f"  {line}")
     return _exit_code(errors)
 
 

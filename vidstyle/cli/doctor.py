@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import closing
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from vidstyle.cli.options import Command
-from vidstyle.cli.shared import print_table
+from vidstyle.cli.output import cell, print_json, print_line, print_table
 from vidstyle.core.errors import EXIT_DONE, EXIT_MODEL
 
 if TYPE_CHECKING:
@@ -40,24 +39,21 @@ def doctor(as_json: bool) -> int:
                 _report(check)
     well = can_convert(checks)
     if as_json:
-        click.echo(json.dumps({"v": JSON_VERSION, "ok": well, "checks": [asdict(check) for check in checks]}, indent=2))
+        print_json({"v": JSON_VERSION, "ok": well, "checks": [asdict(check) for check in checks]})
     else:
-        click.echo("videos can be stylized here" if well else "no video can be stylized here: see the row `conversion`")
+        print_line("videos can be stylized here" if well else "no video can be stylized here: see the row `conversion`")
     return EXIT_DONE if well else EXIT_MODEL
 
 
 def _report(check: Check) -> None:
     """Print the row of a check, and its advice below it."""
     from rich.table import Table
-    from rich.text import Text
-
-    from vidstyle.core.text import printable
 
     row = Table.grid(padding=(0, 2, 0, 0))
     row.add_column(width=len("note"))
     row.add_column(width=_NAME_WIDTH)
     row.add_column(overflow="fold")
-    row.add_row(Text(check.state, _COLORS[check.state]), Text(printable(check.name)), Text(printable(check.details)))
+    row.add_row(cell(check.state, _COLORS[check.state]), cell(check.name), cell(check.details))
     if check.advice:
-        row.add_row("", "", Text(f"-> {printable(check.advice)}"))
+        row.add_row("", "", cell(f"-> {check.advice}"))
     print_table(row)

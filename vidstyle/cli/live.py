@@ -28,6 +28,7 @@ from vidstyle.cli.options import (
     options_from,
     panel,
 )
+from vidstyle.cli.output import LogHandler, log_with, print_line, print_message
 from vidstyle.cli.signals import Signals, exit_code
 from vidstyle.core.errors import EXIT_DONE, InputError, UsageError, VidstyleError
 from vidstyle.core.options import (
@@ -151,7 +152,7 @@ def live(signals: Signals, /, camera: str | None, web: bool, progress: str, quie
     CAMERA is an index, a device, part of a camera's name, a file to loop, or a URL; by default the first camera. With --web it
     may also be `browser`: the camera of the browser that opens the page.
     """
-    logging.basicConfig(level=logging.ERROR, format="%(levelname)s: %(message)s", force=True)
+    log_with(LogHandler(), logging.ERROR)
     reporter = LiveJsonReporter() if progress == "json" else LiveLineReporter(quiet or progress == "none")
     code = EXIT_DONE
     try:
@@ -177,11 +178,11 @@ def devices() -> int:
 
     found = list_cameras()
     for device in found:
-        click.echo(describe(device))
+        print_line(describe(device))
     if found and sys.platform == "linux" and importlib.util.find_spec("linuxpy") is None:
-        click.echo("sizes and frame rates are listed with an extra: pip install 'vidstyle[cameras]'", err=True)
+        print_message("sizes and frame rates are listed with an extra: pip install 'vidstyle[cameras]'")
     if not found:
-        click.echo("no camera was found", err=True)
+        print_message("no camera was found")
     return EXIT_DONE
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
-import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING
+
+from vidstyle.cli.output import print_event, print_message
 
 if TYPE_CHECKING:
     from vidstyle.live.metrics import Measurements
@@ -23,10 +23,10 @@ class LiveLineReporter:
 
     def note(self, text: str) -> None:
         if not self._quiet:
-            print(text, file=sys.stderr, flush=True)
+            print_message(text)
 
     def error(self, text: str) -> None:
-        print(f"error: {text}", file=sys.stderr, flush=True)
+        print_message(f"error: {text}")
 
     def first(self) -> None:
         """Print nothing: the image is visible."""
@@ -69,7 +69,7 @@ class LiveJsonReporter(LiveLineReporter):
         self._event("exit", code=code)
 
     def _event(self, event: str, **facts: object) -> None:
-        print(json.dumps({"v": JSON_VERSION, "event": event, **facts}), file=sys.stderr, flush=True)
+        print_event({"v": JSON_VERSION, "event": event, **facts})
 
 
 def _known(measurements: Measurements) -> dict[str, float | None]:

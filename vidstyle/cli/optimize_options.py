@@ -11,6 +11,7 @@ import click
 
 from vidstyle.cli.completion import complete_styles
 from vidstyle.cli.options import Finite
+from vidstyle.cli.output import print_line
 from vidstyle.cli.shared import report_line, run_with_reporter
 from vidstyle.core.errors import EXIT_DAMAGE, EXIT_DONE
 from vidstyle.core.options import PAINT_STROKE_SCALE_RANGE, PaintOptions
@@ -55,7 +56,7 @@ def run_optimization(progress: str, quiet: bool, work: Callable[[Any], Any]) -> 
     def coded(reporter: Any) -> int:
         result = work(reporter)
         if result.report:
-            click.echo(report_line(result))
+            print_line(report_line(result))
         return EXIT_DAMAGE if result.damage else EXIT_DONE
 
     return run_with_reporter(progress, quiet, logging.ERROR if quiet else logging.WARNING, coded)

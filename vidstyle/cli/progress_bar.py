@@ -13,9 +13,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Column, Table
 from rich.text import Text
 
+from vidstyle.cli.output import cell
 from vidstyle.cli.reporters import QuietReporter
 from vidstyle.cli.summary import headlines, table
-from vidstyle.core.text import as_clock, printable, printable_lines, shortened
+from vidstyle.core.text import as_clock, printable, shortened
 
 if TYPE_CHECKING:
     from vidstyle.conversion.job import Job, JobResult
@@ -64,7 +65,7 @@ class BarReporter(QuietReporter):
             self._console.print(rows)
 
     def write_line(self, text: str) -> None:
-        self._console.print(Text(printable_lines(text)), soft_wrap=True)
+        self._console.print(cell(text), soft_wrap=True)
 
     def close(self, code: int) -> None:
         self._stop()
@@ -99,7 +100,7 @@ class BarReporter(QuietReporter):
         for row in self._rows():
             bar = ProgressBar(row.total, row.done, width=40) if row.amount else ""
             label = shortened(printable(row.label), room)
-            grid.add_row(Text(label), bar, row.amount, row.fps, Text(row.left, "progress.remaining"))
+            grid.add_row(cell(label), bar, row.amount, row.fps, Text(row.left, "progress.remaining"))
         return grid
 
     def _rows(self) -> list[_Row]:

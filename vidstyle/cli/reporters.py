@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import math
-import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vidstyle.cli.eta import ProgressTracker
+from vidstyle.cli.output import print_event, print_message
 from vidstyle.cli.summary import NAME_WIDTH, counts, headlines, plain, reason_of, status_of, table, work_done
-from vidstyle.core.text import as_clock, printable, printable_lines, shortened
+from vidstyle.core.text import as_clock, printable, shortened
 
 if TYPE_CHECKING:
     from vidstyle.conversion.job import Job, JobResult
@@ -72,14 +71,14 @@ class QuietReporter:
             self.write_line(text)
 
     def write_line(self, text: str) -> None:
-        """Print one or several lines."""
-        print(printable_lines(text), file=sys.stderr)
+        """Print one line."""
+        print_message(text)
 
     def close(self, code: int) -> None:
         """The run ends with this exit code."""
 
     def _report(self, job_result: JobResult) -> None:
-        input, output, result = printable(job_result.job.input), printable(str(job_result.job.output)), job_result.result
+        input, output, result = job_result.job.input, job_result.job.output, job_result.result
         if job_result.error is not None:
             self.write_line(f"error: {job_result.error}")
         elif result is None:
@@ -90,7 +89,7 @@ class QuietReporter:
             for text in result.damage:
                 self.write_line(f"warning: {input}: {text}")
             fps = result.frames / max(result.seconds, 1e-9)
-            self.note(f"{printable(str(result.output))}: {result.frames} frames in {result.seconds:.1f} s, {fps:.1f} fps")
+            self.note(f"{result.output}: {result.frames} frames in {result.seconds:.1f} s, {fps:.1f} fps")
 
 
 class LineReporter(QuietReporter):
@@ -220,9 +219,7 @@ class JsonReporter(QuietReporter):
         return True
 
     def _event(self, event: str, **facts: object) -> None:
-        # A single write, so that lines of several threads do not mix.
-        sys.stderr.write(json.dumps({"v": JSON_VERSION, "event": event, **facts}) + "\n")
-        sys.stderr.flush()
+        print_event({"v": JSON_VERSION, "event": event, **facts})
 
 
 def _names(job: Job) -> dict[str, str]:

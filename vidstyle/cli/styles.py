@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ import click
 
 from vidstyle.cli.completion import complete_files, complete_styles
 from vidstyle.cli.options import INPUT_OUTPUT, NETWORK_OPTION, SECONDS, Command, Group, Option, panel
-from vidstyle.cli.shared import print_table
+from vidstyle.cli.output import cell, print_json, print_line, print_table
 from vidstyle.core.errors import EXIT_DONE, EXIT_MODEL, UsageError, VidstyleError
 
 if TYPE_CHECKING:
@@ -92,7 +91,7 @@ def _list(as_json: bool) -> int:
 
     found = [_facts_of(name, folder, facts) for name, (folder, facts) in sorted(all_styles().items())]
     if as_json:
-        click.echo(json.dumps({"v": JSON_VERSION, "styles": found}, indent=2))
+        print_json({"v": JSON_VERSION, "styles": found})
     else:
         print_table(_table(found))
     return EXIT_DONE
@@ -118,9 +117,6 @@ def _facts_of(name: str, folder: Path, facts: Mapping[str, Any]) -> dict[str, An
 def _table(found: list[dict[str, Any]]) -> Table:
     """A row per style below the headings; the longest column comes last."""
     from rich.table import Table
-    from rich.text import Text
-
-    from vidstyle.core.text import printable
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="")
     for heading in _COLUMNS.values():
@@ -128,7 +124,7 @@ def _table(found: list[dict[str, Any]]) -> Table:
     for style in found:
         size = "missing" if style["bytes"] is None else f"{style['bytes'] / 1000:.0f} kB"
         shown = {**style, "size": size, "exemplar": style["exemplar"] and "yes"}
-        table.add_row(*(Text(printable(shown[column] or "-")) for column in _COLUMNS))
+        table.add_row(*(cell(shown[column] or "-") for column in _COLUMNS))
     return table
 
 
@@ -156,7 +152,7 @@ def add(origin: str, name: str | None, sha256: str | None, overwrite: bool, allo
     """
     from vidstyle.stylizers.install import install
 
-    click.echo(install(origin, facts, name, sha256, overwrite, allow_network))
+    print_line(install(origin, facts, name, sha256, overwrite, allow_network))
     return EXIT_DONE
 
 
@@ -168,7 +164,6 @@ def verify(names: tuple[str, ...]) -> int:
     The files must match the catalogue, and the model must stylize an image. One line is printed per style, and the exit code is
     4 if a style failed.
     """
-    from vidstyle.core.text import printable
     from vidstyle.styles.catalog import all_styles
     from vidstyle.stylizers import install as installing
 
@@ -179,7 +174,7 @@ def verify(names: tuple[str, ...]) -> int:
             result = "ok"
         except VidstyleError as error:
             code, result = EXIT_MODEL, str(error)
-        click.echo(printable(f"{name}: {result}"))
+        print_line(f"{name}: {result}")
     return code
 
 

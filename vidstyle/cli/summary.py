@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Literal
 from rich import box
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
+from vidstyle.cli.output import cell
 from vidstyle.core.text import as_clock, clipped, printable, shortened
 
 if TYPE_CHECKING:
@@ -88,9 +88,9 @@ def table(job_results: Sequence[JobResult], lines: bool = True) -> Table | None:
         for job_result in found[:MAX_ROWS]:
             name = f"{job_result.job.input} ({job_result.job.style})" if many_styles else job_result.job.input
             name = shortened(printable(name), NAME_WIDTH)
-            rows.add_row(Text(status, color), Text(name), Text(_sentence(reason_of(job_result))))
+            rows.add_row(cell(status, color), cell(name), cell(_sentence(reason_of(job_result))))
         if len(found) > MAX_ROWS:
-            rows.add_row(Text(status, color), Text(f"and {len(found) - MAX_ROWS} more"), "")
+            rows.add_row(cell(status, color), cell(f"and {len(found) - MAX_ROWS} more"), "")
     return rows if rows.row_count else None
 
 

@@ -14,6 +14,7 @@ import click
 
 from vidstyle.cli.completion import complete_styles
 from vidstyle.cli.options import INPUT_OUTPUT, Command, Finite, Option, options_from, panel
+from vidstyle.cli.output import LogHandler, log_with, print_line, print_message
 from vidstyle.cli.signals import Signals, exit_code
 from vidstyle.core.errors import EXIT_DONE, UsageError
 from vidstyle.core.options import MIN_TRAINING_SIZE, TrainOptions
@@ -193,7 +194,7 @@ def train(signals: Signals, /, no_exemplar: bool, **values: Any) -> int:
     from vidstyle.studio.training.request import StyleFacts, TrainingPaths, TrainingSources
     from vidstyle.studio.training.train import train_style
 
-    logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
+    log_with(LogHandler(named=False), logging.INFO)
     if values["minutes"] is not None and values["steps"] is not None:
         raise UsageError("expected --minutes or --steps, got both")
     options = {f.name: values.pop(f.name) for f in fields(TrainOptions) if f.name in values}
@@ -217,9 +218,9 @@ def train(signals: Signals, /, no_exemplar: bool, **values: Any) -> int:
                 signals.check,
             )
     except KeyboardInterrupt as stop:
-        click.echo("interrupted; run the same command to continue", err=True)
+        print_message("interrupted; run the same command to continue")
         return exit_code(stop)
-    click.echo(f"{style}: use it with --style {values['name']}")
+    print_line(f"{style}: use it with --style {values['name']}")
     return EXIT_DONE
 
 

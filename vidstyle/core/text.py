@@ -5,8 +5,6 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable
 
-from rich.cells import cell_len
-
 _CONTROLS = {"Cc", "Cs", "Zl", "Zp"}
 """Unicode categories: controls, lone surrogates (bytes of a name that are not UTF-8), line and paragraph separators."""
 
@@ -21,32 +19,34 @@ def printable(text: str) -> str:
     return "".join(c.encode("unicode_escape").decode() if _is_unsafe(c) else c for c in text)
 
 
-def printable_lines(text: str) -> str:
-    """Like `printable`, for text that may have several lines."""
-    return "\n".join(map(printable, text.split("\n")))
-
-
 def _is_unsafe(character: str) -> bool:
     return character in _BIDI or unicodedata.category(character) in _CONTROLS
 
 
 def shortened(text: str, width: int) -> str:
     """`text` shortened in its middle to at most `width` columns: the end of a file name matters as much as its beginning."""
-    if cell_len(text) <= width:
+    if _columns(text) <= width:
         return text
     end = _fitting(reversed(text), width // 2)[::-1]
-    return f"{_fitting(text, width - 1 - cell_len(end))}…{end}"
+    return f"{_fitting(text, width - 1 - _columns(end))}…{end}"
 
 
 def clipped(text: str, width: int) -> str:
     """`text` shortened at its end to at most `width` columns."""
-    return text if cell_len(text) <= width else f"{_fitting(text, width - 1)}…"
+    return text if _columns(text) <= width else f"{_fitting(text, width - 1)}…"
+
+
+def _columns(text: str) -> int:
+    """The width of `text` on a terminal."""
+    from rich.cells import cell_len  # the help and errors do without rich
+
+    return cell_len(text)
 
 
 def _fitting(characters: Iterable[str], width: int) -> str:
     taken = []
     for character in characters:
-        width -= cell_len(character)
+        width -= _columns(character)
         if width < 0:
             break
         taken.append(character)
