@@ -26,7 +26,7 @@ class _DefaultConvert(RichGroup):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if not args and not ctx.resilient_parsing:
-            click.echo(ctx.get_help(), err=True)
+            click.echo(ctx.get_help(), err=True)  # noqa: TID251  # it has colours
             ctx.exit(EXIT_USAGE)
         if args and args[0] not in self.commands and args[0] not in ("--help", "-h", "--version"):
             args = ["convert", *args]

@@ -6,10 +6,9 @@ import os
 from contextlib import closing
 from functools import cache
 from pathlib import Path, PurePosixPath
-from urllib.parse import urlsplit
 
 from vidstyle.core.errors import VidstyleError
-from vidstyle.core.files import is_url
+from vidstyle.core.files import is_url, split_url
 from vidstyle.sources import IMAGE_SUFFIXES, open_source
 
 DEFAULT_TEMPLATE = "{stem}.{style}{ext}"
@@ -24,7 +23,7 @@ def default_name(input: str, label: str) -> str:
 
 def fields_of(input: str, folder: str, label: str) -> dict[str, str]:
     """The values of the fields in a name template, for an input in the subfolder `folder` and the style `label`."""
-    path = Path(PurePosixPath(urlsplit(input).path).name or "stream") if is_url(input) else Path(input)
+    path = Path(PurePosixPath(split_url(input).path).name or "stream") if is_url(input) else Path(input)
     suffix = path.suffix.lower()
     kept = path.suffix if suffix in _KEPT_SUFFIXES else ".mkv"
     if suffix == ".gif":

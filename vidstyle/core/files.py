@@ -8,8 +8,9 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import SplitResult, urlsplit
 
-from vidstyle.core.errors import DiskError, InputError, OutputError, VidstyleError
+from vidstyle.core.errors import DiskError, InputError, OutputError, UsageError, VidstyleError
 
 # Formats that contain media. Playlists (hls, dash, concat, image2) are excluded because they open other files.
 FORMATS = (
@@ -27,6 +28,14 @@ def is_url(input: str) -> bool:
     """Whether `input` is a URL rather than a path (a Windows drive letter is a path)."""
     scheme, separator, _ = input.partition("://")
     return bool(separator) and len(scheme) > 1 and scheme.replace("+", "").isalnum()
+
+
+def split_url(url: str) -> SplitResult:
+    """The parts of a URL; raises `UsageError` if it is not one."""
+    try:
+        return urlsplit(url)
+    except ValueError as error:
+        raise UsageError(f"expected a URL such as https://example.org/video.mp4, got {url} ({error})") from None
 
 
 def check_regular_file(path: Path) -> None:

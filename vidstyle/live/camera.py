@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlunsplit
 
 import cv2
 import numpy as np
 
 from vidstyle.core.errors import InputError, UsageError
-from vidstyle.core.files import FORMATS, NETWORK_FORMATS, NETWORK_PROTOCOLS, check_regular_file, is_url
+from vidstyle.core.files import FORMATS, NETWORK_FORMATS, NETWORK_PROTOCOLS, check_regular_file, is_url, split_url
 from vidstyle.core.frames import Frame, Pixels
 
 CLOCK = Fraction(1, 1_000_000)
@@ -76,7 +76,7 @@ def resolve_camera(input: str, allow_network: bool = False) -> CameraSpec:
 
 def _without_password(url: str) -> str:
     """The URL as it may be displayed."""
-    parts = urlsplit(url)
+    parts = split_url(url)
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
