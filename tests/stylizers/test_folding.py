@@ -13,8 +13,8 @@ import onnxruntime as ort
 import pytest
 
 from vidstyle.core.frames import Pixels
+from vidstyle.core.model_file import read_model
 from vidstyle.stylizers.folding import folded
-from vidstyle.stylizers.model_file import read_model
 from vidstyle.stylizers.onnx import CpuOnnxStylizer, load_onnx_stylizer
 from vidstyle.stylizers.padding import pad_to_multiple
 

@@ -38,11 +38,11 @@ from tools.bench.speed import ROOT
 from vidstyle.conversion.convert import convert
 from vidstyle.core.frames import Pixels
 from vidstyle.core.hardware import machine_details
+from vidstyle.core.model_file import read_model
 from vidstyle.core.options import ConvertOptions
 from vidstyle.core.protocols import Stylizer
 from vidstyle.styles.catalog import find_style
 from vidstyle.stylizers.folding import folded
-from vidstyle.stylizers.model_file import read_model
 from vidstyle.stylizers.onnx import load_onnx_stylizer
 from vidstyle.stylizers.padding import pad_to_multiple
 

@@ -22,6 +22,7 @@ from torch import fx, nn
 
 from vidstyle.core.errors import StyleError
 from vidstyle.core.files import replaced
+from vidstyle.core.model_file import read_model
 from vidstyle.core.model_metadata import PREFIX, metadata_of
 from vidstyle.networks.transformer_net import ARCHITECTURES, MARGIN, MULTIPLE
 
@@ -42,11 +43,7 @@ def export_onnx(net: nn.Module, architecture: str, path: Path, facts: Mapping[st
 
 def load_net(path: Path) -> tuple[nn.Module, dict[str, str]]:
     """The trainable network that `export_onnx` wrote to `path`, and its metadata; raises `StyleError` for other files."""
-    try:
-        model = onnx.load(path, load_external_data=False)
-    except Exception as error:  # protobuf raises several kinds
-        raise StyleError(f"could not read {path} as an ONNX style: {error}") from error
-    return net_of(model, path)
+    return net_of(read_model(path), path)
 
 
 def net_of(model: onnx.ModelProto, path: Path) -> tuple[nn.Module, dict[str, str]]:
@@ -61,7 +58,10 @@ def net_of(model: onnx.ModelProto, path: Path) -> tuple[nn.Module, dict[str, str
     missing = [k for k in state if k not in tensors and not k.endswith("num_batches_tracked")]
     if missing:
         raise StyleError(f"expected the weights of a {facts['architecture']} network, {missing[0]} is missing in {path}")
-    net.load_state_dict({k: torch.from_numpy(tensors[k].astype(np.float32)) if k in tensors else v for k, v in state.items()})
+    try:
+        net.load_state_dict({k: torch.from_numpy(tensors[k].astype(np.float32)) if k in tensors else v for k, v in state.items()})
+    except RuntimeError as error:  # of other sizes
+        raise StyleError(f"expected the weights of a {facts['architecture']} network, found others in {path}") from error
     return net, facts
 
 

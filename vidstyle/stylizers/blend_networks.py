@@ -8,7 +8,7 @@ from pathlib import Path
 
 import onnx
 
-from vidstyle.stylizers.model_file import read_model
+from vidstyle.core.model_file import read_model
 from vidstyle.stylizers.weight_interpolation import family_of, interpolated
 
 TORCH_SUFFIXES = {".pth", ".pt", ".model"}

@@ -11,19 +11,18 @@ from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
 from urllib import request
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import numpy as np
-import onnx
 
 from vidstyle.core.errors import DiskError, InputError, OutputExistsError, StyleError, UsageError, VidstyleError
-from vidstyle.core.files import is_url, reason, replaced
+from vidstyle.core.files import is_url, reason, replaced, split_url
 from vidstyle.core.frames import Pixels
+from vidstyle.core.model_file import MAX_MODEL_BYTES, read_model
 from vidstyle.core.model_metadata import metadata_of
 from vidstyle.core.options import StyleOptions
 from vidstyle.styles import catalog
 from vidstyle.stylizers import load_stylizer
-from vidstyle.stylizers.model_file import MAX_MODEL_BYTES
 
 TIMEOUT_SECONDS = 20.0
 _CHUNK = 1 << 20
@@ -101,7 +100,7 @@ def writing_into(folder: Path) -> Iterator[None]:
 
 def _check_request(origin: str, name: str | None, sha256: str | None, allow_network: bool) -> None:
     if is_url(origin):
-        if urlsplit(origin).scheme.lower() not in ("http", "https"):
+        if split_url(origin).scheme.lower() not in ("http", "https"):
             raise UsageError(f"expected a file or a URL of http or https, got {origin}")
         if not allow_network:
             raise UsageError(f"{origin} is a URL; use --allow-network to download it")
@@ -190,7 +189,7 @@ def _opener() -> request.OpenerDirector:
 
 
 def _file_name(origin: str) -> Path:
-    return Path(Path(unquote(urlsplit(origin).path) if is_url(origin) else origin).name)
+    return Path(Path(unquote(split_url(origin).path) if is_url(origin) else origin).name)
 
 
 def _name(own: Mapping[str, str], origin: str) -> str:
@@ -206,7 +205,7 @@ def _name(own: Mapping[str, str], origin: str) -> str:
 
 def _metadata(path: Path) -> dict[str, str]:
     """The metadata of a model that vidstyle trained; empty for others."""
-    return metadata_of(onnx.load(path, load_external_data=False)) if path.suffix.lower() == ".onnx" else {}
+    return metadata_of(read_model(path)) if path.suffix.lower() == ".onnx" else {}
 
 
 def _test_image() -> Pixels:

@@ -17,6 +17,7 @@ import onnxruntime as ort
 from vidstyle.core.errors import MemoryLimitError, StyleError, VidstyleError
 from vidstyle.core.frames import Pixels
 from vidstyle.core.hardware import concurrency_on, usable_cores
+from vidstyle.core.model_file import read_model
 from vidstyle.core.model_metadata import metadata_of
 from vidstyle.core.options import ColorOrder
 from vidstyle.core.protocols import Engine, Stylizer
@@ -25,7 +26,6 @@ from vidstyle.stylizers import norm_statistics as norms
 from vidstyle.stylizers.folding import folded
 from vidstyle.stylizers.gpu_slots import CONCURRENCY
 from vidstyle.stylizers.memory import MemoryFitter, receptive_radius
-from vidstyle.stylizers.model_file import read_model
 from vidstyle.stylizers.onnx_foreign import ForeignOnnxStylizer
 from vidstyle.stylizers.onnx_gpu import GpuNetwork, weights_of
 from vidstyle.stylizers.padding import pad_to_multiple

@@ -12,10 +12,10 @@ import onnx
 
 from vidstyle.core.errors import StyleError
 from vidstyle.core.frames import Pixels
+from vidstyle.core.model_file import has_fixed_size
 from vidstyle.core.options import ColorOrder
 from vidstyle.core.protocols import Engine, Stylizer
 from vidstyle.stylizers.memory import MemoryFitter
-from vidstyle.stylizers.model_file import has_fixed_size
 from vidstyle.stylizers.padding import pad_to_multiple
 from vidstyle.stylizers.sessions import CPU, engine_of, open_session, run_session
 

@@ -104,6 +104,8 @@ def _opened(model: bytes, path: Path, providers: list[Provider], threads: int) -
 def _options(threads: int) -> ort.SessionOptions:
     options = ort.SessionOptions()
     options.log_severity_level = _FATAL
+    # Otherwise ONNX Runtime guesses the format from bytes that a model can choose, and then what `read_model` refuses is back.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
     options.intra_op_num_threads = threads
     # Spinning threads would take the cores from the decoder and the encoder.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")

@@ -22,13 +22,13 @@ try:
 except ImportError as error:
     raise MissingExtraError("the torch backend", "torch") from error
 
+from vidstyle.core.model_file import read_model
 from vidstyle.networks.device import find_device
 from vidstyle.networks.examples_net import load_examples_net
 from vidstyle.networks.export import net_of
 from vidstyle.networks.transformer_net import MARGIN, MULTIPLE
 from vidstyle.stylizers.gpu_slots import CONCURRENCY
 from vidstyle.stylizers.memory import MemoryFitter, inference_error, receptive_radius
-from vidstyle.stylizers.model_file import read_model
 from vidstyle.stylizers.padding import pad_to_multiple
 from vidstyle.stylizers.torch_cpu import CpuNetwork
 from vidstyle.stylizers.torch_cuda import CudaNetwork
