@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import http.client
 import json
 import math
 import subprocess
@@ -21,6 +20,7 @@ import pytest
 from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType
 from numpy.typing import NDArray
 
+from tests.support.web import origin, request
 from vidstyle.core.errors import MissingExtraError, UsageError
 from vidstyle.core.frames import Pixels
 from vidstyle.live.state import ACTIONS, Event, KeyPress, LiveState, Setting, Status, press
@@ -48,20 +48,6 @@ def screen() -> Iterator[WebScreen]:
     assert set(threading.enumerate()) <= before
 
 
-def request(
-    screen: WebScreen, path: str = "/", method: str = "GET", headers: dict[str, str] | None = None, body: str = ""
-) -> tuple[int, dict[str, str], str]:
-    """Status, headers and text of the response to a request with `headers`."""
-    address = urlsplit(screen.url)
-    connection = http.client.HTTPConnection("127.0.0.1", address.port or 0, timeout=20)
-    try:
-        connection.request(method, path, body or None, headers or {})
-        response = connection.getresponse()
-        return response.status, dict(response.getheaders()), response.read().decode()
-    finally:
-        connection.close()
-
-
 def with_socket(screen: WebScreen, use: Callable[[ClientWebSocketResponse], Coroutine[Any, Any, None]]) -> None:
     """Run `use` on a viewer's socket."""
 
@@ -74,10 +60,6 @@ def with_socket(screen: WebScreen, use: Callable[[ClientWebSocketResponse], Coro
             await use(socket)
 
     asyncio.run(run())
-
-
-def origin(screen: WebScreen) -> str:
-    return screen.url.partition("?")[0].rstrip("/")
 
 
 def decoded(data: bytes) -> NDArray[Any]:

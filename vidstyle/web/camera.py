@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import threading
 import time
 from collections.abc import Generator
 from fractions import Fraction
-from typing import cast
+from functools import partial
+from typing import Any, cast
 
 import cv2
 import numpy as np
-from aiohttp import WSMsgType, web
+from aiohttp import WSCloseCode, WSMsgType, web
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 from av import VideoFrame
 
 from vidstyle.core.frames import Frame, Pixels
+from vidstyle.core.image_header import parse_header
 
 _MICROSECONDS = Fraction(1, 1_000_000)
 
@@ -26,16 +29,20 @@ _WAITING = "waiting for the browser's camera"
 _STALL_SECONDS = 2.0
 """Without an image for this long the camera counts as stalled."""
 
+_MAX_PIXELS = 3840 * 2160
+"""Larger images are refused before they are decoded; the page asks for 1280x720, and relays less."""
+
 
 class BrowserCamera:
-    """A `Camera` that waits until a page offers its webcam; a page that offers later takes over.
+    """A `Camera` that waits until a page offers its webcam; a page that offers later takes over. WebRTC is received at `address`,
+    that of the page, only.
 
     `answer`, `relay` and `disconnect` must be called on the server's event loop; everything else is thread-safe.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, address: str = "127.0.0.1") -> None:
         self.trouble: str | None = _WAITING
-        self._loop = loop
+        self._loop, self._address = loop, ipaddress.ip_address(address)
         self._peer: RTCPeerConnection | None = None
         self._receiver: asyncio.Task[None] | None = None
         self._relaying: web.WebSocketResponse | None = None
@@ -80,7 +87,7 @@ class BrowserCamera:
         # Without STUN servers: no outside server is contacted, and only addresses of this machine are offered.
         peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         try:
-            track = await _accept(peer, offer)
+            track = await self._accept(peer, offer)
         except BaseException:
             await peer.close()
             raise
@@ -90,6 +97,19 @@ class BrowserCamera:
             self.trouble = "waiting for the first image of the browser's camera"
             self._receiver = asyncio.create_task(self._receive(track))
         return str(peer.localDescription.sdp)
+
+    async def _accept(self, peer: RTCPeerConnection, offer: str) -> MediaStreamTrack:
+        """Answer `offer` on `peer`; return its video track."""
+        try:
+            await peer.setRemoteDescription(RTCSessionDescription(_without_names(offer), "offer"))
+            receivers = peer.getReceivers()
+            if len(receivers) == 1 and peer.sctp is None and receivers[0].track.kind == "video":
+                _confine(peer, self._address)
+                await peer.setLocalDescription(await peer.createAnswer())
+                return receivers[0].track
+        except Exception as error:  # aiortc may raise anything
+            raise ValueError(f"expected an SDP offer, got something else ({type(error).__name__})") from error
+        raise ValueError("expected an offer with one video track, got another one")
 
     async def relay(self, socket: web.WebSocketResponse) -> None:
         """Replace the current camera, if any, and receive JPEG images from `socket` until it closes; each is acknowledged."""
@@ -107,6 +127,9 @@ class BrowserCamera:
                     self.trouble = f"no image from the browser's camera for {_STALL_SECONDS:.0f} seconds"
                     continue
                 if message.type is not WSMsgType.BINARY:
+                    break
+                if not _is_acceptable(message.data):
+                    await socket.close(code=WSCloseCode.POLICY_VIOLATION, message=b"expected JPEG images of a camera")
                     break
                 self._take(message.data)
                 with contextlib.suppress(ConnectionError):  # the next `receive` reports it
@@ -144,7 +167,7 @@ class BrowserCamera:
                     continue
                 image = waiting.result()
                 waiting = asyncio.ensure_future(track.recv())
-                if isinstance(image, VideoFrame):
+                if isinstance(image, VideoFrame) and image.width * image.height <= _MAX_PIXELS:
                     self._take(image)
         except MediaStreamError:
             self.trouble = "the browser's camera has ended: start it again on the page"
@@ -158,19 +181,38 @@ class BrowserCamera:
             self._changed.notify_all()
 
 
+def _is_acceptable(jpeg: bytes) -> bool:
+    header = parse_header(jpeg)
+    # A progressive one may take minutes to decode, and browsers do not send them.
+    return header is not None and header.format == "JPEG" and header.pixels <= _MAX_PIXELS and not header.progressive
+
+
 def _decoded(jpeg: bytes) -> Pixels | None:
-    bgr = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR) if jpeg else None
+    """An acceptable image; None if it is damaged."""
+    try:
+        bgr = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error:
+        return None
     return None if bgr is None else cast(Pixels, cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
 
 
-async def _accept(peer: RTCPeerConnection, offer: str) -> MediaStreamTrack:
-    """Answer `offer` on `peer`; return its video track."""
-    try:
-        await peer.setRemoteDescription(RTCSessionDescription(offer, "offer"))
-    except Exception as error:  # the parser of aiortc may raise anything
-        raise ValueError(f"expected an SDP offer, got something else ({type(error).__name__})") from error
-    track: MediaStreamTrack | None = next((r.track for r in peer.getReceivers() if r.track and r.track.kind == "video"), None)
-    if track is None:
-        raise ValueError("expected an offer with a video track, got one without")
-    await peer.setLocalDescription(await peer.createAnswer())
-    return track
+def _confine(peer: RTCPeerConnection, address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> None:
+    """Open the sockets of `peer` only at `address`: aiortc has no option for it, and uses all addresses but loopback ones."""
+    for receiver in peer.getReceivers():
+        connection: Any = receiver.transport.transport.iceGatherer._connection
+        connection.get_component_candidates = partial(_candidates, connection.get_component_candidates, address)
+
+
+async def _candidates(
+    gather: Any, address: ipaddress.IPv4Address | ipaddress.IPv6Address, component: int, addresses: list[str], **options: Any
+) -> Any:
+    if not address.is_unspecified:
+        addresses = [str(address)]
+    elif address.version == 4:
+        addresses = [each for each in addresses if ipaddress.ip_address(each).version == 4]
+    return await gather(component, addresses, **options)
+
+
+def _without_names(offer: str) -> str:
+    """`offer` without candidates that are names: resolving one would open a socket for multicast at all addresses."""
+    return "".join(f"{line}\r\n" for line in offer.splitlines() if not (line.startswith("a=candidate:") and ".local" in line))

@@ -9,6 +9,7 @@ import socket
 from urllib.parse import urlsplit
 
 from vidstyle.core.errors import UsageError
+from vidstyle.core.text import printable
 
 MIN_TOKEN = 16
 """Smallest length of a token, so that it cannot be guessed."""
@@ -66,12 +67,12 @@ class Guard:
     def refusal(self, host: str | None, origin: str | None, needs_origin: bool) -> str | None:
         """Why a request with these headers is refused; None if it is allowed. `needs_origin`: it acts, or opens the socket."""
         if not self._is_known_host(host):
-            return f"expected a request for the host that vidstyle listens on, got one for {host}"
+            return f"expected a request for the host that vidstyle listens on, got one for {printable(host or 'no host')}"
         if origin is None and not needs_origin:
             return None
         # Same name and port; the scheme may be https behind a proxy.
-        if origin is None or urlsplit(origin).netloc.lower() != (host or "").lower():
-            return f"expected a request from vidstyle's own page, got one from {origin or 'no origin'}"
+        if origin is None or _location(origin) != (host or "").lower():
+            return f"expected a request from vidstyle's own page, got one from {printable(origin or 'no origin')}"
         return None
 
     def cookie(self, token: str | None, cookie: str | None) -> str | None:
@@ -91,6 +92,14 @@ class Guard:
             return True
         # Listening on all addresses: any address is allowed, because DNS rebinding needs a name.
         return self._everywhere and (_address(name) is not None or name == socket.gethostname().lower())
+
+
+def _location(origin: str) -> str | None:
+    """Host and port of an origin; None where it cannot be parsed."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return None
 
 
 def _digest(token: str) -> str:

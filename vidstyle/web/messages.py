@@ -26,11 +26,7 @@ class Acknowledgement:
 
 def parse(text: str) -> Event | Acknowledgement | None:
     """The event in a page's message; None for an invalid message."""
-    try:
-        message = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    match message:
+    match _json(text):
         case {"ack": True}:
             return Acknowledgement()
         case {"key": str(key)} if key in PAGE_KEYS:
@@ -41,6 +37,22 @@ def parse(text: str) -> Event | Acknowledgement | None:
         case {"set": str(name), "value": int() | float() as value} if name in SETTINGS and not isinstance(value, bool):
             return _setting(name, value)
     return None
+
+
+def parse_offer(body: bytes) -> str | None:
+    """The SDP offer in the body of a request; None for anything else."""
+    match _json(body):
+        case {"sdp": str(offer)}:
+            return offer
+    return None
+
+
+def _json(text: str | bytes) -> Any:
+    """The value of a JSON text; None where it is invalid, or nested too deeply."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _setting(name: str, value: float) -> Setting | None:

@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 _MAX_EVENTS = 256
 """Maximum number of queued events; the oldest are dropped, because the last position of a slider is what matters."""
 
-_SHUTDOWN_SECONDS = 1.0
-"""Time for open requests to finish when the server shuts down."""
-
 
 class WebScreen:
     """A `Screen` in any number of browsers; `camera` is the webcam of one of them.
@@ -53,7 +50,7 @@ class WebScreen:
         self._events: deque[Event] = deque(maxlen=_MAX_EVENTS)
         self._closing = threading.Lock()
         self._loop = asyncio.new_event_loop()
-        self.camera = BrowserCamera(self._loop)
+        self.camera = BrowserCamera(self._loop, str(listener.getsockname()[0]))
         self._site = Site(styles, Guard(host, token), self.camera, self._events)
         self._end = asyncio.Event()
         listening: Future[None] = Future()
@@ -94,17 +91,9 @@ class WebScreen:
                 listening.set_exception(error)
 
     async def _serve(self, listener: socket.socket, listening: Future[None]) -> None:
-        from aiohttp import web
-
-        # No access log, because it would contain the token.
-        runner = web.AppRunner(self._site.application(), access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
-        try:
-            await runner.setup()
-            await web.SockSite(runner, listener).start()
+        async with self._site.serving(listener):
             listening.set_result(None)
             await self._end.wait()
-        finally:
-            await runner.cleanup()
 
 
 def _listen(host: str, port: int) -> socket.socket:

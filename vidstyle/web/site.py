@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hmac
 import json
+import socket
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from importlib import resources
 
 from aiohttp import WSCloseCode, WSMsgType, web
@@ -16,6 +17,7 @@ from vidstyle.core.frames import Pixels
 from vidstyle.live.state import Event, LiveState, Status
 from vidstyle.web import messages
 from vidstyle.web.camera import BrowserCamera
+from vidstyle.web.connections import BODY_SECONDS, Connections, Handler
 from vidstyle.web.guard import HEADERS, Guard
 from vidstyle.web.viewer import ShownImage, Viewer
 
@@ -50,12 +52,14 @@ class Site:
         self._events = events
         self._shown: ShownImage | None = None
         self._viewers: set[Viewer] = set()
+        self._connections = Connections()
         folder = resources.files("vidstyle.web")
         self._files = {path: (folder.joinpath(name).read_bytes(), kind) for path, (name, kind) in _FILES.items()}
 
-    def application(self) -> web.Application:
-        """The aiohttp application."""
-        application = web.Application(middlewares=[self._check], client_max_size=_MAX_OFFER_BYTES)
+    def serving(self, listener: socket.socket) -> AbstractAsyncContextManager[None]:
+        """Serve the site on `listener` in the meantime."""
+        middlewares = [self._connections.guard, self._check]
+        application = web.Application(middlewares=middlewares, client_max_size=_MAX_OFFER_BYTES)
         application.router.add_get("/socket", self._socket)
         application.router.add_post("/camera", self._offer)
         application.router.add_get("/relay", self._relay)
@@ -63,7 +67,7 @@ class Site:
             application.router.add_get(path, self._file)
         application.on_response_prepare.append(_add_headers)
         application.on_shutdown.append(self._end)
-        return application
+        return self._connections.serving(application, listener)
 
     def show(self, image: Pixels, status: Status, state: LiveState) -> None:
         """Send `image` to each viewer that is ready for it."""
@@ -72,9 +76,7 @@ class Site:
             viewer.offer(shown)
 
     @web.middleware
-    async def _check(
-        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-    ) -> web.StreamResponse:
+    async def _check(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         acts = request.method not in ("GET", "HEAD") or request.path in ("/socket", "/relay")
         refusal = self._guard.refusal(request.headers.get("Host"), request.headers.get("Origin"), acts)
         if refusal is not None:
@@ -84,7 +86,7 @@ class Site:
         if cookie is None:
             raise web.HTTPForbidden(text="expected the complete address of the page, with its token")
         response = await handler(request)
-        if cookie and request.path == "/" and not hmac.compare_digest(cookie, known or ""):
+        if cookie and request.path == "/" and cookie != known:
             response.set_cookie(self._guard.cookie_name, cookie, httponly=True, samesite="Strict")
         return response
 
@@ -93,14 +95,12 @@ class Site:
         return web.Response(body=body, content_type=kind, charset="utf-8")
 
     async def _offer(self, request: web.Request) -> web.Response:
-        try:
-            offer = await request.json()
-        except ValueError:
-            offer = None
-        if not isinstance(offer, dict) or not isinstance(offer.get("sdp"), str):
+        async with asyncio.timeout(BODY_SECONDS):
+            offer = messages.parse_offer(await request.read())
+        if offer is None:
             raise web.HTTPBadRequest(text='expected {"sdp": "..."}, the SDP offer of a camera')
         try:
-            answer = await self._camera.answer(offer["sdp"])
+            answer = await self._camera.answer(offer)
         except ValueError as error:
             raise web.HTTPBadRequest(text=str(error)) from None
         return web.Response(text=json.dumps({"type": "answer", "sdp": answer}), content_type="application/json")
