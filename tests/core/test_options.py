@@ -26,8 +26,9 @@ from vidstyle.core.options import (
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
-        (lambda: Trim(-1), "expected a start of 0 seconds or more, got -1"),
-        (lambda: Trim(math.nan), "expected a start of 0 seconds or more, got nan"),
+        (lambda: Trim(-1), "expected a start of 0 to 1e+09 seconds, got -1"),
+        (lambda: Trim(1e17), "expected a start of 0 to 1e+09 seconds, got 1e+17"),
+        (lambda: Trim(math.nan), "expected a start of 0 to 1e+09 seconds, got nan"),
         (lambda: Trim(2, 1), "expected an end after the start, got 2 to 1 s"),
         (lambda: Trim(2, math.nan), "expected an end after the start, got 2 to nan s"),
         (lambda: EncodeOptions(quality=101), "expected a quality from 0 to 100, got 101"),

@@ -19,6 +19,7 @@ from vidstyle.batch.planner import plan
 from vidstyle.conversion import provenance
 from vidstyle.conversion.convert import SHOT_FRAMES, Conversion, Result, post_processors_of, shot_sampler
 from vidstyle.conversion.pipeline import AHEAD, PipelineOptions, stylized_frames
+from vidstyle.core import protocols
 from vidstyle.core.errors import UsageError
 from vidstyle.core.frames import Frame, Pixels
 from vidstyle.core.options import ConvertOptions, StyleOptions, Trim
@@ -58,7 +59,16 @@ class Stylizer:
     def __init__(self, style: StrPath = StyleOptions.style, **options: Any) -> None:
         refuse_unknown("Stylizer", options, STYLE_OPTIONS - {"style"})
         self._options = options_of(StyleOptions, {**options, "style": style})
-        self._stylizer = load_stylizer(self._options)
+        self._loaded, self._process = load_stylizer(self._options), os.getpid()
+
+    @property
+    def _stylizer(self) -> protocols.Stylizer:
+        if os.getpid() != self._process:
+            raise UsageError(
+                "this Stylizer was loaded before the process was forked, and its threads do not exist here; load one in each "
+                "process, or start processes by multiprocessing's method spawn"
+            )
+        return self._loaded
 
     @property
     def style(self) -> str:

@@ -6,23 +6,36 @@ import math
 from collections.abc import Generator, Iterable
 from dataclasses import replace
 from fractions import Fraction
-from numbers import Real
+from numbers import Integral, Rational, Real
 from typing import Any
 
 import numpy as np
 
 from vidstyle.core.errors import UsageError
 from vidstyle.core.frames import Frame, Pixels
+from vidstyle.core.options import MAX_SECONDS
 
 Rate = Fraction | float
 """Frames per second; may be an integer."""
 
+_RATE_RANGE = (Fraction(1, 100_000), 1_000_000)
+_MAX_TERM = 2**31 - 1
+"""FFmpeg stores the numerators and denominators of time bases and frame rates in 32 bits."""
+
 
 def rate_of(value: Rate) -> Fraction:
     """A frame rate as a fraction; raises `UsageError` unless it is one."""
-    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value) or value <= 0:
-        raise UsageError(f"expected a frame_rate above 0, such as 25 or Fraction(30000, 1001), got {value!r}")
-    return value if isinstance(value, Fraction) else Fraction(float(value)).limit_denominator(100_000)
+    low, high = _RATE_RANGE
+    if isinstance(value, bool) or not isinstance(value, Real) or not low <= value <= high:
+        expected = f"a frame_rate of {float(low):g} to {high}, such as 25 or Fraction(30000, 1001)"
+        raise UsageError(f"expected {expected}, got {value!r}")
+    return storable_rate(value if isinstance(value, Fraction) else Fraction(float(value)).limit_denominator(100_000))
+
+
+def storable_rate(rate: Fraction) -> Fraction:
+    """The nearest frame rate that files can store."""
+    rate = min(rate, Fraction(_RATE_RANGE[1]))
+    return rate.limit_denominator(_MAX_TERM // math.ceil(rate))
 
 
 def check_images(value: Any, what: str, *dimensions: int) -> Pixels:
@@ -50,10 +63,11 @@ def as_frames(
     Always closes `items` at the end if it is a generator.
     """
     time_base, period = Fraction(1), 1
-    if frame_rate is not None:  # a time base in which both are whole numbers
-        time_base = Fraction(1, math.lcm(frame_rate.numerator, begin.denominator))
+    if frame_rate is not None:  # a time base in which both are whole numbers, or else the period
+        exact = math.lcm(frame_rate.numerator, begin.denominator)
+        time_base = Fraction(1, exact if exact <= _MAX_TERM else frame_rate.numerator)
         period = int(1 / frame_rate / time_base)
-    origin = int(begin / time_base)
+    origin = round(begin / time_base)
     first: Frame | None = None
     try:
         for index, item in enumerate(items):
@@ -67,6 +81,7 @@ def as_frames(
                 frame = Frame(np.array(pixels, order="C"), index, time_base, 1)
             if frame_rate is not None:
                 frame = replace(frame, pts=origin + index * period, time_base=time_base, duration=period)
+            frame = _with_exact_times(frame, index)
             first = first or frame
             _check_like(first, frame, index)
             yield frame
@@ -75,12 +90,27 @@ def as_frames(
             items.close()
 
 
+def _with_exact_times(frame: Frame, index: int) -> Frame:
+    """`frame` with times as fractions and whole numbers, if they can be stored; raises `UsageError` if not."""
+    base = frame.time_base
+    if not isinstance(base, Rational) or base <= 0 or max(base.numerator, base.denominator) > _MAX_TERM:
+        expected = f"a Fraction above 0 with terms up to {_MAX_TERM}, such as Fraction(1, 25), as the time base"
+        raise UsageError(f"expected {expected} of frame {index}, got {base!r}")
+    for name, value, low in (("pts", frame.pts, -MAX_SECONDS), ("duration", frame.duration, 0.0)):
+        if not isinstance(value, Integral) and not (isinstance(value, float) and value.is_integer()):
+            raise UsageError(f"expected a whole number as the {name} of frame {index}, got {value!r}")
+        if not low <= int(value) * base <= MAX_SECONDS:
+            expected = f"a {name} from {low:g} to {MAX_SECONDS:g} seconds"
+            raise UsageError(f"expected {expected} in frame {index}, got {value!r} times {base}")
+    return replace(frame, pts=int(frame.pts), time_base=Fraction(base), duration=int(frame.duration))
+
+
 def _check_like(first: Frame, frame: Frame, index: int) -> None:
     if frame.pixels.shape != first.pixels.shape:
         raise UsageError(
             f"expected frames of one size, {first.pixels.shape} as the first, got {frame.pixels.shape} in frame {index}"
         )
-    shape = None if frame.alpha is None else frame.alpha.shape
+    shape = None if frame.alpha is None else np.shape(frame.alpha)
     expected = None if first.alpha is None else first.pixels.shape[:2]
     if shape != expected:
         raise UsageError(f"expected an alpha {expected} as the first frame's in frame {index}, got {shape}")

@@ -45,6 +45,10 @@ def _check_range(name: str, value: float | None, low: float, high: float = math.
     raise UsageError(f"expected {name} {limits}, got {f'{value:g}' if isinstance(value, float) else value}")
 
 
+MAX_SECONDS = 1e9
+"""Largest time of a frame: later ones would overflow the 64 bits of a time in nanoseconds."""
+
+
 @dataclass(frozen=True)
 class Trim:
     """The time range of a video, in seconds from its beginning; `end` None means to the end."""
@@ -53,8 +57,8 @@ class Trim:
     end: float | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.start < math.inf:
-            raise UsageError(f"expected a start of 0 seconds or more, got {self.start:g}")
+        if not 0 <= self.start <= MAX_SECONDS:
+            raise UsageError(f"expected a start of 0 to {MAX_SECONDS:g} seconds, got {self.start:g}")
         if self.end is not None and not self.end > self.start:
             raise UsageError(f"expected an end after the start, got {self.start:g} to {self.end:g} s")
 

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 
-from vidstyle.core.errors import DeviceError
+from vidstyle.core.errors import DeviceError, UsageError
+
+_process: int | None = None
+"""The process whose threads torch uses."""
 
 
 def find_device(name: str) -> torch.device:
-    """The device of `auto` (a GPU if there is one), `cpu`, `cuda` or `cuda:N`; raises `DeviceError` if it is unavailable."""
+    """The device of `auto` (a GPU if there is one), `cpu`, `cuda` or `cuda:N`; raises `DeviceError` if it is unavailable.
+
+    Raises `UsageError` in a process that was forked from one that used torch: it would wait forever for threads of the other.
+    """
+    global _process
+    if _process not in (None, os.getpid()):
+        raise UsageError("torch was used before this process was forked; start processes by multiprocessing's method spawn")
+    _process = os.getpid()
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name.startswith("cuda") and not torch.cuda.is_available():

@@ -46,12 +46,12 @@ def load_torch_stylizer(
 
     Raises `StyleError` for a bad model, `DeviceError` for an unavailable device.
     """
+    place = find_device(device)
     if path.suffix.lower() != ".onnx":
-        net = load_examples_net(path)
-        return ExamplesTorchStylizer(net, find_device(device))
+        return ExamplesTorchStylizer(load_examples_net(path), place)
     model = model or read_model(path)
     net, _ = net_of(model, path)
-    place, radius = find_device(device), receptive_radius(model)
+    radius = receptive_radius(model)
     if place.type == "cuda":
         return GpuTorchStylizer(net, place, radius)
     cores = cores or usable_cores()
