@@ -6,7 +6,6 @@ import json
 import resource
 import shutil
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -21,7 +20,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper
 
-from tests.support.helpers import environment, identity_model, imread, listing, moving_bar, paint, run_cli, save_model, write_clip
+from tests.support.helpers import identity_model, imread, listing, moving_bar, paint, run_cli, save_model, write_clip
 from vidstyle.conversion.contact_sheet import Cell, draw_sheet, read_sample_image
 from vidstyle.core.errors import InputError, OutputExistsError, StyleError, UsageError
 from vidstyle.core.frames import Pixels
@@ -349,14 +348,13 @@ def test_model_that_does_not_work_is_not_added(tmp_path: Path, own: Path, make: 
     assert listing(own) == []
 
 
-def test_model_that_needs_torch_is_refused_without_it(own: Path, examples: Path) -> None:
-    code = (
-        "import sys; sys.modules['torch'] = None; from vidstyle.cli import run_command_line as run; sys.exit(run(sys.argv[1:]))"
-    )
-    given = [sys.executable, "-c", code, "styles", "add", str(examples)]
-    done = subprocess.run(given, env=environment(), capture_output=True, text=True, timeout=120)
-    assert done.returncode == MODEL
-    assert "pip install 'vidstyle[torch]'" in done.stderr
+def test_model_that_needs_torch_is_refused_without_it(
+    tmp_path: Path, own: Path, examples: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "hidden").mkdir()
+    (tmp_path / "hidden" / "torch.py").write_text("raise ImportError('not installed')")
+    monkeypatch.syspath_prepend(tmp_path / "hidden")
+    refused(MODEL, "add", examples, message="pip install 'vidstyle[torch]'")
     assert listing(own) == []
 
 

@@ -72,12 +72,14 @@ def load_examples_net(path: Path) -> nn.Module:
     """The network in the `.pth` file `path`; raises `StyleError` for anything but its tensors."""
     try:
         state: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except EOFError as error:
+        raise StyleError(f"expected the weights of a network, found an empty or incomplete file: {path}") from error
     except Exception as error:  # torch.load raises many kinds for a broken or unsafe file
         raise StyleError(f"could not read {path} as a .pth of tensors only: {reason(error)}") from error
     if isinstance(state, Mapping) and "conv1.conv2d.weight" in state:
-        # Files of torch 0.4 and older carry running statistics that the net never used.
-        state = {k: v for k, v in state.items() if not k.endswith(("running_mean", "running_var", "num_batches_tracked"))}
         with contextlib.suppress(RuntimeError, IndexError, AttributeError, TypeError, ValueError):
+            # Files of torch 0.4 and older carry running statistics that the net never used.
+            state = {k: v for k, v in state.items() if not k.endswith(("running_mean", "running_var", "num_batches_tracked"))}
             channels = state["conv1.conv2d.weight"].shape[0]
             if channels <= MAX_BASE_CHANNELS:
                 net = ExamplesTransformerNet(channels)

@@ -21,15 +21,24 @@ def load_stylizer(
     concurrency: int | None = None,
     cores: int | None = None,
     find: Callable[[str], Path] = find_style,
+    check: Callable[[], None] = lambda: None,
 ) -> Stylizer:
     """The stylizer for `options`. `concurrency`: how many threads will call it; None: as many as give the highest
-    throughput on `cores` (None: all usable ones). `find` looks up the styles' model files.
+    throughput on `cores` (None: all usable ones). `find` looks up the styles' model files; one that belongs to no style in a
+    catalogue is verified when it is first used, which takes a second or two (`check` is called regularly, to interrupt).
 
     Raises `StyleError` for an unknown style or a bad model, `DeviceError` for an unavailable device, `MissingExtraError` if
     torch is needed but not installed.
     """
+    from vidstyle.stylizers.verification import verify_before_use
+
+    def find_verified(name: str) -> Path:
+        path = find(name)
+        verify_before_use(path, check)
+        return path
+
     changes = parse_style(options.style)
-    stylizers = [_load_blend(change.blend, options, concurrency, cores, find) for change in changes]
+    stylizers = [_load_blend(change.blend, options, concurrency, cores, find_verified) for change in changes]
     if len(changes) == 1:
         return stylizers[0]
     from vidstyle.stylizers.timeline import TimelineStylizer
@@ -44,7 +53,7 @@ def _load_blend(
     from vidstyle.stylizers.blend_networks import networks_of
 
     networks = networks_of([(find(name), weight) for name, weight in blend])
-    stylizers = [_load_network(network, options, concurrency, cores) for network in networks]
+    stylizers = [load_network(network, options, concurrency, cores) for network in networks]
     stylizer = stylizers[0]
     if len(networks) > 1:
         from vidstyle.stylizers.blends import BlendedStylizer
@@ -61,7 +70,8 @@ def _load_blend(
     return stylizer
 
 
-def _load_network(network: Network, options: StyleOptions, concurrency: int | None, cores: int | None) -> Stylizer:
+def load_network(network: Network, options: StyleOptions, concurrency: int | None, cores: int | None) -> Stylizer:
+    """The stylizer for one network, which is trusted to be harmless; arguments and errors as for `load_stylizer`."""
     path, model = network.path, network.model
     if model is None and options.backend == "onnx":
         raise StyleError(f"expected an .onnx model for the backend onnx, got {path}")

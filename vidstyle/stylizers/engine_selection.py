@@ -6,7 +6,6 @@ cache folder by GPU, package versions and architecture, so that later runs load 
 
 from __future__ import annotations
 
-import json
 import logging
 import statistics
 import time
@@ -20,19 +19,21 @@ from threading import Lock
 
 import numpy as np
 import onnx
-import platformdirs
 
 from vidstyle.core.errors import DeviceError, MissingExtraError, VidstyleError
-from vidstyle.core.files import replaced
 from vidstyle.core.frames import Pixels
 from vidstyle.core.model_metadata import metadata_of
 from vidstyle.core.protocols import Engine, Stylizer
+from vidstyle.core.user_cache import remember, remembered
 
 log = logging.getLogger(__name__)
 
 WARM_RUNS = 3
 """The engines pick algorithms in the first run, and capture graphs in the third."""
 TIMED_RUNS = 5
+
+_FILE = "engines.json"
+"""In the user's cache folder: the engines that were selected."""
 
 NAMES = {"onnx": "ONNX Runtime", "torch": "torch"}
 
@@ -58,7 +59,7 @@ def select_engine(loaders: Mapping[str, Load], device: str, architecture: str) -
     Raises `DeviceError` if `device` is a GPU that no engine can use, and the errors of the engines.
     """
     key = f"{_gpu()}, {architecture}, onnxruntime {_version('onnxruntime-gpu')}, torch {_version('torch')}"
-    known = remembered(key)
+    known = remembered(_FILE, key)
     wanted = [known] if known in loaders else list(loaders)
     gpu = "cuda" if device == "auto" else device
     stylizers: dict[str, Stylizer] = {}
@@ -74,7 +75,7 @@ def select_engine(loaders: Mapping[str, Load], device: str, architecture: str) -
     if len(stylizers) == 1:
         return next(iter(stylizers.values()))
     if stylizers:
-        return SelectingStylizer(stylizers, Selection(lambda name: remember(key, name)))
+        return SelectingStylizer(stylizers, Selection(lambda name: remember(_FILE, key, name)))
     if device != "auto" and first_error is not None:
         raise first_error
     return next(iter(loaders.values()))("auto")
@@ -157,31 +158,6 @@ class SelectingStylizer(Stylizer):
         if self._selection.name is not None:
             return change(self._selected())
         return SelectingStylizer({name: change(stylizer) for name, stylizer in self._stylizers.items()}, self._selection)
-
-
-def remembered(key: str) -> str | None:
-    """The engine that was selected before under `key`, if any."""
-    try:
-        found = json.loads(_memory().read_text("utf-8")).get(key)
-        return found if isinstance(found, str) else None
-    except (OSError, ValueError, AttributeError):
-        return None
-
-
-def remember(key: str, name: str) -> None:
-    """Save which engine was selected. If this fails, the engines are measured again next time."""
-    path = _memory()
-    known: dict[str, str] = {}
-    with suppress(OSError, ValueError, TypeError):
-        known = dict(json.loads(path.read_text("utf-8")))
-    with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replaced(path) as temporary:
-            temporary.write_text(json.dumps({**known, key: name}, indent=1) + "\n", "utf-8")
-
-
-def _memory() -> Path:
-    return platformdirs.user_cache_path("vidstyle") / "engines.json"
 
 
 def _version(package: str) -> str:

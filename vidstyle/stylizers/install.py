@@ -6,25 +6,19 @@ import os
 import re
 import tempfile
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from http.client import HTTPException
 from pathlib import Path
-from urllib import request
 from urllib.parse import unquote
 
-import numpy as np
-
-from vidstyle.core.errors import DiskError, InputError, OutputExistsError, StyleError, UsageError, VidstyleError
+from vidstyle.core.errors import DiskError, OutputExistsError, StyleError, UsageError, VidstyleError
 from vidstyle.core.files import is_url, reason, replaced, split_url
-from vidstyle.core.frames import Pixels
 from vidstyle.core.model_file import MAX_MODEL_BYTES, read_model
 from vidstyle.core.model_metadata import metadata_of
-from vidstyle.core.options import StyleOptions
 from vidstyle.styles import catalog
-from vidstyle.stylizers import load_stylizer
+from vidstyle.stylizers.download import download
+from vidstyle.stylizers.verification import verify_isolated, verify_model
 
-TIMEOUT_SECONDS = 20.0
 _CHUNK = 1 << 20
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -37,12 +31,15 @@ def install(
     sha256: str | None = None,
     overwrite: bool = False,
     allow_network: bool = False,
+    check: Callable[[], None] = lambda: None,
 ) -> str:
     """Add the model file or URL `origin` to the user's styles, after it has stylized a test image; returns its name.
 
     Without `name`, the name in the model's metadata or that of its file is used; `facts` (of `catalog.FACTS`) that are None or
-    missing come from the metadata. Raises `UsageError` for a URL without `allow_network` or `sha256`, `InputError` for a failed
-    download, `StyleError` for a file with another sha256 or a bad model, `OutputExistsError`, `DiskError`, `MissingExtraError`.
+    missing come from the metadata. `check` is called regularly, to interrupt.
+
+    Raises `UsageError` for a URL without `allow_network` or `sha256`, `InputError` for a failed download, `StyleError` for a file
+    with another sha256 or a bad model, `OutputExistsError`, `DiskError`, `MissingExtraError`.
     """
     sha256 = None if sha256 is None else sha256.lower()
     _check_request(origin, name, sha256, allow_network)
@@ -54,12 +51,12 @@ def install(
             _check_free(name, folder / f"{name}{suffix}", overwrite)
         with tempfile.TemporaryDirectory(prefix=".adding-", dir=folder) as scratch:
             model = Path(scratch) / f"model{suffix}"
-            _save(origin, model)
+            _save(origin, model, check)
             found = catalog.sha256(model)
             if sha256 not in (None, found):
                 raise StyleError(f"expected a file with the sha256 {sha256}, got {found}: {origin}")
             try:
-                verify_model(model)
+                verify_isolated(model, check)
             except StyleError as error:
                 raise StyleError(str(error).replace(str(model), origin)) from error
             own = _metadata(model)
@@ -68,21 +65,14 @@ def install(
     return name
 
 
-def verify_model(path: Path) -> None:
-    """Stylize a small image with a model, on the CPU; raises `StyleError` if that fails, or `MissingExtraError`."""
-    image = _test_image()
-    stylizer = load_stylizer(StyleOptions(style=str(path.absolute()), device="cpu"), concurrency=1)
-    stylized = stylizer.for_shot([image]).stylize([image])
-    if stylized.shape != (1, *image.shape) or stylized.dtype != np.uint8:
-        raise StyleError(f"expected a stylized image {image.shape} uint8, got {stylized.shape[1:]} {stylized.dtype}: {path}")
-    if (stylized == stylized[:, :1, :1]).all():
-        raise StyleError(f"expected a stylized image, got a single colour: {path}")
-
-
-def verify_style(name: str) -> None:
+def verify_style(name: str, check: Callable[[], None] = lambda: None) -> None:
     """Raise `StyleError` unless the files of the style `name` match its catalogue, and its model works."""
-    verify_model(catalog.find_style(name))
-    _, facts = catalog.all_styles()[name]
+    path = catalog.find_style(name)
+    folder, facts = catalog.all_styles()[name]
+    if folder == catalog.shipped_folder():
+        verify_model(path)
+    else:
+        verify_isolated(path, check)
     if "exemplar" in facts:
         catalog.find_exemplar(name)
 
@@ -135,8 +125,8 @@ def _add(name: str, model: Path, facts: Mapping[str, str], overwrite: bool) -> N
     catalog.remove_unnamed(folder, before)
 
 
-def _save(origin: str, target: Path) -> None:
-    chunks = _from_network(origin) if is_url(origin) else _from_file(Path(origin))
+def _save(origin: str, target: Path, check: Callable[[], None]) -> None:
+    chunks = download(origin, MAX_MODEL_BYTES, check) if is_url(origin) else _from_file(Path(origin))
     size = 0
     with target.open("wb") as file:
         for chunk in chunks:
@@ -157,37 +147,6 @@ def _from_file(path: Path) -> Iterator[bytes]:
         raise StyleError(f"could not read the style model {path} ({reason(error)})") from error
 
 
-def _from_network(url: str) -> Iterator[bytes]:
-    try:
-        with _opener().open(url, timeout=TIMEOUT_SECONDS) as response:
-            while chunk := response.read(_CHUNK):
-                yield chunk
-            if response.length:  # bytes that were announced but not sent
-                raise InputError(f"the download of the model ended too early: {url}")
-    except VidstyleError:
-        raise
-    except (OSError, HTTPException, ValueError) as error:
-        inner = getattr(error, "reason", None)
-        why = reason(inner if isinstance(inner, BaseException) else error)
-        raise InputError(f"could not download a model from {url} ({why})") from error
-
-
-def _opener() -> request.OpenerDirector:
-    """For http and https only: the default opener also follows redirections to ftp."""
-    opener = request.OpenerDirector()
-    for handler in (
-        request.ProxyHandler,
-        request.HTTPHandler,
-        request.HTTPSHandler,
-        request.HTTPRedirectHandler,
-        request.HTTPDefaultErrorHandler,
-        request.HTTPErrorProcessor,
-        request.UnknownHandler,
-    ):
-        opener.add_handler(handler())
-    return opener
-
-
 def _file_name(origin: str) -> Path:
     return Path(Path(unquote(split_url(origin).path) if is_url(origin) else origin).name)
 
@@ -206,9 +165,3 @@ def _name(own: Mapping[str, str], origin: str) -> str:
 def _metadata(path: Path) -> dict[str, str]:
     """The metadata of a model that vidstyle trained; empty for others."""
     return metadata_of(read_model(path)) if path.suffix.lower() == ".onnx" else {}
-
-
-def _test_image() -> Pixels:
-    """Gradients and a chequerboard pattern, uint8 RGB (64, 64, 3)."""
-    y, x = np.mgrid[:64, :64]
-    return np.dstack([4 * x, 4 * y, 255 * ((x // 8 + y // 8) % 2)]).astype(np.uint8)

@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 
 _MULTIPLE = 4
 """Such models downsample twice."""
+_MAX_SIDE = 8192
+"""A model of a larger fixed size would take dozens of gigabytes."""
 
 
 class ForeignOnnxStylizer(Stylizer):
@@ -46,9 +48,13 @@ class ForeignOnnxStylizer(Stylizer):
                 f"expected a model of float images (N, 3, H, W) in 0..255 or one that vidstyle trained, "
                 f"got {self._input.type} {shape}: {path}"
             )
-        h, w = shape[2:]
+        n, _, h, w = shape
         self._size = (w, h) if isinstance(h, int) and isinstance(w, int) else None
-        self._one_by_one = isinstance(shape[0], int)
+        self._one_by_one = isinstance(n, int)
+        if self._one_by_one and n != 1:
+            raise StyleError(f"expected a model of one image or any number at a time, got batches of {n}: {path}")
+        if self._size and not all(1 <= side <= _MAX_SIDE for side in self._size):
+            raise StyleError(f"expected a model of images of 1 to {_MAX_SIDE} pixels per side, got {w}x{h}: {path}")
         if self._size:
             log.warning("the model works at %dx%d only: images are scaled to that and back", *self._size)
 
@@ -69,12 +75,23 @@ class ForeignOnnxStylizer(Stylizer):
             batch = batch[..., ::-1]
         x = np.ascontiguousarray(batch.transpose(0, 3, 1, 2), np.float32)
         chunks = [x[i : i + 1] for i in range(len(x))] if self._one_by_one else [x]
-        y = np.concatenate([run_session(self.session, [self._output.name], self._input.name, p)[0] for p in chunks])
-        if y.ndim != 4 or y.shape[1] != 3:
-            raise StyleError(f"expected images (N, 3, H, W) from the model, got {y.shape}")
+        y = np.concatenate([self._run(chunk) for chunk in chunks])
         stylized = np.clip(y.transpose(0, 2, 3, 1) + 0.5, 0, 255).astype(np.uint8)
         if self._bgr:
             stylized = stylized[..., ::-1]
-        if self._size:
-            stylized = np.stack([cv2.resize(p, (w, h), interpolation=cv2.INTER_CUBIC) for p in stylized])
+        target = (w, h) if self._size else (x.shape[3], x.shape[2])
+        if stylized.shape[2:0:-1] != target:
+            stylized = np.stack([cv2.resize(p, target, interpolation=cv2.INTER_CUBIC) for p in stylized])
         return stylized[:, :h, :w]
+
+    def _run(self, x: np.ndarray) -> np.ndarray:
+        """Images float32 (N, 3, H, W) -> stylized ones, which may be larger or smaller."""
+        y = run_session(self.session, [self._output.name], self._input.name, x)[0]
+        if y.ndim != 4 or y.shape[:2] != x.shape[:2] or y.size == 0 or y.dtype.kind not in "fiu":
+            raise StyleError(f"expected images {x.shape} from the model, got {y.shape} {y.dtype}")
+        (h, w), (stylized_h, stylized_w) = x.shape[2:], y.shape[2:]
+        if abs(stylized_h * w - stylized_w * h) > max(h, w):
+            raise StyleError(
+                f"expected images of the same aspect ratio from the model, got {stylized_w}x{stylized_h} for {w}x{h}"
+            )
+        return y
