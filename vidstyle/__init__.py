@@ -12,6 +12,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from vidstyle.core.telemetry import turn_off_telemetry as _turn_off_telemetry
+
 if TYPE_CHECKING:
     from vidstyle.api import Stylizer, stylize
     from vidstyle.api.video_io import read_frames, write_video
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from vidstyle.core.options import ConvertOptions, EncodeOptions, StyleOptions, Trim
     from vidstyle.styles.catalog import list_styles
     from vidstyle.stylizers import load_stylizer
+
+_turn_off_telemetry()
 
 __version__ = "0.1.0"
 

@@ -5,19 +5,21 @@ from __future__ import annotations
 import io
 import logging
 import os
+import secrets
 import socket
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
 from vidstyle import __version__
+from vidstyle.batch.cluster.ray_guard import guarded_processes, set_variables, signal_handlers_kept
 from vidstyle.batch.cluster.worker import Model, SharedFile, Worker
 from vidstyle.batch.cluster.worker_pool import Progress, Task, TaskCrashed, TaskFailed, WorkerDied, run_task
 from vidstyle.core.errors import DeviceError, MissingExtraError
 from vidstyle.core.files import is_url
 
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # send no usage statistics
 try:
     import ray
     from ray.exceptions import RayActorError, RayError
@@ -46,19 +48,15 @@ class RayPool:
     """
 
     def __init__(self, models: Mapping[str, Model], address: str, workers: int | None = None, gpu: bool = True) -> None:
-        self._connected = not ray.is_initialized()
-        if self._connected:
-            _connect(address)
-        try:
+        with ExitStack() as stack:
+            if not ray.is_initialized():
+                stack.enter_context(_connection(address))
             self._resources, room = _resources(workers, gpu)
             self.workers = workers or room
             self._models = ray.put(dict(models))
             self._idle: list[Any] = []
             self._starting = dict(self._actor() for _ in range(self.workers))
-        except BaseException:
-            if self._connected:
-                ray.shutdown()
-            raise
+            self._connection = stack.pop_all()
         self._number = 0
         self._busy: dict[int, tuple[Any, Any]] = {}
         self._progress_requests: dict[Any, int] = {}
@@ -129,8 +127,7 @@ class RayPool:
         self._busy, self._idle, self._starting, self._progress_requests = {}, [], {}, {}
         for actor in actors:
             ray.kill(actor)
-        if self._connected:
-            ray.shutdown()
+        self._connection.close()
 
 
 @dataclass(frozen=True)
@@ -194,14 +191,33 @@ class _Actor:
         return Progress(self._frames)
 
 
+@contextmanager
+def _connection(address: str) -> Iterator[None]:
+    """Connect to a cluster; `local` starts one, which ends with the block or with this process."""
+    with ExitStack() as stack:
+        variables: dict[str, str] = {}
+        if address == "local":
+            # Without a token of its own, Ray writes one into the user's home folder.
+            variables = {"RAY_AUTH_TOKEN": secrets.token_hex(32), **stack.enter_context(guarded_processes())}
+        stack.callback(ray.shutdown)
+        with set_variables(variables), signal_handlers_kept():
+            _connect(address)
+        yield
+
+
 def _connect(address: str) -> None:
-    quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+    options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     try:
         _request(address)
-        with warnings.catch_warnings(action="ignore"):  # it also raises what it warns of
+        with ExitStack() as stack:
+            stack.enter_context(warnings.catch_warnings(action="ignore"))  # it also raises what it warns of
             if address == "local":
-                quiet["include_dashboard"] = False  # a dashboard is for long-lived clusters
-            ray.init(address=address, **quiet)
+                # Even without a dashboard Ray starts a process that looks a cloud's metadata up; if its port is taken, it does
+                # not, and logs an error.
+                taken = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+                options |= {"dashboard_port": taken.getsockname()[1], "logging_level": logging.CRITICAL}
+                options["include_dashboard"] = False
+            ray.init(address=address, **options)
     except (OSError, RuntimeError, ValueError, RayError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise DeviceError(f"could not reach a Ray cluster at {address} ({reason})") from error
