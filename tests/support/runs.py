@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,9 +59,16 @@ def run_limited(
 
 
 def start(
-    *args: object, cwd: Path, file_size: int | None = None, env: dict[str, str] | None = None, **options: Any
+    *args: object,
+    cwd: Path,
+    file_size: int | None = None,
+    env: dict[str, str] | None = None,
+    limits: Mapping[int, int] | None = None,
+    closed: Sequence[int] = (),
+    **options: Any,
 ) -> subprocess.Popen[str]:
-    """Start `vidstyle ARGS`, with the limits of `run_limited`."""
+    """Start `vidstyle ARGS`, with the limits of `run_limited`, those of `limits` (RLIMIT_X -> value), and without the
+    descriptors `closed`."""
 
     def limit() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)  # the process that runs the tests may ignore it
@@ -69,6 +76,10 @@ def start(
         if file_size is not None:
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
             resource.setrlimit(resource.RLIMIT_FSIZE, (file_size, file_size))
+        for number, value in (limits or {}).items():
+            resource.setrlimit(number, (value, value))
+        for descriptor in closed:
+            os.close(descriptor)
 
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
     # The fault handler prints where a crash or a hang happened.
