@@ -7,7 +7,6 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -187,5 +186,5 @@ class Stylizer:
 
 
 def _refuse_folder(input: str) -> None:
-    if Path(input).is_dir():
+    if os.path.isdir(input):
         raise UsageError(f"expected one video or image, got a folder: {input}; vidstyle.stylize converts the files in folders")

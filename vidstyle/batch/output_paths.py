@@ -42,7 +42,7 @@ class OutputPaths:
             return
         for part in template:  # {{ and }} at most
             self._root /= part.format()
-        if several or self._root.is_dir() or output.endswith(_SEPARATORS):
+        if several or os.path.isdir(self._root) or output.endswith(_SEPARATORS):
             _check_folder(self._root, output)
             self.folder, self._parts = self._root, ["{folder}", DEFAULT_TEMPLATE]
         else:
@@ -98,7 +98,7 @@ def _check_template(parts: list[str], fields: list[list[str]], output: str) -> N
 def _check_folder(folder: Path, output: str) -> None:
     """Raise `UsageError` where several outputs would go into one file: an existing one, or a name with a media suffix."""
     named_file = folder.suffix.lower() in VIDEO_SUFFIXES | IMAGE_SUFFIXES and not output.endswith(_SEPARATORS)
-    if not folder.is_dir() and (os.path.lexists(folder) or named_file):
+    if not os.path.isdir(folder) and (os.path.lexists(folder) or named_file):
         raise UsageError(
             f"expected a folder for several outputs, got the name of a file: {output}; or try -o '{DEFAULT_TEMPLATE}'"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import stat
 from collections.abc import Iterator
@@ -19,6 +20,9 @@ FORMATS = (
 )
 NETWORK_PROTOCOLS = "http,https,tcp,tls,udp,rtp,rtsp,rtmp,crypto"
 NETWORK_FORMATS = FORMATS + ",rtsp,mpjpeg,mjpeg"
+
+MAX_NAME_BYTES = 255
+"""The limit of most file systems."""
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_PERMISSION = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -42,8 +46,8 @@ def check_regular_file(path: Path) -> None:
     """Raise `InputError` unless `path` is a readable, regular, non-empty file: reading a pipe could block forever."""
     try:
         status = path.stat()
-    except OSError as error:
-        raise InputError(f"could not open {path} ({error.strerror})") from None
+    except (OSError, ValueError) as error:  # ValueError: no file can have this name
+        raise InputError(f"could not open {path} ({reason(error)})") from None
     if not stat.S_ISREG(status.st_mode):
         raise InputError(f"expected a regular file, found a {'folder' if path.is_dir() else 'device or pipe'}: {path}")
     if status.st_size == 0:
@@ -63,6 +67,22 @@ def writing(path: Path) -> Iterator[None]:
         raise write_error(path, error) from error
 
 
+def hidden_beside(path: Path, ending: str) -> Path:
+    """The hidden file `.NAME` + `ending` beside `path`; a name too long for a file system is replaced by its digest."""
+    name = f".{path.name}{ending}"
+    if len(os.fsencode(name)) > MAX_NAME_BYTES:
+        name = f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:32]}{ending}"
+    return path.with_name(name)
+
+
+def resolved(path: str | os.PathLike[str]) -> str:
+    """A path that is equal for all names of a file; raises `InputError` if there is none, as without a current folder."""
+    try:
+        return os.path.normcase(os.path.realpath(path))
+    except (OSError, ValueError) as error:
+        raise InputError(f"could not resolve the path {os.fspath(path)} ({reason(error)})") from None
+
+
 @contextmanager
 def replaced(path: Path) -> Iterator[Path]:
     """The path of a temporary file beside `path` to write to. When the block ends it is flushed to the disk and replaces `path`
@@ -70,7 +90,7 @@ def replaced(path: Path) -> Iterator[Path]:
 
     Raises plain `OSError`; use it inside `writing` to get errors for users.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = hidden_beside(path, f".{os.getpid()}.tmp")
     try:
         yield temporary
         with temporary.open("r+b") as file:
@@ -105,6 +125,8 @@ def write_error(path: Path, error: BaseException, means_permission: bool = True)
         return DiskError(f"no permission to write {path}")
     if number in (errno.EIO, errno.ENODEV, errno.ENXIO, errno.ENOENT, errno.ENOTDIR):
         return DiskError(f"could not write {path} ({reason(error)})")
+    if number == errno.ENAMETOOLONG:
+        return OutputError(f"the name is too long for the file system, choose a shorter one: {path}")
     return OutputError(f"could not encode {path} ({reason(error)})")
 
 

@@ -63,7 +63,7 @@ def resolve_camera(input: str, allow_network: bool = False) -> CameraSpec:
             raise UsageError(f"{input} is a URL; use --allow-network to open it")
         return CameraSpec("url", input, _without_password(input))
     path = Path(input)
-    if path.exists() or os.sep in input:
+    if os.path.exists(path) or os.sep in input:
         if input.startswith("/dev/"):
             return CameraSpec("device", input, input)
         check_regular_file(path)

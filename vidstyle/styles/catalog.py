@@ -69,7 +69,7 @@ def find_style(name: str) -> Path:
     """The model file of a style, given by name or as a path. Raises `StyleError` if there is none or it was modified."""
     path = Path(name)
     if path.suffix.lower() in MODEL_SUFFIXES or os.sep in name:
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise StyleError(f"no such model file: {name}")
         return path
     folder, facts = _entry(name)
@@ -95,7 +95,7 @@ def _entry(name: str) -> tuple[Path, dict[str, Any]]:
 
 def _checked(name: str, what: str, folder: Path, facts: Mapping[str, Any]) -> Path:
     path = folder / str(facts.get("file", ""))
-    if path.parent != folder or not path.is_file():
+    if path.parent != folder or not os.path.isfile(path):
         raise StyleError(f"the {what} of style '{name}' is missing: {path}")
     if facts.get("sha256") != sha256(path):
         raise StyleError(f"the {what} of style '{name}' does not match the sha256 in its catalogue; install it again: {path}")

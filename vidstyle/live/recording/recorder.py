@@ -222,7 +222,7 @@ def check_new_recording(path: Path) -> None:
         raise UsageError(f"expected a recording that ends in .mkv, because an .mp4 would be lost in a crash, got {path.name}")
     if os.path.lexists(path):
         raise OutputExistsError(f"{path} exists, and a recording never replaces anything; give another name")
-    if not path.parent.is_dir():
+    if not os.path.isdir(path.parent):
         raise DiskError(f"no such folder for the recording: {path.parent}")
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise DiskError(f"no permission to write into {path.parent}")

@@ -5,6 +5,7 @@ Images are float RGB in [0, 1], shape (N, 3, H, W). Features are the ReLU output
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -119,7 +120,7 @@ def encoder_digest(name: str) -> str:
     if name == "vgg19":
         return name
     path = shipped_folder() / COMPACT_FILE if name == "compact" else Path(name)
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise StyleError(f"no such file of encoder weights: {path}")
     return sha256(path)
 

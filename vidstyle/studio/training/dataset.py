@@ -58,7 +58,7 @@ def gather_images(folders: Sequence[Path], frames_folder: Path, check: Callable[
 
 
 def _media_files(folder: Path) -> list[Path]:
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise TrainingError(f"expected a folder of photographs or videos, found none: {folder}")
 
     def unreadable(path: str, error: OSError) -> None:
@@ -77,7 +77,7 @@ def _sample_frames(video: Path, frames_folder: Path, check: Callable[[], None]) 
     """Files of frames spread evenly over a video, in its own folder in `frames_folder`; none if the video cannot be read."""
     status = video.stat()
     identity = f"{video.resolve()} {status.st_size} {status.st_mtime_ns}"
-    folder = frames_folder / f"{video.stem}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
+    folder = frames_folder / f"{video.stem}-{hashlib.sha256(os.fsencode(identity)).hexdigest()[:8]}"
     if not folder.is_dir():
         temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
         try:
