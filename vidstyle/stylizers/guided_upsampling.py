@@ -34,5 +34,9 @@ def upsample_guided(stylized: Pixels, small: Pixels, full: Pixels) -> Pixels:
     covariance = cv2.blur(guide * p, size) - mean_i * mean_p
     variance = cv2.blur(guide * guide, size) - mean_i * mean_i
     slope = np.clip(covariance / (variance + EPSILON), -MAX_SLOPE, MAX_SLOPE)
-    edges = cv2.multiply(detail.astype(np.float32), cv2.resize(slope, (w, h), interpolation=cv2.INTER_LINEAR))
-    return np.asarray(cv2.add(up, cv2.merge([edges] * 3), dtype=cv2.CV_8U), np.uint8)
+    # Few copies at full size: an image may have a hundred megapixels.
+    edges = cv2.resize(slope, (w, h), interpolation=cv2.INTER_LINEAR)
+    cv2.multiply(detail, edges, edges, dtype=cv2.CV_32F)
+    for channel in range(3):
+        cv2.insertChannel(cv2.add(cv2.extractChannel(up, channel), edges, dtype=cv2.CV_8U), up, channel)
+    return np.asarray(up, np.uint8)
