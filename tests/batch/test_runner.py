@@ -430,7 +430,8 @@ def test_signal_waits_for_the_current_frame(tmp_path: Path) -> None:
                 position.append(len(reporter.log))
                 os.kill(os.getpid(), signal.SIGINT)
 
-        with nothing_left(folder), pytest.raises(KeyboardInterrupt), signals.held():
+        signals.hold()
+        with nothing_left(folder), pytest.raises(KeyboardInterrupt):
             convert_folder(folder, InterruptibleReporter(reporter, signals), Inverting(kill))
         assert len(reporter.log) > position[0]
         assert reporter.log[-1].split()[0] in ("frame", "done")

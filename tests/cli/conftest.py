@@ -11,10 +11,12 @@ import pytest
 from tests.support.optimization import folder as folder
 from tests.support.optimization import refuses as refuses
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 
 @pytest.fixture(autouse=True)
 def signals_and_log() -> Iterator[None]:
-    handlers, signals = logging.root.handlers[:], [(n, signal.getsignal(n)) for n in (signal.SIGINT, signal.SIGTERM)]
+    handlers, signals = logging.root.handlers[:], [(n, signal.getsignal(n)) for n in SIGNALS]
     yield
     logging.root.handlers[:] = handlers
     for number, handler in signals:

@@ -239,7 +239,7 @@ def run_cli(*args: object, cwd: Path | None = None, **options: Any) -> subproces
 def _as_process(args: list[str], cwd: Path | None, env: dict[str, str], stdin: str) -> Iterator[tuple[io.BytesIO, io.BytesIO]]:
     """What a process of its own would have: arguments, folder, environment, streams, signal handlers and logging."""
     out, err = io.BytesIO(), io.BytesIO()
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     root = logging.getLogger()
     level, log_handlers = root.level, root.handlers[:]
     with ExitStack() as stack:

@@ -45,8 +45,7 @@ def watch_folders(
     """Yield batches of files in `folders`, of those that `find` lists, endlessly: first the existing files, then new ones.
 
     A file is yielded when it is not empty and has stopped changing, and again if it is changed or replaced later. `check` is
-    called several times a second and may raise to end the watching. Signals should be held back and raised by `check`:
-    watchfiles turns whatever their handlers raise into a plain KeyboardInterrupt.
+    called several times a second and may raise to end the watching.
 
     `changes` notifies of changes in the folders; by default the operating system does. Raises `MissingExtraError` at once.
     """

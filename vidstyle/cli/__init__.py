@@ -16,6 +16,7 @@ from vidstyle.cli.options import HELP_CONFIG
 from vidstyle.cli.output import escape_unencodable, print_message
 from vidstyle.cli.paint import paint
 from vidstyle.cli.signals import Signals, exit_code
+from vidstyle.cli.streams import EXIT_READER_GONE, ReaderGoneError
 from vidstyle.cli.styles import styles
 from vidstyle.cli.train import train
 from vidstyle.core.errors import EXIT_USAGE, VidstyleError
@@ -75,6 +76,8 @@ def run_command_line(args: list[str]) -> int:
     except VidstyleError as error:
         print_message(f"error: {error}")
         return error.exit_code
+    except ReaderGoneError:
+        return EXIT_READER_GONE
     except (KeyboardInterrupt, click.Abort) as stop:
         print_message("interrupted; no unfinished output was kept")
         if isinstance(stop, click.Abort):  # raised by click while it handles a KeyboardInterrupt

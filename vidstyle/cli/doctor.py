@@ -10,6 +10,7 @@ import click
 
 from vidstyle.cli.options import Command
 from vidstyle.cli.output import cell, print_json, print_line, print_table
+from vidstyle.cli.signals import Signals
 from vidstyle.core.errors import EXIT_DONE, EXIT_MODEL
 
 if TYPE_CHECKING:
@@ -23,7 +24,8 @@ _NAME_WIDTH = 22
 
 @click.command(cls=Command, examples=["vidstyle doctor", "vidstyle doctor --json"])
 @click.option("--json", "as_json", is_flag=True, help="Print all rows as one JSON object.")
-def doctor(as_json: bool) -> int:
+@click.pass_obj
+def doctor(signals: Signals, /, as_json: bool) -> int:
     """Check what works on this machine, and explain what does not.
 
     Tries out everything that vidstyle needs or could use, and prints one line for each, with advice where something can be done.
@@ -32,7 +34,8 @@ def doctor(as_json: bool) -> int:
     from vidstyle.doctor import INSPECTIONS, can_convert, examine
 
     checks = []
-    with closing(examine(INSPECTIONS)) as rows:
+    signals.hold()
+    with closing(examine(INSPECTIONS, signals.check)) as rows:
         for check in rows:
             checks.append(check)
             if not as_json:

@@ -34,7 +34,6 @@ from vidstyle.cli.options import (
     trim_from,
 )
 from vidstyle.cli.signals import Signals
-from vidstyle.conversion.interrupts import InterruptibleReporter
 from vidstyle.core.errors import UsageError
 from vidstyle.core.options import ConvertOptions, EncodeOptions, KeyframeOptions, PaintOptions
 
@@ -129,10 +128,9 @@ def keyframes(signals: Signals, /, video: str, style: str, progress: str, quiet:
     paths = KeyframePaths(video, values["output"], values["work"], values["mask"])
 
     def stylize(reporter: Any) -> Any:
-        interruptible = InterruptibleReporter(reporter, signals)
-        return stylize_with_keyframes(paths, style, options, keyframe_options, convert, interruptible, signals.held)
+        return stylize_with_keyframes(paths, style, options, keyframe_options, convert, reporter, signals)
 
-    return run_optimization(progress, quiet, stylize)
+    return run_optimization(signals, progress, quiet, stylize)
 
 
 def _numbers(text: str | None) -> tuple[int, ...] | None:

@@ -11,8 +11,8 @@ import click
 
 from vidstyle.cli.completion import complete_styles
 from vidstyle.cli.options import Finite
-from vidstyle.cli.output import print_line
-from vidstyle.cli.shared import report_line, run_with_reporter
+from vidstyle.cli.shared import print_report, run_with_reporter
+from vidstyle.cli.signals import Signals
 from vidstyle.core.errors import EXIT_DAMAGE, EXIT_DONE
 from vidstyle.core.options import PAINT_STROKE_SCALE_RANGE, PaintOptions
 
@@ -50,13 +50,12 @@ MEMORY_OPTION = click.option("--memory", type=Finite(0, min_open=True), default=
                              help="Memory limit; larger images are optimized in tiles.")  # fmt: skip
 
 
-def run_optimization(progress: str, quiet: bool, work: Callable[[Any], Any]) -> int:
+def run_optimization(signals: Signals, progress: str, quiet: bool, work: Callable[[Any], Any]) -> int:
     """Call `work` with a reporter, print its report, and return the exit code; `work` returns a `Result`."""
 
     def coded(reporter: Any) -> int:
         result = work(reporter)
-        if result.report:
-            print_line(report_line(result))
+        print_report([result])
         return EXIT_DAMAGE if result.damage else EXIT_DONE
 
-    return run_with_reporter(progress, quiet, logging.ERROR if quiet else logging.WARNING, coded)
+    return run_with_reporter(signals, progress, quiet, logging.ERROR if quiet else logging.WARNING, coded)

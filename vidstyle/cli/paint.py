@@ -27,6 +27,7 @@ from vidstyle.cli.options import (
     options_from,
     panel,
 )
+from vidstyle.cli.signals import Signals
 from vidstyle.core.options import PaintOptions
 
 
@@ -46,7 +47,8 @@ from vidstyle.core.options import PaintOptions
 @panel(OPTIMIZATION, *OPTIMIZATION_OPTIONS)
 @panel(PERFORMANCE, DEVICE_OPTION, MEMORY_OPTION)
 @panel(OTHER, PROGRESS_OPTION, QUIET_OPTION)
-def paint(image: str, style: str, output: Path | None, progress: str, quiet: bool, **values: Any) -> int:
+@click.pass_obj
+def paint(signals: Signals, /, image: str, style: str, output: Path | None, progress: str, quiet: bool, **values: Any) -> int:
     """Stylize one image by optimization (Gatys et al. 2015), in the style of any image.
 
     This is slow, and gives the best quality.
@@ -54,5 +56,5 @@ def paint(image: str, style: str, output: Path | None, progress: str, quiet: boo
     from vidstyle.studio.optimize.paint import optimize_image_file
 
     options = PaintOptions(**options_from(PaintOptions, values))
-    return run_optimization(progress, quiet, lambda reporter: optimize_image_file(
-        image, style, output, options, values["mask"], values["overwrite"], reporter))  # fmt: skip
+    return run_optimization(signals, progress, quiet, lambda reporter: optimize_image_file(
+        image, style, output, options, values["mask"], values["overwrite"], reporter, signals))  # fmt: skip

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from vidstyle.cli.output import LogHandler, log_with
-from vidstyle.cli.signals import exit_code
+from vidstyle.cli.output import LogHandler, log_with, print_line
+from vidstyle.cli.signals import Signals, exit_code
+from vidstyle.cli.streams import ReaderGoneError
 from vidstyle.core.errors import EXIT_FAILED, VidstyleError
 
 if TYPE_CHECKING:
@@ -16,11 +18,14 @@ if TYPE_CHECKING:
     from vidstyle.conversion.convert import Result
 
 
-def report_line(result: Result) -> str:
-    """The line that --report prints."""
-    metrics = result.report.items()
-    known = ", ".join(f"{name} {value:.2e}" for name, value in metrics if not math.isnan(value))
-    return f"{result.output}: {known or 'too few frames to measure a warping error'}"
+def print_report(results: Iterable[Result]) -> None:
+    """Print what --report asks for, a line per output. The outputs are finished: that nobody reads it costs nothing."""
+    with contextlib.suppress(ReaderGoneError):
+        for result in results:
+            metrics = result.report.items()
+            known = ", ".join(f"{name} {value:.2e}" for name, value in metrics if not math.isnan(value))
+            if metrics:
+                print_line(f"{result.output}: {known or 'too few frames to measure a warping error'}")
 
 
 def _reporter(kind: str, quiet: bool) -> QuietReporter:
@@ -38,9 +43,11 @@ def _reporter(kind: str, quiet: bool) -> QuietReporter:
     return BarReporter()
 
 
-def run_with_reporter(progress: str, quiet: bool, level: int, work: Callable[[Any], int]) -> int:
+def run_with_reporter(signals: Signals, progress: str, quiet: bool, level: int, work: Callable[[Any], int]) -> int:
     """Call `work` with a reporter and return its exit code; every error is printed as one sentence."""
     reporter = _reporter(progress, quiet)
+    if progress == "json":
+        signals.on_exit = reporter.close
     log_with(LogHandler(reporter.write_line), level)
     code = EXIT_FAILED
     try:

@@ -1,57 +1,69 @@
-"""Ctrl-C and SIGTERM: the current frame is finished, and everything is cleaned up."""
+"""Ctrl-C, SIGTERM and SIGHUP (the terminal is closed): the current frame is finished, and everything is cleaned up.
+
+No handler raises. An exception at an arbitrary place, perhaps while something is being cleaned up or imported, would leave files
+behind or end in a crash.
+"""
 
 from __future__ import annotations
 
+import os
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from types import FrameType
+
+from vidstyle.cli.output import print_message
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM, raised in the main thread as Ctrl-C is, so that everything is cleaned up."""
+    """SIGTERM or SIGHUP, raised by `Signals.check` as Ctrl-C is."""
 
 
 EXIT_INTERRUPTED = 130
 EXIT_TERMINATED = 143
 
 
-def exit_code(stop: BaseException) -> int:
+def exit_code(stop: BaseException | type[BaseException]) -> int:
     """The exit code of a program that was interrupted, as shells expect it."""
-    return EXIT_TERMINATED if isinstance(stop, Terminated) else EXIT_INTERRUPTED
+    kind = stop if isinstance(stop, type) else type(stop)
+    return EXIT_TERMINATED if issubclass(kind, Terminated) else EXIT_INTERRUPTED
+
+
+def _print_interrupted(code: int) -> None:
+    print_message("interrupted")
 
 
 class Signals:
-    """Handlers of SIGINT and SIGTERM. While held, a first signal waits until `check` is called; a second one does not."""
+    """Handlers of SIGINT, SIGTERM and SIGHUP, which counts as SIGTERM unless it is ignored, as `nohup` does.
+
+    Until `hold` is called there is nothing to clean up, and a signal ends the process at once, after a call of `on_exit` with the
+    exit code. From then on the first signal waits for `check`, and further ones change nothing.
+    """
 
     def __init__(self) -> None:
+        self.on_exit: Callable[[int], None] = _print_interrupted
         self._held = False
         self._pending: type[KeyboardInterrupt] | None = None
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._receive)
+        hangup = getattr(signal, "SIGHUP", None)  # not on Windows
+        if hangup is not None and signal.getsignal(hangup) is not signal.SIG_IGN:
+            signal.signal(hangup, self._receive)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
-        kind = Terminated if number == signal.SIGTERM else KeyboardInterrupt
-        if not self._held or self._pending:
-            raise kind
-        self._pending = kind
+        if self._pending is None:
+            self._pending = KeyboardInterrupt if number == signal.SIGINT else Terminated
+        if not self._held:
+            code = exit_code(self._pending)
+            try:
+                self.on_exit(code)
+            finally:
+                os._exit(code)
 
     def hold(self) -> None:
-        """Make a first signal wait for `check` from now on."""
+        """Make a signal wait for `check` from now on."""
         self._held = True
 
     def check(self) -> None:
-        """Raise the signal that is waiting, if any."""
-        if self._pending:
+        """Raise `KeyboardInterrupt` or `Terminated` if there was a signal."""
+        if self._pending is not None:
             raise self._pending
-
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """Make a first signal wait for `check` in a block. At its end a waiting signal is raised, unless an error is already."""
-        before, self._held = self._held, True
-        try:
-            yield
-        finally:
-            self._held = before
-        if not before:
-            self.check()

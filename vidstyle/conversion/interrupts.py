@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -14,26 +13,25 @@ if TYPE_CHECKING:
 class Interrupts(Protocol):
     """Requests to stop, such as signals."""
 
-    def check(self) -> None:
-        """Raise if a request is pending."""
+    def hold(self) -> None:
+        """From now on there is something to clean up: a request waits for `check`. Before, it may end the process."""
 
-    def held(self) -> AbstractContextManager[None]:
-        """A context in which a first request waits for `check`; outside it may raise at any time."""
+    def check(self) -> None:
+        """Raise if a request is pending; called between frames and wherever the work waits."""
 
 
 class NoInterrupts:
     """Nothing interrupts, besides the exceptions that Python itself raises."""
 
+    def hold(self) -> None:
+        """See `Interrupts`."""
+
     def check(self) -> None:
         """Nothing is ever pending."""
 
-    def held(self) -> AbstractContextManager[None]:
-        """A context that changes nothing."""
-        return nullcontext()
-
 
 class InterruptibleReporter:
-    """Passes reports on to another reporter, and raises for a pending request to stop after each frame and each job."""
+    """Passes reports on to another reporter, and raises for a pending request to stop after each frame and each step."""
 
     def __init__(self, reporter: Reporter, interrupts: Interrupts) -> None:
         self._reporter, self._interrupts = reporter, interrupts
@@ -61,6 +59,5 @@ class InterruptibleReporter:
         self._interrupts.check()
 
     def done(self, job_result: JobResult) -> None:
-        """Pass it on, then check."""
+        """Pass it on without a check: if it was the last one, there is nothing left to interrupt."""
         self._reporter.done(job_result)
-        self._interrupts.check()

@@ -7,12 +7,14 @@ items that were not taken in time.
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from queue import SimpleQueue
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
+
+_CHECK_SECONDS = 0.1
 
 
 class _Failure:
@@ -124,6 +126,13 @@ class Newest(Generic[T]):
             self._stopped = True
         self._thread.join(timeout)
         return not self._thread.is_alive()
+
+
+def result_of(future: Future[T], check: Callable[[], None]) -> T:
+    """The result of `future`; while it is not there, `check` is called several times a second and may raise."""
+    while not wait([future], _CHECK_SECONDS).done:
+        check()
+    return future.result()
 
 
 def background_executor() -> ThreadPoolExecutor:

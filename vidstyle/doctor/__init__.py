@@ -7,10 +7,11 @@ then run concurrently.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
+from vidstyle.core.concurrency import result_of
 from vidstyle.doctor.checks import Check, Inspection, run_inspection
 from vidstyle.doctor.isolation import IsolatedRunner
 
@@ -49,8 +50,9 @@ INSPECTIONS = (
 )
 
 
-def examine(inspections: Iterable[Inspection]) -> Generator[Check, None, None]:
-    """The checks of `inspections`, in their order, as soon as they are known. Closing the generator early leaves nothing running.
+def examine(inspections: Iterable[Inspection], check: Callable[[], None] = lambda: None) -> Generator[Check, None, None]:
+    """The checks of `inspections`, in their order, as soon as they are known. Closing the generator early leaves nothing running,
+    nor does an exception of `check`, which is called several times a second.
 
     Raises `DiskError` if no temporary folder can be created.
     """
@@ -58,7 +60,7 @@ def examine(inspections: Iterable[Inspection]) -> Generator[Check, None, None]:
     isolated_inspections = [i for i in inspections if i.seconds is not None]
     # The processes are killed before the pool is closed, because its threads wait for their results.
     with ThreadPoolExecutor(_CONCURRENCY) as pool, closing(IsolatedRunner()) as runner:
-        alone = {i.name: runner.run(i) for i in isolated_inspections if i.name == CONVERSION}
+        alone = {i.name: result_of(pool.submit(runner.run, i), check) for i in isolated_inspections if i.name == CONVERSION}
         others = {i.name: pool.submit(runner.run, i) for i in isolated_inspections if i.name not in alone}
         for inspection in inspections:
             if inspection.seconds is None:
@@ -66,7 +68,7 @@ def examine(inspections: Iterable[Inspection]) -> Generator[Check, None, None]:
             elif inspection.name in alone:
                 yield from alone[inspection.name]
             else:
-                yield from others[inspection.name].result()
+                yield from result_of(others[inspection.name], check)
 
 
 def can_convert(checks: Iterable[Check]) -> bool:

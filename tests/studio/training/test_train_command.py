@@ -72,13 +72,15 @@ def test_train_creates_a_usable_style(tmp_path: Path, arguments: list[object]) -
     assert "Someone" in run_cli("styles", env=own(tmp_path)).stdout
 
 
+SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 143}
+
 # In this process, because importing torch for each command takes longest
 
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int]]:
     """Runs the command line in `tmp_path`; restores signal handlers and logging afterwards."""
-    handlers, signals = logging.root.handlers[:], [(n, signal.getsignal(n)) for n in (signal.SIGINT, signal.SIGTERM)]
+    handlers, signals = logging.root.handlers[:], [(n, signal.getsignal(n)) for n in SIGNALS]
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("VIDSTYLE_STYLES", str(tmp_path / "own"))
     yield lambda *args: run_command_line([str(a) for a in args])
@@ -175,20 +177,28 @@ def test_train_creates_an_exemplar_for_paint(
     assert (tmp_path / "photos" / "00.sea.png").exists()
 
 
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
 def test_interrupted_command_resumes(
-    here: Here, arguments: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+    here: Here,
+    arguments: list[object],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Captured,
+    number: signal.Signals,
 ) -> None:
+    """Also after several signals."""
     step = Trainer._train_step
 
     def interrupted(self: Trainer, batch: Tensor) -> dict[str, Tensor]:
         if self.step == 1:
-            os.kill(os.getpid(), signal.SIGINT)
+            for _ in range(3):
+                os.kill(os.getpid(), number)
         return step(self, batch)
 
     arguments += ["--steps", 5, "--name", "sea"]
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "_train_step", interrupted)
-        assert here(*arguments) == 130
+        assert here(*arguments) == SIGNALS[number]
     assert "run the same command to continue" in capsys.readouterr().err
     assert torch.load(tmp_path / "sea.training" / "checkpoint.pt", weights_only=True)["step"] == 2
     assert not (tmp_path / "own").exists()

@@ -15,7 +15,8 @@ from vidstyle.core.errors import VidstyleError
 PROGRESS_SECONDS = 0.5
 """How often a worker reports its progress."""
 
-_WITH_PROGRESS = ("stylize_chunk", "convert_whole")
+WITH_PROGRESS = ("stylize_chunk", "convert_whole")
+"""The tasks that stylize frames, report their progress, and write files."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ def _run_task(worker: Worker, task: Task, report: Callable[[int], None]) -> Any:
             report(count)
 
     try:
-        options = {"on_frame": on_frame} if task.method in _WITH_PROGRESS else {}
+        options = {"on_frame": on_frame} if task.method in WITH_PROGRESS else {}
         with worker.file_available(task.job):
             return getattr(worker, task.method)(task.job, *task.arguments, **options)
     except VidstyleError as error:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vidstyle.conversion.interrupts import Interrupts, NoInterrupts
 from vidstyle.core.errors import TrainingError, UsageError
 from vidstyle.core.frames import Pixels
 from vidstyle.core.options import TrainOptions
@@ -32,13 +33,13 @@ def train_style(
     paths: TrainingPaths = TrainingPaths(),
     command: str = "",
     exemplar: bool = True,
-    check: Callable[[], None] = lambda: None,
+    interrupts: Interrupts = NoInterrupts(),
 ) -> Path:
     """Train a style and add it to a catalogue; returns the model file.
 
     `command` is recorded in the model's metadata. `exemplar`: whether the style gets an image that `vidstyle paint` can use.
-    `check` is called regularly; after it raised KeyboardInterrupt, the same call resumes the training. Raises the errors of
-    `vidstyle.core.errors`.
+    `interrupts` is checked regularly; after it raised KeyboardInterrupt, the same call resumes the training. Raises the errors
+    of `vidstyle.core.errors`.
     """
     began = time.monotonic()
     if not sources.photos:
@@ -50,12 +51,15 @@ def train_style(
         from vidstyle.studio.training.exemplar import synthesize_exemplar
         from vidstyle.studio.training.new_style import NewStyle
     new_style = NewStyle(style, sources, paths)
-    trained = new_style.train(
-        lambda: gather_images(sources.photos, new_style.work / "frames", check), options, command, began, check
-    )
+
+    def find_photos() -> list[Path]:
+        interrupts.hold()
+        return gather_images(sources.photos, new_style.work / "frames", interrupts.check)
+
+    trained = new_style.train(find_photos, options, command, began, interrupts.check)
     check_model(trained.model, trained.stylize, trained.photos[:CHECKED_PHOTOS])
     log.info("verified: the model's output in ONNX Runtime matches the trained net's")
-    image = synthesize_exemplar(trained.style_images, check=check) if exemplar else None
+    image = synthesize_exemplar(trained.style_images, check=interrupts.check) if exemplar else None
     return new_style.publish(trained, image)
 
 

@@ -149,7 +149,7 @@ class Trainer:
                     means = MeanLosses()
         finally:
             batches.close()
-        self._update_statistics()
+        self._update_statistics(check)
 
     def _check(self, check: Callable[[], None], means: MeanLosses) -> None:
         try:
@@ -227,12 +227,13 @@ class Trainer:
                 if value.is_floating_point():
                     self.average[key].lerp_(value, 1 - decay)
 
-    def _update_statistics(self) -> None:
+    def _update_statistics(self, check: Callable[[], None]) -> None:
         """Load the averaged weights and track their norm statistics over many photographs, for use in inference."""
         self.net.load_state_dict(self.average)
         self.net.train()
         with torch.no_grad(), autocast(self.device):
             for _, batch in zip(range(STATISTICS_BATCHES), self.photos.batches(1_000_000), strict=False):
+                check()
                 self._stylize(self._to_device(batch))
         self.net.eval()
 
