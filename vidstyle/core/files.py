@@ -67,12 +67,12 @@ def writing(path: Path) -> Iterator[None]:
         raise write_error(path, error) from error
 
 
-def hidden_beside(path: Path, ending: str) -> Path:
-    """The hidden file `.NAME` + `ending` beside `path`; a name too long for a file system is replaced by its digest."""
-    name = f".{path.name}{ending}"
-    if len(os.fsencode(name)) > MAX_NAME_BYTES:
-        name = f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:32]}{ending}"
-    return path.with_name(name)
+def beside(path: Path, before: str, after: str) -> Path:
+    """The path beside `path` whose name has `before` and `after` around it; a name that would be too long becomes its digest."""
+    name = path.name
+    if len(os.fsencode(before + name + after)) > MAX_NAME_BYTES:
+        name = hashlib.sha256(os.fsencode(name)).hexdigest()[:32]
+    return path.with_name(before + name + after)
 
 
 def resolved(path: str | os.PathLike[str]) -> str:
@@ -90,7 +90,7 @@ def replaced(path: Path) -> Iterator[Path]:
 
     Raises plain `OSError`; use it inside `writing` to get errors for users.
     """
-    temporary = hidden_beside(path, f".{os.getpid()}.tmp")
+    temporary = beside(path, ".", f".{os.getpid()}.tmp")
     try:
         yield temporary
         with temporary.open("r+b") as file:

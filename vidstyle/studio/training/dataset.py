@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 
 from vidstyle.core.errors import TrainingError, VidstyleError
-from vidstyle.core.files import writing
+from vidstyle.core.files import beside, writing
 from vidstyle.core.frames import Pixels
 from vidstyle.core.options import Selection, Trim
 from vidstyle.media.orientation import to_display_orientation
@@ -77,9 +77,9 @@ def _sample_frames(video: Path, frames_folder: Path, check: Callable[[], None]) 
     """Files of frames spread evenly over a video, in its own folder in `frames_folder`; none if the video cannot be read."""
     status = video.stat()
     identity = f"{video.resolve()} {status.st_size} {status.st_mtime_ns}"
-    folder = frames_folder / f"{video.stem}-{hashlib.sha256(os.fsencode(identity)).hexdigest()[:8]}"
+    folder = beside(frames_folder / video.stem, "", f"-{hashlib.sha256(os.fsencode(identity)).hexdigest()[:8]}")
     if not folder.is_dir():
-        temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+        temporary = beside(folder, ".", f".{os.getpid()}.tmp")
         try:
             with writing(folder):
                 temporary.mkdir(parents=True)
