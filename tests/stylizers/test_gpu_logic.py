@@ -25,9 +25,10 @@ from vidstyle.core.errors import EXIT_MODEL, DeviceError, StyleError
 from vidstyle.core.frames import Pixels
 from vidstyle.core.options import StyleOptions
 from vidstyle.core.protocols import Engine, Stylizer
+from vidstyle.core.user_cache import cache_file
 from vidstyle.networks.device import find_device
 from vidstyle.networks.fusion import fused
-from vidstyle.stylizers import engine_selection, load_stylizer, sessions, torch_cuda
+from vidstyle.stylizers import load_stylizer, sessions, torch_cuda
 from vidstyle.stylizers.engine_selection import SelectingStylizer, Selection, select_engine
 from vidstyle.stylizers.onnx import CpuOnnxStylizer, GpuOnnxStylizer
 from vidstyle.stylizers.torch import CpuTorchStylizer, GpuTorchStylizer
@@ -440,8 +441,8 @@ def test_a_remembered_engine_that_is_missing_is_replaced(clock: list[float]) -> 
 def test_a_broken_file_of_selections_is_ignored(clock: list[float], tmp_path: Path) -> None:
     simulated = engines(clock, 3.0, 1.0)
     for content in (b"rubbish", b"[1]", b'{"x": 3}'):
-        engine_selection._memory().parent.mkdir(parents=True, exist_ok=True)
-        engine_selection._memory().write_bytes(content)
+        cache_file("engines.json").parent.mkdir(parents=True, exist_ok=True)
+        cache_file("engines.json").write_bytes(content)
         assert (select_engine(loaders(simulated, []), "auto", "compact").stylize(IMAGES) == 2).all()
 
 
@@ -488,7 +489,7 @@ def test_torch_gives_the_same_images_on_a_gpu(in_torch: CpuTorchStylizer, half: 
 
 
 def test_norms_are_fused_in_torch(in_torch: CpuTorchStylizer) -> None:
-    kinds = {type(module) for module in fused(in_torch._net).modules()}
+    kinds = {type(module) for module in fused(in_torch._net, torch.device("cpu"), torch.float32).modules()}
     assert torch.nn.InstanceNorm2d not in kinds
 
 
@@ -556,23 +557,13 @@ def streams(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         assert isinstance(options["stream"], SimulatedStream)
         if failure:
             raise RuntimeError(failure[0])
-        stylized: list[tuple[torch.Tensor, torch.Tensor]] = []
-        copy, again = torch.Tensor.copy_, CudaNetwork._stylized
+        again = CudaNetwork._stylize_slot
 
-        def recorded(net: CudaNetwork, source: torch.Tensor) -> torch.Tensor:
-            stylized.append((source, again(net, source)))
-            graph.again = lambda: copy(target[0], again(net, source))
-            return stylized[0][1]
-
-        target: list[torch.Tensor] = []
-
-        def copied(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
-            target.append(tensor)
-            return tensor  # capturing does not run anything
+        def recorded(net: CudaNetwork, slot: torch_cuda._Slot) -> None:
+            graph.again = lambda: again(net, slot)  # capturing does not run anything
 
         with monkeypatch.context() as patch:
-            patch.setattr(CudaNetwork, "_stylized", recorded)
-            patch.setattr(torch.Tensor, "copy_", copied)
+            patch.setattr(CudaNetwork, "_stylize_slot", recorded)
             yield
 
     monkeypatch.setattr(torch_cuda, "_stream_of", lambda device: SimulatedStream())

@@ -13,6 +13,7 @@ from typing import Protocol
 
 import numpy as np
 
+from vidstyle.core.damage import Damage
 from vidstyle.core.frames import Frame, Pixels, VideoInfo
 
 ENGINE_NAMES = {"onnxruntime": "ONNX Runtime", "tensorrt": "TensorRT"}
@@ -39,6 +40,12 @@ class Source(Protocol):
 
     def damage(self) -> list[str]:
         """What was lost or repaired while reading, one sentence each. Complete once `frames` has ended."""
+
+    def damage_so_far(self) -> Damage:
+        """What was lost or repaired in the frames read so far."""
+
+    def restore_damage(self, earlier: Damage) -> None:
+        """Count at least what an earlier run found in the same input."""
 
     def close(self) -> None:
         """Release the file."""
@@ -67,6 +74,11 @@ class Stylizer(ABC):
     """The number of threads that should call `stylize` at once for the highest throughput."""
 
     @property
+    def pixel_bytes(self) -> int:
+        """About how much memory `stylize` takes for each pixel of an image, on the CPU."""
+        return 60
+
+    @property
     def engine(self) -> Engine:
         """The engine of the network. Its device and precision never change."""
         return Engine("custom")
@@ -76,11 +88,12 @@ class Stylizer(ABC):
         """Images of one size (H, W, 3) uint8 RGB -> (N, H, W, 3) uint8 RGB."""
 
     def for_shot(self, images: Iterable[Pixels]) -> Stylizer:
-        """A stylizer with statistics measured on a few images of one shot; itself if they make no difference."""
+        """A stylizer with statistics measured on a few images of one shot, those without contrast left out; itself if that makes
+        no difference. Raises `StyleError` if the statistics are not finite."""
         return self
 
     def statistics(self) -> Mapping[str, np.ndarray]:
-        """The statistics that `for_shot` measured; empty if it measures none."""
+        """The statistics that `for_shot` measured, or those of training; empty if it measures none."""
         return {}
 
     def with_statistics(self, statistics: Mapping[str, np.ndarray]) -> Stylizer:
@@ -88,7 +101,8 @@ class Stylizer(ABC):
         return self
 
     def adapted(self, image: Pixels, weight: float) -> Stylizer:
-        """A stylizer whose statistics have moved by `weight` (0..1) towards those of `image`; itself if it has none."""
+        """A stylizer whose statistics have moved by `weight` (0..1) towards those of `image`; itself if it has none, or `image`
+        no contrast."""
         return self
 
     def at(self, seconds: float) -> Stylizer:

@@ -17,6 +17,7 @@ from vidstyle.core.protocols import Stylizer
 from vidstyle.core.resizing import scaled
 from vidstyle.stylizers import load_stylizer
 from vidstyle.stylizers.guided_upsampling import upsample_guided
+from vidstyle.stylizers.norm_statistics import has_contrast
 
 Mix = list[tuple[str, float]]
 """Styles and their weights, which add up to 1."""
@@ -31,12 +32,15 @@ REFRESH_WEIGHT = 0.02
 
 @dataclass
 class _AdaptedStyle:
-    """A style adapted to the scene: its statistics are the mean of `sample_count` samples at first, then follow slowly."""
+    """A style adapted to the scene: its statistics are the mean of `sample_count` samples at first, then follow slowly.
+
+    Samples without contrast, as of a covered camera, do not count.
+    """
 
     stylizer: Stylizer
     sample_count: int
     due: float
-    """When to refresh the statistics, by `time.monotonic`."""
+    """When to refresh the statistics, by `time.monotonic`; infinite if the style has none."""
     pending: Future[Stylizer] | None = None
     """The same style with newer statistics, being prepared."""
 
@@ -114,7 +118,8 @@ class SceneStylizer:
     def _prepare(self, name: str, samples: list[Pixels]) -> _AdaptedStyle:
         stylizer = (self._first.pop(name, None) or self._load(name)).for_shot(samples)
         stylizer.stylize([samples[-1]])  # the first run at a new size includes its initialization
-        return _AdaptedStyle(stylizer, len(samples), time.monotonic() + SAMPLE_SECONDS)
+        due = time.monotonic() + SAMPLE_SECONDS if stylizer.statistics() else np.inf
+        return _AdaptedStyle(stylizer, sum(map(has_contrast, samples)), due)
 
     def _refresh(self, style: _AdaptedStyle) -> None:
         if style.pending is None:
@@ -125,9 +130,8 @@ class SceneStylizer:
             adapted, style.pending = style.pending.result(), None
             settled = 1 / (style.sample_count + 1) <= REFRESH_WEIGHT
             style.due = time.monotonic() + (REFRESH_SECONDS if settled else SAMPLE_SECONDS)
-            if adapted is style.stylizer:
-                style.due = np.inf  # has no statistics
-            style.stylizer, style.sample_count = adapted, style.sample_count + 1
+            if adapted is not style.stylizer:
+                style.stylizer, style.sample_count = adapted, style.sample_count + 1
 
 
 def _adapted(stylizer: Stylizer, sample: Pixels, weight: float) -> Stylizer:

@@ -26,6 +26,10 @@ class BlendedStylizer(Stylizer):
         self.concurrency = min(stylizer.concurrency for stylizer in stylizers)
 
     @property
+    def pixel_bytes(self) -> int:
+        return max(stylizer.pixel_bytes for stylizer in self._stylizers)
+
+    @property
     def engine(self) -> Engine:
         return self._stylizers[0].engine
 
@@ -50,6 +54,8 @@ class BlendedStylizer(Stylizer):
         return self._of([stylizer.adapted(image, weight) for stylizer in self._stylizers])
 
     def _of(self, stylizers: Sequence[Stylizer]) -> Stylizer:
+        if all(new is old for new, old in zip(stylizers, self._stylizers, strict=True)):
+            return self
         return BlendedStylizer(stylizers, self._weights)
 
     def describe(self) -> str:

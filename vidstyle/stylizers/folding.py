@@ -13,6 +13,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from vidstyle.stylizers.finite import check_finite
+
 Constants = dict[str, np.ndarray]
 
 _FOLDABLE: dict[str, Callable[..., np.ndarray]] = {"Mul": np.multiply, "Add": np.add}
@@ -23,8 +25,13 @@ def folded(model: onnx.ModelProto, half: bool = False, margin: int = 0) -> onnx.
 
     Input and output stay uint8 (N, H, W, 3); in between it computes in float32 or, if `half`, in float16. The part of a
     `margin` around the image that does not influence the rest is cropped before the last upsampling, after which most of the
-    time is spent; the output is smaller by the same amount on every side.
+    time is spent; the output is smaller by the same amount on every side. Raises `StyleError` if a weight is not finite.
     """
+    with np.errstate(all="ignore"):  # the results are checked
+        return _folded(model, half, margin)
+
+
+def _folded(model: onnx.ModelProto, half: bool, margin: int) -> onnx.ModelProto:
     constants: Constants = {i.name: numpy_helper.to_array(i) for i in model.graph.initializer}
     kept: list[onnx.NodeProto] = []
     makers: dict[str, onnx.NodeProto] = {}
@@ -101,6 +108,7 @@ def _model(model: onnx.ModelProto, nodes: list[onnx.NodeProto], constants: Const
         resizes = any(node.op_type == "Resize" and name in node.input for node in nodes)
         if half and value.dtype == np.float32 and not resizes:
             value = value.astype(np.float16)
+        check_finite("weights", value)
         initializers.append(numpy_helper.from_array(value, name))
     for node in nodes:
         if half and node.op_type == "Cast" and node.attribute[0].i == TensorProto.FLOAT:

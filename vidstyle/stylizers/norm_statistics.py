@@ -3,18 +3,34 @@
 Per-image statistics (Ulyanov et al. 2016) adapt a network to brightness and contrast, but make a video pulse and the network
 slow; statistics of the training images do neither. Those of a shot adapt too, but are constant and can be folded into the
 convolutions.
+
+Images without contrast (a black leader, an empty title card) are not measured: normalized by themselves, black, grey and white
+become the same colour, and whatever follows in the shot is amplified a hundredfold. A shot of nothing else keeps the statistics
+of the training images.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+import cv2
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from vidstyle.core.frames import Pixels
+from vidstyle.stylizers.finite import check_finite
+
+MIN_CONTRAST = 3.0
+"""Standard deviation of a colour channel (0..255); photographs have about 60, a line of text on a white page has 10."""
+
 Statistics = Mapping[str, np.ndarray]
 """Initializer name (`....running_mean`, `....running_var`) -> float32 (C,)."""
+
+
+def has_contrast(image: Pixels) -> bool:
+    """Whether statistics of `image` (H, W, 3) make sense."""
+    return float(cv2.meanStdDev(image)[1].max()) >= MIN_CONTRAST
 
 
 def nodes(model: onnx.ModelProto) -> list[onnx.NodeProto]:
@@ -40,10 +56,10 @@ def measuring(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[str]]:
         epsilon = next((a.f for a in node.attribute if a.name == "epsilon"), 1e-5)
         kept += [
             helper.make_node("ReduceMean", [x], [f"{own}.mean"], axes=[2, 3], keepdims=1),
-            helper.make_node("Mul", [x, x], [f"{own}.squares"]),
-            helper.make_node("ReduceMean", [f"{own}.squares"], [f"{own}.square"], axes=[2, 3], keepdims=1),
-            helper.make_node("Mul", [f"{own}.mean", f"{own}.mean"], [f"{own}.squared"]),
-            helper.make_node("Sub", [f"{own}.square", f"{own}.squared"], [f"{own}.var"]),
+            # In two passes: E[x^2] - E[x]^2 in float32 is negative where images are flat.
+            helper.make_node("Sub", [x, f"{own}.mean"], [f"{own}.centred"]),
+            helper.make_node("Mul", [f"{own}.centred", f"{own}.centred"], [f"{own}.squares"]),
+            helper.make_node("ReduceMean", [f"{own}.squares"], [f"{own}.var"], axes=[2, 3], keepdims=1),
         ]
         names += [mean, var]
         outputs += [f"{own}.mean", f"{own}.var"]
@@ -57,11 +73,12 @@ def measuring(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[str]]:
 
 
 def mean_statistics(names: list[str], measured: Iterable[list[np.ndarray]]) -> Statistics:
-    """The mean over images of the outputs of a `measuring` graph for each."""
+    """The mean over images of the outputs of a `measuring` graph for each. Raises `StyleError` if they are not finite."""
     totals, count = [np.zeros(1)] * len(names), 0
     for image in measured:
         totals = [total + value.mean(0).reshape(-1) for total, value in zip(totals, image, strict=True)]
         count += 1
+    check_finite("norm statistics", *totals)
     return {name: (total / count).astype(np.float32) for name, total in zip(names, totals, strict=True)}
 
 

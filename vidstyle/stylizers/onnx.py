@@ -37,6 +37,9 @@ _MEASURED_PIXELS = 4 << 20
 _MIN_MEASURED_HEIGHT = 64
 """Images are not scaled down to less than this to measure them."""
 
+_MAX_MARGIN, _MAX_MULTIPLE = 256, 64
+"""More than any network needs: padding takes memory."""
+
 
 def load_onnx_stylizer(
     path: Path,
@@ -57,10 +60,7 @@ def load_onnx_stylizer(
     facts = metadata_of(model)
     if not facts:
         return ForeignOnnxStylizer(model, path, device, model_color, concurrency or 1, cores)
-    try:
-        trained = TrainedModel(model, path, int(facts["margin"]), int(facts["multiple"]))
-    except (KeyError, ValueError):
-        raise StyleError(f"expected vidstyle's metadata in the model, found them broken: {path}") from None
+    trained = _trained_model(model, path)
     threads = max(1, cores // (concurrency or concurrency_on(cores)))
     if gpu_index(device) is not None:
         network = _gpu_network(trained, device, threads)
@@ -79,6 +79,20 @@ class TrainedModel:
     """Pixels that images are padded by on all sides."""
     multiple: int
     """Height and width of padded images are multiples of this."""
+
+
+def _trained_model(model: onnx.ModelProto, path: Path) -> TrainedModel:
+    facts = metadata_of(model)
+    try:
+        margin, multiple = int(facts["margin"]), int(facts["multiple"])
+    except (KeyError, ValueError):
+        raise StyleError(f"expected vidstyle's metadata in the model, found them broken: {path}") from None
+    if not (0 <= margin <= _MAX_MARGIN and 1 <= multiple <= _MAX_MULTIPLE):
+        raise StyleError(
+            f"expected a margin of 0 to {_MAX_MARGIN} and a multiple of 1 to {_MAX_MULTIPLE} in the model's metadata, "
+            f"got {margin} and {multiple}: {path}"
+        )
+    return TrainedModel(model, path, margin, multiple)
 
 
 class TrainedOnnxStylizer(Stylizer):
@@ -108,14 +122,28 @@ class TrainedOnnxStylizer(Stylizer):
         h, w = batch.shape[1:3]
         padded = self._padded(list(batch))
         stylized = self._run(padded)
-        m = self._model.margin - (padded.shape[1] - stylized.shape[1]) // 2
+        m = self._model.margin - self._cropped(padded, stylized)
         return stylized[:, m : m + h, m : m + w]
+
+    def _cropped(self, padded: Pixels, stylized: Pixels) -> int:
+        """By how many pixels the network cropped the margin on every side."""
+        n, h, w, _ = padded.shape
+        cropped = (h - stylized.shape[1]) // 2 if stylized.ndim == 4 else 0
+        expected = (n, h - 2 * cropped, w - 2 * cropped, 3)
+        if stylized.shape != expected or stylized.dtype != np.uint8 or not 0 <= cropped <= self._model.margin:
+            raise StyleError(
+                f"expected stylized images {padded.shape} uint8 from the model, got {stylized.shape} {stylized.dtype}"
+            )
+        return cropped
 
     def _padded(self, images: Sequence[Pixels]) -> Pixels:
         return pad_to_multiple(images, self._model.margin, self._model.multiple)
 
     def for_shot(self, images: Iterable[Pixels]) -> Stylizer:
-        return self._with(self._measured(images)) if norms.nodes(self._model.proto) else self
+        if not norms.nodes(self._model.proto):
+            return self
+        samples = [image for image in images if norms.has_contrast(image)]
+        return self._with(self._measured(samples)) if samples else self
 
     def statistics(self) -> norms.Statistics:
         return norms.own_statistics(self._model.proto)
@@ -124,7 +152,7 @@ class TrainedOnnxStylizer(Stylizer):
         return self._with(statistics) if statistics else self
 
     def adapted(self, image: Pixels, weight: float) -> Stylizer:
-        if not norms.nodes(self._model.proto):
+        if not norms.nodes(self._model.proto) or not norms.has_contrast(image):
             return self
         return self._with(norms.mixed(self.statistics(), self._measured([image]), weight))
 
@@ -134,9 +162,8 @@ class TrainedOnnxStylizer(Stylizer):
         changed._use(changed._model)
         return changed
 
-    def _measured(self, images: Iterable[Pixels]) -> norms.Statistics:
-        samples = list(images)
-        parallel = max(1, min(self.concurrency, _MEASURED_PIXELS // samples[0][..., 0].size)) if samples else 1
+    def _measured(self, samples: Sequence[Pixels]) -> norms.Statistics:
+        parallel = max(1, min(self.concurrency, _MEASURED_PIXELS // samples[0][..., 0].size))
         session, names = self._measuring_session(parallel)
         [image_input] = session.get_inputs()
 

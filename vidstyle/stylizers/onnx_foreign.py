@@ -15,6 +15,7 @@ from vidstyle.core.frames import Pixels
 from vidstyle.core.model_file import has_fixed_size
 from vidstyle.core.options import ColorOrder
 from vidstyle.core.protocols import Engine, Stylizer
+from vidstyle.stylizers.finite import check_finite
 from vidstyle.stylizers.memory import MemoryFitter
 from vidstyle.stylizers.padding import pad_to_multiple
 from vidstyle.stylizers.sessions import CPU, engine_of, open_session, run_session
@@ -62,6 +63,10 @@ class ForeignOnnxStylizer(Stylizer):
     def engine(self) -> Engine:
         return engine_of(self.session, "float32")
 
+    @property
+    def pixel_bytes(self) -> int:
+        return 400  # 32 channels of floats at full size, three times
+
     def stylize(self, images: Sequence[Pixels]) -> Pixels:
         return self._fitter.stylize(np.stack(images), self._stylize)
 
@@ -94,4 +99,5 @@ class ForeignOnnxStylizer(Stylizer):
             raise StyleError(
                 f"expected images of the same aspect ratio from the model, got {stylized_w}x{stylized_h} for {w}x{h}"
             )
+        check_finite("images", y)
         return y

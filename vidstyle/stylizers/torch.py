@@ -27,8 +27,10 @@ from vidstyle.networks.device import find_device
 from vidstyle.networks.examples_net import load_examples_net
 from vidstyle.networks.export import net_of
 from vidstyle.networks.transformer_net import MARGIN, MULTIPLE
+from vidstyle.stylizers.finite import check_finite
 from vidstyle.stylizers.gpu_slots import CONCURRENCY
 from vidstyle.stylizers.memory import MemoryFitter, inference_error, receptive_radius
+from vidstyle.stylizers.norm_statistics import has_contrast
 from vidstyle.stylizers.padding import pad_to_multiple
 from vidstyle.stylizers.torch_cpu import CpuNetwork
 from vidstyle.stylizers.torch_cuda import CudaNetwork
@@ -79,6 +81,10 @@ class TorchStylizer(Stylizer):
     def _run(self, batch: Pixels) -> Pixels:
         """Padded images (N, H, W, 3) uint8 -> the same, stylized. torch's exceptions are passed on."""
 
+    @property
+    def pixel_bytes(self) -> int:
+        return 200
+
     def stylize(self, images: Sequence[Pixels]) -> Pixels:
         return self._stylized(images, self._run)
 
@@ -103,7 +109,7 @@ class TrainedTorchStylizer(TorchStylizer):
 
     def for_shot(self, images: Iterable[Pixels]) -> Stylizer:
         # A plain mean, which InstanceNorm2d cannot compute by momentum=None.
-        return self._measured((image, 1 / count) for count, image in enumerate(images, 1))
+        return self._measured((image, 1 / count) for count, image in enumerate(filter(has_contrast, images), 1))
 
     def statistics(self) -> Mapping[str, np.ndarray]:
         state = self._net.state_dict()
@@ -118,16 +124,17 @@ class TrainedTorchStylizer(TorchStylizer):
         return shot
 
     def adapted(self, image: Pixels, weight: float) -> Stylizer:
-        return self._measured([(image, weight)])
+        return self._measured([(image, weight)] if has_contrast(image) else [])
 
     def _measured(self, images: Iterable[tuple[Pixels, float]]) -> Stylizer:
         """Norm statistics moved towards those of each image in turn, by the weight that comes with it."""
         shot = self._copied()
         norms = [m for m in shot._net.modules() if isinstance(m, nn.InstanceNorm2d) and m.track_running_stats]
-        if not norms:
+        samples = list(images) if norms else []
+        if not samples:
             return self
         shot._net.train()
-        for image, weight in images:
+        for image, weight in samples:
             for norm in norms:
                 norm.momentum = weight
             shot._stylized([image], shot._run_in_full_precision)
@@ -214,7 +221,9 @@ def run_plain(net: nn.Module, device: torch.device, batch: Pixels, scale: float)
     """Images (N, H, W, 3) uint8 -> the same, stylized by the unchanged `net`, which takes and returns RGB in 0..255 / `scale`."""
     with torch.inference_mode():
         x = torch.from_numpy(batch).to(device).permute(0, 3, 1, 2).float() / scale
-        y = (net(x) * scale + 0.5).clamp(0, 255).to(torch.uint8)
+        y = net(x)
+        check_finite("images", y.sum().cpu().numpy())
+        y = (y * scale + 0.5).clamp(0, 255).to(torch.uint8)
     return np.asarray(y.permute(0, 2, 3, 1).contiguous().cpu().numpy())
 
 

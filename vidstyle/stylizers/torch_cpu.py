@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, cast
 
 import numpy as np
 import torch
@@ -17,6 +16,7 @@ from torch import nn
 from vidstyle.core.frames import Pixels
 from vidstyle.networks.device import has_amx
 from vidstyle.networks.fusion import fused
+from vidstyle.stylizers.finite import check_finite
 
 
 class CpuNetwork:
@@ -35,8 +35,7 @@ class CpuNetwork:
 
     def prepared(self, net: nn.Module) -> nn.Module:
         """`net` as `stylize` takes it."""
-        made: Any = fused(net)
-        return cast(nn.Module, made.to(self._dtype, memory_format=torch.channels_last))
+        return fused(net, torch.device("cpu"), self._dtype)
 
     def stylize(self, net: nn.Module, images: Pixels) -> Pixels:
         """Images (N, H, W, 3) uint8 -> the same, stylized by a network from `prepared`. torch's exceptions are passed on."""
@@ -45,7 +44,9 @@ class CpuNetwork:
     def _stylized(self, net: nn.Module, images: Pixels) -> Pixels:
         with torch.inference_mode():
             x = torch.from_numpy(images).permute(0, 3, 1, 2).to(self._dtype) / self._scale
-            y = net(x).float().mul_(self._scale).add_(0.5).clamp_(0, 255).to(torch.uint8)
+            y = net(x).float()
+            check_finite("images", y.sum().numpy())
+            y = y.mul_(self._scale).add_(0.5).clamp_(0, 255).to(torch.uint8)
             return np.asarray(y.permute(0, 2, 3, 1).contiguous().numpy())
 
 

@@ -21,6 +21,7 @@ from vidstyle.core.errors import is_out_of_memory
 from vidstyle.core.files import reason
 from vidstyle.core.frames import Pixels
 from vidstyle.networks.fusion import fused
+from vidstyle.stylizers.finite import check_finite
 from vidstyle.stylizers.gpu_slots import WARM_RUNS, Shape, SlotPool, filled_up
 
 log = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ class CudaNetwork:
     def __init__(self, net: nn.Module, device: torch.device, scale: float, half: bool) -> None:
         self._device, self._scale = device, scale
         self._dtype = torch.float16 if half else torch.float32
-        self._net = self._on_device(net)
+        self._net = fused(net, device, self._dtype)
         self._forward: Any = self._net
         self._parameters: list[Tensor] = list(self._net.parameters())
         self._stream = _stream_of(device)
@@ -51,15 +52,10 @@ class CudaNetwork:
 
     def weights_of(self, net: nn.Module) -> list[Tensor]:
         """The weights of another network of the same architecture, on the device, as `stylize` takes them."""
-        ready = self._on_device(net)
+        ready = fused(net, self._device, self._dtype)
         if self._stream is not None:
             torch.cuda.current_stream(self._device).synchronize()
         return list(ready.parameters())
-
-    def _on_device(self, net: nn.Module) -> nn.Module:
-        ready: Any = fused(net)
-        ready.to(self._device, self._dtype, memory_format=torch.channels_last)
-        return cast(nn.Module, ready)
 
     def stylize(self, weights: list[Tensor], images: Pixels) -> Pixels:
         """Images (N, H, W, 3) uint8 -> the same, stylized. torch's exceptions are passed on, after all buffers are released."""
@@ -68,6 +64,7 @@ class CudaNetwork:
             slot.host_source.numpy()[:] = filled_up(images, slot.shape[0])
             with torch.inference_mode():
                 self._through(slot, weights)
+            check_finite("images", slot.host_total.numpy())
             stylized = slot.host_stylized.numpy()[: len(images)].copy()
         except Exception:
             self._slots.forget(images.shape[1:])
@@ -92,6 +89,7 @@ class CudaNetwork:
                 slot.copying.wait_stream(self._stream)
         with _on(slot.copying):
             slot.host_stylized.copy_(slot.stylized, non_blocking=True)
+            slot.host_total.copy_(slot.total, non_blocking=True)
         if slot.copying is not None:
             slot.copying.synchronize()
 
@@ -106,20 +104,20 @@ class CudaNetwork:
         else:
             # cuDNN searches for the fastest algorithms once for each shape.
             with torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=True):
-                slot.stylized.copy_(self._stylized(slot.source))
+                self._stylize_slot(slot)
         slot.runs += 1
 
     def _capture(self, slot: _Slot) -> None:
         graph = torch.cuda.CUDAGraph()
         try:
             with torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"):
-                slot.stylized.copy_(self._stylized(slot.source))
+                self._stylize_slot(slot)
         except RuntimeError as error:
             if is_out_of_memory(error):
                 raise
             log.debug("no CUDA graph can be captured: %s", reason(error))
             self._captures = False
-            slot.stylized.copy_(self._stylized(slot.source))
+            self._stylize_slot(slot)
             return
         graph.replay()
         slot.graph = graph
@@ -129,7 +127,7 @@ class CudaNetwork:
         self._compiles = False
         try:
             self._forward = torch.compile(self._net, dynamic=False)
-            self._stylized(slot.source)
+            self._stylize_slot(slot)
         except Exception as error:  # the compiler raises many kinds
             self._forward = self._net
             log.warning("torch cannot compile the network (%s); it runs uncompiled", reason(error))
@@ -137,11 +135,11 @@ class CudaNetwork:
         self._slots.clear()
         slot.graph, slot.runs = None, 0
 
-    def _stylized(self, source: Tensor) -> Tensor:
-        x = source.permute(0, 3, 1, 2).to(self._dtype) / self._scale
-        y = self._forward(x).float() * self._scale + 0.5
-        stylized: Tensor = y.clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
-        return stylized
+    def _stylize_slot(self, slot: _Slot) -> None:
+        x = slot.source.permute(0, 3, 1, 2).to(self._dtype) / self._scale
+        y = self._forward(x)
+        slot.total.copy_(y.sum(dtype=torch.float32))
+        slot.stylized.copy_((y.float() * self._scale + 0.5).clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1))
 
 
 class _Slot:
@@ -152,6 +150,9 @@ class _Slot:
         self.shape = shape
         self.host_source, self.host_stylized = (torch.empty(shape, dtype=torch.uint8, pin_memory=is_cuda) for _ in range(2))
         self.source, self.stylized = (torch.empty(shape, dtype=torch.uint8, device=device) for _ in range(2))
+        self.host_total = torch.zeros((), pin_memory=is_cuda)
+        self.total = torch.zeros((), device=device)
+        """The sum of the network's output: not finite if one of its values is not."""
         self.copying = _stream_of(device)
         self.graph: torch.cuda.CUDAGraph | None = None
         self.runs = 0

@@ -22,20 +22,30 @@ class StylizerWrapper(Stylizer):
         """This wrapper around another stylizer."""
 
     @property
+    def pixel_bytes(self) -> int:
+        return self._inner.pixel_bytes
+
+    @property
     def engine(self) -> Engine:
         return self._inner.engine
 
     def for_shot(self, images: Iterable[Pixels]) -> Stylizer:
-        return self._around(self._inner.for_shot(images))
+        return self._with(self._inner.for_shot(images))
 
     def statistics(self) -> Mapping[str, np.ndarray]:
         return self._inner.statistics()
 
     def with_statistics(self, statistics: Mapping[str, np.ndarray]) -> Stylizer:
-        return self._around(self._inner.with_statistics(statistics))
+        return self._with(self._inner.with_statistics(statistics))
 
     def adapted(self, image: Pixels, weight: float) -> Stylizer:
-        return self._around(self._inner.adapted(image, weight))
+        return self._with(self._inner.adapted(image, weight))
+
+    def at(self, seconds: float) -> Stylizer:
+        return self._with(self._inner.at(seconds))
+
+    def _with(self, inner: Stylizer) -> Stylizer:
+        return self if inner is self._inner else self._around(inner)
 
     def describe(self) -> str:
         return self._inner.describe()
