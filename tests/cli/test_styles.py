@@ -6,8 +6,11 @@ import json
 import resource
 import shutil
 import signal
+import socket
 import sys
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from fractions import Fraction
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -27,6 +30,7 @@ from vidstyle.core.frames import Pixels
 from vidstyle.core.options import StyleOptions
 from vidstyle.networks.examples_net import ExamplesTransformerNet
 from vidstyle.styles.catalog import add_style, all_styles, find_style, read_catalog, sha256, shipped_folder
+from vidstyle.stylizers import download as downloading
 from vidstyle.stylizers import install as installing
 from vidstyle.stylizers import load_stylizer
 from vidstyle.stylizers.install import install
@@ -411,6 +415,9 @@ class Site(BaseHTTPRequestHandler):
             self.send_header("Location", self.to[path])
             self.end_headers()
             return
+        if path.startswith("/dripping"):
+            self._drip(b"HTTP/1.1 200 OK\r\n" + (b"" if "headers" in path else b"\r\n"))
+            return
         if path not in ("/m.onnx", "/cut.onnx", "/..%2Fup.onnx"):
             self.send_error(404)
             return
@@ -418,6 +425,14 @@ class Site(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(self.model) + (path == "/cut.onnx")))
         self.end_headers()
         self.wfile.write(self.model)
+
+    def _drip(self, start: bytes) -> None:
+        """Send a byte now and then, until nobody listens."""
+        with suppress(OSError):
+            self.wfile.write(start)
+            while True:
+                self.wfile.write(b"x")
+                time.sleep(0.02)
 
     def log_message(self, format: str, *args: object) -> None:
         """Log nothing."""
@@ -466,6 +481,35 @@ def test_refused_connection_is_reported(own: Path, site: str, model: Path) -> No
     refused(
         FAILED, "add", "http://127.0.0.1:9/m.onnx", "--allow-network", "--sha256", sha256(model), message="Connection refused"
     )
+
+
+@pytest.mark.parametrize("name", ["dripping.onnx", "dripping-headers.onnx"])
+def test_download_that_drips_is_given_up(own: Path, model: Path, site: str, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr(downloading, "MAX_SECONDS", 0.3)
+    with pytest.raises(InputError, match=r"not finished after 0\.3 s"):
+        install(f"{site}/{name}", {}, sha256=sha256(model), allow_network=True)
+    assert listing(own) == []
+
+
+def test_download_that_stalls_is_given_up(own: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(downloading, "STALL_SECONDS", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/m.onnx"
+        with pytest.raises(InputError, match=r"nothing arrived for 0\.3 s"):
+            install(url, {}, sha256=sha256(model), allow_network=True)
+    assert listing(own) == []
+
+
+def test_download_can_be_interrupted(own: Path, model: Path, site: str) -> None:
+    asked = iter(range(5))
+
+    def check() -> None:
+        if next(asked, None) is None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        install(f"{site}/dripping.onnx", {}, sha256=sha256(model), allow_network=True, check=check)
+    assert listing(own) == []
 
 
 def test_download_is_limited(own: Path, model: Path, site: str, monkeypatch: pytest.MonkeyPatch) -> None:

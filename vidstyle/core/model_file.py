@@ -101,9 +101,9 @@ def _read(path: Path) -> bytes:
 def _check_operators(graph: onnx.GraphProto, path: Path) -> None:
     for node in graph.node:
         if node.domain not in ("", "ai.onnx"):
-            raise StyleError(f"expected standard ONNX operators only, found the domain {node.domain}: {path}")
+            raise StyleError(f"expected standard ONNX operators only, found the domain {node.domain!r}: {path}")
         if node.op_type not in _OPERATORS:
-            raise StyleError(f"expected operators that style networks use, found {node.op_type or 'one without a name'}: {path}")
+            raise StyleError(f"expected operators that style networks use, found {node.op_type!r}: {path}")
 
 
 def _check_fields(message: Any, path: Path) -> None:

@@ -72,6 +72,8 @@ def verify_isolated(path: Path, check: Callable[[], None] = lambda: None) -> Non
     with start_module(
         __name__,
         str(path),
+        str(MAX_SECONDS),
+        str(MAX_MEMORY),
         variables={"OMP_NUM_THREADS": "1"},  # each thread takes memory
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -137,16 +139,16 @@ def _test_image() -> Pixels:
     return np.dstack([3 * x, 4 * y, 255 * ((x // 8 + y // 8) % 2)]).astype(np.uint8)
 
 
-def main(path: str) -> int:
-    """Verify the file `path`; prints what is wrong with it, and returns the exit code."""
-    limit_this_process(MAX_SECONDS, MAX_MEMORY)
+def main(path: str, seconds: int, memory: int) -> int:
+    """Verify the file `path` within limits; prints what is wrong with it, and returns the exit code."""
+    limit_this_process(seconds, memory)
     logging.disable(logging.WARNING)  # the process that uses the model logs them
     try:
         verify_model(Path(path))
     except MissingExtraError:
         return _NEEDS_TORCH
     except MemoryLimitError:
-        problem = f"expected a model that stylizes a small image in {MAX_MEMORY >> 30} GiB of memory, this one needs more: {path}"
+        problem = f"expected a model that stylizes a small image in {memory >> 20} MiB of memory, this one needs more: {path}"
     except VidstyleError as error:
         problem = str(error)
     else:
@@ -156,4 +158,4 @@ def main(path: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    sys.exit(main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])))
