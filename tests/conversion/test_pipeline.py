@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from vidstyle.conversion.pipeline import AHEAD, PipelineOptions, run
+from vidstyle.core.damage import Damage
 from vidstyle.core.frames import Frame, Pixels, VideoInfo
 from vidstyle.core.protocols import PostProcessor, Stylizer
 
@@ -51,6 +52,12 @@ class Numbers:
 
     def damage(self) -> list[str]:
         return []
+
+    def damage_so_far(self) -> Damage:
+        return {}
+
+    def restore_damage(self, earlier: Damage) -> None:
+        pass
 
     def close(self) -> None:
         pass

@@ -24,7 +24,7 @@ from vidstyle.conversion.provenance import fingerprint, read_fingerprint, stamp
 from vidstyle.core.errors import InputError, StyleError
 from vidstyle.core.frames import Frame
 from vidstyle.core.options import ConvertOptions, EncodeOptions, StyleOptions, Trim
-from vidstyle.sinks import open_image_sink, open_video_sink, stream_copier_of
+from vidstyle.sinks import OtherStreams, open_image_sink, open_video_sink
 from vidstyle.sinks.images import STAMPED_SUFFIXES
 from vidstyle.sinks.video import FORMATS
 from vidstyle.sources import open_source
@@ -53,11 +53,11 @@ def video(folder: Path, kind: str) -> Path:
 def copied(clip: Path, name: str, made_from: str | None) -> tuple[Path, list[str]]:
     """The clip copied into a new file by a video sink, and the warnings."""
     output = clip.with_name(name)
-    stream_copier = stream_copier_of(str(clip), Fraction(0), ConvertOptions())
+    others = OtherStreams(str(clip), Fraction(0), ConvertOptions())
     text = stamp(made_from) if made_from is not None else None
     with (
         closing(open_source(str(clip))) as source,
-        closing(open_video_sink(output, source.info, EncodeOptions(), stream_copier, stamp=text)) as sink,
+        closing(open_video_sink(output, source.info, EncodeOptions(), others, stamp=text)) as sink,
     ):
         for frame in source.frames():
             sink.write(frame)

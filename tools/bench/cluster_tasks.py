@@ -29,13 +29,15 @@ from tools.bench.scenes import lengthened
 from vidstyle.batch.cluster import job_tasks
 from vidstyle.batch.cluster.chunks import Chunk, Survey
 from vidstyle.batch.cluster.scheduler import open_worker_pool, run_jobs
-from vidstyle.batch.cluster.worker import Model, SharedFile, Worker, WorkerJob, identity_of
+from vidstyle.batch.cluster.worker import Model, SharedFile, Worker, WorkerJob
 from vidstyle.batch.cluster.worker_pool import Task, TaskFailed, WithLog, WorkerPool, run_task
 from vidstyle.cli.reporters import QuietReporter
 from vidstyle.conversion.job import Job
+from vidstyle.core.damage import Damage
+from vidstyle.core.file_identity import identity_of
 from vidstyle.core.hardware import usable_cores
 from vidstyle.core.options import ClusterOptions, ConvertOptions, EncodeOptions, StyleOptions
-from vidstyle.sinks import open_segment_sink, open_segmented_file, stream_copier_of
+from vidstyle.sinks import OtherStreams, open_segment_sink, open_segmented_file
 from vidstyle.sinks.segment_folder import SegmentFolder
 from vidstyle.sinks.segments import EncodedSegment, SegmentedFile
 from vidstyle.sources import open_source
@@ -162,9 +164,9 @@ def video_parts(video: Path, out: Path, chunk_seconds: float, hours: float) -> d
     segments: list[EncodedSegment] = []
     add = SegmentedFile.add
 
-    def add_and_keep(file: SegmentedFile, number: int, segment: EncodedSegment) -> None:
+    def add_and_keep(file: SegmentedFile, number: int, segment: EncodedSegment, damage: Damage) -> None:
         segments.append(segment)
-        add(file, number, segment)
+        add(file, number, segment, damage)
 
     began = time.perf_counter()
     with mock.patch.object(SegmentedFile, "add", add_and_keep), _timed(driver):
@@ -198,20 +200,20 @@ def _repeated(video: Path, out: Path, segments: list[EncodedSegment], hours: flo
     path = lengthened(video, out.with_name(f"in.{out.name}"), 3600 * hours)
     with av.open(str(video)) as container:
         length = Fraction(container.duration or 0, av.time_base)
-    job = WorkerJob(str(path), str(out), OPTIONS, None, identity_of(str(path)))
+    job = WorkerJob(str(path), str(out), OPTIONS, None, identity_of(path))
     worker = Worker({})
     began = time.perf_counter()
     survey = worker.survey(job, 0.0)
     surveyed = time.perf_counter() - began
-    stream_copier = stream_copier_of(str(path), survey.shift_seconds, OPTIONS)
-    with closing(open_segmented_file(out, survey.info, OPTIONS, {}, stream_copier)) as file:
+    others = OtherStreams(str(path), survey.shift_seconds, OPTIONS)
+    with closing(open_segmented_file(out, survey.info, OPTIONS, {}, others)) as file:
         times = max(1, -int(-Fraction(3600 * hours).limit_denominator(1000) // length))
         ticks = length / survey.info.time_base
         began = time.perf_counter()
         for n in range(times * len(segments)):
             turn, which = divmod(n, len(segments))
             segment, shift = segments[which], round(turn * ticks)
-            file.add(n, EncodedSegment(segment.data, [(pts + shift, duration) for pts, duration in segment.packets]))
+            file.add(n, EncodedSegment(segment.data, [(pts + shift, duration) for pts, duration in segment.packets]), {})
         stored = time.perf_counter() - began
         began = time.perf_counter()
         file.publish(times * len(segments))
@@ -283,11 +285,11 @@ def storing(hours: float, rate: float, chunk_seconds: float) -> dict[str, Any]:
         listed = [(512 * i, 512) for i in range(packets)]
         path = folder.path / "000000.nut"
         path.write_bytes(b"segment")
-        folder.add(0, path, listed)  # warm up
+        folder.add(0, path, listed, {}, {})  # warm up
         for number in range(1, chunks):
             if number in {1, chunks // 4, chunks // 2, 3 * chunks // 4, chunks - 1}:
                 began = time.perf_counter()
-                folder.add(number, path, listed)
+                folder.add(number, path, listed, {}, {})
                 took = time.perf_counter() - began
                 size = (folder.path / "manifest.json").stat().st_size
                 found.append({"chunk": number, "seconds": round(took, 5), "manifest_bytes": size})
@@ -303,7 +305,7 @@ def storing(hours: float, rate: float, chunk_seconds: float) -> dict[str, Any]:
 def round_trip(cluster: ClusterOptions) -> float:
     """Median seconds from starting a task that fails at once to its result."""
     with closing(open_worker_pool([STYLE], OPTIONS, cluster)) as pool:
-        task = Task("survey", WorkerJob("/nothing/here.mp4", "out.mp4", OPTIONS, None, (1, 1)), (1.0,))
+        task = Task("survey", WorkerJob("/nothing/here.mp4", "out.mp4", OPTIONS, None, None), (1.0,))
         _wait_for(pool, task)  # the worker starts meanwhile
         took = []
         for _ in range(_ROUND_TRIPS):

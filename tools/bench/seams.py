@@ -25,8 +25,9 @@ import numpy as np
 from tools.bench.cluster_tasks import OPTIONS, models, survey_of
 from tools.bench.measurement import print_progress
 from vidstyle.batch.cluster.chunks import WARM_UP_FRAMES, Chunk, chunk_boundaries, divide, scans_agree, windows_between
-from vidstyle.batch.cluster.worker import Statistics, Worker, WorkerJob, identity_of
+from vidstyle.batch.cluster.worker import Statistics, Worker, WorkerJob
 from vidstyle.conversion.convert import convert
+from vidstyle.core.file_identity import identity_of
 from vidstyle.core.frames import Pixels
 from vidstyle.core.hardware import usable_cores
 from vidstyle.core.options import ConvertOptions, EncodeOptions
@@ -147,7 +148,7 @@ def _at_keyframes(video: Path, out: Path) -> dict[str, Any]:
 def seams(video: Path, scratch: Path, chunk_seconds: float, warm_ups: Sequence[int]) -> dict[str, Any]:
     """The figures of one video for both strengths: lossless for each length of the warm-up, and as H.264 for the default."""
     worker, stylizer = Worker(models(), usable_cores()), load_stylizer(OPTIONS.style)
-    job = WorkerJob(str(video), str(scratch / "out.mp4"), OPTIONS, None, identity_of(str(video)))
+    job = WorkerJob(str(video), str(scratch / "out.mp4"), OPTIONS, None, identity_of(video))
     divided = _Divided(worker, job, chunk_seconds)
     if not divided.seams:
         raise SystemExit(f"expected seams inside shots of {video.name}, found none")

@@ -191,7 +191,7 @@ class World:
         if task.method == "stylize_chunk":
             number = task.arguments[1].number
             frames, shots = video.chunk_frames[number], video.chunk_shots[number]
-            stylized = StylizedChunk(EncodedSegment(b"", []), frames, [], [])
+            stylized = StylizedChunk(EncodedSegment(b"", []), frames, [], {})
             return costs.stylize_a_frame * frames + costs.shot_statistics * shots, stylized
         assert task.method == "convert_whole"
         return self.plain, ConvertedFile(Result(Path(task.job.output), video.frames, 0.0), None, video.survey.info)
@@ -347,7 +347,6 @@ def virtual(world: World, publisher: VirtualPublisher) -> Iterator[None]:
         (vidstyle.batch.cluster.scheduler, "estimating_sizes", lambda jobs, reporter: nullcontext()),
         (job_tasks, "divide", divided),
         (job_tasks, "scans_agree", lambda scans: True),
-        (job_tasks, "identity_of", lambda input: (0, 0)),
         (job_tasks, "resume_key", lambda input, options: {}),
         (job_tasks, "open_segmented_file", lambda *args: _File(world, publisher)),
     )

@@ -5,27 +5,24 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Generator, Iterable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vidstyle.api.options_from import names_of, options_of, refuse_unknown
-from vidstyle.api.validation import Rate, as_frames, rate_of
-from vidstyle.conversion.convert import Result, check_not_itself
+from vidstyle.api.validation import Rate, as_frames, rate_of, storable_rate
+from vidstyle.conversion.convert import Result, input_files
 from vidstyle.core.errors import UsageError
 from vidstyle.core.frames import Frame, Pixels, VideoInfo
 from vidstyle.core.options import ConvertOptions, EncodeOptions, Trim
 from vidstyle.core.protocols import Sink, Source
 from vidstyle.media.orientation import display_info, to_display_orientation
-from vidstyle.sinks import check_encoding, check_free, open_video_sink, stream_copier_of
+from vidstyle.sinks import OtherStreams, check_encoding, check_free, check_not_read, open_video_sink
 from vidstyle.sources import is_image, open_source
-
-if TYPE_CHECKING:
-    from vidstyle.sinks.stream_copy import StreamCopier
 
 log = logging.getLogger(__name__)
 
@@ -93,8 +90,7 @@ def write_video(
         rate = None if frame_rate is None else rate_of(frame_rate)
         began, output = time.monotonic(), Path(path)
         check_encoding(output, convert_options.encode)
-        if like is not None:
-            check_not_itself(os.fspath(like), output)
+        check_not_read(output, [("video that it is to be like", like)])
         check_free(output, convert_options.overwrite)
         reference = _Reference() if like is None else _reference_of(os.fspath(like), convert_options)
         items = as_frames(frames, rate, reference.begin, needs_times=True)
@@ -102,7 +98,7 @@ def write_video(
         if first is None:
             raise UsageError(f"expected frames to write, got none: {output}")
         info = _output_info(reference.info, first, rate)
-        sink = open_video_sink(output, info, convert_options.encode, reference.stream_copier, convert_options.overwrite)
+        sink = open_video_sink(output, info, convert_options.encode, reference.others, convert_options.overwrite)
         stack.enter_context(closing(sink))
         count = _write_all(sink, chain([first], items))
         sink.publish()
@@ -124,20 +120,21 @@ def _write_all(sink: Sink, frames: Iterable[Frame]) -> int:
 
 @dataclass(frozen=True)
 class _Reference:
-    """The video that the output is like: its facts, the time of its first frame, and what opens it to copy its other streams."""
+    """The video that the output is like: its facts, the time of its first frame, and its other streams."""
 
     info: VideoInfo | None = None
     begin: Fraction = Fraction(0)
-    stream_copier: Callable[[], StreamCopier] | None = None
+    others: OtherStreams | None = None
 
 
 def _reference_of(input: str, options: ConvertOptions) -> _Reference:
     if is_image(input):
         raise UsageError(f"expected a video for the output to be like, got an image: {input}")
+    files = input_files(input, options)
     with closing(open_source(input, options.trim, options.allow_network)) as source:
         first = next(iter(source.frames()))
-        stream_copier = stream_copier_of(input, source.shift_seconds, options)
-        return _Reference(display_info(source.info), first.pts * first.time_base, stream_copier)
+        others = OtherStreams(input, source.shift_seconds, options, files)
+        return _Reference(display_info(source.info), first.pts * first.time_base, others)
 
 
 def _output_info(reference: VideoInfo | None, first: Frame, rate: Fraction | None) -> VideoInfo:
@@ -146,7 +143,7 @@ def _output_info(reference: VideoInfo | None, first: Frame, rate: Fraction | Non
     if rate is None and reference is not None:
         rate = reference.frame_rate
     if rate is None and first.duration:
-        rate = 1 / (first.duration * first.time_base)
+        rate = storable_rate(1 / (first.duration * first.time_base))
     return replace(
         reference or VideoInfo(width, height),
         width=width,

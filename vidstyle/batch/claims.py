@@ -6,24 +6,25 @@ import contextlib
 import errno
 import hashlib
 import os
+import stat
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import filelock
 
 from vidstyle.conversion import provenance
-from vidstyle.conversion.convert import check_not_itself
+from vidstyle.conversion.convert import files_read, input_files
 from vidstyle.conversion.job import Job, JobResult
-from vidstyle.core.errors import DiskError, OutputExistsError, VidstyleError
-from vidstyle.core.files import writing
+from vidstyle.core.errors import DiskError, OutputExistsError, expected
+from vidstyle.core.file_identity import FileIdentity
+from vidstyle.core.files import beside, reason, writing
 from vidstyle.core.options import ConvertOptions
+from vidstyle.sinks import check_not_read, remove_leftovers
 
 FINISHED = "is finished already"
 
 _NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}
-
-_MAX_NAME_BYTES = 255
-"""The limit of most file systems."""
 
 
 class Claim:
@@ -56,19 +57,32 @@ class Claim:
 
 def claim_path(output: Path) -> Path:
     """The lock file that shows that a run is working on `output`."""
-    name = f".{output.name}.claim"
-    if len(os.fsencode(name)) > _MAX_NAME_BYTES:
-        name = f".{hashlib.sha256(os.fsencode(output.name)).hexdigest()[:32]}.claim"
-    return output.with_name(name)
+    path = beside(output, ".", ".claim")
+    if _belongs_to_user(path):
+        return output.with_name(f".{hashlib.sha256(os.fsencode(output.name)).hexdigest()[:32]}.claim")
+    return path
+
+
+def _belongs_to_user(path: Path) -> bool:
+    """Whether a file that is no claim has the name of one: claims are empty. It must be neither locked nor removed."""
+    try:
+        status = path.lstat()
+    except OSError:
+        return False
+    return not stat.S_ISREG(status.st_mode) or status.st_size > 0
 
 
 @dataclass(frozen=True)
 class ClaimedJob:
-    """A job to be done by this run, with the options of its style and the fingerprint of its output. To be closed when done."""
+    """A job to be done by this run, with the options of its style and the fingerprint of its output. To be closed when done.
+
+    `files` are those that the fingerprint was taken of, see `conversion.convert.input_files`.
+    """
 
     job: Job
     options: ConvertOptions
     fingerprint: str | None
+    files: Sequence[FileIdentity] = ()
     claim: Claim | None = None
 
     def close(self) -> None:
@@ -84,7 +98,9 @@ def claim_job(job: Job, options: ConvertOptions, shared: bool) -> ClaimedJob | J
     """
     options = _with_style_of(job, options)
     claim: Claim | None = None
+    fingerprint: str | None = None
     try:
+        files = input_files(job.input, options)
         fingerprint, job_result = _check(job, options)
         # A claim beside a finished output belongs to a run that is about to release it, or that was killed at that moment.
         if shared and (job_result is None or os.path.lexists(claim_path(job.output))):
@@ -95,21 +111,23 @@ def claim_job(job: Job, options: ConvertOptions, shared: bool) -> ClaimedJob | J
             job_result = _existing_output_result(job, options, fingerprint)  # another run may just have finished it
         elif job_result is None:
             _make_folder(job.output.parent)
-    except VidstyleError as error:
-        job_result = JobResult(job, error=error)
+    except Exception as error:
+        job_result = JobResult(job, error=expected(error))
     if job_result is not None:
+        if job_result.skipped == FINISHED:
+            remove_leftovers(job.output, fingerprint)
         if claim is not None:
             claim.close()
         return job_result
-    return ClaimedJob(job, options, fingerprint, claim)
+    return ClaimedJob(job, options, fingerprint, files, claim)
 
 
 def settled_result(job: Job, options: ConvertOptions) -> JobResult | None:
     """The result of a job for which there is nothing to do at present; None if there is. Claims nothing."""
     try:
         return _check(job, _with_style_of(job, options))[1]
-    except VidstyleError as error:
-        return JobResult(job, error=error)
+    except Exception as error:
+        return JobResult(job, error=expected(error))
 
 
 def _with_style_of(job: Job, options: ConvertOptions) -> ConvertOptions:
@@ -119,14 +137,14 @@ def _with_style_of(job: Job, options: ConvertOptions) -> ConvertOptions:
 def _check(job: Job, options: ConvertOptions) -> tuple[str | None, JobResult | None]:
     """The fingerprint of the output, and the result if there is nothing to do."""
     with writing(job.output):  # the name may be too long
-        check_not_itself(job.input, job.output)
+        check_not_read(job.output, files_read(job.input, options))
         fingerprint = provenance.fingerprint(job.input, options)
         return fingerprint, _existing_output_result(job, options, fingerprint)
 
 
 def _existing_output_result(job: Job, options: ConvertOptions, fingerprint: str | None) -> JobResult | None:
     """The result if the output exists already and is to stay: skipped or an error."""
-    if options.overwrite or not os.path.lexists(job.output) or job.output.is_dir():
+    if options.overwrite or not os.path.lexists(job.output) or os.path.isdir(job.output):
         return None
     if options.skip_existing:
         return JobResult(job, skipped="already exists")
@@ -149,5 +167,5 @@ def _make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except FileExistsError:
         raise OutputExistsError(f"the folder of the output is a file: {folder}") from None
-    except OSError as error:
-        raise DiskError(f"could not create the folder {folder} ({error.strerror})") from error
+    except (OSError, ValueError) as error:
+        raise DiskError(f"could not create the folder {folder} ({reason(error)})") from error

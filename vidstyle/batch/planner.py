@@ -12,7 +12,7 @@ from pathlib import Path
 from vidstyle.batch.output_paths import OutputPaths
 from vidstyle.conversion.job import Job
 from vidstyle.core.errors import InputError, OutputExistsError, UsageError, VidstyleError
-from vidstyle.core.files import is_url, reason
+from vidstyle.core.files import is_url, reason, resolved
 from vidstyle.core.options import Selection
 from vidstyle.sources.discovery import FoundInput, SearchResult, find_inputs
 from vidstyle.styles.catalog import all_styles
@@ -52,7 +52,8 @@ class Planner:
         """The files and URLs among the inputs."""
         several = bool(self.folders) or len({_key(name) for name in self.direct_inputs}) * len(self._styles) > 1
         self._output_paths = OutputPaths(output, several)
-        self._unreadable: set[str] = set()
+        self.unreadable: set[str] = set()
+        """The folders found so far that could not be read, so that their files are missing from the jobs."""
         self._planned: set[str] = set()
 
     def plan(self) -> list[Job]:
@@ -119,9 +120,9 @@ class Planner:
 
     def _warn_unreadable(self, folder: str, error: OSError) -> None:
         """Once per folder: a folder may be searched many times."""
-        if folder not in self._unreadable:
-            self._unreadable.add(folder)
-            log.warning("could not read the folder %s (%s); skipping its files", folder, reason(error))
+        if folder not in self.unreadable:
+            self.unreadable.add(folder)
+            log.error("could not read the folder %s (%s); skipping its files", folder, reason(error))
 
     def _jobs(self, found: Collection[FoundInput]) -> list[Job]:
         path = self._output_paths.path
@@ -163,12 +164,12 @@ def _no_inputs(folder: str, search: SearchResult) -> str:
 
 
 def _is_folder(name: str) -> bool:
-    return not is_url(name) and Path(name).is_dir()
+    return not is_url(name) and os.path.isdir(name)
 
 
 def _key(name: str) -> str:
     """A key that is equal for two paths to the same file."""
-    return name if is_url(name) else os.path.normcase(os.path.realpath(name))
+    return name if is_url(name) else resolved(name)
 
 
 def _folders(found: Collection[FoundInput]) -> dict[str, str]:

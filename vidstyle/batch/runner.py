@@ -13,7 +13,7 @@ from vidstyle.batch.claims import ClaimedJob, claim_job
 from vidstyle.conversion.convert import Conversion
 from vidstyle.conversion.job import Job, JobResult, Reporter
 from vidstyle.core.concurrency import background_executor, prefetch
-from vidstyle.core.errors import VidstyleError
+from vidstyle.core.errors import expected
 from vidstyle.core.options import ConvertOptions
 from vidstyle.core.protocols import Stylizer
 from vidstyle.sources import estimate_size
@@ -28,11 +28,15 @@ def run_jobs(
     options: ConvertOptions,
     reporter: Reporter,
     shared: bool = False,
+    check: Callable[[], None] = lambda: None,
 ) -> list[JobResult]:
     """Convert one job after the other, each with the stylizer of its style; if one fails, the others go on.
 
     While one input is stylized, the next is opened and the previous output verified. `shared`: other runs may be working on the
     same jobs, as is always assumed of several jobs. Each output is made by one run; at the end the others wait for it.
+
+    `check` is called before each job and after each frame, and may raise to end the run. A job whose frames are all stylized is
+    still published then.
     """
     shared = shared or len(jobs) > 1
     if shared:
@@ -47,7 +51,7 @@ def run_jobs(
     with estimating_sizes(jobs, reporter):
         waiting = list(jobs)
         while waiting:
-            elsewhere = _Pass(stylizers, options, reporter, shared).run(waiting, settle)
+            elsewhere = _Pass(stylizers, options, reporter, shared, check).run(waiting, settle)
             if elsewhere == waiting:
                 reporter.stage("waiting for another run", len(job_results), len(jobs), None)
                 time.sleep(WAIT_SECONDS)
@@ -83,28 +87,38 @@ class _OpenJob:
     def __init__(self, claimed: ClaimedJob, stylizer: Stylizer) -> None:
         self.job, self._claimed = claimed.job, claimed
         job, options = claimed.job, claimed.options
-        self._conversion = Conversion(job.input, job.output, stylizer, options, fingerprint=claimed.fingerprint)
+        self._conversion = Conversion(
+            job.input, job.output, stylizer, options, fingerprint=claimed.fingerprint, files=claimed.files
+        )
 
     def run(self, reporter: Reporter, between: Callable[[], None]) -> JobResult | None:
-        """Stylize all frames and call `between` after each; returns a result only if that failed."""
+        """Stylize all frames and call `between` after each; returns a result only if that failed. What the reporter and `between`
+        raise ends the run."""
+        callers: list[Exception] = []
 
         def on_frame(count: int) -> None:
-            reporter.frame(self.job, count)
-            between()
+            try:
+                reporter.frame(self.job, count)
+                between()
+            except Exception as error:
+                callers.append(error)
+                raise
 
+        reporter.start(self.job, self._conversion.info)
         try:
-            reporter.start(self.job, self._conversion.info)
             self._conversion.run(on_frame)
             return None
-        except VidstyleError as error:
-            return JobResult(self.job, error=error)
+        except Exception as error:
+            if error in callers:
+                raise
+            return JobResult(self.job, error=expected(error))
 
     def publish(self) -> JobResult:
         """Verify the output, give it its name and close the job."""
         try:
             return JobResult(self.job, self._conversion.publish())
-        except VidstyleError as error:
-            return JobResult(self.job, error=error)
+        except Exception as error:
+            return JobResult(self.job, error=expected(error))
         finally:
             self.close()
 
@@ -116,8 +130,16 @@ class _OpenJob:
 class _Pass:
     """One pass over the jobs, which leaves out those that other runs have claimed."""
 
-    def __init__(self, stylizers: Mapping[str, Stylizer], options: ConvertOptions, reporter: Reporter, shared: bool) -> None:
+    def __init__(
+        self,
+        stylizers: Mapping[str, Stylizer],
+        options: ConvertOptions,
+        reporter: Reporter,
+        shared: bool,
+        check: Callable[[], None],
+    ) -> None:
         self._stylizers, self._options, self._reporter, self._shared = stylizers, options, reporter, shared
+        self._check = check
         self._open: set[_OpenJob] = set()
         self._publishing: tuple[_OpenJob, Future[JobResult]] | None = None
 
@@ -129,10 +151,11 @@ class _Pass:
             publisher = stack.enter_context(background_executor())
             self._settle = settle
             for item in stack.enter_context(closing(prefetch(self._opened_jobs(jobs), 1))):
+                self._check()
                 if isinstance(item, Job):
                     elsewhere.append(item)
                     continue
-                job_result = item if isinstance(item, JobResult) else item.run(self._reporter, self._settle_published)
+                job_result = item if isinstance(item, JobResult) else item.run(self._reporter, self._between_frames)
                 self._settle_published(wait=True)
                 if isinstance(item, _OpenJob) and job_result is None:
                     self._publishing = item, publisher.submit(item.publish)
@@ -153,12 +176,16 @@ class _Pass:
                 open_job = _OpenJob(claimed, self._stylizers[job.style])
             except BaseException as error:
                 claimed.close()
-                if not isinstance(error, VidstyleError):
+                if not isinstance(error, Exception):
                     raise
-                yield JobResult(job, error=error)
+                yield JobResult(job, error=expected(error))
                 continue
             self._open.add(open_job)
             yield open_job
+
+    def _between_frames(self) -> None:
+        self._settle_published()
+        self._check()
 
     def _settle_published(self, wait: bool = False) -> None:
         """Settle the job that is being published in the background, if it is done by now or `wait` is set."""

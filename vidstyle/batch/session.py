@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+import os
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -12,12 +13,12 @@ from vidstyle.batch.planner import Planner, read_list
 from vidstyle.batch.runner import run_jobs
 from vidstyle.batch.watch import watch_folders
 from vidstyle.conversion.convert import with_mask
-from vidstyle.conversion.interrupts import InterruptibleReporter, Interrupts, NoInterrupts
+from vidstyle.conversion.interrupts import Interrupts, NoInterrupts
 from vidstyle.conversion.job import Job, JobResult, Reporter
 from vidstyle.core.errors import UsageError, VidstyleError
 from vidstyle.core.frames import VideoInfo
 from vidstyle.core.options import BatchOptions, ConvertOptions
-from vidstyle.sinks import check_encoding, check_free, stream_map
+from vidstyle.sinks import check_encoding, check_free, check_not_read, stream_map
 from vidstyle.sources import is_image, open_source
 from vidstyle.styles.catalog import find_style
 from vidstyle.styles.spec import styles_in
@@ -93,14 +94,20 @@ class Session:
         self._shared = bool(self._planner.folders or batch.lists)
         """Whether other runs may work on the same jobs."""
 
+    @property
+    def unreadable(self) -> Collection[str]:
+        """The folders found so far that could not be read, so that results of their files are missing."""
+        return self._planner.unreadable
+
     def run(self) -> list[JobResult]:
         """Convert all inputs; the results are in the order of the inputs, and of the styles for each.
 
         Raises `InputError` for a folder without inputs, `UsageError` or `OutputExistsError` where an output is also an input or
         another output, or where the encoding options do not fit, `StyleError`, `DeviceError` and `MissingExtraError`.
         """
-        jobs = self._planner.plan()
+        jobs = self._plan()
         self._check_encoding(jobs)
+        self._interrupts.hold()
         with self._converter() as convert:
             return convert(jobs) if jobs else []
 
@@ -114,21 +121,27 @@ class Session:
             raise UsageError("expected a folder for --watch among the inputs, got none")
         jobs = planner.plan_for(planner.direct_inputs)
         self._check_encoding(jobs)
+        self._interrupts.hold()
         with self._converter() as convert:
             if jobs:
                 convert(jobs)
-            with self._interrupts.held():
-                self._reporter.note(f"watching {', '.join(planner.folders)}; Ctrl-C ends it")
-                recursive = self._batch.selection.recursive
-                for arrived in watch_folders(planner.folders, planner.files_in_folders, recursive, check=self._interrupts.check):
-                    convert(planner.plan_for(arrived))
+            self._reporter.note(f"watching {', '.join(planner.folders)}; Ctrl-C ends it")
+            recursive = self._batch.selection.recursive
+            for arrived in watch_folders(planner.folders, planner.files_in_folders, recursive, check=self._interrupts.check):
+                convert(planner.plan_for(arrived))
 
     def describe(self) -> Iterator[JobDescription]:
         """What `run` would do, job by job; opens the inputs and writes nothing. Raises at once what `run` raises for all jobs."""
-        jobs = self._planner.plan()
+        jobs = self._plan()
         for style in dict.fromkeys(name for job in jobs for name in styles_in(job.style)):
             find_style(style)
         return (self._describe(job) for job in jobs)
+
+    def _plan(self) -> list[Job]:
+        jobs = self._planner.plan()
+        for job in jobs:
+            check_not_read(job.output, [("list of inputs", name) for name in self._batch.lists])
+        return jobs
 
     def _describe(self, job: Job) -> JobDescription:
         options = self._options
@@ -137,7 +150,7 @@ class Session:
             if settled is not None:
                 summary = f"{job.output}: {settled.skipped}, would be skipped" if settled.skipped else ""
                 return JobDescription(job, summary, error=settled.error)
-            if job.output.parent.exists():
+            if os.path.exists(job.output.parent):
                 check_free(job.output, options.overwrite)
             with closing(with_mask(open_source(job.input, options.trim, options.allow_network), options)) as source:
                 info = source.info
@@ -161,34 +174,31 @@ class Session:
                 yield convert
 
     def _in_this_process(self) -> Converter:
-        with self._interrupts.held():  # an interrupted import would be reported as a broken installation
-            stylizers = {style: load_stylizer(replace(self._options.style, style=style)) for style in self._styles}
+        stylizers = {}
+        for style in self._styles:
+            stylizers[style] = load_stylizer(replace(self._options.style, style=style), check=self._interrupts.check)
+            self._interrupts.check()
         for style, stylizer in stylizers.items():
             self._reporter.note(f"style {style}: {stylizer.describe()}")
-        reporter = InterruptibleReporter(self._reporter, self._interrupts)
 
         def convert(jobs: Sequence[Job]) -> list[JobResult]:
-            with self._interrupts.held():
-                return run_jobs(jobs, stylizers, self._options, reporter, self._shared)
+            return run_jobs(jobs, stylizers, self._options, self._reporter, self._shared, self._interrupts.check)
 
         return convert
 
     @contextmanager
     def _by_workers(self) -> Iterator[Converter]:
         cluster = self._batch.cluster
-        with ExitStack() as stack:
-            with self._interrupts.held():
-                from vidstyle.batch.cluster import scheduler
+        from vidstyle.batch.cluster import scheduler
 
-                pool = stack.enter_context(closing(scheduler.open_worker_pool(self._styles, self._options, cluster)))
+        with closing(scheduler.open_worker_pool(self._styles, self._options, cluster)) as pool:
             place = f"the Ray cluster {cluster.address}" if cluster.address else "this machine"
             self._reporter.note(f"{pool.workers} {'worker' if pool.workers == 1 else 'workers'} on {place}")
 
             def convert(jobs: Sequence[Job]) -> list[JobResult]:
-                with self._interrupts.held():
-                    return scheduler.run_jobs(
-                        jobs, pool, self._options, self._reporter, cluster.chunk_seconds, self._interrupts.check
-                    )
+                return scheduler.run_jobs(
+                    jobs, pool, self._options, self._reporter, cluster.chunk_seconds, self._interrupts.check
+                )
 
             yield convert
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import statistics
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -17,6 +16,7 @@ from vidstyle.bench.process import seconds_to_help
 from vidstyle.bench.stages import ClipBench
 from vidstyle.core.hardware import machine_details, usable_cores
 from vidstyle.core.protocols import Stylizer
+from vidstyle.core.temporary_folder import TemporaryFolder
 from vidstyle.stylizers import load_stylizer
 
 log = logging.getLogger(__name__)
@@ -24,21 +24,26 @@ log = logging.getLogger(__name__)
 VERSION = 1
 
 
-def measure(options: BenchOptions = BenchOptions(), input: str | None = None, scale: bool = False) -> dict[str, Any]:
+def measure(
+    options: BenchOptions = BenchOptions(),
+    input: str | None = None,
+    scale: bool = False,
+    check: Callable[[], None] = lambda: None,
+) -> dict[str, Any]:
     """Measure conversions of generated clips or of the video `input`, as it is or, with `scale`, at all sizes of `options`.
 
-    Raises what `load_stylizer` and `convert` raise. All files are written into a temporary folder.
+    `check` is called between frames and may raise to end the measurement. Raises what `load_stylizer` and `convert` raise. All
+    files are written into a temporary folder.
     """
     stylizer = load_stylizer(options.style)
     if input is not None:
         clip = existing_clip(input, options.seconds)
-    with tempfile.TemporaryDirectory(prefix="vidstyle-bench-") as name:
-        folder = Path(name)
+    with TemporaryFolder() as folder:
         if input is not None and not scale:
             clips = [replace(clip, seconds=fitting_seconds((clip.width, clip.height), clip.rate, clip.seconds))]
         else:
             clips = make_clips(folder, options, input)
-        return measure_clips(clips, stylizer, options, folder)
+        return measure_clips(clips, stylizer, options, folder, check=check)
 
 
 def make_clips(folder: Path, options: BenchOptions, input: str | None) -> list[Clip]:
@@ -56,9 +61,10 @@ def measure_clips(
     options: BenchOptions,
     folder: Path,
     also_measure: Callable[[int], None] = lambda number: None,
+    check: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """Measure the clips in turns; `also_measure` is called with the number of each round, from 1, to measure something else."""
-    benches = [ClipBench(clip, stylizer, options, folder) for clip in clips]
+    benches = [ClipBench(clip, stylizer, options, folder, check) for clip in clips]
     help_times = []
     for number in range(1, options.rounds + 1):
         help_times.append(seconds_to_help())

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ from vidstyle.core.frames import Frame, Pixels
 from vidstyle.core.hardware import usable_cores
 from vidstyle.core.options import ConvertOptions, Trim
 from vidstyle.core.protocols import Stylizer
-from vidstyle.sinks import open_video_sink, stream_copier_of
+from vidstyle.sinks import OtherStreams, open_video_sink
 from vidstyle.sources import open_source
 
 ALONE = ("decode", "net", "encode")
@@ -53,8 +53,12 @@ class _Round:
 class ClipBench:
     """Measures conversions of one clip, in rounds, so that several clips can take turns; `result` has the medians."""
 
-    def __init__(self, clip: Clip, stylizer: Stylizer, options: BenchOptions, folder: Path) -> None:
+    def __init__(
+        self, clip: Clip, stylizer: Stylizer, options: BenchOptions, folder: Path, check: Callable[[], None] = lambda: None
+    ) -> None:
+        """`check` is called between frames and may raise."""
         self._clip, self._stylizer, self._options, self._folder = clip, stylizer, options, folder
+        self._check = check
         self._rounds: list[_Round] = []
         trim = Trim(end=clip.seconds)
         self._convert = ConvertOptions(options.style, trim=trim, batch_size=options.batch_size, overwrite=True)
@@ -83,18 +87,26 @@ class ClipBench:
         del stylized
         with measure_energy(self._gpu) as joules, _measure(times, "total"):
             self._convert_clip(self._stylizer)
+        self._check()
         command = run_command(self._clip, self._options, self._folder)
         self._rounds.append(_Round(count, times, joules, command))
 
     def _decode(self, limit: int | None = None) -> list[Frame]:
         with closing(open_source(self._clip.input, self._convert.trim)) as source:
-            return list(islice(source.frames(), limit))
+            return [self._checked(frame) for frame in islice(source.frames(), limit)]
+
+    def _checked(self, frame: Frame) -> Frame:
+        self._check()
+        return frame
 
     def _stylize(self, frames: Sequence[Frame], stylizer: Stylizer | None = None) -> list[Frame]:
         stylizer, size = stylizer or self._stylizer.at(0.0), self._options.batch_size
         batches = [[f.pixels for f in frames[i : i + size]] for i in range(0, len(frames), size)]
         with ThreadPoolExecutor(stylizer.concurrency) as executor:
-            images = [image for batch in executor.map(stylizer.stylize, batches) for image in batch]
+            images: list[Pixels] = []
+            for batch in executor.map(stylizer.stylize, batches):
+                images.extend(batch)
+                self._check()
         return [Frame(p, f.pts, f.time_base, f.duration, f.alpha) for p, f in zip(images, frames, strict=True)]
 
     def _encode(self, stylized: Iterable[Frame]) -> None:
@@ -103,16 +115,16 @@ class ClipBench:
         output = self._folder / f"encoded{self._clip.output_suffix}"
         with closing(open_source(input, options.trim)) as source:
             info = source.info
-        stream_copier = stream_copier_of(input, Fraction(0), options)
-        with closing(open_video_sink(output, info, options.encode, stream_copier, overwrite=True)) as sink:
+        others = OtherStreams(input, Fraction(0), options)
+        with closing(open_video_sink(output, info, options.encode, others, overwrite=True)) as sink:
             for frame in stylized:
-                sink.write(frame)
+                sink.write(self._checked(frame))
             sink.publish()
         output.unlink()
 
     def _convert_clip(self, stylizer: Stylizer) -> None:
         output = self._folder / f"converted{self._clip.output_suffix}"
-        convert(self._clip.input, output, stylizer, self._convert)
+        convert(self._clip.input, output, stylizer, self._convert, lambda count: self._check())
         output.unlink()
 
     def result(self) -> dict[str, Any]:

@@ -104,16 +104,18 @@ def bench(
     style = StyleOptions(**options_from(StyleOptions, values))
     measured_sizes = tuple(dict.fromkeys(sizes)) or BenchOptions.sizes
     options = BenchOptions(style, measured_sizes, values["seconds"], values["rounds"], values["batch_size"])
-    with signals.held():  # an interrupted import would be reported as a broken installation
-        from vidstyle.bench.measure import measure
-        from vidstyle.bench.table import lines
-        from vidstyle.core.files import replaced, writing
-        from vidstyle.sinks import check_free
+    from vidstyle.bench.measure import measure
+    from vidstyle.bench.table import lines
+    from vidstyle.core.files import replaced, writing
+    from vidstyle.sinks import check_free, check_not_read
+
     target = Path(json_file) if json_file not in (None, "-") else None
     if target is not None:
+        check_not_read(target, [("clip", clip), ("model", style.style)])
         check_free(target, overwrite)
     command = shlex.join(["vidstyle", *sys.argv[1:]])
-    found = {"command": command, **measure(options, clip, scale=bool(sizes))}
+    signals.hold()
+    found = {"command": command, **measure(options, clip, bool(sizes), signals.check)}
     if json_file == "-":
         print_json(found)
         return EXIT_DONE

@@ -221,7 +221,8 @@ def _convert(values: dict[str, Any], reporter: QuietReporter, signals: Signals) 
     if values["watch"] and values["dry_run"]:
         raise UsageError("expected --watch or --dry-run, got both")
     if values["dry_run"]:
-        return _print_descriptions(session.describe())
+        code = _print_descriptions(session.describe())
+        return EXIT_DAMAGE if code == EXIT_DONE and session.unreadable else code
     if values["watch"]:
         session.watch()
         return EXIT_DONE
@@ -231,7 +232,7 @@ def _convert(values: dict[str, Any], reporter: QuietReporter, signals: Signals) 
             print_line(report_line(job_result.result))
     if len(job_results) > 1:
         reporter.summary(job_results)
-    damaged = any(job_result.result and job_result.result.damage for job_result in job_results)
+    damaged = bool(session.unreadable) or any(o.result and o.result.damage for o in job_results)
     return _exit_code([job_result.error for job_result in job_results], damaged)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
@@ -12,15 +12,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from vidstyle.conversion.convert import check_not_itself
+from vidstyle.conversion.interrupts import Interrupts, NoInterrupts
 from vidstyle.core.errors import InputError, UsageError
+from vidstyle.core.file_identity import check_unchanged
 from vidstyle.core.files import is_url
 from vidstyle.core.frames import Frame, Pixels
 from vidstyle.core.options import StyleOptions, Trim
 from vidstyle.core.resizing import resized
 from vidstyle.core.text import as_clock, printable
+from vidstyle.media.container import local_files
 from vidstyle.media.orientation import display_info, to_display_orientation
-from vidstyle.sinks import open_image_sink
+from vidstyle.sinks import check_not_read, open_image_sink
 from vidstyle.sources import is_image, open_source
 from vidstyle.styles.catalog import all_styles, known
 from vidstyle.stylizers import load_stylizer
@@ -57,20 +59,30 @@ class Cell:
 
 
 def make_contact_sheet(
-    output: Path, input: str, at: float | None = None, height: int | None = None, overwrite: bool = False
+    output: Path,
+    input: str,
+    at: float | None = None,
+    height: int | None = None,
+    overwrite: bool = False,
+    interrupts: Interrupts = NoInterrupts(),
 ) -> None:
     """Stylize the image `input` in every style and write a sheet of the results, whole or not at all.
 
     `at`: the time in seconds of the frame of a video; None: the middle. `height`: the inference height. Raises `UsageError` for
-    an output that is not a PNG, JPEG or WebP, and the errors of reading, stylizing and writing.
+    an output that is not a PNG, JPEG or WebP, and the errors of reading, stylizing and writing. `interrupts` is checked before
+    each style.
     """
     if output.suffix.lower() not in SUFFIXES:
         raise UsageError(f"expected an output name ending in .png, .jpg or .webp for the contact sheet, got {output.name}")
-    check_not_itself(input, output)
+    check_not_read(output, [("image", input)])
+    files = local_files(input)
+    interrupts.hold()
     with closing(open_image_sink(output, overwrite)) as sink:  # before stylizing: it may fail
         original, at = read_sample_image(input, at)
-        sheet = draw_sheet(_cells(original, [Path(input).name, "" if at is None else f"at {as_clock(at)}"], height))
+        lines = [Path(input).name, "" if at is None else f"at {as_clock(at)}"]
+        sheet = draw_sheet(_cells(original, lines, height, interrupts.check))
         sink.write(Frame(sheet, 0, Fraction(1)))
+        check_unchanged(files)
         sink.publish()
 
 
@@ -100,9 +112,10 @@ def read_sample_image(input: str, at: float | None = None) -> tuple[Pixels, floa
     return image, at
 
 
-def _cells(original: Pixels, lines: Sequence[str], height: int | None) -> Iterator[Cell]:
+def _cells(original: Pixels, lines: Sequence[str], height: int | None, check: Callable[[], None]) -> Iterator[Cell]:
     yield Cell(original, ["original", *lines])
     for name, (_, facts) in sorted(all_styles().items()):
+        check()
         stylizer = load_stylizer(StyleOptions(style=name, height=height))
         [stylized] = stylizer.for_shot([original]).stylize([original])
         yield Cell(stylized, [name, known(facts, "title") or "", known(facts, "painter") or ""])

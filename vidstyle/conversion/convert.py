@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
@@ -15,14 +14,17 @@ from typing import Any
 from vidstyle.conversion import provenance
 from vidstyle.conversion.pipeline import PipelineOptions, run
 from vidstyle.core.compositing import ColorPreserver
-from vidstyle.core.errors import InputError, OutputExistsError, UsageError
+from vidstyle.core.errors import InputError, UsageError
+from vidstyle.core.file_identity import FileIdentity, check_unchanged
 from vidstyle.core.files import is_url
 from vidstyle.core.frames import Frame, Pixels, VideoInfo
 from vidstyle.core.options import ConvertOptions
 from vidstyle.core.protocols import Engine, PostProcessor, Sink, Source, Stylizer
-from vidstyle.sinks import check_free, open_image_sink, open_resumable_sink, open_video_sink, stream_copier_of
+from vidstyle.media.container import local_files
+from vidstyle.sinks import OtherStreams, check_free, check_not_read, open_image_sink, open_resumable_sink, open_video_sink
 from vidstyle.sources import is_image, open_source
 from vidstyle.sources.mask import MaskedSource
+from vidstyle.styles.spec import styles_in
 from vidstyle.temporal.metrics import WarpingError
 from vidstyle.temporal.shots import spread_over_shot
 from vidstyle.temporal.stabilize import Stabilizer
@@ -57,7 +59,8 @@ class Conversion:
     and output, `run` stylizes the frames, `publish` finishes the output. Must be closed, whatever happened.
 
     All steps raise the errors of `vidstyle.core.errors`. `post_processors` are applied before those that `options` ask for.
-    `fingerprint` is stored in the output (see `vidstyle.conversion.provenance`).
+    `fingerprint` is stored in the output (see `vidstyle.conversion.provenance`). `files`: see `input_files`, if they were opened
+    before; there is no output unless they are the same at the end.
     """
 
     def __init__(
@@ -68,13 +71,13 @@ class Conversion:
         options: ConvertOptions = ConvertOptions(),
         post_processors: Sequence[PostProcessor] = (),
         fingerprint: str | None = None,
+        files: Sequence[FileIdentity] | None = None,
     ) -> None:
         began = time.monotonic()
         self._input, self._output, self._stylizer, self._options = input, output, stylizer, options
-        check_not_itself(input, output)
-        if options.mask is not None:
-            check_not_itself(options.mask, output, "mask")
+        check_not_read(output, files_read(input, options))
         check_resumable(input, options)
+        self._files = input_files(input, options) if files is None else files
         if not options.overwrite:
             check_free(output, overwrite=False)
         self._stamp = provenance.stamp(fingerprint) if fingerprint is not None else None
@@ -87,6 +90,7 @@ class Conversion:
             source = open_source(input, options.trim, options.allow_network, _gpu_of(options.style.device))
             self._source = stack.enter_context(closing(with_mask(source, options)))
             self._sink = stack.enter_context(closing(self._open_sink()))
+            check_unchanged(self._files)
             self._opened = stack.pop_all()
         self._seconds = time.monotonic() - began
 
@@ -99,14 +103,17 @@ class Conversion:
         input, output, options, info = self._input, self._output, self._options, self.info
         if is_image(input):
             return open_image_sink(output, options.overwrite, self._stamp)
-        stream_copier = stream_copier_of(input, self._source.shift_seconds, options)
+        others = OtherStreams(input, self._source.shift_seconds, options, self._files)
         self._resumable = self._resumes()
         if not self._resumable:
-            return open_video_sink(output, info, options.encode, stream_copier, options.overwrite, self._stamp)
+            return open_video_sink(output, info, options.encode, others, options.overwrite, self._stamp)
         key = resume_key(input, options, self._stylizer.engine)
-        get_state = self._stabilizer.state if self._stabilizer is not None else None
-        sink = open_resumable_sink(output, info, options, key, stream_copier, get_state, self._stamp)
+        from vidstyle.sinks.segments import RunState
+
+        state = RunState(self._stabilizer.state if self._stabilizer is not None else None, self._source.damage_so_far)
+        sink = open_resumable_sink(output, info, options, key, others, state, self._stamp)
         self._done = sink.done
+        self._source.restore_damage(sink.earlier_damage)
         if self._stabilizer is not None:
             self._stabilizer.restore(sink.state)
         return sink
@@ -143,8 +150,9 @@ class Conversion:
         self._seconds += time.monotonic() - began
 
     def publish(self) -> Result:
-        """Finish and verify the output, and give it its name."""
+        """Finish and verify the output, and give it its name. Raises `InputChangedError` if an input is not what it was."""
         began = time.monotonic()
+        check_unchanged(self._files)
         self._sink.publish()
         metric = self._metric
         report = {"warping error": metric.stylized, "warping error of the input": metric.source} if metric else {}
@@ -239,7 +247,11 @@ def resume_key(input: str, options: ConvertOptions, engine: Engine | None = None
     return dict(json.loads(json.dumps(key)))  # it is compared with JSON that was read from a file, which has no tuples
 
 
-def check_not_itself(input: str, output: Path, what: str = "input") -> None:
-    """Raise `OutputExistsError` if `output` is the file `input`, which is called `what` in the message."""
-    if not is_url(input) and output.exists() and Path(input).exists() and os.path.samefile(input, output):
-        raise OutputExistsError(f"the output is the {what} itself: {output}; choose another name with -o")
+def files_read(input: str, options: ConvertOptions) -> list[tuple[str, str | None]]:
+    """What a conversion reads, each with what it is called in messages: the argument of `sinks.check_not_read`."""
+    return [("input", input), ("mask", options.mask), *(("model", name) for name in styles_in(options.style.style))]
+
+
+def input_files(input: str, options: ConvertOptions) -> tuple[FileIdentity, ...]:
+    """The files whose frames an output is made from, which must not change meanwhile. Raises `InputError`."""
+    return local_files(input, options.mask)

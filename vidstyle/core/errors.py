@@ -6,6 +6,8 @@ what is wrong, what was found and, if there is one, the remedy. `exit_code` is w
 
 from __future__ import annotations
 
+import errno
+import traceback
 from typing import Any
 
 EXIT_DONE = 0
@@ -14,6 +16,8 @@ EXIT_USAGE = 2
 EXIT_DAMAGE = 3
 EXIT_MODEL = 4
 EXIT_DISK = 5
+
+NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class VidstyleError(Exception):
@@ -40,6 +44,10 @@ class UsageError(VidstyleError, ValueError):
 
 class InputError(VidstyleError, OSError):
     """The input is missing, unreadable or contains no image."""
+
+
+class InputChangedError(InputError):
+    """Another file has taken the place of an input, or it was written to, since it was first opened."""
 
 
 class OutputExistsError(VidstyleError, FileExistsError):
@@ -85,6 +93,36 @@ class MemoryLimitError(VidstyleError, MemoryError):
     """Not enough memory, even for the smallest tiles."""
 
 
+class LimitError(VidstyleError, RuntimeError):
+    """A limit of the system on what a process may have, such as threads, does not allow the work."""
+
+
+class UnexpectedError(VidstyleError, RuntimeError):
+    """An exception that nobody foresaw; `traceback` is its traceback, for a report of it."""
+
+    def __init__(self, message: str, traceback: str = "") -> None:
+        super().__init__(message)
+        self.traceback = traceback
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (*self.args, self.traceback)
+
+
+def expected(error: Exception) -> VidstyleError:
+    """`error` as the kind of error that it is: itself, if it was raised on purpose."""
+    if isinstance(error, VidstyleError):
+        return error
+    reason = next(iter(str(error).splitlines()), "") or "without a message"
+    if is_out_of_memory(error):
+        return MemoryLimitError(f"not enough memory ({reason}); close other programs, or raise the limit of this process")
+    if "can't start new thread" in reason:
+        return LimitError("expected more threads than the system lets this process start; raise the limit (ulimit -u)")
+    if isinstance(error, OSError) and error.errno in NO_SPACE:
+        return DiskError(f"no space left on the disk ({reason})")
+    sentence = f"unexpected {type(error).__name__} ({reason}); please report it, with what VIDSTYLE_DEBUG=1 prints"
+    return UnexpectedError(sentence, "".join(traceback.format_exception(error)))
+
+
 _OUT_OF_MEMORY = (
     "out of memory",
     "out_of_memory",
@@ -96,8 +134,10 @@ _OUT_OF_MEMORY = (
     "bad allocation",
     "can't allocate memory",
     "not enough memory",
+    "cannot allocate memory",
+    "failed to map segment",
 )
-"""Messages of ONNX Runtime, torch, CUDA, cuDNN and cuBLAS, in lower case."""
+"""Messages of ONNX Runtime, torch, CUDA, cuDNN, cuBLAS and the system, in lower case."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ from vidstyle.conversion.convert import convert
 from vidstyle.core.errors import OutputError, VidstyleError
 from vidstyle.core.frames import Pixels
 from vidstyle.core.options import ConvertOptions, StyleOptions
+from vidstyle.core.temporary_folder import TemporaryFolder
 from vidstyle.doctor.checks import Check, check_of_error
 from vidstyle.stylizers import load_stylizer
 
@@ -55,8 +55,7 @@ def conversion() -> list[Check]:
 
 def convert_trial_clip(device: str) -> TrialConversion:
     """Convert a video on `device`; raises `VidstyleError`, such as `OutputError` if the output is not stylized."""
-    with tempfile.TemporaryDirectory(prefix="vidstyle-") as name:
-        folder = Path(name)
+    with TemporaryFolder() as folder:
         clip, output = folder / "clip.mp4", folder / "stylized.mp4"
         write_video(clip, (_image(index) for index in range(_FRAMES)), frame_rate=25)
         options = ConvertOptions(style=StyleOptions(device=device, backend="onnx"))

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
-
 import numpy as np
 
 from vidstyle.api.video_io import write_video
 from vidstyle.core.errors import VidstyleError
 from vidstyle.core.hardware import has_nvidia
+from vidstyle.core.temporary_folder import TemporaryFolder
 from vidstyle.doctor.checks import Check
 from vidstyle.sinks.encoder_table import ENCODERS, VideoEncoder
 
@@ -55,8 +53,8 @@ def _list(working: list[str], others: list[str]) -> str:
 def _error(encoder: VideoEncoder, pix_fmt: str) -> str | None:
     """Why the encoder does not work here; None if it does."""
     frames = [np.full((_SIZE, _SIZE, 3), 255 * index // _FRAMES, np.uint8) for index in range(_FRAMES)]
-    with tempfile.TemporaryDirectory(prefix="vidstyle-") as folder:
-        output = Path(folder) / f"tried{encoder.suffixes[0]}"
+    with TemporaryFolder() as folder:
+        output = folder / f"tried{encoder.suffixes[0]}"
         try:
             write_video(output, frames, frame_rate=25, codec=encoder.name, pix_fmt=pix_fmt, hardware=encoder.hardware)
         except VidstyleError as error:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import signal
 import subprocess
-import sys
-import tempfile
 import threading
 from pathlib import Path
 
-from vidstyle.core.child_process import start_module
-from vidstyle.core.files import writing
+from vidstyle.core.child_process import kill, start_module
+from vidstyle.core.temporary_folder import TemporaryFolder
 from vidstyle.doctor.checks import Check, Inspection
 
 _KILL_SECONDS = 2.0
@@ -28,9 +25,8 @@ class IsolatedRunner:
     """
 
     def __init__(self) -> None:
-        with writing(Path("a temporary folder")):
-            self._scratch = tempfile.TemporaryDirectory(prefix="vidstyle-doctor-", ignore_cleanup_errors=True)
-        self._folder = Path(self._scratch.name)
+        self._scratch = TemporaryFolder()
+        self._folder = self._scratch.path
         self._running: set[subprocess.Popen[bytes]] = set()
         self._lock = threading.Lock()
         self._closed = False
@@ -75,7 +71,7 @@ class IsolatedRunner:
         return process
 
     def _end(self, process: subprocess.Popen[bytes]) -> None:
-        _kill(process)
+        kill(process)
         with contextlib.suppress(subprocess.TimeoutExpired):  # a process that hangs in a driver cannot be killed
             process.wait(_KILL_SECONDS)
         with self._lock:
@@ -88,16 +84,7 @@ class IsolatedRunner:
             running = list(self._running)
         for process in running:
             self._end(process)
-        self._scratch.cleanup()
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    """Kill the process and all its children, which may outlive it."""
-    if sys.platform == "win32":
-        process.kill()
-        return
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
+        self._scratch.close()
 
 
 def _exit_description(code: int, log: Path) -> str:

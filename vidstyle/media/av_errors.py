@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import av.error
 
-AV_ERRORS = (av.error.FFmpegError, OSError, ValueError)
-"""Opening, writing, encoding or decoding failed."""
+AV_ERRORS: tuple[type[Exception], ...] = (
+    *(kind for kind in av.error.FFmpegError.__subclasses__() if not issubclass(kind, MemoryError)),
+    *(OSError, ValueError),
+)
+"""Opening, writing, encoding or decoding failed, for another reason than a lack of memory, which says nothing about a file."""
 
-DAMAGE_ERRORS = (*AV_ERRORS, IndexError)
+DAMAGE_ERRORS: tuple[type[Exception], ...] = (*AV_ERRORS, IndexError)
 """A file is damaged, or not media at all."""
 
-HARDWARE_ERRORS = (*AV_ERRORS, RuntimeError, NotImplementedError)
+HARDWARE_ERRORS: tuple[type[Exception], ...] = (*AV_ERRORS, RuntimeError, NotImplementedError)
 """A hardware decoder cannot be opened or does not support the video."""
 
 DAMAGED_PACKET_ERRORS = (av.error.InvalidDataError, av.error.ArgumentError)

@@ -14,7 +14,8 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from vidstyle.core import files
-from vidstyle.core.errors import InputError, UsageError, VidstyleError
+from vidstyle.core.errors import InputError, MemoryLimitError, UsageError, VidstyleError
+from vidstyle.core.file_identity import FileIdentity, identity_of
 from vidstyle.core.files import FORMATS, NETWORK_FORMATS, NETWORK_PROTOCOLS, check_regular_file, is_url, reason, write_error
 from vidstyle.media.av_errors import DAMAGE_ERRORS
 
@@ -38,6 +39,11 @@ def read_through(input: str, open_file: Callable[[], BinaryIO]) -> Iterator[None
 def remote_file(input: str) -> BinaryIO | None:
     """The file to read instead of the path `input`, see `read_through`; None to read the path."""
     return _remote_files[input]() if input in _remote_files else None
+
+
+def local_files(*inputs: str | None) -> tuple[FileIdentity, ...]:
+    """The identities of those inputs that are files of this machine; None stands for no input. Raises `InputError`."""
+    return tuple(identity_of(Path(i)) for i in inputs if i is not None and not is_url(i) and i not in _remote_files)
 
 
 def open_media(input: str, allow_network: bool = False, options: Mapping[str, str] | None = None) -> InputContainer:
@@ -82,11 +88,13 @@ def main_video(container: InputContainer) -> VideoStream | None:
 
 @contextmanager
 def reading(input: str) -> Iterator[None]:
-    """Turn PyAV's errors in the block into an `InputError` about `input`."""
+    """Turn PyAV's errors in the block into an `InputError` about `input`, or a `MemoryLimitError`."""
     try:
         yield
     except VidstyleError:
         raise
+    except MemoryError as error:
+        raise MemoryLimitError(f"not enough memory to read {input}") from error
     except DAMAGE_ERRORS as error:
         raise InputError(f"could not read {input} as a video or image ({reason(error)})") from error
 
@@ -97,5 +105,9 @@ def writing(path: Path) -> Iterator[None]:
     with files.writing(path):
         try:
             yield
+        except VidstyleError:
+            raise
+        except MemoryError as error:
+            raise MemoryLimitError(f"not enough memory to write {path}") from error
         except av.error.FFmpegError as error:
             raise write_error(path, error, means_permission=False) from error

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable
 from fractions import Fraction
 from typing import Any, cast
@@ -15,7 +13,8 @@ from av.video.format import VideoFormat
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
-from vidstyle.core.errors import DiskError
+from vidstyle.core.files import writing
+from vidstyle.core.temporary_folder import TemporaryFolder
 
 Colors = NDArray[np.float64]
 """R, G, B, shape (..., 3): luminance in cd/m2, or a signal from 0 to 1."""
@@ -62,11 +61,11 @@ def _cube(function: Callable[[Colors], Colors]) -> str:
 
 def _lookup(graph: Graph, cube: str) -> FilterContext:
     """A filter that applies `cube`. It reads the table immediately, and only from a file."""
-    path = _private_file(cube)
-    try:
-        return graph.add("lut3d", file=path, interp="tetrahedral")
-    finally:
-        os.unlink(path)
+    with TemporaryFolder() as folder:
+        path = folder / "table.cube"
+        with writing(path):
+            path.write_text(cube, "ascii")
+        return graph.add("lut3d", file=str(path), interp="tetrahedral")
 
 
 def planes(frame: VideoFrame) -> list[NDArray[np.uint16]]:
@@ -76,17 +75,3 @@ def planes(frame: VideoFrame) -> list[NDArray[np.uint16]]:
         rows = np.frombuffer(cast(Any, plane), np.uint16).reshape(plane.height, -1)
         found.append(rows[:, : plane.width])
     return found
-
-
-def _private_file(text: str) -> str:
-    """A new temporary file that only this user can read; raises `DiskError`."""
-    path = None
-    try:
-        handle, path = tempfile.mkstemp(suffix=".cube", prefix="vidstyle-")
-        with open(handle, "w", encoding="ascii") as file:
-            file.write(text)
-    except OSError as error:
-        if path is not None:
-            os.unlink(path)
-        raise DiskError(f"could not write a table of colours into the temporary folder ({error.strerror})") from error
-    return path

@@ -2,33 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from vidstyle.core.file_identity import FileIdentity, check_unchanged
 from vidstyle.core.frames import VideoInfo
 from vidstyle.core.options import ConvertOptions, EncodeOptions
 from vidstyle.core.protocols import Sink
-from vidstyle.sinks.publish import check_free
+from vidstyle.sinks.publish import check_free, check_not_read
 
 if TYPE_CHECKING:
-    from vidstyle.sinks.segments import ResumableSink, SegmentedFile, SegmentSink
+    from vidstyle.sinks.segments import ResumableSink, RunState, SegmentedFile, SegmentSink
     from vidstyle.sinks.stream_copy import StreamCopier
 
 __all__ = [
+    "OtherStreams",
     "check_encoding",
     "check_free",
+    "check_not_read",
     "open_image_sink",
     "open_resumable_sink",
     "open_segment_sink",
     "open_segmented_file",
     "open_video_sink",
-    "stream_copier_of",
+    "remove_leftovers",
     "stream_map",
 ]
+
+
+@dataclass(frozen=True)
+class OtherStreams:
+    """Everything of `input` but its main video, within `options.trim` and moved back by `shift_seconds`, as an output gets it.
+
+    `files` are those that the output is made from, as they were when they were first opened.
+    """
+
+    input: str
+    shift_seconds: Fraction
+    options: ConvertOptions
+    files: Sequence[FileIdentity] = ()
+
+    def open(self) -> StreamCopier:
+        """Open the input to copy them. Raises `InputError`."""
+        from vidstyle.sinks.stream_copy import StreamCopier
+
+        take = self.options
+        return StreamCopier(
+            self.input, take.trim, self.shift_seconds, take.audio, take.subtitles, take.allow_network, self.check_files
+        )
+
+    def check_files(self) -> None:
+        """Raise `InputChangedError` if one of the files is not what it was."""
+        check_unchanged(self.files)
 
 
 def open_image_sink(path: Path, overwrite: bool = False, stamp: str | None = None) -> Sink:
@@ -42,18 +70,17 @@ def open_video_sink(
     path: Path,
     info: VideoInfo,
     encode: EncodeOptions = EncodeOptions(),
-    open_stream_copier: Callable[[], StreamCopier] | None = None,
+    others: OtherStreams | None = None,
     overwrite: bool = False,
     stamp: str | None = None,
 ) -> Sink:
     """A sink for a video as `info` describes it.
 
-    All other streams, chapters and metadata come from the stream copier; `stamp` is written into the metadata.
-    Raises `OutputExistsError`, `OutputError` or `DiskError`.
+    `stamp` is written into the metadata. Raises `OutputExistsError`, `OutputError` or `DiskError`, and `InputError` for `others`.
     """
     from vidstyle.sinks.video import VideoFile, VideoSink
 
-    stream_copier = open_stream_copier() if open_stream_copier is not None else None
+    stream_copier = others.open() if others is not None else None
     try:
         return VideoSink(path, VideoFile(path, info, encode, stream_copier, overwrite, stamp))
     except BaseException:
@@ -67,15 +94,15 @@ def open_resumable_sink(
     info: VideoInfo,
     options: ConvertOptions,
     fingerprint: Mapping[str, Any],
-    open_stream_copier: Callable[[], StreamCopier],
-    get_state: Callable[[], Mapping[str, np.ndarray]] | None = None,
+    others: OtherStreams,
+    run: RunState,
     stamp: str | None = None,
 ) -> ResumableSink:
     """A sink that keeps finished segments, see `sinks.segments`. Also raises `UsageError` for formats without segments."""
     from vidstyle.sinks.segments import ResumableSink
 
-    file = open_segmented_file(path, info, options, fingerprint, open_stream_copier, stamp)
-    return ResumableSink(file, info, options.encode, get_state)
+    file = open_segmented_file(path, info, options, fingerprint, others, stamp)
+    return ResumableSink(file, info, options.encode, run)
 
 
 def open_segmented_file(
@@ -83,13 +110,13 @@ def open_segmented_file(
     info: VideoInfo,
     options: ConvertOptions,
     fingerprint: Mapping[str, Any],
-    open_stream_copier: Callable[[], StreamCopier],
+    others: OtherStreams,
     stamp: str | None = None,
 ) -> SegmentedFile:
     """An output that is joined from segments which workers encode. Raises the errors of `open_resumable_sink`."""
     from vidstyle.sinks.segments import SegmentedFile
 
-    return SegmentedFile(path, info, options.encode, fingerprint, open_stream_copier, options.overwrite, stamp)
+    return SegmentedFile(path, info, options, fingerprint, others, stamp)
 
 
 def open_segment_sink(output: Path, info: VideoInfo, encode: EncodeOptions, skip: int = 0) -> SegmentSink:
@@ -100,15 +127,13 @@ def open_segment_sink(output: Path, info: VideoInfo, encode: EncodeOptions, skip
     return SegmentSink(output, encoder_for(output, info, encode), info, encode, skip)
 
 
-def stream_copier_of(input: str, shift_seconds: Fraction, options: ConvertOptions) -> Callable[[], StreamCopier]:
-    """A function that opens `input` to copy its other streams, within `options.trim` and moved back by `shift_seconds`."""
+def remove_leftovers(output: Path, fingerprint: str | None) -> None:
+    """Remove what a run left that was killed while it published `output`, which is complete and was made from `fingerprint`."""
+    from vidstyle.sinks.publish import remove_hidden_link
+    from vidstyle.sinks.segment_folder import remove_finished
 
-    def open_stream_copier() -> StreamCopier:
-        from vidstyle.sinks.stream_copy import StreamCopier
-
-        return StreamCopier(input, options.trim, shift_seconds, options.audio, options.subtitles, options.allow_network)
-
-    return open_stream_copier
+    remove_hidden_link(output)
+    remove_finished(output, fingerprint)
 
 
 def check_encoding(output: Path, encode: EncodeOptions) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -14,15 +15,16 @@ from typing import Any
 import filelock
 import numpy as np
 
+from vidstyle.core.damage import Damage
 from vidstyle.core.errors import OutputExistsError
-from vidstyle.core.files import replaced
+from vidstyle.core.files import beside, replaced
 from vidstyle.media.av_errors import DAMAGE_ERRORS
 from vidstyle.media.container import open_media, writing
 
 log = logging.getLogger(__name__)
 
-_VERSION = 2
-_UNREADABLE = (*DAMAGE_ERRORS, KeyError, TypeError, AttributeError)
+_VERSION = 3
+_UNREADABLE: tuple[type[Exception], ...] = (*DAMAGE_ERRORS, KeyError, TypeError, AttributeError)
 
 State = Mapping[str, np.ndarray]
 """The state of a post-processor, see `vidstyle.core.protocols.StatefulPostProcessor`."""
@@ -37,20 +39,34 @@ def has_plan(output: Path) -> bool:
 
 
 def _folder_path(output: Path) -> Path:
-    return output.with_name(f".{output.name}.resume")
+    return beside(output, ".", ".resume")
+
+
+def _finished_path(output: Path) -> Path:
+    """What the folder is called while it is removed."""
+    return beside(output, ".", ".resume.done")
+
+
+def remove_finished(output: Path, fingerprint: str | None) -> None:
+    """Remove the segments of `output`, which is finished, if they were made for it: its stamp contains `fingerprint`."""
+    path = _folder_path(output)
+    with contextlib.suppress(*_UNREADABLE):
+        if fingerprint is not None and fingerprint in json.loads((path / "manifest.json").read_text("utf-8"))["stamp"]:
+            with filelock.FileLock(path / "lock", timeout=0):  # raises an OSError if another run is working there
+                os.replace(path, _finished_path(output))
+    shutil.rmtree(_finished_path(output), ignore_errors=True)
 
 
 class SegmentFolder:
     """The hidden folder beside an output that holds its finished segments, locked by one process.
 
-    `manifest.json` lists them and describes what they were made from (`fingerprint`); it is replaced as a whole, after the
-    segment that it lists was written. Raises `OutputExistsError` if another process is using the folder.
+    `manifest.json` lists them and describes what they were made from (`fingerprint`) and the output (`stamp`); it is replaced as
+    a whole, after the segment that it lists was written. Raises `OutputExistsError` if another process is using the folder.
     """
 
-    def __init__(self, output: Path, fingerprint: Mapping[str, Any]) -> None:
-        self.path = _folder_path(output)
-        self._finished_path = output.with_name(f".{output.name}.resume.done")
-        self._fingerprint = dict(fingerprint)
+    def __init__(self, output: Path, fingerprint: Mapping[str, Any], stamp: str | None = None) -> None:
+        self.path, self._finished_path = _folder_path(output), _finished_path(output)
+        self._fingerprint, self._stamp = dict(fingerprint), stamp
         shutil.rmtree(self._finished_path, ignore_errors=True)  # left by a run that was killed while removing it
         with writing(output):
             self.path.mkdir(mode=0o700, exist_ok=True)
@@ -89,6 +105,7 @@ class SegmentFolder:
             with open_media(str(path)) as container:
                 count = sum(1 for packet in container.demux(video=0) if packet.size)
             whole = bool(digest == segment["sha256"] and count == len(segment["packets"]))
+            dict[str, int](segment["damage"])
         except _UNREADABLE:
             whole = False
         if not whole:
@@ -110,15 +127,20 @@ class SegmentFolder:
     def _state_path(self, number: int) -> Path:
         return self.path / f"{number:06}.npz"
 
-    def add(self, number: int, path: Path, packets: list[tuple[int, int]], state: State | None = None) -> None:
-        """List a finished segment, with the state of the post-processor after it; that after the one before is removed."""
+    def damage(self) -> list[Damage]:
+        """The damage of each finished segment."""
+        return [segment["damage"] for segment in self.segments.values()]
+
+    def add(self, number: int, path: Path, packets: list[tuple[int, int]], state: State, damage: Damage) -> None:
+        """List a finished segment, with the damage that was found and the state of the post-processor after it. The state after
+        the segment before is removed."""
         with path.open("rb") as file:
             os.fsync(file.fileno())
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         if state:
             with replaced(self._state_path(number)) as temporary, temporary.open("wb") as file:
                 np.savez(file, **state)  # type: ignore[arg-type]
-        self.segments[number] = {"file": path.name, "sha256": digest, "packets": packets}
+        self.segments[number] = {"file": path.name, "sha256": digest, "packets": packets, "damage": dict(damage)}
         self.write()
         self._state_path(number - 1).unlink(missing_ok=True)
 
@@ -130,7 +152,10 @@ class SegmentFolder:
 
     def write(self) -> None:
         """Write the manifest."""
-        manifest = {"version": _VERSION, "fingerprint": self._fingerprint, "plan": self.plan, "segments": self.segments}
+        manifest = {
+            **{"version": _VERSION, "fingerprint": self._fingerprint, "stamp": self._stamp},
+            **{"plan": self.plan, "segments": self.segments},
+        }
         with replaced(self.path / "manifest.json") as temporary:
             temporary.write_bytes(json.dumps(manifest).encode())
 

@@ -6,25 +6,29 @@ import contextlib
 import io
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import av
 from av.container import OutputContainer
 from av.packet import Packet
 
+from vidstyle.core.damage import Damage, at_least
 from vidstyle.core.errors import UsageError
 from vidstyle.core.files import replaced
 from vidstyle.core.frames import Frame, VideoInfo
-from vidstyle.core.options import EncodeOptions
+from vidstyle.core.options import ConvertOptions, EncodeOptions
 from vidstyle.media.av_errors import AV_ERRORS
 from vidstyle.media.container import open_media, writing
 from vidstyle.sinks.encoder_table import VideoEncoder
 from vidstyle.sinks.encoding import FrameEncoder, encoder_for
 from vidstyle.sinks.publish import check_free
 from vidstyle.sinks.segment_folder import SegmentFolder, State
-from vidstyle.sinks.stream_copy import StreamCopier
 from vidstyle.sinks.video import VideoFile, check_container
+
+if TYPE_CHECKING:
+    from vidstyle.sinks import OtherStreams
 
 SEGMENT_SECONDS = 10
 _FRAMES = (20, 600)
@@ -42,35 +46,42 @@ class SegmentedFile:
         self,
         path: Path,
         info: VideoInfo,
-        encode: EncodeOptions,
+        options: ConvertOptions,
         fingerprint: Mapping[str, Any],
-        open_stream_copier: Callable[[], StreamCopier],
-        overwrite: bool = False,
+        others: OtherStreams,
         stamp: str | None = None,
     ) -> None:
         check_container(path)
-        self.encoder = encoder_for(path, info, encode)
+        self.encoder = encoder_for(path, info, options.encode)
         if self.encoder.codec == "gif":
             raise UsageError("expected a video that can be joined from segments, GIF cannot")
-        check_free(path, overwrite)
-        self.path, self._info, self._encode = path, info, encode
-        self._open_stream_copier, self._overwrite, self._stamp = open_stream_copier, overwrite, stamp
-        self.folder = SegmentFolder(path, fingerprint)
+        check_free(path, options.overwrite)
+        self.path, self._info, self._options, self._others, self._stamp = path, info, options, others, stamp
+        self.folder = SegmentFolder(path, fingerprint, stamp)
         self._output: VideoFile | None = None
 
-    def add(self, number: int, segment: EncodedSegment) -> None:
-        """Keep a segment that was encoded by a worker."""
+    def add(self, number: int, segment: EncodedSegment, damage: Damage) -> None:
+        """Keep a segment that was encoded by a worker, with the damage that was found in its frames."""
         with writing(self.path):
-            path = self.folder.path / f"{number:06}.{segment_suffix(self.encoder)}"
+            path = self.segment_path(number)
             with replaced(path) as temporary:
                 temporary.write_bytes(segment.data)
-            self.folder.add(number, path, segment.packets)
+            self.keep(number, segment.packets, {}, damage)
+
+    def segment_path(self, number: int) -> Path:
+        """The file of a segment that is being made."""
+        return self.folder.path / f"{number:06}.{segment_suffix(self.encoder)}"
+
+    def keep(self, number: int, packets: list[tuple[int, int]], state: State, damage: Damage) -> None:
+        """Keep a segment whose file is finished, unless the input is not the file any more that its frames should come from."""
+        self._others.check_files()
+        self.folder.add(number, self.segment_path(number), packets, state, damage)
 
     def publish(self, count: int) -> None:
         """Join the first `count` segments into the output and publish it."""
-        stream_copier = self._open_stream_copier()
+        stream_copier, options = self._others.open(), self._options
         try:
-            self._output = VideoFile(self.path, self._info, self._encode, stream_copier, self._overwrite, self._stamp)
+            self._output = VideoFile(self.path, self._info, options.encode, stream_copier, options.overwrite, self._stamp)
         except BaseException:
             stream_copier.close()
             raise
@@ -108,18 +119,25 @@ class SegmentedFile:
         self.folder.close()
 
 
+@dataclass(frozen=True)
+class RunState:
+    """What a resumed run has to know of the one before, besides its segments."""
+
+    get_state: Callable[[], State] | None = None
+    """The post-processor's state after the last frame written; None if frames do not depend on each other."""
+    get_damage: Callable[[], Damage] = dict
+    """The damage that was found so far."""
+
+
 class ResumableSink:
     """Encodes frames into segments of about ten seconds each; `publish` joins them. See `vidstyle.core.protocols.Sink`.
 
     The first `done` frames are there already from an interrupted run, and `state` is that of the post-processor after them;
-    `write` takes the frames that follow. `get_state` returns the post-processor's state after the last frame written; None
-    if frames do not depend on each other.
+    `write` takes the frames that follow. `earlier_damage` is what that run found by then, also in frames further on.
     """
 
-    def __init__(
-        self, file: SegmentedFile, info: VideoInfo, encode: EncodeOptions, get_state: Callable[[], State] | None
-    ) -> None:
-        self._file, self._info, self._encode, self._get_state = file, info, encode, get_state
+    def __init__(self, file: SegmentedFile, info: VideoInfo, encode: EncodeOptions, run: RunState) -> None:
+        self._file, self._info, self._encode, self._run = file, info, encode, run
         low, high = _FRAMES
         self._length = min(max(round(SEGMENT_SECONDS * (info.frame_rate or 25)), low), high)
         self._segment: SegmentWriter | None = None
@@ -131,20 +149,20 @@ class ResumableSink:
     def _resume(self) -> None:
         folder = self._file.folder
         self._number = next(number for number in range(len(folder.segments) + 1) if number not in folder.segments)
-        if self._get_state is not None and self._number:
+        if self._run.get_state is not None and self._number:
             state = folder.state(self._number - 1)
             self._number = self._number if state is not None else 0
             self.state = state or {}
         with writing(self._file.path):
             folder.keep_first(self._number)
         self.done = sum(len(segment["packets"]) for segment in folder.segments.values())
+        self.earlier_damage: Damage = reduce(at_least, folder.damage(), {})
 
     def write(self, frame: Frame) -> None:
         with writing(self._file.path):
             if self._segment is None:
-                suffix = segment_suffix(self._file.encoder)
-                self._segment_path = self._file.folder.path / f"{self._number:06}.{suffix}"
-                self._segment = SegmentWriter(self._segment_path, suffix, self._file.encoder, self._info, self._encode)
+                self._segment_path, encoder = self._file.segment_path(self._number), self._file.encoder
+                self._segment = SegmentWriter(self._segment_path, segment_suffix(encoder), encoder, self._info, self._encode)
             self._segment.write(frame)
             if self._segment.frames == self._length:
                 self._finish()
@@ -154,9 +172,8 @@ class ResumableSink:
         if segment is not None:
             packets = segment.finish()
             self._warnings = segment.encoder.warnings()
-            self._file.folder.add(
-                self._number, self._segment_path, packets, self._get_state() if self._get_state is not None else {}
-            )
+            state = self._run.get_state() if self._run.get_state is not None else {}
+            self._file.keep(self._number, packets, state, self._run.get_damage())
             self._number += 1
 
     def warnings(self) -> list[str]:

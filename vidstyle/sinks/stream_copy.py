@@ -38,6 +38,8 @@ class StreamCopier:
     """The input, opened a second time to copy everything but its main video.
 
     Its packets are only read as far as the video has been written, so that memory use does not grow with the video.
+    `check_input` raises if the input is not the file any more that the video came from; it is called before the first packet is
+    written, and after the last.
     """
 
     def __init__(
@@ -48,9 +50,10 @@ class StreamCopier:
         audio: bool = True,
         subtitles: bool = True,
         allow_network: bool = False,
+        check_input: Callable[[], None] = lambda: None,
     ) -> None:
         self._container = open_media(input, allow_network)
-        self._input, self._allow_network, self._trim = input, allow_network, trim
+        self._input, self._allow_network, self._trim, self._check_input = input, allow_network, trim, check_input
         self._audio, self._subtitles = audio, subtitles
         start = Fraction(self._container.start_time or 0, av.time_base)
         self._section = Section(
@@ -104,6 +107,7 @@ class StreamCopier:
                 self._add(plan, output)
         stylized = stylized or add_video()
         self._copy_chapters(output)
+        self._check_input()
         self._packets = self._read()
         return stylized
 
@@ -195,6 +199,8 @@ class StreamCopier:
         while True:
             packet = self._pending.pop() if self._pending else next(self._packets, None)
             if packet is None:
+                if seconds == math.inf:
+                    self._check_input()
                 return
             ticks = packet.dts if packet.dts is not None else packet.pts
             if ticks is not None and float(ticks * packet.time_base) > seconds:

@@ -11,7 +11,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from vidstyle.core.damage import Damage
 from vidstyle.core.errors import InputError
+from vidstyle.core.file_identity import identity_of
 from vidstyle.core.frames import Frame, Mask, Pixels, VideoInfo
 from vidstyle.core.options import Trim
 from vidstyle.core.protocols import Source
@@ -52,17 +54,19 @@ class MaskedSource:
     """A `Source` that adds the masks of the image or video `mask` to the frames of `source`.
 
     Of a mask video each frame gets the mask that is shown at its time. Masks are in display orientation, as players show them.
-    Raises `InputError` for a mask that cannot be read, or has another aspect ratio or duration.
+    Raises `InputError` for a mask that cannot be read, has another aspect ratio or duration, or changes while it is read.
     """
 
     def __init__(self, source: Source, mask: str, trim: Trim) -> None:
         self._source, self._mask = source, mask
+        self._file = identity_of(Path(mask))
         self.info = source.info
         self._still = _not_black(_mask_for(self.info, read_image(Path(mask)), mask), mask) if is_image(mask) else None
         if self._still is None:
             with closing(MaskVideo(mask, self.info)) as video:
                 self._check_duration(video.source.info, trim)
                 video.mask_at(0.0)
+        self._file.check()
 
     @property
     def shift_seconds(self) -> Fraction:
@@ -86,6 +90,7 @@ class MaskedSource:
                 seconds = float(frame.pts * frame.time_base - self.info.start_time)
                 if video is None:
                     video = MaskVideo(self._mask, self.info, _read_from(self._mask, seconds))
+                    self._file.check()
                 yield replace(frame, mask=video.mask_at(seconds))
         finally:
             if video is not None:
@@ -99,6 +104,12 @@ class MaskedSource:
 
     def damage(self) -> list[str]:
         return self._source.damage()
+
+    def damage_so_far(self) -> Damage:
+        return self._source.damage_so_far()
+
+    def restore_damage(self, earlier: Damage) -> None:
+        self._source.restore_damage(earlier)
 
     def close(self) -> None:
         self._source.close()

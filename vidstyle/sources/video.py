@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +14,15 @@ import numpy as np
 from av.stream import Discard, Disposition, Stream
 from av.video.stream import VideoStream
 
-from vidstyle.core.errors import InputError, VidstyleError
+from vidstyle.core.damage import Damage, at_least, descriptions
+from vidstyle.core.errors import InputChangedError, InputError, VidstyleError
+from vidstyle.core.file_identity import check_unchanged
 from vidstyle.core.files import is_url
 from vidstyle.core.frames import Frame, Pixels, VideoInfo
 from vidstyle.core.options import Trim
 from vidstyle.media.av_errors import DAMAGE_ERRORS
 from vidstyle.media.color import is_hdr
-from vidstyle.media.container import main_video, open_media, reading, remote_file
+from vidstyle.media.container import local_files, main_video, open_media, reading, remote_file
 from vidstyle.media.stream_clock import StreamClock, may_jump, read_packets
 from vidstyle.sources.decoding import DecodedFrame, StreamDecoder
 from vidstyle.sources.deinterlace import Deinterlacer
@@ -72,11 +74,13 @@ class VideoSource:
         gpu: str | None = None,
     ) -> None:
         self._input, self._trim, self._allow_network, self._gpu = input, trim, allow_network, gpu
+        self._identity = local_files(input)
         self._container = open_media(input, allow_network)
         try:
             self._may_seek = may_seek or not may_jump(self._container)
             with reading(input):  # the file may have just been removed
                 self._missing_bytes = 0 if is_url(input) else missing_bytes(remote_file(input) or Path(input))
+            check_unchanged(self._identity)
             self._stream = self._select_stream()
             self._time_base = time_base_of(self._stream)
             self._start = start_seconds(self._container)
@@ -89,6 +93,7 @@ class VideoSource:
             self._deinterlacer = Deinterlacer()
             self._timestamps = TimestampRepair(self._time_base, self._stream.average_rate)
             self._end_seconds = 0.0
+            self._earlier_damage: Damage = {}
             self._corrupt_packets = 0
             self._reached_end = False
             self._decoded = self._deinterlacer.frames(self._selected())
@@ -151,6 +156,7 @@ class VideoSource:
         end = None if self._trim.end is None else self._start + self._trim.end
         found, last = {self._first.pts}, self._first.pts
         with open_media(self._input, self._allow_network) as again, reading(self._input):
+            check_unchanged(self._identity)
             for packet in again.demux(again.streams[self._stream.index]):
                 pts = packet.dts if by_decoding_time else packet.pts
                 if pts is None or not packet.size or packet.is_discard or pts <= self._first.pts:
@@ -176,22 +182,32 @@ class VideoSource:
             decoded = coming
 
     def following(self, first: Frame, seconds: float) -> Generator[Pixels, None, None]:
-        """Read from the file opened a second time; only `first` if it is not found there."""
+        """Read from the file opened a second time; only `first` if it is not found there. Raises `InputChangedError`."""
         begin = max(0.0, float(first.pts * first.time_base + self.shift_seconds) - self._start - REWIND_SECONDS)
         end = begin + REWIND_SECONDS + seconds
         trim = Trim(begin, end if self._trim.end is None else min(end, self._trim.end))
         found = False
         if not self._clock.joins:  # else the timestamps are not those of the file, which seeking needs
-            with contextlib.suppress(VidstyleError), closing(self._reopened(trim)) as again:
-                for frame in again.frames():
-                    found = found or np.array_equal(frame.pixels, first.pixels)
-                    if found:
-                        yield frame.pixels
+            try:
+                with closing(self._reopened(trim)) as again:
+                    for frame in again.frames():
+                        found = found or np.array_equal(frame.pixels, first.pixels)
+                        if found:
+                            yield frame.pixels
+            except InputChangedError:
+                raise
+            except VidstyleError:  # damage there is found, and reported, when the frames are read
+                pass
         if not found:
             yield first.pixels
 
     def _reopened(self, trim: Trim) -> VideoSource:
-        return VideoSource(self._input, trim, self._allow_network, True, gpu=self._gpu)
+        again = VideoSource(self._input, trim, self._allow_network, True, gpu=self._gpu)
+        with contextlib.ExitStack() as stack:
+            stack.callback(again.close)
+            check_unchanged(self._identity)
+            stack.pop_all()
+        return again
 
     def _selected(self) -> Iterator[DecodedFrame]:
         """The decoded frames between the trim points, within the window."""
@@ -242,6 +258,7 @@ class VideoSource:
     def _reopen(self) -> None:
         self._container.close()
         self._container = open_media(self._input, self._allow_network)
+        check_unchanged(self._identity)
         self._stream = self._select_stream()
         self._decoder = StreamDecoder(self._stream, MAX_PIXELS, self._gpu)
         self._clock = StreamClock(self._container)
@@ -290,21 +307,22 @@ class VideoSource:
         return found
 
     def damage(self) -> list[str]:
-        decoder, found = self._decoder, []
-        if decoder.held:
-            found.append(f"{decoder.held} damaged frames were replaced by the one before")
-        if decoder.corrupt:
-            found.append(f"{decoder.corrupt} frames are damaged and were stylized as far as they could be repaired")
-        others = max(decoder.failed - decoder.held, self._corrupt_packets - decoder.held - decoder.corrupt)
-        if others > 0:
-            found.append(f"{others} damaged packets were left out or repaired")
-        if self._timestamps.mistimed:
-            found.append(f"{self._timestamps.mistimed} frames had a wrong timestamp and were put between their neighbours")
-        if self._timestamps.dropped:
-            found.append(f"{self._timestamps.dropped} frames came out of order and were left out")
-        if not self._reached_end:
-            found += self._cut_off()
-        return found
+        return descriptions(self.damage_so_far()) + ([] if self._reached_end else self._cut_off())
+
+    def damage_so_far(self) -> Damage:
+        decoder, times = self._decoder, self._timestamps
+        others = max(decoder.failed - decoder.held, self._corrupt_packets - decoder.held - decoder.corrupt, 0)
+        found = {
+            "{} damaged frames were replaced by the one before": decoder.held,
+            "{} frames are damaged and were stylized as far as they could be repaired": decoder.corrupt,
+            "{} damaged packets were left out or repaired": others,
+            "{} frames had a wrong timestamp and were put between their neighbours": times.mistimed,
+            "{} frames came out of order and were left out": times.dropped,
+        }
+        return at_least(found, self._earlier_damage)
+
+    def restore_damage(self, earlier: Damage) -> None:
+        self._earlier_damage = earlier
 
     def _cut_off(self) -> list[str]:
         total = duration_from_header(self._container, self._stream, self._start)

@@ -44,9 +44,19 @@ def find_style_images(style: str) -> list[StyleImage]:
     Raises `StyleError` for an unknown name, `InputError` for a file that is no image or too small, `UsageError` for an invalid
     weight.
     """
+    found = _weighted(style)
+    total = sum(weight for _, weight in found)
+    return [read_style_image(path, weight / total) for path, weight in found]
+
+
+def style_image_files(style: str) -> list[Path]:
+    """The files of the style images of `style`; raises what `find_style_images` raises before it reads them."""
+    return [path for path, _ in _weighted(style)]
+
+
+def _weighted(style: str) -> list[tuple[Path, float]]:
     entries = [(style, 1.0)] if os.path.lexists(style) else [_split(entry) for entry in style.split(",")]
-    total = sum(weight for _, weight in entries)
-    return [read_style_image(_find(name), weight / total) for name, weight in entries]
+    return [(_find(name), weight) for name, weight in entries]
 
 
 def label(style: str) -> str:

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 
 from vidstyle.batch.claims import ClaimedJob
 from vidstyle.batch.cluster.job_tasks import JobTasks
-from vidstyle.batch.cluster.worker import SharedFile, identity_of
+from vidstyle.batch.cluster.worker import SharedFile
 from vidstyle.batch.cluster.worker_pool import Task, TaskFailed, WorkerPool
 from vidstyle.conversion.convert import Result
 from vidstyle.conversion.job import Reporter
-from vidstyle.core.errors import DeviceError, InputError, VidstyleError
+from vidstyle.core.errors import DeviceError, VidstyleError
 from vidstyle.core.frames import VideoInfo
 from vidstyle.media.container import reading
 
@@ -79,8 +79,8 @@ class JobState:
         """The task's worker does not have the input: try again and send the file with the task."""
         job = attempt.task.job
         if self._shared_file is None:
-            if identity_of(self.job.input) != job.identity:
-                raise InputError(f"another file has taken the place of {self.job.input}")
+            if job.file is not None:
+                job.file.check()
             with reading(self.job.input):
                 self._shared_file = pool.share_file(self.job.input)
         attempt.task = replace(attempt.task, job=replace(job, shared_file=self._shared_file))

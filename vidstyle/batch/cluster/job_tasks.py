@@ -21,14 +21,16 @@ from vidstyle.batch.cluster.chunks import (
     scans_agree,
     windows_between,
 )
-from vidstyle.batch.cluster.worker import ChunkMismatchError, ConvertedFile, Statistics, StylizedChunk, WorkerJob, identity_of
+from vidstyle.batch.cluster.worker import ChunkMismatchError, ConvertedFile, Statistics, StylizedChunk, WorkerJob
 from vidstyle.batch.cluster.worker_pool import Task
 from vidstyle.conversion import provenance
 from vidstyle.conversion.convert import Result, resume_key
+from vidstyle.core.damage import descriptions, total
 from vidstyle.core.errors import VidstyleError
+from vidstyle.core.file_identity import check_unchanged
 from vidstyle.core.files import is_url, writing
 from vidstyle.core.frames import VideoInfo
-from vidstyle.sinks import open_segmented_file, stream_copier_of
+from vidstyle.sinks import OtherStreams, open_segmented_file
 from vidstyle.sinks.publish import UnpublishedFile
 from vidstyle.sinks.segment_folder import has_plan
 from vidstyle.sinks.segments import EncodedSegment, SegmentedFile
@@ -61,7 +63,8 @@ class JobTasks:
         options = replace(options, resume=options.resume or "long")
         if options.mask is not None:  # a worker may run in another folder
             options = replace(options, mask=os.path.abspath(options.mask))
-        self._worker_job = WorkerJob(job.input, str(job.output), options, claimed.fingerprint, identity_of(job.input))
+        file = None if is_url(job.input) else next(iter(claimed.files), None)
+        self._worker_job = WorkerJob(job.input, str(job.output), options, claimed.fingerprint, file)
         self._began = time.monotonic()
         self._started = False
         self._frames_done = 0
@@ -98,6 +101,7 @@ class JobTasks:
 
     def fail(self, error: VidstyleError) -> None:
         """A task failed with `error`: convert in one piece if the video turned out not to be divisible, else raise `error`."""
+        check_unchanged(self._claimed.files)
         if not (isinstance(error, ChunkMismatchError) and self._chunks):
             raise error
         log.warning("%s does not decode to the same frames in chunks; it is stylized in one piece", self.job.input)
@@ -143,6 +147,7 @@ class JobTasks:
 
     def _publish_whole(self, converted: ConvertedFile) -> Result:
         if converted.data is not None:
+            check_unchanged(self._claimed.files)
             file = UnpublishedFile(self.job.output, self._options.overwrite)
             try:
                 with writing(self.job.output):
@@ -189,8 +194,8 @@ class JobTasks:
         job, options = self.job, self._options
         key = {**resume_key(job.input, options), "chunks": self._chunk_seconds}
         stamp = provenance.stamp(self._claimed.fingerprint) if self._claimed.fingerprint is not None else None
-        stream_copier = stream_copier_of(job.input, self._survey.shift_seconds, options)
-        return open_segmented_file(job.output, self._survey.info, options, key, stream_copier, stamp)
+        others = OtherStreams(job.input, self._survey.shift_seconds, options, self._claimed.files)
+        return open_segmented_file(job.output, self._survey.info, options, key, others, stamp)
 
     def _finish_scan(self, survey: Survey, ticks: int, scans: list[ScanResult]) -> None:
         if not scans or not scans_agree(scans):
@@ -229,7 +234,7 @@ class JobTasks:
     def _publish_chunks(self, stylized: list[StylizedChunk]) -> Result:
         assert self._file is not None
         warnings = list(dict.fromkeys(text for chunk in stylized for text in chunk.warnings))
-        damage = list(dict.fromkeys(text for chunk in stylized for text in chunk.damage))
+        damage = descriptions(total(self._file.folder.damage()))
         self._file.publish(len(self._chunks))
         seconds = time.monotonic() - self._began
         warnings, damage = warnings + self._file.warnings(), damage + self._file.damage()
@@ -237,7 +242,7 @@ class JobTasks:
 
     def _keep_chunk(self, chunk: Chunk, stylized: StylizedChunk) -> StylizedChunk:
         assert self._file is not None
-        self._file.add(chunk.number, stylized.segment)
+        self._file.add(chunk.number, stylized.segment, stylized.damage)
         self._count(stylized.frames)
         return replace(stylized, segment=EncodedSegment(b"", []))
 

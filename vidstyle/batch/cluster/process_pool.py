@@ -20,14 +20,14 @@ from types import FrameType
 from typing import Any
 
 from vidstyle.batch.cluster.worker import Model, SharedFile, Worker
-from vidstyle.batch.cluster.worker_pool import Progress, Task, WorkerDied, run_task
+from vidstyle.batch.cluster.worker_pool import WITH_PROGRESS, Progress, Task, WorkerDied, run_task
 from vidstyle.core.errors import InputError
-from vidstyle.core.files import writing
+from vidstyle.core.temporary_folder import TemporaryFolder
 
 _WAIT_SECONDS = 1.0
 
-_CLEAN_UP_SECONDS = 5.0
-"""How long a worker may take to clean up when it is stopped in the middle of a task."""
+_CLEAN_UP_SECONDS = 20.0
+"""How long a worker may take to finish its frame and to clean up when it is stopped in the middle of a task."""
 
 
 class ProcessPool:
@@ -42,9 +42,7 @@ class ProcessPool:
         self._idle: list[_Process] = []
         self._failed_at_start: list[int] = []
         self._gpus = itertools.cycle(_gpus())
-        with writing(Path(tempfile.gettempdir())):
-            # One for all workers, because a killed worker removes nothing itself.
-            self._folder = tempfile.TemporaryDirectory(prefix="vidstyle-", ignore_cleanup_errors=True)
+        self._folder = TemporaryFolder()  # one for all workers, because a killed worker removes nothing itself
         try:
             self._idle += [self._process() for _ in range(workers)]
         except BaseException:
@@ -52,7 +50,7 @@ class ProcessPool:
             raise
 
     def _process(self) -> _Process:
-        return _Process(self._context, self._models, self._cores, next(self._gpus), self._folder.name)
+        return _Process(self._context, self._models, self._cores, next(self._gpus), str(self._folder.path))
 
     def start(self, task: Task) -> int | None:
         if not self._idle:
@@ -107,7 +105,7 @@ class ProcessPool:
         for process in [*busy, *self._idle]:
             process.close()
         self._busy, self._idle = {}, []
-        self._folder.cleanup()
+        self._folder.close()
 
 
 class _Process:
@@ -160,22 +158,48 @@ def _gpus() -> list[str | None]:
 
 
 def _serve(pipe: Connection[Any, Any], cores: int, gpu: str | None, folder: str) -> None:
-    """The main function of a worker, which ends with the run and ignores Ctrl-C. `folder` is for its temporary files."""
+    """The main function of a worker, which ends with the run and leaves the terminal's signals to it. `folder`: for temporary
+    files."""
     tempfile.tempdir = folder
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _exit)
+    for name in ("SIGINT", "SIGHUP"):
+        if hasattr(signal, name):  # there is no SIGHUP on Windows
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    stop = _Stop()
+    signal.signal(signal.SIGTERM, stop.receive)
     threading.Thread(target=_die_with_parent, args=(folder,), daemon=True).start()
     with contextlib.suppress(EOFError, OSError):
         worker = Worker(pipe.recv(), cores)
+
+        def report(count: int) -> None:
+            stop.check()
+            pipe.send(Progress(count))
+
         while True:
-            pipe.send(run_task(worker, pipe.recv(), lambda count: pipe.send(Progress(count))))
+            task = pipe.recv()
+            stop.held = task.method in WITH_PROGRESS
+            result = run_task(worker, task, report)
+            stop.held = False
+            pipe.send(result)
+            stop.check()
 
 
-def _exit(number: int, frame: FrameType | None) -> None:
-    """Exit by an exception, so that unfinished files are removed."""
-    raise SystemExit(1)
+class _Stop:
+    """The handler of SIGTERM. It ends the process at once unless it is `held`, because the task writes files; then `check` does,
+    by an exception, so that unfinished files are removed."""
+
+    def __init__(self) -> None:
+        self.held = self._requested = False
+
+    def receive(self, number: int, frame: FrameType | None) -> None:
+        self._requested = True
+        if not self.held:
+            os._exit(1)
+
+    def check(self) -> None:
+        if self._requested:
+            raise SystemExit(1)
 
 
 def _die_with_parent(folder: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
@@ -16,11 +15,14 @@ from vidstyle.batch.claims import claim_path
 from vidstyle.batch.cluster.chunks import OVERLAP_FRAMES, Chunk, ScanResult, Survey
 from vidstyle.conversion.convert import Conversion, Result, post_processors_of, shot_sampler, with_mask
 from vidstyle.conversion.pipeline import PipelineOptions, run
+from vidstyle.core.damage import Damage
 from vidstyle.core.errors import InputError, VidstyleError
-from vidstyle.core.files import is_url, writing
+from vidstyle.core.file_identity import FileIdentity, identity_of
+from vidstyle.core.files import writing
 from vidstyle.core.frames import Frame, Pixels, VideoInfo
 from vidstyle.core.options import ConvertOptions, StyleOptions
 from vidstyle.core.protocols import Stylizer
+from vidstyle.core.temporary_folder import TemporaryFolder
 from vidstyle.media.container import read_through
 from vidstyle.sinks import open_segment_sink
 from vidstyle.sinks.segments import EncodedSegment
@@ -57,21 +59,10 @@ class WorkerJob:
     output: str
     options: ConvertOptions
     fingerprint: str | None
-    identity: tuple[int, int] | None
-    """Size in bytes and modification time in nanoseconds of the input; None for a URL."""
+    file: FileIdentity | None
+    """The input as it was when the run opened it first; None for a URL."""
     shared_file: SharedFile | None = None
     """Set for workers that do not have the input."""
-
-
-def identity_of(input: str) -> tuple[int, int] | None:
-    """The identity of a file, see `WorkerJob`; raises `InputError` if there is no such file."""
-    if is_url(input):
-        return None
-    try:
-        status = Path(input).stat()
-    except OSError as error:
-        raise InputError(f"could not open {input} ({error.strerror})") from None
-    return status.st_size, status.st_mtime_ns
 
 
 @dataclass(frozen=True)
@@ -89,7 +80,7 @@ class StylizedChunk:
     segment: EncodedSegment
     frames: int
     warnings: list[str]
-    damage: list[str]
+    damage: Damage
 
 
 @dataclass(frozen=True)
@@ -117,7 +108,7 @@ class Worker:
         return self._stylizers[style]
 
     def _load(self, style: StyleOptions) -> Stylizer:
-        with _temporary_folder() as folder:
+        with TemporaryFolder() as folder:
             names: dict[str, str] = {}
 
             def write_model(name: str) -> Path:
@@ -140,7 +131,7 @@ class Worker:
     def file_available(self, job: WorkerJob) -> Iterator[None]:
         """Make the input readable inside the block; raises `FileNotOnWorkerError` if that is impossible."""
         try:
-            is_here = identity_of(job.input) == job.identity
+            is_here = job.file is None or job.file.is_copy_of(identity_of(Path(job.input)))
         except InputError:
             is_here = False
         if is_here:
@@ -211,14 +202,14 @@ class Worker:
             frames = run(source, stylizer, sink, pipeline, on_frame)
             if frames != len(chunk.times):
                 raise ChunkMismatchError(f"expected {len(chunk.times)} frames in a chunk, got {frames}: {job.input}")
-            return StylizedChunk(sink.encoded(), frames - chunk.warm_up, source.warnings(), source.damage())
+            return StylizedChunk(sink.encoded(), frames - chunk.warm_up, source.warnings(), source.damage_so_far())
 
     def convert_whole(self, job: WorkerJob, on_frame: Callable[[int], None] = lambda count: None) -> ConvertedFile:
         """Convert a video or image in one piece: directly to its output if this machine has the output's folder too, which the
         run's claim in it shows, else to a temporary file that is sent."""
         output, stylizer, options = Path(job.output), self._stylizer(job), job.options
         is_local = claim_path(output).exists()
-        with _temporary_folder() as folder:
+        with TemporaryFolder() as folder:
             path, input = (output if is_local else folder / output.name), job.input
             if not is_local:
                 options = replace(options, resume=False, overwrite=False)
@@ -239,15 +230,6 @@ class Worker:
             return all(find_style(name).read_bytes() == self._models[name].data for name in styles_in(job.options.style.style))
         except (VidstyleError, OSError):
             return False
-
-
-@contextmanager
-def _temporary_folder() -> Iterator[Path]:
-    """A folder that exists inside the block."""
-    with ExitStack() as stack:
-        with writing(Path(tempfile.gettempdir())):
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="vidstyle-"))
-        yield Path(folder)
 
 
 def _open_window(job: WorkerJob, info: VideoInfo, window: FrameWindow) -> VideoSource:

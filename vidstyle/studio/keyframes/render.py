@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator
-from contextlib import AbstractContextManager, closing, nullcontext
+import os
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from vidstyle.conversion.convert import Conversion, Result, check_not_itself
+from vidstyle.conversion.convert import Conversion, Result, input_files
+from vidstyle.conversion.interrupts import InterruptibleReporter, Interrupts, NoInterrupts
 from vidstyle.conversion.job import Job, JobResult, Reporter
 from vidstyle.conversion.output_name import default_name
 from vidstyle.core.compositing import ColorPreserver, MaskPostProcessor
 from vidstyle.core.errors import UsageError
-from vidstyle.core.files import check_regular_file, is_url
+from vidstyle.core.file_identity import FileIdentity, check_unchanged
+from vidstyle.core.files import beside, check_regular_file, is_url
 from vidstyle.core.frames import Pixels
 from vidstyle.core.options import ConvertOptions, KeyframeOptions, PaintOptions, StyleOptions, Trim
 from vidstyle.core.protocols import PostProcessor
-from vidstyle.sinks import check_encoding, check_free
+from vidstyle.sinks import check_encoding, check_free, check_not_read
 from vidstyle.sources import is_image, open_source
 from vidstyle.sources.mask import read_mask
 from vidstyle.studio.optimize.paint import requires_torch
@@ -49,34 +52,41 @@ def stylize_with_keyframes(
     keyframe_options: KeyframeOptions,
     convert_options: ConvertOptions,
     reporter: Reporter,
-    defer_signals: Callable[[], AbstractContextManager[None]] = nullcontext,
+    interrupts: Interrupts = NoInterrupts(),
 ) -> Result:
     """Stylize a video file in `style` (see `style_images.find_style_images`); the output is written whole or not at all.
 
-    Raises the errors of `vidstyle.core.errors`; keyframes that are stylized by then stay in the working folder. Once all
-    keyframes are stylized, the rest runs inside `defer_signals()`, where signals may wait for the frame in flight.
+    Raises the errors of `vidstyle.core.errors`; keyframes that are stylized by then stay in the working folder.
     """
     input, output = paths.input, paths.output
+    reporter = InterruptibleReporter(reporter, interrupts)
     with requires_torch("vidstyle keyframes"):
         from vidstyle.studio.keyframes.plan import choose_keyframes
         from vidstyle.studio.keyframes.stylize import KeyframeOptimization, fine_tuned_net
-        from vidstyle.studio.keyframes.work_folder import WorkFolder
-        from vidstyle.studio.style_images import find_style_images, label
-    if is_url(input) or is_image(input) or Path(input).is_dir():
+        from vidstyle.studio.keyframes.work_folder import WorkFolder, files_written
+        from vidstyle.studio.perceptual.encoder import find_encoder
+        from vidstyle.studio.style_images import find_style_images, label, style_image_files
+    if is_url(input) or is_image(input) or os.path.isdir(input):
         raise UsageError(f"expected one video file, which is read several times, got {input}; for an image: vidstyle paint")
     check_regular_file(Path(input))
+    files = input_files(input, convert_options)
     output = output or Path(input).with_name(default_name(input, label(style)))
     # Checked before hours of work that a failure would waste.
     check_encoding(output, convert_options.encode)
-    check_not_itself(input, output)
+    work = paths.work or beside(output, "", ".keyframes")
+    reads = [("video", input), ("mask", paths.mask), *(("style image", path) for path in style_image_files(style))]
+    for written in (output, *files_written(work)):
+        check_not_read(written, reads)
     check_free(output, convert_options.overwrite)
     style_images = find_style_images(style)
-    frames = partial(_frames, input, convert_options.trim)
+    find_encoder(paint_options.encoder)  # may download it, while there is nothing to clean up
+    interrupts.hold()
+    frames = partial(_frames, input, convert_options.trim, files)
     mask = None
     if paths.mask is not None:
         with closing(frames()) as clip:
             mask = read_mask(paths.mask, next(clip))
-    folder = WorkFolder(paths.work or output.with_name(f"{output.name}.keyframes"))
+    folder = WorkFolder(work)
     origin = f"{sha256(Path(input))} {convert_options.trim}"
     try:
         plan = choose_keyframes(folder, frames, origin, keyframe_options, reporter.stage)
@@ -92,17 +102,18 @@ def stylize_with_keyframes(
     post_processors += [ColorPreserver()] if paint_options.preserve_color else []
     post_processors += [MaskPostProcessor(mask)] if mask is not None else []
     job = Job(input, output)
-    with defer_signals():
-        stylizer = load_stylizer(StyleOptions(style=str(net), device=keyframe_options.device))
-        with closing(Conversion(input, output, stylizer, convert_options, post_processors)) as conversion:
-            reporter.start(job, conversion.info)
-            conversion.run(lambda count: reporter.frame(job, count))
-            result = conversion.publish()
-        reporter.done(JobResult(job, result))
+    stylizer = load_stylizer(StyleOptions(style=str(net), device=keyframe_options.device))
+    with closing(Conversion(input, output, stylizer, convert_options, post_processors, files=files)) as conversion:
+        reporter.start(job, conversion.info)
+        conversion.run(lambda count: reporter.frame(job, count))
+        result = conversion.publish()
+    reporter.done(JobResult(job, result))
     return result
 
 
-def _frames(input: str, trim: Trim) -> Generator[Pixels, None, None]:
+def _frames(input: str, trim: Trim, files: Sequence[FileIdentity]) -> Generator[Pixels, None, None]:
     with closing(open_source(input, trim)) as source:
+        check_unchanged(files)
         for frame in source.frames():
             yield frame.pixels
+        check_unchanged(files)

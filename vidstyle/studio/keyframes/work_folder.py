@@ -40,6 +40,12 @@ def stylized_name(number: int) -> str:
     return f"stylized/{number:06}.png"
 
 
+def files_written(work: Path) -> list[Path]:
+    """The files in the working folder `work` that a run may replace."""
+    own = [work / name for name in ("preview.jpg", "net.onnx", "net.pt", "keyframes.json", "state.json")]
+    return [*own, *work.glob("frames/*.png"), *work.glob("stylized/*.png")]
+
+
 class WorkFolder:
     """Reads and writes the folder at `path`, which is created with the first file. Files are written whole or not at all.
 

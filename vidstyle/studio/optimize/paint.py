@@ -8,13 +8,14 @@ from contextlib import closing, contextmanager
 from fractions import Fraction
 from pathlib import Path
 
-from vidstyle.conversion.convert import Result, check_not_itself
+from vidstyle.conversion.convert import Result
+from vidstyle.conversion.interrupts import Interrupts, NoInterrupts
 from vidstyle.conversion.job import Job, JobResult, Reporter
 from vidstyle.conversion.output_name import default_name
 from vidstyle.core.errors import MissingExtraError, UsageError
 from vidstyle.core.frames import Frame
 from vidstyle.core.options import PaintOptions
-from vidstyle.sinks import check_free, open_image_sink
+from vidstyle.sinks import check_free, check_not_read, open_image_sink
 from vidstyle.sources import is_image
 from vidstyle.sources.images import read_image
 from vidstyle.sources.mask import read_mask
@@ -28,6 +29,7 @@ def optimize_image_file(
     mask: Path | None,
     overwrite: bool,
     reporter: Reporter,
+    interrupts: Interrupts = NoInterrupts(),
 ) -> Result:
     """Stylize the image `input` in `style` (see `style_images.find_style_images`); the output is written whole or not at all.
 
@@ -36,20 +38,23 @@ def optimize_image_file(
     began = time.monotonic()
     with requires_torch("vidstyle paint"):
         from vidstyle.studio.optimize.image_optimizer import ImageOptimizer
-        from vidstyle.studio.style_images import find_style_images, label
+        from vidstyle.studio.style_images import find_style_images, label, style_image_files
     if not is_image(input):
         raise UsageError(f"expected an image, got {input}; for a video: vidstyle keyframes")
     output = output or Path(input).with_name(default_name(input, label(style)))
-    check_not_itself(input, output)
+    style_files = [("style image", path) for path in style_image_files(style)]
+    check_not_read(output, [("image", input), ("mask", mask), *style_files])
     check_free(output, overwrite)
     image = read_image(Path(input))
     mask_pixels = None if mask is None else read_mask(mask, image)
     optimizer = ImageOptimizer(find_style_images(style), options)
     step = None
+    interrupts.hold()
     with closing(open_image_sink(output, overwrite)) as sink:  # before the optimization, because it may raise
         for step in optimizer.optimize(image, mask_pixels):
             seconds = time.monotonic() - began
             reporter.stage(f"stylizing {output.name}", step.step, step.steps, seconds / step.step * (step.steps - step.step))
+            interrupts.check()
         assert step is not None
         sink.write(Frame(optimizer.result(image, step, mask_pixels), 0, Fraction(1)))
         sink.publish()

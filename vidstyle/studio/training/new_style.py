@@ -20,6 +20,7 @@ from vidstyle.core.frames import Pixels
 from vidstyle.core.options import TrainOptions
 from vidstyle.networks.device import find_device
 from vidstyle.networks.export import export_onnx, load_net
+from vidstyle.sinks import check_not_read
 from vidstyle.studio.perceptual.encoder import find_encoder
 from vidstyle.studio.style_images import StyleImage, read_style_image
 from vidstyle.studio.training.exemplar import save_exemplar
@@ -59,7 +60,7 @@ class NewStyle:
     """A style that is to be trained and published.
 
     Raises `TrainingError` for a name that cannot be a file's, `OutputExistsError` if a style or file of that name exists and is
-    not to be overwritten, or is one of the style images.
+    not to be overwritten, or is one of the files that the style is made from.
     """
 
     def __init__(self, style: StyleFacts, sources: TrainingSources, paths: TrainingPaths) -> None:
@@ -73,11 +74,12 @@ class NewStyle:
         self._model, self._exemplar = self.folder / f"{name}.onnx", self.folder / f"{name}.jpg"
         if not paths.overwrite:
             self._check_free()
-        for path in sources.style_images:
-            if self._exemplar.exists() and path.exists() and self._exemplar.samefile(path):
-                raise OutputExistsError(
-                    f"the style's exemplar would replace the style image {path}; choose another --name or --into"
-                )
+        reads: list[tuple[str, str | Path | None]] = [("model to start from", sources.start), ("encoder", sources.encoder)]
+        self._check_not_read([*reads, *(("style image", path) for path in sources.style_images)])
+
+    def _check_not_read(self, reads: Sequence[tuple[str, str | Path | None]]) -> None:
+        for path in (self._model, self._exemplar, self.work / self._model.name, self.work / "preview.png"):
+            check_not_read(path, reads)
 
     def _check_free(self) -> None:
         found = all_styles()
@@ -104,7 +106,9 @@ class NewStyle:
         style_images = [_read(path, options.style_size) for path in self._sources.style_images]
         start, metadata = _load_start(self._sources.start or DEFAULT_START[options.architecture], options.architecture)
         encoder = find_encoder(self._sources.encoder)
-        crops = open_crops(find_photos(), options, find_device("auto"))
+        photos = find_photos()
+        self._check_not_read([("photograph", path) for path in photos])
+        crops = open_crops(photos, options, find_device("auto"))
         trainer = Trainer(encoder, style_images, crops, self.work, options, start, lambda: time.monotonic() - began)
         length = f"{options.minutes:g} minutes" if options.minutes else f"{trainer.schedule.steps} steps"
         log.info("training '%s' on %s: %s, %d photographs; preview: %s", self.name, trainer.device, length, len(crops.files),
