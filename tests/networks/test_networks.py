@@ -80,6 +80,21 @@ def test_exporting_leaves_one_file(tmp_path: Path, nets: dict[str, nn.Module]) -
     assert (tmp_path / "sea.onnx").stat().st_size < 700_000  # half precision
 
 
+def test_weights_of_other_sizes_and_in_other_files_are_refused(tmp_path: Path, styles: Path) -> None:
+    model = onnx.load(styles / "tiny.onnx")
+    [weights] = [tensor for tensor in model.graph.initializer if tensor.name == "encode.0.0.weight"]
+    weights.CopyFrom(onnx.numpy_helper.from_array(np.zeros((1, 2, 3, 4), np.float16), weights.name))
+    onnx.save(model, tmp_path / "bad.onnx")
+    with pytest.raises(StyleError, match=r"weights of a compact network, found others in .*bad\.onnx"):
+        load_net(tmp_path / "bad.onnx")
+    weights.ClearField("raw_data")
+    weights.data_location = onnx.TensorProto.EXTERNAL
+    weights.external_data.add(key="location", value="bad.onnx")
+    (tmp_path / "bad.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(StyleError, match="refers to others"):
+        load_net(tmp_path / "bad.onnx")
+
+
 @pytest.mark.parametrize("content", [b"", b"rubbish" * 100])
 def test_a_file_that_is_no_style_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "bad.onnx").write_bytes(content)

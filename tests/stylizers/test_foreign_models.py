@@ -17,6 +17,7 @@ from vidstyle.core.errors import StyleError
 from vidstyle.core.options import StyleOptions
 from vidstyle.networks.examples_net import ExamplesTransformerNet
 from vidstyle.stylizers import load_stylizer
+from vidstyle.stylizers.verification import verify_model
 
 
 def negative_model(path: Path) -> Path:
@@ -130,7 +131,7 @@ def misshapen_weights(path: Path) -> None:
 def test_other_weights_are_refused(tmp_path: Path, make: Callable[[Path], object]) -> None:
     make(tmp_path / "bad.pth")
     with pytest.raises(StyleError, match=r"bad\.pth"):
-        load_stylizer(StyleOptions(str(tmp_path / "bad.pth"), device="cpu"))
+        verify_model(tmp_path / "bad.pth")
 
 
 def test_torch_weights_do_not_run_in_onnx(examples: tuple[ExamplesTransformerNet, Path]) -> None:
