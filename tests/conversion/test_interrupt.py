@@ -11,16 +11,20 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.support.helpers import command, environment, events, listing, run_cli, write_clip
 from tests.support.runs import has_mapped, wait_until
 from vidstyle.cli.reporters import QuietReporter
-from vidstyle.cli.signals import Signals, exit_code
+from vidstyle.cli.signals import Signals, Terminated, exit_code
 from vidstyle.conversion.convert import Conversion, Result
 from vidstyle.conversion.interrupts import InterruptibleReporter
 from vidstyle.conversion.job import Job
+from vidstyle.core import cancellation
 from vidstyle.core.frames import VideoInfo
+from vidstyle.core.options import StyleOptions
+from vidstyle.stylizers import load_stylizer
 
 STOPPED = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 143}
 
@@ -58,7 +62,7 @@ def _wait_for(process: subprocess.Popen[str], event: str) -> None:
 
 @pytest.mark.parametrize(
     ("number", "event"),
-    [(signal.SIGINT, "start"), (signal.SIGINT, "progress"), (signal.SIGTERM, "start"), (signal.SIGHUP, "progress")],
+    [(signal.SIGINT, "start"), (signal.SIGTERM, "progress"), (signal.SIGHUP, "progress")],
 )
 def test_signal_ends_the_conversion_and_leaves_nothing(
     long_clip: Path, tmp_path: Path, number: signal.Signals, event: str
@@ -134,6 +138,7 @@ def test_hangup_that_is_ignored_stays_ignored(clip: Path) -> None:
 def signals() -> Iterator[Signals]:
     before = [(number, signal.getsignal(number)) for number in STOPPED]
     yield Signals()
+    cancellation.allow_again()
     for number, handler in before:
         signal.signal(number, handler)
 
@@ -153,6 +158,23 @@ def test_signals_wait_for_the_current_frame(signals: Signals, number: signal.Sig
     with pytest.raises(KeyboardInterrupt) as stop:
         reporter.frame(JOB, 1)
     assert exit_code(stop.value) == STOPPED[number]
+
+
+def test_second_signal_does_not_wait_for_the_network(signals: Signals) -> None:
+    stylizer = load_stylizer(StyleOptions("slow", device="cpu"))
+    image = np.zeros((1500, 1500, 3), np.uint8)  # takes seconds
+    signals.hold()
+    with ThreadPoolExecutor(1) as executor:
+        run = executor.submit(stylizer.stylize, [image])
+        while not cancellation._state.running:
+            time.sleep(0.001)
+        signal.raise_signal(signal.SIGTERM)
+        assert not run.done()
+        signal.raise_signal(signal.SIGINT)
+        with pytest.raises(Terminated):
+            run.result()
+    cancellation.allow_again()
+    stylizer.stylize([image[:64, :64]])
 
 
 def test_signal_after_the_last_frame_comes_too_late(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:

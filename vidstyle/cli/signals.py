@@ -12,6 +12,7 @@ from collections.abc import Callable
 from types import FrameType
 
 from vidstyle.cli.output import print_message
+from vidstyle.core.cancellation import cancel_all
 
 
 class Terminated(KeyboardInterrupt):
@@ -36,7 +37,8 @@ class Signals:
     """Handlers of SIGINT, SIGTERM and SIGHUP, which counts as SIGTERM unless it is ignored, as `nohup` does.
 
     Until `hold` is called there is nothing to clean up, and a signal ends the process at once, after a call of `on_exit` with the
-    exit code. From then on the first signal waits for `check`, and further ones change nothing.
+    exit code. From then on the first signal waits for `check`, the second also cancels what delays that, such as a run of the
+    network, and further ones change nothing.
     """
 
     def __init__(self) -> None:
@@ -50,7 +52,9 @@ class Signals:
             signal.signal(hangup, self._receive)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
-        if self._pending is None:
+        if self._pending is not None:
+            cancel_all(self._pending)
+        else:
             self._pending = KeyboardInterrupt if number == signal.SIGINT else Terminated
         if not self._held:
             code = exit_code(self._pending)

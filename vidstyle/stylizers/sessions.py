@@ -21,6 +21,7 @@ import numpy as np
 import onnxruntime as ort
 import platformdirs
 
+from vidstyle.core.cancellation import cancellable
 from vidstyle.core.errors import DeviceError, StyleError, is_out_of_memory
 from vidstyle.core.files import reason
 from vidstyle.core.hardware import has_nvidia
@@ -135,8 +136,14 @@ def _register_shared_arena() -> None:
 
 def run_session(session: ort.InferenceSession, outputs: list[str] | None, name: str, batch: np.ndarray) -> list[np.ndarray]:
     """Run the session once, with all outputs if `outputs` is None. Exceptions are mapped by `memory.inference_error`."""
+    options = run_options()
+
+    def terminate() -> None:
+        options.terminate = True
+
     try:
-        return [np.asarray(output) for output in session.run(outputs, {name: batch}, run_options())]
+        with cancellable(terminate):
+            return [np.asarray(output) for output in session.run(outputs, {name: batch}, options)]
     except Exception as error:  # ONNX Runtime's exceptions derive from Exception only
         raise inference_error(error, batch.shape, runs_on_gpu(session)) from error
 
