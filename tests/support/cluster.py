@@ -286,8 +286,8 @@ def descendants(pid: int) -> list[int]:
     return found[1:]
 
 
-def wait_for_exit(pids: Sequence[int]) -> None:
-    end = time.monotonic() + SECONDS
+def wait_for_exit(pids: Sequence[int], seconds: float = SECONDS) -> None:
+    end = time.monotonic() + seconds
     while alive := set(pids) & running_processes().keys():
         assert time.monotonic() < end, f"still there: {alive}"
         time.sleep(0.01)

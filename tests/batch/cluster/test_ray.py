@@ -6,6 +6,7 @@ import io
 import os
 import pickle
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -39,7 +40,7 @@ from tests.support.cluster import (
 )
 from tests.support.helpers import ROOT, environment, listing, write_clip
 from tests.support.resumable import assert_same, content_of
-from tests.support.runs import DONE, MODEL, finish, run_limited, start, wait_until
+from tests.support.runs import DONE, MODEL, STOPPED, finish, run_limited, start, wait_until
 from tests.support.streams import mux
 from vidstyle.batch.cluster.scheduler import open_worker_pool
 from vidstyle.batch.cluster.worker import ConvertedFile, StylizedChunk
@@ -49,6 +50,9 @@ from vidstyle.core.options import ClusterOptions
 
 ray = pytest.importorskip("ray")
 ray_pool = pytest.importorskip("vidstyle.batch.cluster.ray_pool")
+
+END_SECONDS = 10
+"""How long processes of a cluster may outlive their run. Ray's agents would take half a minute and more."""
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")]
 
@@ -180,6 +184,36 @@ def test_killed_run_leaves_no_workers_and_is_resumed_by_processes(cluster: Any, 
     assert run_limited(*arguments, "--overwrite", cwd=tmp_path).code == DONE
     assert_same(tmp_path / "out.mp4", resumed)
     assert listing(tmp_path) == ["in.mp4", "out.mp4"]
+
+
+def start_on_a_cluster_of_its_own(folder: Path) -> tuple[subprocess.Popen[str], list[int]]:
+    """A run that has finished a chunk, and the processes of the cluster that it started."""
+    write_clip(folder / "in.mp4", times=range(720), time_base=Fraction(1, 20), options={"g": "20"})
+    arguments = ("in.mp4", "-o", "out.mp4", "--style", "tiny", "--height", "160", "--chunk", "2", "--workers", "2")
+    process = start(*arguments, "--cluster", "local", cwd=folder)
+    wait_until(lambda: any((folder / ".out.mp4.resume").glob("*.nut")), process, "a finished chunk")
+    pids = descendants(process.pid)
+    assert any("raylet" in _command_line(pid) for pid in pids)
+    return process, pids
+
+
+def test_terminated_run_ends_its_cluster_and_says_how_to_resume(tmp_path: Path) -> None:
+    """Ray has a handler of its own, which would print a native stack trace."""
+    process, pids = start_on_a_cluster_of_its_own(tmp_path)
+    process.send_signal(signal.SIGTERM)
+    job_result = finish(process)
+    wait_for_exit(pids, END_SECONDS)
+    assert job_result.code == STOPPED[signal.SIGTERM], job_result
+    assert "run the same command again to resume" in job_result.stderr
+    assert "SIGTERM" not in job_result.stderr
+    assert "Traceback" not in job_result.stderr
+
+
+def test_killed_run_ends_its_cluster(tmp_path: Path) -> None:
+    process, pids = start_on_a_cluster_of_its_own(tmp_path)
+    process.kill()
+    finish(process)
+    wait_for_exit(pids, END_SECONDS)
 
 
 # --- in this process, which shows what is sent
