@@ -36,8 +36,8 @@ from vidstyle.styles import catalog
 from vidstyle.stylizers import load_network
 from vidstyle.stylizers.blend_networks import networks_of
 
-MAX_SECONDS = 30
-"""Of processor time. Importing torch takes a few, the image itself takes milliseconds."""
+MAX_SECONDS = 120
+"""Of processor time. Most models take milliseconds, but a network of a large fixed size takes minutes on a slow processor."""
 MAX_WALL_SECONDS = 300.0
 """On a busy machine, and where processor time cannot be limited."""
 MAX_MEMORY = 4 << 30
