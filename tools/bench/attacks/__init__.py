@@ -1,0 +1,1 @@
+"""Attacks on vidstyle as a hostile user would try them: one module for each group, judged only from outside."""
