@@ -13,9 +13,12 @@ from typing import Any
 import platformdirs
 
 from vidstyle.core.errors import StyleError
-from vidstyle.core.files import replaced
+from vidstyle.core.files import reason, replaced
 
 MODEL_SUFFIXES = {".onnx", ".pth", ".pt", ".model"}
+
+_SUFFIXES = {*MODEL_SUFFIXES, ".jpg", ".jpeg", ".png", ".webp"}
+"""The suffixes of a style's files."""
 
 FACTS = ("title", "painter", "year", "licence", "architecture", "family")
 """Facts about a style in a catalogue, besides its files; networks with a common ancestor share a `family`."""
@@ -37,12 +40,20 @@ def read_catalog(folder: Path) -> dict[str, dict[str, Any]]:
     """Style name -> facts, from the catalogue in `folder`; empty if there is none. Raises `StyleError` for an invalid one."""
     path = folder / "catalog.json"
     try:
+        if path.exists() and not path.is_file():  # reading a pipe could block forever
+            raise ValueError("it is not a file")
         catalog = json.loads(path.read_text("utf-8"))
-        return {name: dict(facts) for name, facts in catalog["styles"].items()}
+        styles = catalog.get("styles") if isinstance(catalog, dict) else None
+        if not isinstance(styles, dict):
+            raise ValueError("it has no object `styles`")
+        for name, facts in styles.items():
+            if not (isinstance(facts, dict) and isinstance(facts.get("exemplar") or {}, dict)):
+                raise ValueError(f"the entry of style '{name}' or of its exemplar is not an object")
+        return styles
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise StyleError(f"could not read the catalogue of styles {path} ({error})") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise StyleError(f"could not read the catalogue of styles {path} ({reason(error)})") from error
 
 
 def all_styles() -> dict[str, tuple[Path, dict[str, Any]]]:
@@ -79,7 +90,7 @@ def find_style(name: str) -> Path:
 def find_exemplar(name: str) -> Path:
     """The style image of a style, which `vidstyle paint` can use. Raises `StyleError` if it has none."""
     folder, facts = _entry(name)
-    if "exemplar" not in facts:
+    if not facts.get("exemplar"):
         raise StyleError(f"the style '{name}' has no style image; give an image file instead")
     return _checked(name, "exemplar", folder, facts["exemplar"])
 
@@ -129,14 +140,15 @@ def remove_style(name: str) -> None:
 def remove_unnamed(folder: Path, facts: Mapping[str, Any]) -> None:
     """Delete the files of a style that was removed from the catalogue of `folder`, except files that another style uses."""
     used = {file for others in read_catalog(folder).values() for file in _files(others)}
-    for file in _files(facts) - used:
-        (folder / file).unlink(missing_ok=True)
+    for path in (folder / file for file in _files(facts) - used):
+        if os.path.isfile(path):
+            path.unlink(missing_ok=True)
 
 
 def _files(facts: Mapping[str, Any]) -> set[str]:
-    """The names of a style's files, without files in other folders."""
+    """The names of a style's files, without files in other folders, and without the catalogue."""
     names = {str(entry["file"]) for entry in (facts, facts.get("exemplar") or {}) if "file" in entry}
-    return {name for name in names if Path(name).name == name}
+    return {name for name in names if Path(name).name == name and Path(name).suffix.lower() in _SUFFIXES}
 
 
 def _write_catalog(folder: Path, styles: Mapping[str, Any]) -> None:
