@@ -35,6 +35,14 @@ def lively_net(architecture: str) -> torch.nn.Module:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _tracebacks() -> Iterator[None]:
+    """Unexpected errors show their tracebacks: no test takes one for an error on purpose."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VIDSTYLE_DEBUG", "1")
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _no_amx() -> Iterator[None]:
     """torch computes in float32 on every CPU, so that results can be compared; `test_torch_cpu.py` tests bfloat16."""
     with pytest.MonkeyPatch.context() as patch:

@@ -200,8 +200,9 @@ def command(*args: object) -> list[str]:
 
 
 def environment(**extra: str) -> dict[str, str]:
-    """The environment in which the package under test is found, from any folder."""
-    return {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1", **extra}
+    """The environment in which the package under test is found, from any folder, and shows tracebacks of unexpected errors."""
+    own = {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1", "VIDSTYLE_DEBUG": "1"}
+    return {**os.environ, **own, **extra}
 
 
 _OWN_PROCESS = ("bench", "devices", "doctor", "live")

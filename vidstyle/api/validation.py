@@ -97,7 +97,7 @@ def _with_exact_times(frame: Frame, index: int) -> Frame:
         expected = f"a Fraction above 0 with terms up to {_MAX_TERM}, such as Fraction(1, 25), as the time base"
         raise UsageError(f"expected {expected} of frame {index}, got {base!r}")
     for name, value, low in (("pts", frame.pts, -MAX_SECONDS), ("duration", frame.duration, 0.0)):
-        if not isinstance(value, Integral) and not (isinstance(value, float) and value.is_integer()):
+        if not isinstance(value, Integral) and not (isinstance(value, float) and float.is_integer(value)):
             raise UsageError(f"expected a whole number as the {name} of frame {index}, got {value!r}")
         if not low <= int(value) * base <= MAX_SECONDS:
             expected = f"a {name} from {low:g} to {MAX_SECONDS:g} seconds"

@@ -13,13 +13,15 @@ from vidstyle.cli.doctor import doctor
 from vidstyle.cli.keyframes import keyframes
 from vidstyle.cli.live import devices, live
 from vidstyle.cli.options import HELP_CONFIG
-from vidstyle.cli.output import escape_unencodable, print_message
+from vidstyle.cli.output import escape_unencodable, print_error, print_message
 from vidstyle.cli.paint import paint
 from vidstyle.cli.signals import Signals, exit_code
 from vidstyle.cli.streams import EXIT_READER_GONE, ReaderGoneError
 from vidstyle.cli.styles import styles
 from vidstyle.cli.train import train
-from vidstyle.core.errors import EXIT_USAGE, VidstyleError
+from vidstyle.core.cancellation import allow_again
+from vidstyle.core.errors import EXIT_USAGE, expected
+from vidstyle.core.limits import check_limits
 
 
 class _DefaultConvert(RichGroup):
@@ -58,6 +60,7 @@ class _DefaultConvert(RichGroup):
 @click.version_option(vidstyle.__version__, prog_name="vidstyle")
 def cli() -> None:
     """Turn videos into stylized videos."""
+    check_limits()
 
 
 for command in (convert, bench, doctor, live, devices, train, paint, keyframes, styles):
@@ -73,9 +76,6 @@ def run_command_line(args: list[str]) -> int:
     except click.ClickException as error:
         print_message(f"error: {error.format_message()}")
         return EXIT_USAGE
-    except VidstyleError as error:
-        print_message(f"error: {error}")
-        return error.exit_code
     except ReaderGoneError:
         return EXIT_READER_GONE
     except (KeyboardInterrupt, click.Abort) as stop:
@@ -83,3 +83,9 @@ def run_command_line(args: list[str]) -> int:
         if isinstance(stop, click.Abort):  # raised by click while it handles a KeyboardInterrupt
             return exit_code(stop.__context__ or stop)
         return exit_code(stop)
+    except Exception as error:
+        problem = expected(error)
+        print_error(problem)
+        return problem.exit_code
+    finally:
+        allow_again()

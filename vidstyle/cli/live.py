@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import os
 import sys
 from dataclasses import fields
 from pathlib import Path
@@ -30,7 +31,7 @@ from vidstyle.cli.options import (
 )
 from vidstyle.cli.output import LogHandler, log_with, print_line, print_message
 from vidstyle.cli.signals import Signals, exit_code
-from vidstyle.core.errors import EXIT_DONE, InputError, UsageError, VidstyleError
+from vidstyle.core.errors import EXIT_DONE, InputError, UsageError, expected
 from vidstyle.core.options import (
     FPS_RANGE,
     MIN_HEIGHT,
@@ -154,17 +155,19 @@ def live(signals: Signals, /, camera: str | None, web: bool, progress: str, quie
     """
     log_with(LogHandler(), logging.ERROR)
     reporter = LiveJsonReporter() if progress == "json" else LiveLineReporter(quiet or progress == "none")
+    signals.on_exit = reporter.close
     code = EXIT_DONE
     try:
         options, state = _options(values), _state(values)
+        signals.hold()  # checked between two frames, so that a recording is finished
         source, screen = _open_web_page(camera, state, values, reporter) if web else _open_window(camera, values)
         from vidstyle.live.session import run
 
-        signals.hold()  # checked between two frames, so that a recording is finished
         run(source, screen, state, options, reporter, signals.check)
-    except VidstyleError as error:
-        code = error.exit_code
-        reporter.error(str(error))
+    except Exception as error:
+        problem = expected(error)
+        code = problem.exit_code
+        reporter.error(problem)
     except KeyboardInterrupt as stop:
         code = exit_code(stop)
     reporter.close(code)
@@ -230,7 +233,7 @@ def _options(values: dict[str, Any]) -> LiveOptions:
     from vidstyle.styles.catalog import find_style
 
     folder: Path = values["folder"]
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise InputError(f"no such folder for snapshots and recordings: {folder}")
     style = StyleOptions(**{f.name: values[f.name] for f in fields(StyleOptions) if f.name in values and f.name != "strength"})
     live_options = {f.name: values[f.name] for f in fields(LiveOptions) if f.name not in ("style", "microphone")}

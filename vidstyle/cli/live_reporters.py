@@ -6,9 +6,10 @@ import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from vidstyle.cli.output import print_event, print_message
+from vidstyle.cli.output import print_error, print_event, print_message
 
 if TYPE_CHECKING:
+    from vidstyle.core.errors import VidstyleError
     from vidstyle.live.metrics import Measurements
     from vidstyle.live.session import LiveProgress
 
@@ -25,8 +26,8 @@ class LiveLineReporter:
         if not self._quiet:
             print_message(text)
 
-    def error(self, text: str) -> None:
-        print_message(f"error: {text}")
+    def error(self, error: VidstyleError) -> None:
+        print_error(error)
 
     def first(self) -> None:
         """Print nothing: the image is visible."""
@@ -52,8 +53,8 @@ class LiveJsonReporter(LiveLineReporter):
     def note(self, text: str) -> None:
         self._event("note", message=text)
 
-    def error(self, text: str) -> None:
-        self._event("error", message=text)
+    def error(self, error: VidstyleError) -> None:
+        self._event("error", message=str(error))
 
     def first(self) -> None:
         self._event("first")

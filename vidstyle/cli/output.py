@@ -6,10 +6,12 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
 import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, TextIO
 
+from vidstyle.core.errors import UnexpectedError, VidstyleError
 from vidstyle.core.text import printable
 
 if TYPE_CHECKING:
@@ -34,6 +36,18 @@ def print_line(text: str) -> None:
 def print_message(text: str) -> None:
     """Print one line on stderr."""
     _write(sys.stderr, printable(text))
+
+
+def error_lines(error: VidstyleError) -> list[str]:
+    """An error as lines for stderr: one sentence, and the traceback of an unexpected error if VIDSTYLE_DEBUG is set."""
+    shown = error.traceback.splitlines() if isinstance(error, UnexpectedError) and "VIDSTYLE_DEBUG" in os.environ else []
+    return [*shown, f"error: {error}"]
+
+
+def print_error(error: VidstyleError) -> None:
+    """Print `error_lines` on stderr."""
+    for line in error_lines(error):
+        print_message(line)
 
 
 def print_json(facts: Mapping[str, object]) -> None:

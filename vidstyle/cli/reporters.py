@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vidstyle.cli.eta import ProgressTracker
-from vidstyle.cli.output import print_event, print_message
+from vidstyle.cli.output import error_lines, print_event, print_message
 from vidstyle.cli.summary import NAME_WIDTH, counts, headlines, plain, reason_of, status_of, table, work_done
 from vidstyle.core.text import as_clock, printable, shortened
 
@@ -80,7 +80,8 @@ class QuietReporter:
     def _report(self, job_result: JobResult) -> None:
         input, output, result = job_result.job.input, job_result.job.output, job_result.result
         if job_result.error is not None:
-            self.write_line(f"error: {job_result.error}")
+            for line in error_lines(job_result.error):
+                self.write_line(line)
         elif result is None:
             self.note(f"{output}: {job_result.skipped or 'nothing to do'}, skipped")
         else:

@@ -8,10 +8,10 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from vidstyle.cli.output import LogHandler, log_with, print_line
+from vidstyle.cli.output import LogHandler, error_lines, log_with, print_line
 from vidstyle.cli.signals import Signals, exit_code
 from vidstyle.cli.streams import ReaderGoneError
-from vidstyle.core.errors import EXIT_FAILED, VidstyleError
+from vidstyle.core.errors import EXIT_FAILED, expected
 
 if TYPE_CHECKING:
     from vidstyle.cli.reporters import QuietReporter
@@ -53,9 +53,13 @@ def run_with_reporter(signals: Signals, progress: str, quiet: bool, level: int, 
     try:
         code = work(reporter)
         return code
-    except VidstyleError as error:
-        code = error.exit_code
-        reporter.write_line(f"error: {error}")
+    except ReaderGoneError:
+        raise
+    except Exception as error:
+        problem = expected(error)
+        code = problem.exit_code
+        for line in error_lines(problem):
+            reporter.write_line(line)
         return code
     except KeyboardInterrupt as stop:
         code = exit_code(stop)

@@ -115,8 +115,8 @@ def expected(error: Exception) -> VidstyleError:
     reason = next(iter(str(error).splitlines()), "") or "without a message"
     if is_out_of_memory(error):
         return MemoryLimitError(f"not enough memory ({reason}); close other programs, or raise the limit of this process")
-    if "can't start new thread" in reason:
-        return LimitError("expected more threads than the system lets this process start; raise the limit (ulimit -u)")
+    if "can't start new thread" in reason or isinstance(error, BlockingIOError):  # which a new process raises
+        return LimitError("expected more threads or processes than the system lets this one start; raise the limit (ulimit -u)")
     if isinstance(error, OSError) and error.errno in NO_SPACE:
         return DiskError(f"no space left on the disk ({reason})")
     sentence = f"unexpected {type(error).__name__} ({reason}); please report it, with what VIDSTYLE_DEBUG=1 prints"

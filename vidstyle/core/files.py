@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
-from vidstyle.core.errors import DiskError, InputError, OutputError, UsageError, VidstyleError
+from vidstyle.core.errors import NO_SPACE, DiskError, InputError, OutputError, UsageError, VidstyleError
 
 # Formats that contain media. Playlists (hls, dash, concat, image2) are excluded because they open other files.
 FORMATS = (
@@ -24,7 +24,6 @@ NETWORK_FORMATS = FORMATS + ",rtsp,mpjpeg,mjpeg"
 MAX_NAME_BYTES = 255
 """The limit of most file systems."""
 
-_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_PERMISSION = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
@@ -119,7 +118,7 @@ def fsync(path: Path) -> None:
 def write_error(path: Path, error: BaseException, means_permission: bool = True) -> VidstyleError:
     """A `DiskError` for problems with the disk, else an `OutputError`. `means_permission`: EPERM means a lack of permission."""
     number = getattr(error, "errno", None)
-    if number in _NO_SPACE:
+    if number in NO_SPACE:
         return DiskError(f"no space left to write {path}")
     if number in _NO_PERMISSION and means_permission:
         return DiskError(f"no permission to write {path}")

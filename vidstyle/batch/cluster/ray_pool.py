@@ -16,8 +16,8 @@ from typing import Any, BinaryIO
 from vidstyle import __version__
 from vidstyle.batch.cluster.ray_guard import guarded_processes, set_variables, signal_handlers_kept
 from vidstyle.batch.cluster.worker import Model, SharedFile, Worker
-from vidstyle.batch.cluster.worker_pool import Progress, Task, TaskCrashed, TaskFailed, WorkerDied, run_task
-from vidstyle.core.errors import DeviceError, MissingExtraError
+from vidstyle.batch.cluster.worker_pool import Progress, Task, TaskFailed, WorkerDied, run_task
+from vidstyle.core.errors import DeviceError, MissingExtraError, expected
 from vidstyle.core.files import is_url
 
 try:
@@ -265,7 +265,7 @@ def _get(ref: Any) -> Any:
             return TaskFailed(DeviceError(f"a worker could not be started on the cluster ({_last_line(error)})"))
         return WorkerDied()
     except RayError as error:
-        return TaskCrashed(str(error))
+        return TaskFailed(expected(error))
 
 
 def _last_line(error: Exception) -> str:

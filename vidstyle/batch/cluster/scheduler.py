@@ -16,11 +16,11 @@ from typing import Any
 from vidstyle.batch.claims import ClaimedJob, claim_job
 from vidstyle.batch.cluster.job_state import Attempt, JobState
 from vidstyle.batch.cluster.worker import FileNotOnWorkerError, Model
-from vidstyle.batch.cluster.worker_pool import Progress, TaskCrashed, TaskFailed, WithLog, WorkerDied, WorkerPool
+from vidstyle.batch.cluster.worker_pool import Progress, TaskFailed, WithLog, WorkerDied, WorkerPool
 from vidstyle.batch.runner import WAIT_SECONDS, estimating_sizes
 from vidstyle.conversion.job import Job, JobResult, Reporter
 from vidstyle.core.concurrency import background_executor
-from vidstyle.core.errors import VidstyleError
+from vidstyle.core.errors import VidstyleError, expected
 from vidstyle.core.hardware import usable_cores
 from vidstyle.core.options import ClusterOptions, ConvertOptions
 from vidstyle.styles.catalog import find_style
@@ -120,9 +120,9 @@ class Scheduler:
             return claimed is not None
         try:
             state = JobState(claimed, self._chunk_seconds, self._reporter)
-        except VidstyleError as error:  # the input has just been removed
+        except Exception as error:  # such as an input that has just been removed
             claimed.close()
-            self._settle(JobResult(job, error=error))
+            self._settle(JobResult(job, error=expected(error)))
             return True
         self._active.append(state)
         self._advance(state, state.begin)
@@ -146,8 +146,6 @@ class Scheduler:
         if isinstance(result, WithLog):
             self._log_once(result.records)
             result = result.result
-        if isinstance(result, TaskCrashed):
-            raise RuntimeError(f"a worker crashed while processing {state.job.input}:\n{result.traceback}")
         if state not in self._active or not state.is_current(attempt):
             return
         if isinstance(result, WorkerDied):
@@ -176,8 +174,8 @@ class Scheduler:
     def _advance(self, state: JobState, step: Callable[[], None]) -> None:
         try:
             step()
-        except VidstyleError as error:
-            self._finish_job(state, JobResult(state.job, error=error))
+        except Exception as error:
+            self._finish_job(state, JobResult(state.job, error=expected(error)))
             return
         if state.publish is not None and state.published is None:
             state.published = self._background.submit(state.publish)
@@ -187,8 +185,8 @@ class Scheduler:
             assert state.published is not None
             try:
                 job_result = JobResult(state.job, state.published.result())
-            except VidstyleError as error:
-                job_result = JobResult(state.job, error=error)
+            except Exception as error:
+                job_result = JobResult(state.job, error=expected(error))
             self._finish_job(state, job_result)
 
     def _finish_job(self, state: JobState, job_result: JobResult) -> None:

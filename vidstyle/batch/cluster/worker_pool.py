@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from vidstyle.batch.cluster.worker import SharedFile, Worker, WorkerJob
-from vidstyle.core.errors import VidstyleError
+from vidstyle.core.errors import VidstyleError, expected
 
 PROGRESS_SECONDS = 0.5
 """How often a worker reports its progress."""
@@ -31,7 +30,7 @@ class Task:
 
 @dataclass(frozen=True)
 class TaskFailed:
-    """The task raised one of vidstyle's errors."""
+    """The task raised an error."""
 
     error: VidstyleError
 
@@ -39,13 +38,6 @@ class TaskFailed:
 @dataclass(frozen=True)
 class WorkerDied:
     """The task's worker died."""
-
-
-@dataclass(frozen=True)
-class TaskCrashed:
-    """The task raised another exception, which is a bug."""
-
-    traceback: str
 
 
 @dataclass(frozen=True)
@@ -72,7 +64,7 @@ class WorkerPool(Protocol):
         """Give `task` to an idle worker; returns the number that identifies its results, or None if all workers are busy."""
 
     def results(self) -> list[tuple[int, Any]]:
-        """What has arrived since the last call, with the numbers of the tasks: results, `TaskFailed` or `TaskCrashed`, each
+        """What has arrived since the last call, with the numbers of the tasks: results or `TaskFailed`, each
         possibly in a `WithLog`; `WorkerDied`; and `Progress` in between. Waits up to about a second if there is nothing."""
 
     def share_file(self, path: str) -> SharedFile:
@@ -115,7 +107,5 @@ def _run_task(worker: Worker, task: Task, report: Callable[[int], None]) -> Any:
         options = {"on_frame": on_frame} if task.method in WITH_PROGRESS else {}
         with worker.file_available(task.job):
             return getattr(worker, task.method)(task.job, *task.arguments, **options)
-    except VidstyleError as error:
-        return TaskFailed(error)
-    except Exception:
-        return TaskCrashed(traceback.format_exc())
+    except Exception as error:
+        return TaskFailed(expected(error))
