@@ -21,7 +21,15 @@ from vidstyle.core.frames import Frame, Pixels, VideoInfo
 from vidstyle.core.options import ConvertOptions
 from vidstyle.core.protocols import Engine, PostProcessor, Sink, Source, Stylizer
 from vidstyle.media.container import local_files
-from vidstyle.sinks import OtherStreams, check_free, check_not_read, open_image_sink, open_resumable_sink, open_video_sink
+from vidstyle.sinks import (
+    OtherStreams,
+    RunState,
+    check_free,
+    check_not_read,
+    open_image_sink,
+    open_resumable_sink,
+    open_video_sink,
+)
 from vidstyle.sources import is_image, open_source
 from vidstyle.sources.mask import MaskedSource
 from vidstyle.styles.spec import styles_in
@@ -108,8 +116,6 @@ class Conversion:
         if not self._resumable:
             return open_video_sink(output, info, options.encode, others, options.overwrite, self._stamp)
         key = resume_key(input, options, self._stylizer.engine)
-        from vidstyle.sinks.segments import RunState
-
         state = RunState(self._stabilizer.state if self._stabilizer is not None else None, self._source.damage_so_far)
         sink = open_resumable_sink(output, info, options, key, others, state, self._stamp)
         self._done = sink.done

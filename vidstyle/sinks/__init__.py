@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vidstyle.core.damage import Damage
 from vidstyle.core.file_identity import FileIdentity, check_unchanged
 from vidstyle.core.frames import VideoInfo
 from vidstyle.core.options import ConvertOptions, EncodeOptions
@@ -15,11 +16,13 @@ from vidstyle.core.protocols import Sink
 from vidstyle.sinks.publish import check_free, check_not_read
 
 if TYPE_CHECKING:
-    from vidstyle.sinks.segments import ResumableSink, RunState, SegmentedFile, SegmentSink
+    from vidstyle.sinks.segment_folder import State
+    from vidstyle.sinks.segments import ResumableSink, SegmentedFile, SegmentSink
     from vidstyle.sinks.stream_copy import StreamCopier
 
 __all__ = [
     "OtherStreams",
+    "RunState",
     "check_encoding",
     "check_free",
     "check_not_read",
@@ -57,6 +60,16 @@ class OtherStreams:
     def check_files(self) -> None:
         """Raise `InputChangedError` if one of the files is not what it was."""
         check_unchanged(self.files)
+
+
+@dataclass(frozen=True)
+class RunState:
+    """What a resumed run has to know of the one before, besides its segments."""
+
+    get_state: Callable[[], State] | None = None
+    """The post-processor's state after the last frame written; None if frames do not depend on each other."""
+    get_damage: Callable[[], Damage] = dict
+    """The damage that was found so far."""
 
 
 def open_image_sink(path: Path, overwrite: bool = False, stamp: str | None = None) -> Sink:

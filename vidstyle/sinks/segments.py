@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
@@ -28,7 +28,7 @@ from vidstyle.sinks.segment_folder import SegmentFolder, State
 from vidstyle.sinks.video import VideoFile, check_container
 
 if TYPE_CHECKING:
-    from vidstyle.sinks import OtherStreams
+    from vidstyle.sinks import OtherStreams, RunState
 
 SEGMENT_SECONDS = 10
 _FRAMES = (20, 600)
@@ -117,16 +117,6 @@ class SegmentedFile:
         if self._output is not None:
             self._output.close()
         self.folder.close()
-
-
-@dataclass(frozen=True)
-class RunState:
-    """What a resumed run has to know of the one before, besides its segments."""
-
-    get_state: Callable[[], State] | None = None
-    """The post-processor's state after the last frame written; None if frames do not depend on each other."""
-    get_damage: Callable[[], Damage] = dict
-    """The damage that was found so far."""
 
 
 class ResumableSink:
