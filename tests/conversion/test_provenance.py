@@ -249,6 +249,7 @@ IRRELEVANT = {
     "style.device",
     "style.backend",
     "batch_size",
+    "memory",
     "report",
     "resume",
     "overwrite",
@@ -281,7 +282,7 @@ def other(options: Any, name: str) -> Any:
         return __file__
     if isinstance(options, bool):
         return not options
-    if name in ("style.height", "encode.quality", "trim.end"):
+    if name in ("style.height", "encode.quality", "trim.end", "memory"):
         return 50
     if isinstance(options, int | float):
         return options / 2 if name == "style.strength" else options + 1

@@ -10,6 +10,7 @@ import pytest
 
 import vidstyle
 from tests.support.helpers import environment
+from vidstyle.core import hardware
 from vidstyle.core.hardware import gpu_details, has_nvidia, installed_version, machine_details, processor
 
 INTEL = """processor\t: 0
@@ -107,3 +108,32 @@ def test_a_driver_is_found_in_wsl(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert not has_nvidia()
     (tmp_path / "libcuda.so.1").touch()
     assert has_nvidia()
+
+
+@pytest.mark.parametrize(
+    ("groups", "files", "limits"),
+    [
+        ("0::/a/b\n", {"memory.max": "max", "a/memory.max": "2000", "a/b/memory.max": "3000"}, [3000, 2000]),
+        ("0::/\n", {"memory.max": "4000"}, [4000]),
+        ("5:cpu:/c\n4:memory:/c\n0::/\n", {"memory/c/memory.limit_in_bytes": "5000"}, [5000]),
+        ("0::/gone\n", {}, []),
+        ("nonsense\n", {}, []),
+    ],
+    ids=["nested", "root", "version 1", "missing", "nonsense"],
+)
+def test_memory_is_limited_by_control_groups(tmp_path: Path, groups: str, files: dict[str, str], limits: list[int]) -> None:
+    (tmp_path / "cgroup").write_text(groups)
+    for name, text in files.items():
+        (tmp_path / "fs" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "fs" / name).write_text(f"{text}\n")
+    assert hardware._cgroup_limits(tmp_path / "cgroup", tmp_path / "fs") == limits
+
+
+def test_memory_of_the_process_may_be_limited(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    try:
+        resource.setrlimit(resource.RLIMIT_DATA, (1 << 31, hard))
+        assert (hardware.memory_bytes() or 0) <= 1 << 31
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))

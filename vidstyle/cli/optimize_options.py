@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from vidstyle.cli.completion import complete_styles
-from vidstyle.cli.options import Finite
+from vidstyle.cli.options import MEMORY, Finite
 from vidstyle.cli.shared import print_report, run_with_reporter
 from vidstyle.cli.signals import Signals
 from vidstyle.core.errors import EXIT_DAMAGE, EXIT_DONE
@@ -45,9 +45,9 @@ OPTIMIZATION_OPTIONS = (
                  help="Image to start from."),
 )  # fmt: skip
 
-MEMORY_OPTION = click.option("--memory", type=Finite(0, min_open=True), default=PaintOptions.memory,
-                             show_default=True, metavar="GIB",
-                             help="Memory limit; larger images are optimized in tiles.")  # fmt: skip
+MEMORY_OPTION = click.option("--memory", type=MEMORY, default=PaintOptions.memory,
+                             show_default=f"{PaintOptions.memory:g}G",
+                             help="Memory limit, such as 4G; larger images are optimized in tiles.")  # fmt: skip
 
 
 def run_optimization(signals: Signals, progress: str, quiet: bool, work: Callable[[Any], Any]) -> int:

@@ -118,6 +118,25 @@ class Finite(click.FloatRange):
         return number
 
 
+class _Memory(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.5
+    """An amount of memory in GiB, or with one of the units K, M, G and T."""
+
+    name = "SIZE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        text = str(value).strip().upper().removesuffix("B").removesuffix("I")
+        unit = {"K": 2**-20, "M": 2**-10, "G": 1, "T": 2**10}.get(text[-1:], 0)
+        try:
+            size = float(text[:-1]) * unit if unit else float(text)
+        except ValueError:
+            size = math.nan
+        if not 0 < size < math.inf:
+            self.fail(f"expected an amount of memory such as 4G or 500M, got {value}", param, ctx)
+        return size
+
+
+MEMORY = _Memory()
+
 TRIM_OPTIONS = (
     click.option("--start", "trim_start", type=SECONDS, default=None, help="Start at this time, as seconds or H:M:S."),
     click.option("--end", type=SECONDS, default=None, help="Stop at this time."),

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from vidstyle.conversion import provenance
+from vidstyle.conversion.memory import MemoryBudget
 from vidstyle.conversion.pipeline import PipelineOptions, run
 from vidstyle.core.compositing import ColorPreserver
 from vidstyle.core.errors import InputError, UsageError
@@ -95,8 +96,11 @@ class Conversion:
         self._count = self._done = 0
         self._resumable = False
         with ExitStack() as stack:
-            source = open_source(input, options.trim, options.allow_network, _gpu_of(options.style.device))
+            budget = MemoryBudget(input, options)
+            source = open_source(input, options.trim, options.allow_network, _gpu_of(options.style.device), budget.check_size)
             self._source = stack.enter_context(closing(with_mask(source, options)))
+            self._plan = budget.plan(self.info.width, self.info.height, stylizer)
+            self._stylizer = self._plan.fitted(stylizer)
             self._sink = stack.enter_context(closing(self._open_sink()))
             check_unchanged(self._files)
             self._opened = stack.pop_all()
@@ -115,7 +119,7 @@ class Conversion:
         self._resumable = self._resumes()
         if not self._resumable:
             return open_video_sink(output, info, options.encode, others, options.overwrite, self._stamp)
-        key = resume_key(input, options, self._stylizer.engine)
+        key = resume_key(input, self._plan.applied(options), self._stylizer.engine)
         state = RunState(self._stabilizer.state if self._stabilizer is not None else None, self._source.damage_so_far)
         sink = open_resumable_sink(output, info, options, key, others, state, self._stamp)
         self._done = sink.done
@@ -143,6 +147,7 @@ class Conversion:
             metric=self._metric,
             sample_shot=shot_sampler(self._source),
             frames_done=self._done,
+            lean=self._plan.lean,
             lockstep=self._resumable and self._stabilizer is not None,
         )
         try:
@@ -239,7 +244,7 @@ def resume_key(input: str, options: ConvertOptions, engine: Engine | None = None
     """
     import vidstyle
 
-    values = asdict(replace(options, overwrite=False, skip_existing=False, resume=True, mask=None))
+    values = asdict(replace(options, overwrite=False, skip_existing=False, resume=True, mask=None, memory=None))
     status = Path(input).stat()
     key = {
         "input": {"path": str(Path(input).resolve()), "bytes": status.st_size, "modified_ns": status.st_mtime_ns},

@@ -39,6 +39,8 @@ class PipelineOptions:
     """The stylizer for the shot of the first frame, where an earlier run adapted it; None: it is adapted here."""
     frames_done: int = 0
     """So many frames at the beginning are read, but neither stylized nor written: an earlier run has written them."""
+    lean: bool = False
+    """As few frames in memory at once as possible: each stage is one frame ahead at most, and one frame is stylized at a time."""
     lockstep: bool = False
     """No frame is post-processed before the sink has written the one before it, so that the state of the post-processors
     always belongs to the sink's last frame."""
@@ -80,22 +82,22 @@ def stylized_frames(
 
     `start_time`: when the input begins, in seconds of its frames' clock.
     """
+    concurrency, batch_size, ahead = (1, 1, 1) if options.lean else (stylizer.concurrency, options.batch_size, AHEAD)
     with ExitStack() as stack:
-        executor = ThreadPoolExecutor(stylizer.concurrency, "vidstyle-stylizer")
+        executor = ThreadPoolExecutor(concurrency, "vidstyle-stylizer")
         stack.callback(executor.shutdown, cancel_futures=True)
 
         def prefetched(items: Iterator[T], depth: int) -> Iterator[T]:
             return stack.enter_context(closing(prefetch(items, depth)))
 
-        batch_size = options.batch_size
-        decoded = prefetched(frames, AHEAD * batch_size)
+        decoded = prefetched(frames, ahead * batch_size)
         batches = shot_batches(decoded, batch_size, options.begins_shot)
         # Each item is a batch being stylized: as many as the stylizer works on at once, and some that wait for post-processing.
         submitted = _submitted(_with_stylizers(batches, stylizer, options), executor, start_time)
-        stylized = prefetched(submitted, AHEAD + stylizer.concurrency - 1)
+        stylized = prefetched(submitted, ahead + concurrency - 1)
         finished = _post_processed(stylized, options)
         has_work = bool(options.post_processors or options.metric)
-        yield from prefetched(finished, AHEAD * batch_size) if has_work and not options.lockstep else finished
+        yield from prefetched(finished, ahead * batch_size) if has_work and not options.lockstep else finished
 
 
 @dataclass(frozen=True)

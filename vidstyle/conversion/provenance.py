@@ -27,6 +27,7 @@ _IRRELEVANT = {
     "style.device",
     "style.backend",
     "batch_size",
+    "memory",
     "report",
     "resume",
     "overwrite",

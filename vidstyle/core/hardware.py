@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import shutil
@@ -52,6 +53,45 @@ def concurrency_on(cores: int) -> int:
     other. It is limited, because each image needs memory.
     """
     return min(cores, MAX_CONCURRENCY)
+
+
+def memory_bytes() -> int | None:
+    """The memory that this process may use: the machine's, or less where its control group or a limit of the process allows
+    less; None where it is not known."""
+    found = [*_cgroup_limits(), *_own_limits()]
+    names = getattr(os, "sysconf_names", {})
+    if "SC_PHYS_PAGES" in names and "SC_PAGE_SIZE" in names:
+        found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    return min(found, default=None)
+
+
+def _own_limits() -> list[int]:
+    try:
+        import resource
+    except ImportError:  # on Windows
+        return []
+    limit = resource.getrlimit(resource.RLIMIT_DATA)[0]
+    return [] if limit == resource.RLIM_INFINITY else [limit]
+
+
+def _cgroup_limits(groups: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")) -> list[int]:
+    """The limits of the control groups that this process is in, of both versions; a container sees its own one as the root."""
+    limits = []
+    try:
+        entries = [line.split(":", 2) for line in groups.read_text().splitlines()]
+    except OSError:
+        return []
+    for _, controllers, name in (entry for entry in entries if len(entry) == 3):
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        top, file = (root / "memory", "memory.limit_in_bytes") if controllers else (root, "memory.max")
+        group = top / name.lstrip("/")
+        for folder in (group, *group.parents):  # a group is limited by those around it too
+            with contextlib.suppress(OSError, ValueError):  # "max", or a file that is not there
+                limits.append(int((folder / file).read_text()))
+            if folder == top:
+                break
+    return limits
 
 
 def has_nvidia() -> bool:

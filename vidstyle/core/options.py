@@ -28,6 +28,8 @@ PAINT_STROKE_SCALE_RANGE = (0.1, 10.0)
 MIN_HEIGHT = 16
 """Pixels; networks do not work at smaller heights."""
 MAX_BATCH_SIZE = 64
+MEMORY_FRACTION = 0.5
+"""Of the machine's memory, what a conversion may take by default."""
 FPS_RANGE = (1.0, 240.0)
 PORT_RANGE = (0, 65535)
 """0: any free port."""
@@ -135,6 +137,9 @@ class ConvertOptions:
     encode: EncodeOptions = field(default_factory=EncodeOptions)
     trim: Trim = field(default_factory=Trim)
     batch_size: int = 1
+    memory: float | None = None
+    """Limit in GiB; what needs more is stylized with fewer frames at once, then at a smaller height. None: `MEMORY_FRACTION` of
+    the machine's memory."""
     stabilize: Stabilize = "off"
     """How much of the previous stylized frame is warped into the next one, to reduce flicker."""
     preserve_color: bool = False
@@ -153,6 +158,7 @@ class ConvertOptions:
 
     def __post_init__(self) -> None:
         _check_range("a batch size", self.batch_size, 1, MAX_BATCH_SIZE)
+        _check_range("a memory limit", self.memory, 0, above=True)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from vidstyle.core.errors import VidstyleError
@@ -39,18 +40,25 @@ def is_image(input: str) -> bool:
     return not is_url(input) and Path(input).suffix.lower() in IMAGE_SUFFIXES
 
 
-def open_source(input: str, trim: Trim = Trim(), allow_network: bool = False, gpu: str | None = None) -> Source:
+def open_source(
+    input: str,
+    trim: Trim = Trim(),
+    allow_network: bool = False,
+    gpu: str | None = None,
+    check_size: Callable[[int, int], None] = lambda width, height: None,
+) -> Source:
     """A `Source` for a file or URL; raises `InputError` or `UsageError` (see `media.container.open_media`).
 
-    `gpu`: the number of the GPU that decodes the videos it supports; None: decode on the CPU.
+    `gpu`: the number of the GPU that decodes the videos it supports; None: decode on the CPU. `check_size` is called with the
+    width and height of the frames before one is decoded, and may raise.
     """
     if is_image(input):
         from vidstyle.sources.images import ImageSource
 
-        return ImageSource(Path(input))
+        return ImageSource(Path(input), check_size)
     from vidstyle.sources.video import VideoSource
 
-    source = VideoSource(input, trim, allow_network)
+    source = VideoSource(input, trim, allow_network, check_size=check_size)
     return source if gpu is None or is_url(input) else source.on_gpu(gpu)
 
 

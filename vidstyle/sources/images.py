@@ -2,24 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from fractions import Fraction
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from vidstyle.core.errors import InputError
+from vidstyle.core.damage import Damage
+from vidstyle.core.errors import InputError, MemoryLimitError
 from vidstyle.core.files import check_regular_file
 from vidstyle.core.frames import Frame, Opacity, Pixels, VideoInfo
+from vidstyle.core.hardware import memory_bytes
+from vidstyle.core.image_header import parse_header
+
+_DECODING = 10
+"""Bytes per pixel, at least, while an image is decoded and converted to RGB."""
 
 
-def read_image(path: Path) -> Pixels:
-    """RGB uint8 (H, W, 3), with the EXIF orientation applied; raises `InputError` if `path` is no readable image."""
+def read_image(path: Path, check_size: Callable[[int, int], None] = lambda width, height: None) -> Pixels:
+    """RGB uint8 (H, W, 3), with the EXIF orientation applied; raises `InputError` if `path` is no readable image, and
+    `MemoryLimitError` if it is too large for this machine. `check_size` is called with its width and height before it is decoded,
+    and may raise."""
     check_regular_file(path)
+    memory, size = memory_bytes(), path.stat().st_size
+    if memory is not None and size > memory:
+        raise MemoryLimitError(f"not enough memory to read an image of {size >> 20} MB: {path}")
+    data = np.fromfile(path, np.uint8)
+    header = parse_header(data.data)
+    if header is None:
+        raise InputError(f"could not read {path} as an image")
+    check_size(header.width, header.height)
+    if memory is not None and header.pixels * _DECODING > memory:
+        raise MemoryLimitError(f"not enough memory to decode an image of {header.width}x{header.height}: {path}")
     try:
         cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # errors are reported once, by us
-        image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR)
     except cv2.error as error:  # for example larger than OpenCV's limit
         raise InputError(f"could not read {path} as an image ({error.err})") from error
     if image is None:
@@ -37,12 +55,12 @@ def read_alpha(path: Path) -> Opacity | None:
 
 
 class ImageSource:
-    """One image, decoded when opened."""
+    """One image, decoded when opened; `check_size`: see `read_image`."""
 
     shift_seconds = Fraction(0)
 
-    def __init__(self, path: Path) -> None:
-        self._pixels, alpha = read_image(path), read_alpha(path)
+    def __init__(self, path: Path, check_size: Callable[[int, int], None] = lambda width, height: None) -> None:
+        self._pixels, alpha = read_image(path, check_size), read_alpha(path)
         self._alpha = alpha if alpha is not None and alpha.shape == self._pixels.shape[:2] else None
         height, width = self._pixels.shape[:2]
         self.info = VideoInfo(width, height, frame_count_estimate=1)
@@ -58,6 +76,12 @@ class ImageSource:
 
     def damage(self) -> list[str]:
         return []
+
+    def damage_so_far(self) -> Damage:
+        return {}
+
+    def restore_damage(self, earlier: Damage) -> None:
+        pass
 
     def close(self) -> None:
         pass

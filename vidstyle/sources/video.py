@@ -60,7 +60,8 @@ class VideoSource:
     joined transport streams (see `vidstyle.media.stream_clock`); where `trim.start` cuts something off they are moved by
     `shift_seconds`, so that the output begins at zero. `may_seek`: whether to seek to `trim.start` even in files without an
     index, where clock jumps before that point are then not noticed. `window` selects a range of that without moving
-    timestamps; `info` is then that of the whole video. `gpu`: the number of the GPU that decodes, if it can.
+    timestamps; `info` is then that of the whole video. `gpu`: the number of the GPU that decodes, if it can. `check_size` is
+    called with the size of the frames before one is decoded, and may raise.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class VideoSource:
         window: FrameWindow = FrameWindow(),
         info: VideoInfo | None = None,
         gpu: str | None = None,
+        check_size: Callable[[int, int], None] = lambda width, height: None,
     ) -> None:
         self._input, self._trim, self._allow_network, self._gpu = input, trim, allow_network, gpu
         self._identity = local_files(input)
@@ -82,6 +84,7 @@ class VideoSource:
                 self._missing_bytes = 0 if is_url(input) else missing_bytes(remote_file(input) or Path(input))
             check_unchanged(self._identity)
             self._stream = self._select_stream()
+            check_size(self._stream.width, self._stream.height)
             self._time_base = time_base_of(self._stream)
             self._start = start_seconds(self._container)
             ticks = int(trim.start / self._time_base)

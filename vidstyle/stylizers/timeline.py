@@ -26,6 +26,10 @@ class TimelineStylizer(Stylizer):
         self._unmeasured: set[int] = set()
 
     @property
+    def pixel_bytes(self) -> int:
+        return max(stylizer.pixel_bytes for stylizer in self._stylizers)
+
+    @property
     def engine(self) -> Engine:
         return self._stylizers[0].engine
 

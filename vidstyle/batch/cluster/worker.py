@@ -14,12 +14,14 @@ import numpy as np
 from vidstyle.batch.claims import claim_path
 from vidstyle.batch.cluster.chunks import OVERLAP_FRAMES, Chunk, ScanResult, Survey
 from vidstyle.conversion.convert import Conversion, Result, post_processors_of, shot_sampler, with_mask
+from vidstyle.conversion.memory import MemoryBudget, with_memory_fraction
 from vidstyle.conversion.pipeline import PipelineOptions, run
 from vidstyle.core.damage import Damage
 from vidstyle.core.errors import InputError, VidstyleError
 from vidstyle.core.file_identity import FileIdentity, identity_of
 from vidstyle.core.files import writing
 from vidstyle.core.frames import Frame, Pixels, VideoInfo
+from vidstyle.core.hardware import usable_cores
 from vidstyle.core.options import ConvertOptions, StyleOptions
 from vidstyle.core.protocols import Stylizer
 from vidstyle.core.temporary_folder import TemporaryFolder
@@ -142,12 +144,19 @@ class Worker:
             with read_through(job.input, job.shared_file.open):
                 yield
 
+    def _options(self, job: WorkerJob) -> ConvertOptions:
+        """The options of `job` with this worker's part of the memory."""
+        return job.options if self._cores is None else with_memory_fraction(job.options, self._cores / usable_cores())
+
     def survey(self, job: WorkerJob, shortest: float) -> Survey:
-        """The properties of a video; its keyframes only if it lasts for `shortest` seconds or more."""
-        options = job.options
-        with closing(VideoSource(job.input, options.trim, options.allow_network)) as source:
+        """The properties of a video; its keyframes only if it lasts for `shortest` seconds or more, and is stylized at the
+        height that the options say: parts of it could be made by workers with more or less memory."""
+        options = self._options(job)
+        budget = MemoryBudget(job.input, options)
+        with closing(VideoSource(job.input, options.trim, options.allow_network, check_size=budget.check_size)) as source:
             info = source.info
             is_long = info.duration_seconds is not None and info.duration_seconds >= shortest
+            is_long = is_long and budget.plan(info.width, info.height, self._stylizer(job)).height is None
             keyframes, last = source.keyframes() if is_long and source.is_plain else ([], 0)
             return Survey(info, source.shift_seconds, keyframes, last)
 
@@ -198,6 +207,7 @@ class Worker:
                 sample_shot=shot_sampler(source),
                 begins_shot=lambda frame: frame.pts in shot_starts,
                 first_stylizer=None if statistics is None else stylizer.with_statistics(statistics),
+                lean=MemoryBudget(job.input, self._options(job)).plan(survey.info.width, survey.info.height, stylizer).lean,
             )
             frames = run(source, stylizer, sink, pipeline, on_frame)
             if frames != len(chunk.times):
@@ -207,7 +217,7 @@ class Worker:
     def convert_whole(self, job: WorkerJob, on_frame: Callable[[int], None] = lambda count: None) -> ConvertedFile:
         """Convert a video or image in one piece: directly to its output if this machine has the output's folder too, which the
         run's claim in it shows, else to a temporary file that is sent."""
-        output, stylizer, options = Path(job.output), self._stylizer(job), job.options
+        output, stylizer, options = Path(job.output), self._stylizer(job), self._options(job)
         is_local = claim_path(output).exists()
         with TemporaryFolder() as folder:
             path, input = (output if is_local else folder / output.name), job.input
