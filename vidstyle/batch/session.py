@@ -15,7 +15,8 @@ from vidstyle.batch.watch import watch_folders
 from vidstyle.conversion.convert import with_mask
 from vidstyle.conversion.interrupts import Interrupts, NoInterrupts
 from vidstyle.conversion.job import Job, JobResult, Reporter
-from vidstyle.core.errors import UsageError, VidstyleError
+from vidstyle.conversion.memory import MemoryBudget
+from vidstyle.core.errors import UsageError, VidstyleError, expected
 from vidstyle.core.frames import VideoInfo
 from vidstyle.core.options import BatchOptions, ConvertOptions
 from vidstyle.sinks import check_encoding, check_free, check_not_read, stream_map
@@ -152,11 +153,13 @@ class Session:
                 return JobDescription(job, summary, error=settled.error)
             if os.path.exists(job.output.parent):
                 check_free(job.output, options.overwrite)
-            with closing(with_mask(open_source(job.input, options.trim, options.allow_network), options)) as source:
+            check_size = MemoryBudget(job.input, options).check_size
+            source = open_source(job.input, options.trim, options.allow_network, check_size=check_size)
+            with closing(with_mask(source, options)) as source:
                 info = source.info
             streams = () if is_image(job.input) else tuple(stream_map(job.input, job.output, info, options))
-        except VidstyleError as error:
-            return JobDescription(job, error=error)
+        except Exception as error:
+            return JobDescription(job, error=expected(error))
         return JobDescription(job, _summary(job, info), streams)
 
     def _check_encoding(self, jobs: Sequence[Job]) -> None:

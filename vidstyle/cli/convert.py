@@ -16,6 +16,7 @@ from vidstyle.cli.options import (
     ENCODING_OPTIONS,
     FOLDERS,
     INPUT_OUTPUT,
+    MEMORY,
     NETWORK_OPTION,
     OTHER,
     PERFORMANCE,
@@ -33,12 +34,13 @@ from vidstyle.cli.options import (
     panel,
     trim_from,
 )
-from vidstyle.cli.output import print_line, print_message
-from vidstyle.cli.shared import report_line, run_with_reporter
+from vidstyle.cli.output import print_error, print_line
+from vidstyle.cli.shared import print_report, run_with_reporter
 from vidstyle.cli.signals import Signals
 from vidstyle.core.errors import EXIT_DAMAGE, EXIT_DONE, EXIT_FAILED, UsageError, VidstyleError
 from vidstyle.core.options import (
     MAX_BATCH_SIZE,
+    MEMORY_FRACTION,
     STRENGTH_RANGE,
     STROKE_SCALE_RANGE,
     BatchOptions,
@@ -156,6 +158,13 @@ if TYPE_CHECKING:
         show_default=True,
         help="Number of frames per run of the network.",
     ),
+    click.option(
+        "--memory",
+        type=MEMORY,
+        default=ConvertOptions.memory,
+        show_default=f"{MEMORY_FRACTION:.0%} of the machine's",
+        help="Memory limit, such as 4G; larger frames are stylized one at a time, then at a smaller height.",
+    ),
 )
 @panel(
     FOLDERS,
@@ -209,7 +218,7 @@ def convert(signals: Signals, /, progress: str, quiet: bool, verbose: bool, **va
     The output of in.mp4 is in.STYLE.mp4 beside it, with the same audio, timing and size. Existing files are not overwritten.
     """
     level = logging.INFO if verbose else logging.ERROR if quiet else logging.WARNING
-    return run_with_reporter(progress, quiet, level, lambda reporter: _convert(values, reporter, signals))
+    return run_with_reporter(signals, progress, quiet, level, lambda reporter: _convert(values, reporter, signals))
 
 
 def _convert(values: dict[str, Any], reporter: QuietReporter, signals: Signals) -> int:
@@ -227,9 +236,7 @@ def _convert(values: dict[str, Any], reporter: QuietReporter, signals: Signals) 
         session.watch()
         return EXIT_DONE
     job_results = session.run()
-    for job_result in job_results:
-        if job_result.result and job_result.result.report:
-            print_line(report_line(job_result.result))
+    print_report(job_result.result for job_result in job_results if job_result.result)
     if len(job_results) > 1:
         reporter.summary(job_results)
     damaged = bool(session.unreadable) or any(o.result and o.result.damage for o in job_results)
@@ -270,7 +277,7 @@ def _print_descriptions(descriptions: Iterable[JobDescription]) -> int:
     for description in descriptions:
         errors.append(description.error)
         if description.error is not None:
-            print_message(f"error: {description.error}")
+            print_error(description.error)
             continue
         print_line(description.summary)
         for line in description.streams:
