@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -93,6 +94,16 @@ def test_model_that_takes_too_long_is_refused(folder: Path, monkeypatch: pytest.
 def test_model_that_takes_too_much_memory_is_refused(folder: Path) -> None:
     with pytest.raises(StyleError, match="4096 MiB of memory, this one needs more"):
         verify_isolated(written(folder, too_large()))
+
+
+def test_lack_of_processes_is_not_blamed_on_the_model(folder: Path, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def start_no_process(*args: object, **options: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(verification, "start_module", start_no_process)
+    done = run_cli("-q", clip, "--style", identity_model(folder / "mine.onnx"))
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "raise the limit" in done.stderr
 
 
 def test_model_is_tried_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
