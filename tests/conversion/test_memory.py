@@ -25,7 +25,7 @@ from vidstyle.core.protocols import Engine, Stylizer
 
 GIB = 1 << 30
 SIZE = (640, 360)
-LEAN, LOW, TOO_LITTLE = "228M", "215M", "200M"
+LEAN, LOW, TOO_LITTLE = "228M", "223M", "200M"
 """Limits for clips of that size: fewer frames at once, a smaller height, none that is enough."""
 
 
@@ -60,8 +60,15 @@ def test_frames_beyond_the_limit_are_stylized_at_a_smaller_height(clip: Path, tm
     assert done.returncode == 0, done.stderr
     [warning] = [line for line in done.stderr.splitlines() if line.startswith("warning:")]
     assert "stylizing 640x360 at a height of" in warning
-    assert "--memory allows 215 MB" in warning
+    assert "--memory allows 223 MB" in warning
     assert [image.shape for image in images_of(tmp_path / "out.mp4")] == [(360, 640, 3)] * 3
+
+
+def test_height_that_was_asked_for_is_not_lowered(clip: Path, tmp_path: Path) -> None:
+    done = run_cli("-q", clip, "--style", "tiny", "--height", "1440", "--memory", "300M", "-o", tmp_path / "out.mp4")
+    assert done.returncode == 1
+    assert "with --height 1440" in done.stderr
+    assert listing(tmp_path) == ["clip.mp4"]
 
 
 def test_timeline_is_kept_at_a_smaller_height(clip: Path, tmp_path: Path) -> None:
@@ -93,7 +100,7 @@ def test_in_a_folder_only_the_large_file_is_refused(clip: Path, tmp_path: Path) 
 
 def test_image_is_stylized_at_a_smaller_height(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "a.png"), moving_bar(0, *SIZE))
-    done = run_cli(tmp_path / "a.png", "--style", "tiny", "--memory", "200M", "-o", tmp_path / "out.png")
+    done = run_cli(tmp_path / "a.png", "--style", "tiny", "--memory", "212M", "-o", tmp_path / "out.png")
     assert done.returncode == 0, done.stderr
     assert "stylizing 640x360 at a height of" in done.stderr
     with av.open(str(tmp_path / "out.png")) as image:

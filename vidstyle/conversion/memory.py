@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from vidstyle.core.errors import MemoryLimitError
 from vidstyle.core.hardware import memory_bytes, usable_cores
-from vidstyle.core.options import MEMORY_FRACTION, ConvertOptions
+from vidstyle.core.options import MEMORY_FRACTION, MIN_HEIGHT, ConvertOptions
 from vidstyle.core.protocols import Stylizer
 from vidstyle.sources import is_image
 from vidstyle.stylizers.resized import ResizedStylizer
@@ -58,7 +58,7 @@ class MemoryPlan:
     lean: bool = False
     """Work on as few frames at once as possible."""
     height: int | None = None
-    """Lower the inference height to this; None: leave it."""
+    """Scale frames to this height before they are stylized, and back; None: do not."""
 
     def fitted(self, stylizer: Stylizer) -> Stylizer:
         """`stylizer` at the height of this plan."""
@@ -79,31 +79,39 @@ class MemoryBudget:
 
     def check_size(self, width: int, height: int) -> None:
         """Raise `MemoryLimitError` if frames of that size do not fit, whatever is given up."""
-        needed = self._bytes(width, height, min(height, MIN_LOWERED_HEIGHT))
+        self._check(width, height, self._bytes(width, height, min(height, MIN_LOWERED_HEIGHT)))
+
+    def _check(self, width: int, height: int, needed: int, remedy: str = "") -> None:
         if self.limit is not None and needed > self.limit:
             what = "an image" if self._is_still else "frames"
             raise MemoryLimitError(
                 f"expected {what} for {_readable(self.limit)} of memory, got {width}x{height}, which needs about "
-                f"{_readable(needed)}; if the machine has as much, --memory {_option(needed)} allows it: {self._input}"
+                f"{_readable(needed)}{remedy}; if the machine has as much, --memory {_option(needed)} allows it: {self._input}"
             )
 
     def plan(self, width: int, height: int, stylizer: Stylizer) -> MemoryPlan:
-        """The plan for frames of that size, with a warning in the log if their inference height is lowered."""
+        """The plan for frames of that size, with a warning in the log if their inference height is lowered. Raises
+        `MemoryLimitError` as `check_size` does, and if the height that the options ask for is too large."""
         style = self._options.style
-        inference = max(16, round((style.height or height) / style.stroke_scale))
+        inference = max(MIN_HEIGHT, round((style.height or height) / style.stroke_scale))
         if self.limit is None or self._bytes(width, height, inference, stylizer, lean=False) <= self.limit:
             return MemoryPlan()
+        if style.height is not None:
+            needed = self._bytes(width, height, inference, stylizer)
+            self._check(width, height, needed, f" with --height {style.height}")
+            return MemoryPlan(lean=True)
         lowest = min(inference, MIN_LOWERED_HEIGHT)
         fitting = (h for h in range(inference, lowest, -8) if self._bytes(width, height, h, stylizer) <= self.limit)
         lowered = next(fitting, lowest)
+        self._check(width, height, self._bytes(width, height, lowered, stylizer))
         if lowered == inference:
             return MemoryPlan(lean=True)
-        needed = _readable(self._bytes(width, height, inference, stylizer))
+        usual = _readable(self._bytes(width, height, inference, stylizer))
         log.warning(
             "stylizing %dx%d at a height of %d pixels: a height of %d needs %s of memory, and --memory allows %s: %s",
-            *(width, height, lowered, inference, needed, _readable(self.limit), self._input),
+            *(width, height, lowered, inference, usual, _readable(self.limit), self._input),
         )
-        return MemoryPlan(lean=True, height=lowered)
+        return MemoryPlan(lean=True, height=max(MIN_HEIGHT, round(lowered * style.stroke_scale)))
 
     def _bytes(self, width: int, height: int, inference: int, stylizer: Stylizer | None = None, lean: bool = True) -> int:
         """About how many bytes the conversion of frames of that size takes at a peak; `stylizer` None: the least possible."""

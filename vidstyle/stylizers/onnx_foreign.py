@@ -65,7 +65,7 @@ class ForeignOnnxStylizer(Stylizer):
 
     @property
     def pixel_bytes(self) -> int:
-        return 400  # 32 channels of floats at full size, three times
+        return 12 if self._size is not None else 400  # 32 channels of floats at full size, three times
 
     def stylize(self, images: Sequence[Pixels]) -> Pixels:
         return self._fitter.stylize(np.stack(images), self._stylize)
