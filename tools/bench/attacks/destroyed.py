@@ -26,7 +26,10 @@ def attack(lab: Lab, chance: random.Random) -> Attack:
     written = _alias(lab.folder, target, how, suffix)
     # A link itself may be replaced; what matters is that no file that is read changes.
     codes, outputs = ((*REFUSED, DONE), [written]) if how in _LINKS else (REFUSED, [])
-    return lab.attack(f"{command}: {target} by {how}", *make(written), codes=codes, outputs=outputs, keep=_KEEP)
+    arguments = make(written)
+    if "out.mp4" in arguments:  # what is aimed at is the folder of work
+        codes, outputs = (*codes, DONE), [*outputs, "out.mp4"]
+    return lab.attack(f"{command}: {target} by {how}", *arguments, codes=codes, outputs=outputs, keep=_KEEP)
 
 
 _KEEP = ("work/", "work.", "in.painting")

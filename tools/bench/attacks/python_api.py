@@ -27,6 +27,7 @@ except vidstyle.VidstyleError as error:
     sys.exit(1)
 """
 REFUSED, EITHER = (FAILED,), (DONE, FAILED)
+_START_AND_JOIN = "[t.start() for t in ts]; [t.join() for t in ts]"
 _NUMBERS = (
     "0",
     "-1",
@@ -148,7 +149,6 @@ def _code(chance: random.Random) -> tuple[str, tuple[int, ...]]:
             (write(f"[Frame(IMAGE, n, Fraction(1, 25)) for n in (0, 1, {chance.choice(('2**40', '-5', '10**9'))})]"), EITHER),
             (write("[IMAGE, IMAGE[:20]], frame_rate=25"), REFUSED),
             (write("[], frame_rate=25"), REFUSED),
-            (write("None"), REFUSED),
             (write(f"[IMAGE], frame_rate=25, like={name}"), REFUSED),
             (f"vidstyle.write_video({name}, [IMAGE], frame_rate=25)", REFUSED),
             (f"{stylizer}({image})", REFUSED),
@@ -165,7 +165,7 @@ def _code(chance: random.Random) -> tuple[str, tuple[int, ...]]:
             (_fork("vidstyle.stylize('in.mp4', 'out.mp4')", "vidstyle.stylize('in.mp4', 'out.mp4', overwrite=True)"), EITHER),
             (_fork("list(vidstyle.read_frames('in.mp4'))", "list(vidstyle.read_frames('in.mp4'))"), EITHER),
             (f"next({stylizer}.frames('in.mp4'))", EITHER),
-            (f"s = {stylizer}; [t.start() for t in [threading.Thread(target=s, args=(IMAGE,)) for _ in range(8)]]", EITHER),
+            (f"s = {stylizer}; ts = [threading.Thread(target=s, args=(IMAGE,)) for _ in range(8)]; {_START_AND_JOIN}", EITHER),
         ]
     )
 
