@@ -341,15 +341,15 @@ def test_primaries_of_the_source_are_used() -> None:
 
 def test_no_file_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     modes = []
-    make = tempfile.mkstemp
+    make = tempfile.mkdtemp
 
-    def spy(**options: Any) -> tuple[int, str]:
-        handle, path = make(**options)
+    def spy(**options: Any) -> str:
+        path = make(**options)
         modes.append(Path(path).stat().st_mode & 0o077)
-        return handle, path
+        return path
 
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(tempfile, "mkstemp", spy)
+    monkeypatch.setattr(tempfile, "mkdtemp", spy)
     own = ToneMap(tags(PQ))
     own.to_hdr(own.to_sdr(flat(np.full(3, 0.5))), "yuv420p10le")
     assert modes == [0, 0, 0]

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from tests.support.helpers import append, moving_bar, write_clip
+from vidstyle.core.errors import InputChangedError
 from vidstyle.core.frames import Frame, Pixels
 from vidstyle.core.options import Trim
 from vidstyle.sources.video import FrameWindow, VideoSource
@@ -62,10 +63,6 @@ def test_reading_ahead_does_not_disturb_the_frames(long_clip: Path) -> None:
         assert source.damage() == undisturbed.damage()
 
 
-def remove(path: Path) -> None:
-    path.unlink()
-
-
 def spoil(path: Path) -> None:
     path.write_bytes(b"no video")
 
@@ -74,14 +71,22 @@ def replace_by_another(path: Path) -> None:
     write_clip(path, image=lambda index, w, h: 255 - lighter(index, w, h))
 
 
-@pytest.mark.parametrize("harm", [remove, spoil, replace_by_another])
-def test_frame_that_is_not_found_again_is_the_only_one(tmp_path: Path, harm: Callable[[Path], None]) -> None:
+def test_frame_that_is_not_found_again_is_the_only_one(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "in.mkv", image=lighter)
     with opened(clip) as (source, frames):
-        harm(clip)
+        clip.unlink()
         for frame in (frames[0], frames[7]):
             (alone,) = source.following(frame, 1)
             assert (alone == frame.pixels).all()
+
+
+@pytest.mark.parametrize("change", [spoil, replace_by_another])
+def test_frames_of_another_file_do_not_follow(tmp_path: Path, change: Callable[[Path], None]) -> None:
+    clip = write_clip(tmp_path / "in.mkv", image=lighter)
+    with opened(clip) as (source, frames):
+        change(clip)
+        with pytest.raises(InputChangedError):
+            list(source.following(frames[7], 1))
 
 
 def test_image_that_is_not_in_the_file_is_the_only_one(tmp_path: Path) -> None:

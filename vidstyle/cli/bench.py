@@ -111,7 +111,7 @@ def bench(
 
     target = Path(json_file) if json_file not in (None, "-") else None
     if target is not None:
-        check_not_read(target, [("clip", clip), ("model", style.style)])
+        check_not_read(target, [("input", clip), ("model", style.style)])
         check_free(target, overwrite)
     command = shlex.join(["vidstyle", *sys.argv[1:]])
     signals.hold()

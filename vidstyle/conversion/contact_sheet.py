@@ -74,7 +74,7 @@ def make_contact_sheet(
     """
     if output.suffix.lower() not in SUFFIXES:
         raise UsageError(f"expected an output name ending in .png, .jpg or .webp for the contact sheet, got {output.name}")
-    check_not_read(output, [("image", input)])
+    check_not_read(output, [("input", input)])
     files = local_files(input)
     interrupts.hold()
     with closing(open_image_sink(output, overwrite)) as sink:  # before stylizing: it may fail

@@ -8,7 +8,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from vidstyle.core.files import writing
+from vidstyle.core.errors import DiskError
+from vidstyle.core.files import reason
 from vidstyle.core.locks import can_lock, try_lock
 
 _PREFIX = "vidstyle-"
@@ -20,11 +21,13 @@ class TemporaryFolder:
     """A new folder among the temporary files, which only this user can read; to be closed. Raises `DiskError`."""
 
     def __init__(self) -> None:
-        root = Path(tempfile.gettempdir())
-        with writing(root):
+        try:
+            root = Path(tempfile.gettempdir())
             _remove_abandoned(root)
             self.path = Path(tempfile.mkdtemp(prefix=_PREFIX))
             self._lock = _locked_file(self.path)
+        except OSError as error:
+            raise DiskError(f"could not create a temporary folder ({reason(error)})") from error
 
     def __enter__(self) -> Path:
         return self.path

@@ -200,7 +200,7 @@ class VideoSource:
             except InputChangedError:
                 raise
             except VidstyleError:  # damage there is found, and reported, when the frames are read
-                pass
+                check_unchanged(self._identity)
         if not found:
             yield first.pixels
 

@@ -74,7 +74,7 @@ def stylize_with_keyframes(
     # Checked before hours of work that a failure would waste.
     check_encoding(output, convert_options.encode)
     work = paths.work or beside(output, "", ".keyframes")
-    reads = [("video", input), ("mask", paths.mask), *(("style image", path) for path in style_image_files(style))]
+    reads = [("input", input), ("mask", paths.mask), *(("style image", path) for path in style_image_files(style))]
     for written in (output, *files_written(work)):
         check_not_read(written, reads)
     check_free(output, convert_options.overwrite)

@@ -43,7 +43,7 @@ def optimize_image_file(
         raise UsageError(f"expected an image, got {input}; for a video: vidstyle keyframes")
     output = output or Path(input).with_name(default_name(input, label(style)))
     style_files = [("style image", path) for path in style_image_files(style)]
-    check_not_read(output, [("image", input), ("mask", mask), *style_files])
+    check_not_read(output, [("input", input), ("mask", mask), *style_files])
     check_free(output, overwrite)
     image = read_image(Path(input))
     mask_pixels = None if mask is None else read_mask(mask, image)
