@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ import click
 from vidstyle.cli.completion import complete_files, complete_styles
 from vidstyle.cli.options import INPUT_OUTPUT, NETWORK_OPTION, SECONDS, Command, Group, Option, panel
 from vidstyle.cli.output import cell, print_json, print_line, print_table
+from vidstyle.cli.signals import Signals
 from vidstyle.core.errors import EXIT_DONE, EXIT_MODEL, UsageError, VidstyleError
 
 if TYPE_CHECKING:
@@ -74,15 +76,15 @@ def styles(context: click.Context, /, as_json: bool, sheet: Path | None, **value
         return _list(as_json)
     if as_json:
         raise UsageError("--sheet cannot be combined with --json")
-    return _sheet(sheet, **values)
+    return _sheet(context.obj, sheet, **values)
 
 
-def _sheet(output: Path, image: str | None, at: float | None, height: int | None, overwrite: bool) -> int:
+def _sheet(signals: Signals, output: Path, image: str | None, at: float | None, height: int | None, overwrite: bool) -> int:
     if image is None:
         raise UsageError("--sheet needs --image FILE, an image or video to stylize")
     from vidstyle.conversion.contact_sheet import make_contact_sheet
 
-    make_contact_sheet(output, image, at, height, overwrite)
+    make_contact_sheet(output, image, at, height, overwrite, signals)
     return EXIT_DONE
 
 
@@ -108,8 +110,8 @@ def _facts_of(name: str, folder: Path, facts: Mapping[str, Any]) -> dict[str, An
         **{key: known(facts, key) for key in FACTS},
         "file": str(model),
         "sha256": facts.get("sha256"),
-        "bytes": model.stat().st_size if model.is_file() else None,
-        "exemplar": str(exemplar) if exemplar.is_file() else None,
+        "bytes": model.stat().st_size if os.path.isfile(model) else None,
+        "exemplar": str(exemplar) if os.path.isfile(exemplar) else None,
         "source": "own" if folder == user_folder() else "shipped",
     }
 
@@ -144,7 +146,17 @@ def _table(found: list[dict[str, Any]]) -> Table:
     click.option("--year", default=None, help="Year of the style image."),
     click.option("--licence", default=None, help="Licence of the model."),
 )
-def add(origin: str, name: str | None, sha256: str | None, overwrite: bool, allow_network: bool, **facts: str | None) -> int:
+@click.pass_obj
+def add(
+    signals: Signals,
+    /,
+    origin: str,
+    name: str | None,
+    sha256: str | None,
+    overwrite: bool,
+    allow_network: bool,
+    **facts: str | None,
+) -> int:
     """Add a model to your styles, to use it with --style NAME.
 
     The model is an .onnx file, or a .pth file as pytorch/examples writes it. It must load and stylize an image. Facts that you
@@ -152,13 +164,15 @@ def add(origin: str, name: str | None, sha256: str | None, overwrite: bool, allo
     """
     from vidstyle.stylizers.install import install
 
-    print_line(install(origin, facts, name, sha256, overwrite, allow_network))
+    signals.hold()
+    print_line(install(origin, facts, name, sha256, overwrite, allow_network, signals.check))
     return EXIT_DONE
 
 
 @styles.command(cls=Command)
 @click.argument("names", nargs=-1, metavar="[NAME ...]", shell_complete=complete_styles)
-def verify(names: tuple[str, ...]) -> int:
+@click.pass_obj
+def verify(signals: Signals, /, names: tuple[str, ...]) -> int:
     """Check styles: the named ones, or all.
 
     The files must match the catalogue, and the model must stylize an image. One line is printed per style, and the exit code is
@@ -167,10 +181,11 @@ def verify(names: tuple[str, ...]) -> int:
     from vidstyle.styles.catalog import all_styles
     from vidstyle.stylizers import install as installing
 
+    signals.hold()
     code = EXIT_DONE
     for name in dict.fromkeys(names) or sorted(all_styles()):
         try:
-            installing.verify_style(name)
+            installing.verify_style(name, signals.check)
             result = "ok"
         except VidstyleError as error:
             code, result = EXIT_MODEL, str(error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import shlex
 import sys
@@ -207,16 +208,15 @@ def train(signals: Signals, /, no_exemplar: bool, **values: Any) -> int:
     if content_layers is not None:
         options["content_layers"] = tuple(_layer(name) for name in _parts(content_layers))
     try:
-        with signals.held():
-            style = train_style(
-                StyleFacts(**options_from(StyleFacts, values)),
-                TrainingSources(values["style_images"], values["photos"], values["encoder"], values["start"]),
-                TrainOptions(**options),
-                TrainingPaths(**options_from(TrainingPaths, values)),
-                _command(),
-                not no_exemplar,
-                signals.check,
-            )
+        style = train_style(
+            StyleFacts(**options_from(StyleFacts, values)),
+            TrainingSources(values["style_images"], values["photos"], values["encoder"], values["start"]),
+            TrainOptions(**options),
+            TrainingPaths(**options_from(TrainingPaths, values)),
+            _command(),
+            not no_exemplar,
+            signals,
+        )
     except KeyboardInterrupt as stop:
         print_message("interrupted; run the same command to continue")
         return exit_code(stop)
@@ -249,5 +249,5 @@ def _command() -> str:
         if word in ("--into", "--work"):
             next(arguments, None)
         elif not word.startswith(("--into=", "--work=")):
-            words.append(Path(word).name if Path(word).exists() else word)
+            words.append(Path(word).name if os.path.exists(word) else word)
     return shlex.join(words)
