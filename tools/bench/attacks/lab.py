@@ -147,6 +147,8 @@ class Lab:
     ) -> Attack:
         """The verdict on a run in the attack's folder, which contained `before`."""
         found = ending_violations(run_result, codes, peak_mib)
+        if "please report it" in run_result.stderr:
+            found.append(Violation("unexpected error", run_result.stderr.strip()[-400:]))
         succeeded = run_result.code in (DONE, DAMAGE)
         after = snapshot(self.folder)
         for name, file in before.items():

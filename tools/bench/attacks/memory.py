@@ -58,7 +58,7 @@ def attack(lab: Lab, chance: random.Random) -> Attack:
     if kind != "sheet" and peak[0] > limit:
         more.append(Violation("memory", f"{peak[0]:.0f} MiB, {limit} allowed"))
     refused = run_result.code == FAILED
-    if refused and not any(word in run_result.stderr for word in ("memory", "GiB", "MiB", "pixels", "too large", "--height")):
+    if refused and not any(word in run_result.stderr for word in ("memory", "pixels", "too large", "the image's shape")):
         more.append(Violation("no reason", run_result.stderr[-300:]))
     recipe = f"{kind} of {size[0]}x{size[1]}, {' '.join(map(str, arguments))}"
     outputs = [output] if output else []

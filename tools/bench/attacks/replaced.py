@@ -107,6 +107,9 @@ class _Run:
 
     def restored(self, original: Path) -> list[Violation]:
         """With the original input back, the same command finishes."""
+        if self.source.is_dir():
+            self.source.rmdir()
+        self.source.unlink(missing_ok=True)
         shutil.copy2(original, self.source)
         run_result = self.lab.run(*self.arguments, "--overwrite")
         found = ending_violations(run_result, (DONE,))
@@ -126,7 +129,7 @@ def _rewrite(path: Path, other: Path) -> None:
 
 def _grow(path: Path, other: Path) -> None:
     with path.open("ab") as file:
-        file.write(other.read_bytes())
+        file.write(bytes(other.stat().st_size))
 
 
 def _truncate(path: Path, other: Path) -> None:
