@@ -39,7 +39,8 @@ def guarded_processes() -> Iterator[dict[str, str]]:
         return
     guard = start_module(__name__, mark, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        yield {_VARIABLE: mark}
+        # Ray's processes give themselves names, which would otherwise be written over the environment that others can read.
+        yield {_VARIABLE: mark, "SPT_NOENV": "1"}
     finally:
         guard.communicate()
 
