@@ -137,7 +137,7 @@ def _save(origin: str, target: Path, check: Callable[[], None]) -> None:
 
 
 def _from_file(path: Path) -> Iterator[bytes]:
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise StyleError(f"no such model file: {path}")
     try:
         with path.open("rb") as file:

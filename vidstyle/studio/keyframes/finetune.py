@@ -7,6 +7,7 @@ losses include Gram matrices of the stylized crops, and compound regularization 
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from vidstyle.core.errors import TrainingError
-from vidstyle.core.files import replaced
+from vidstyle.core.files import replaced, writing
 from vidstyle.core.frames import Pixels
 from vidstyle.networks.device import bfloat16_is_fast, find_device
 from vidstyle.networks.export import load_net
@@ -164,8 +165,10 @@ class FineTuning:
     def _save(self) -> None:
         state = {"step": self._step, "net": self.net.state_dict(), "average": self._average}
         state |= {"optimizer": self._optimizer.state_dict(), "recipe": self._fingerprint}
-        with replaced(self._checkpoint) as temporary:
-            torch.save(state, temporary)
+        data = io.BytesIO()
+        torch.save(state, data)  # into memory, because it hides the system's errors
+        with writing(self._checkpoint), replaced(self._checkpoint) as temporary:
+            temporary.write_bytes(data.getbuffer())
 
     def _resume(self) -> None:
         if not self._checkpoint.exists():

@@ -14,6 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from vidstyle.core.files import writing
 from vidstyle.core.frames import Pixels
 from vidstyle.core.options import KeyframeOptions, PaintOptions
 from vidstyle.networks.export import export_onnx
@@ -141,7 +142,8 @@ def fine_tuned_net(
         first = step - 1 if first is None else first
         left = (time.monotonic() - began) / (step - first) * (options.net_steps - step)
         report("fine-tuning the network", step, options.net_steps, left)
-    export_onnx(training.net.cpu(), "compact", path, {"name": "keyframes", "from": start.stem})
+    with writing(path):
+        export_onnx(training.net.cpu(), "compact", path, {"name": "keyframes", "from": start.stem})
     folder.record(NET, made_from)
     (folder.path / CHECKPOINT).unlink(missing_ok=True)
     return path
