@@ -23,7 +23,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper
 
-from tests.support.helpers import identity_model, imread, listing, moving_bar, paint, run_cli, save_model, write_clip
+from tests.support.helpers import hide_torch, identity_model, imread, listing, moving_bar, paint, run_cli, save_model, write_clip
 from vidstyle.conversion.contact_sheet import Cell, draw_sheet, read_sample_image
 from vidstyle.core.errors import InputError, OutputExistsError, StyleError, UsageError
 from vidstyle.core.frames import Pixels
@@ -362,9 +362,7 @@ def test_model_that_does_not_work_is_not_added(tmp_path: Path, own: Path, make: 
 def test_model_that_needs_torch_is_refused_without_it(
     tmp_path: Path, own: Path, examples: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "hidden").mkdir()
-    (tmp_path / "hidden" / "torch.py").write_text("raise ImportError('not installed')")
-    monkeypatch.syspath_prepend(tmp_path / "hidden")
+    hide_torch(tmp_path / "hidden", monkeypatch)
     refused(MODEL, "add", examples, message="pip install 'vidstyle[torch]'")
     assert listing(own) == []
 

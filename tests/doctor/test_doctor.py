@@ -17,7 +17,7 @@ import onnxruntime as ort
 import pytest
 from packaging.specifiers import SpecifierSet
 
-from tests.support.helpers import identity_model, listing, run_cli
+from tests.support.helpers import hide_torch, identity_model, listing, run_cli
 from tests.support.virtual_screen import virtual_screen
 from vidstyle import doctor
 from vidstyle.cli import run_command_line
@@ -169,8 +169,7 @@ def test_a_style_that_needs_a_missing_extra_is_a_note(tmp_path: Path, monkeypatc
     (tmp_path / "old.pth").write_bytes(b"weights")
     add_to_catalog(tmp_path, "old", tmp_path / "old.pth")
     monkeypatch.setenv("VIDSTYLE_STYLES", str(tmp_path))
-    monkeypatch.setitem(sys.modules, "torch", None)
-    monkeypatch.delitem(sys.modules, "vidstyle.stylizers.torch", raising=False)
+    hide_torch(tmp_path / "hidden", monkeypatch)
     row = next(row for row in models.styles() if row.name == "style old")
     assert row.state == "note"
     assert "pip install 'vidstyle[torch]'" in f"{row.details} {row.advice}"

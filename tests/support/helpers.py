@@ -300,3 +300,10 @@ def save_model(
 def identity_model(path: Path, shape: Sequence[int | str] = ("n", 3, "h", "w")) -> Path:
     """A foreign model that leaves images as they are."""
     return save_model(path, [helper.make_node("Identity", ["x"], ["y"])], shape=shape)
+
+
+def hide_torch(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let processes that are started from now on find a torch in `folder` that cannot be imported."""
+    folder.mkdir()
+    (folder / "torch.py").write_text("raise ImportError('not installed')")
+    monkeypatch.syspath_prepend(folder)
