@@ -86,6 +86,6 @@ def test_unreadable_subfolder_is_reported(tmp_path: Path, monkeypatch: pytest.Mo
     for options, output in (["--dry-run"], []), (["-q"], ["a"]), ([], ["a"]):
         done = run_cli(folder, "--recursive", "--style", "tiny", *options)
         assert done.returncode == DAMAGE, done.stderr
-        assert f"could not read the folder {folder / 'locked'} (Permission denied)" in done.stderr
+        assert f"the files in {folder / 'locked'} were left out" in done.stderr
         assert output_stems(folder) == output
     assert run_cli(folder, "--style", "tiny").returncode == DONE

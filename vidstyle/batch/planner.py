@@ -122,7 +122,7 @@ class Planner:
         """Once per folder: a folder may be searched many times."""
         if folder not in self.unreadable:
             self.unreadable.add(folder)
-            log.error("could not read the folder %s (%s); skipping its files", folder, reason(error))
+            log.warning("could not read the folder %s (%s); skipping its files", folder, reason(error))
 
     def _jobs(self, found: Collection[FoundInput]) -> list[Job]:
         path = self._output_paths.path

@@ -53,7 +53,7 @@ from vidstyle.core.options import (
 from vidstyle.styles.spec import parse_style, parse_timeline
 
 if TYPE_CHECKING:
-    from vidstyle.batch.session import JobDescription
+    from vidstyle.batch.session import JobDescription, Session
     from vidstyle.cli.reporters import QuietReporter
 
 
@@ -231,7 +231,7 @@ def _convert(values: dict[str, Any], reporter: QuietReporter, signals: Signals) 
         raise UsageError("expected --watch or --dry-run, got both")
     if values["dry_run"]:
         code = _print_descriptions(session.describe())
-        return EXIT_DAMAGE if code == EXIT_DONE and session.unreadable else code
+        return EXIT_DAMAGE if _lacks_folders(session, reporter) and code == EXIT_DONE else code
     if values["watch"]:
         session.watch()
         return EXIT_DONE
@@ -239,8 +239,15 @@ def _convert(values: dict[str, Any], reporter: QuietReporter, signals: Signals) 
     print_report(job_result.result for job_result in job_results if job_result.result)
     if len(job_results) > 1:
         reporter.summary(job_results)
-    damaged = bool(session.unreadable) or any(o.result and o.result.damage for o in job_results)
+    damaged = _lacks_folders(session, reporter) or any(o.result and o.result.damage for o in job_results)
     return _exit_code([job_result.error for job_result in job_results], damaged)
+
+
+def _lacks_folders(session: Session, reporter: QuietReporter) -> bool:
+    """Whether folders could not be read, which is reported even if quiet."""
+    if session.unreadable:
+        reporter.write_line(f"warning: the files in {', '.join(sorted(session.unreadable))} were left out, which could not be read")
+    return bool(session.unreadable)
 
 
 def _styles(styles: tuple[str, ...], timeline: str | None) -> tuple[str, ...]:
