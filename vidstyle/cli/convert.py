@@ -246,7 +246,8 @@ def _convert(values: dict[str, Any], reporter: QuietReporter, signals: Signals) 
 def _lacks_folders(session: Session, reporter: QuietReporter) -> bool:
     """Whether folders could not be read, which is reported even if quiet."""
     if session.unreadable:
-        reporter.write_line(f"warning: the files in {', '.join(sorted(session.unreadable))} were left out, which could not be read")
+        folders = ", ".join(sorted(session.unreadable))
+        reporter.write_line(f"warning: the files in {folders} were left out, which could not be read")
     return bool(session.unreadable)
 
 
