@@ -18,7 +18,7 @@ import onnx
 from tests.support.helpers import write_clip
 from tests.support.judge import Violation, ending_violations, snapshot
 from tests.support.runs import RunResult
-from tools.bench.attacks.lab import SECONDS, Attack, Lab
+from tools.bench.attacks.lab import PEAK_MIB, SECONDS, Attack, Lab
 from vidstyle.styles.catalog import find_style
 
 PAYLOADS = (
@@ -51,7 +51,7 @@ def attack(lab: Lab, chance: random.Random) -> Attack:
     with KINDS[kind](lab, payload, chance) as arguments:
         before = snapshot(lab.folder)
         run_result = _run_on_terminal(lab, arguments) if terminal else lab.run(*arguments)
-    found = ending_violations(run_result, range(6))
+    found = ending_violations(run_result, range(6), PEAK_MIB)
     for name, file in before.items():
         if snapshot(lab.folder).get(name) != file:
             found.append(Violation("file changed", name))

@@ -20,8 +20,6 @@ Scene = Callable[[int, Pixels], Pixels]
 STYLES = ("composition", "great-wave", "ink", "mosaic", "scream", "starry-night", "udnie", "water-lilies")
 SIZES = (*((1920, 1080),) * 5, *((1280, 720),) * 2, (2560, 1440), (1080, 1920), (854, 480), (641, 361), (64, 48))
 SMALL = (64, 48)
-PEAK_MIB = 3000
-"""Of a run on frames of 2560x1440, in a process that keeps the memory of earlier runs."""
 FRAMES = 3
 DARK = 30
 """Mean brightness (0-255) of a frame that may become black if a small frame does, too."""
@@ -50,7 +48,7 @@ def attack(lab: Lab, chance: random.Random) -> Attack:
         more = _black_frames(source, output, small_output)
         small_output.unlink(missing_ok=True)
     recipe = f"{scene}, level {level}, {size[0]}x{size[1]}{suffix}, {style} {' '.join(options)}"
-    return lab.judge(recipe, run_result, before, codes=[DONE], outputs=[output.name], peak_mib=PEAK_MIB, more=more)
+    return lab.judge(recipe, run_result, before, codes=[DONE], outputs=[output.name], more=more)
 
 
 _OPTIONS: list[tuple[str, ...]] = [

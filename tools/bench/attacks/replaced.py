@@ -21,7 +21,7 @@ from tests.support.helpers import write_clip
 from tests.support.judge import Violation, decode, ending_violations, hidden
 from tests.support.resumable import SEGMENT_SUFFIXES
 from tests.support.runs import DAMAGE, DONE, FAILED, STOPPED, RunResult
-from tools.bench.attacks.lab import Attack, Lab, wait_for
+from tools.bench.attacks.lab import PEAK_MIB, Attack, Lab, wait_for
 from vidstyle.core.frames import Pixels
 
 FRAMES = 120
@@ -40,7 +40,7 @@ def attack(lab: Lab, chance: random.Random) -> Attack:
     shutil.copy2(place / "red.mkv", run.source)
     run_result = run.attacked(lambda: CHANGES[how](run.source, place / "blue.mkv"))
     # Unchanged content, or a deleted name of an open file, may also be converted to the end.
-    found = ending_violations(run_result, (DONE, FAILED, DAMAGE))
+    found = ending_violations(run_result, (DONE, FAILED, DAMAGE), PEAK_MIB)
     found += _mixture(run.output, run_result, how)
     if run_result.code == FAILED and run.kept < run.before:
         found.append(Violation("segments lost", f"{run.before} were finished, {run.kept} are left"))
@@ -112,7 +112,7 @@ class _Run:
         self.source.unlink(missing_ok=True)
         shutil.copy2(original, self.source)
         run_result = self.lab.run(*self.arguments, "--overwrite")
-        found = ending_violations(run_result, (DONE,))
+        found = ending_violations(run_result, (DONE,), PEAK_MIB)
         return [*found, *_mixture(self.output, run_result, "restored")]
 
 

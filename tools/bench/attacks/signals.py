@@ -13,10 +13,13 @@ from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
-from tests.support.helpers import write_clip
+import cv2
+
+from tests.support.helpers import noise, write_clip
 from tests.support.judge import Violation, decode, snapshot
 from tests.support.runs import DONE, STOPPED
 from tools.bench.attacks.lab import Attack, Lab, wait_for
+from vidstyle.studio.training.dataset import MIN_IMAGES
 
 SIGNALS = (signal.SIGINT, signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 GRACE_SECONDS = 30
@@ -61,6 +64,8 @@ def attack(lab: Lab, chance: random.Random) -> Attack:
     more = [Violation("process left", ", ".join(left))] if left else []
     codes = sorted({DONE, *(STOPPED[signal.SIGINT if number == signal.SIGINT else signal.SIGTERM] for number in sent)})
     more += _files_left(lab, name, run_result.code)
+    if name == "train" and "to continue" in run_result.stderr and not (lab.folder / "work" / "checkpoint.pt").exists():
+        more.append(Violation("checkpoint lost", run_result.stderr[-200:]))
     keep = (".out.mp4.resume/", "stylized/", "work/", "into/", "out.")
     found = lab.judge(recipe, run_result, before, codes=codes, keep=keep, more=more)
     if name in ("resume", "folder") and not found.violations and run_result.code != DONE:
@@ -78,7 +83,10 @@ def _place(lab: Lab, name: str) -> None:
             shutil.copy2(clip, lab.folder / "clips" / f"{number}.mp4")
     else:
         lab.copy("painting.jpg")
-        lab.copy("photo.jpg", "photos/photo.jpg" if name == "train" else "photo.jpg")
+        lab.copy("photo.jpg")
+        for number in range(MIN_IMAGES if name == "train" else 0):
+            (lab.folder / "photos").mkdir(exist_ok=True)
+            cv2.imwrite(str(lab.folder / "photos" / f"{number}.png"), noise(number, 96, 80))
 
 
 def _long_clip(path: Path) -> Path:
