@@ -439,6 +439,20 @@ def test_statistics_neither_pulse_nor_drift(monkeypatch: pytest.MonkeyPatch) -> 
     assert difference(followed[-1], settled) < 0.5 * difference(followed[0], settled), "it does not follow"
 
 
+def test_a_camera_that_is_covered_at_first_shows_the_scene_as_one_that_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    scene = DimmableScene().image()
+    with background_executor() as executor:
+        scene_stylizer = SceneStylizer("mosaic", OPTIONS.style, executor)
+        for image in [np.zeros_like(scene)] * 6 + [scene] * 4:
+            clock[0] += 0.25
+            shown = scene_stylizer.stylize(image, [("mosaic", 1.0)], 96)[0]
+            executor.submit(lambda: None).result()
+        expected = scene_stylizer._load("mosaic").for_shot([scene]).stylize([scene])[0]
+    assert difference(shown, expected) < 0.5
+
+
 def test_only_the_newest_item_is_kept() -> None:
     go, at_the_gate = threading.Semaphore(0), threading.Event()
 
