@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 from tests.support.textures import distance, negative, texture
-from vidstyle.core.errors import InputError, UsageError
+from vidstyle.core.errors import DiskError, InputError, UsageError
 from vidstyle.core.frames import Pixels
 from vidstyle.core.options import KeyframeOptions, PaintOptions, StyleOptions
 from vidstyle.studio.keyframes import finetune
@@ -340,3 +341,21 @@ def test_net_learns_the_style_of_the_keyframes(work: Work) -> None:
         net = trained(work, replace(THREE, net_steps=steps))
         gaps.append(distance(stylized_by(net, CLIP[2]), negative(CLIP[2])))
     assert gaps[1] < 0.8 * gaps[0]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs RLIMIT_FSIZE")
+@pytest.mark.parametrize("name", ["net.pt", "net.onnx"])
+def test_full_disk_while_fine_tuning_is_one_sentence(work: Work, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    import resource
+
+    keyframes = work.keyframes()
+    keyframes.run()
+    monkeypatch.setattr(finetune, "CHECKPOINT_EVERY", 1 if name == "net.pt" else 1000)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))  # Python ignores SIGXFSZ
+    try:
+        with pytest.raises(DiskError, match=f"no space left to write .*{name}"):
+            fine_tuned_net(WorkFolder(work.path), work.plan(), keyframes, THREE, silent)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not [path.name for path in work.path.iterdir() if path.name.startswith(".")]
