@@ -116,7 +116,7 @@ def test_weights_that_overflow_in_half_precision_are_refused(styles: Path, tmp_p
 def test_images_that_overflow_in_half_precision_are_refused(styles: Path) -> None:
     net, _ = load_net(styles / "tiny.onnx")
     with torch.no_grad():
-        net.get_submodule("paint.0").weight.mul_(30000)
+        net.get_parameter("paint.0.weight").mul_(30000)
     stylizer = GpuTorchStylizer(net, torch.device("cpu"), None)
     with pytest.raises(StyleError, match="finite images"):
         stylizer.stylize([IMAGE])
@@ -125,7 +125,7 @@ def test_images_that_overflow_in_half_precision_are_refused(styles: Path) -> Non
 def test_a_torch_file_with_such_weights_is_refused(tmp_path: Path) -> None:
     net = ExamplesTransformerNet(4)
     with torch.no_grad():
-        net.deconv3.conv2d.bias[0] = float("nan")
+        net.get_parameter("deconv3.conv2d.bias")[0] = float("nan")
     torch.save(net.state_dict(), tmp_path / "m.pth")
     with pytest.raises(StyleError, match="finite images"):
         load_torch_stylizer(tmp_path / "m.pth", "cpu").stylize([IMAGE])
