@@ -8,7 +8,6 @@ Times differ between machines: compare the ratios.
 from __future__ import annotations
 
 import argparse
-import copy
 import json
 import math
 import os
@@ -267,14 +266,12 @@ def precisions_of(rounds: int) -> dict[str, float]:
     from vidstyle.networks.fusion import fused
 
     torch.set_num_threads(1)
-    net = fused(load_net(find_style(STYLE))[0].eval())
+    net = load_net(find_style(STYLE))[0].eval()
     shape = (1, 3, SIZES[0][1] + 2 * MARGIN, SIZES[0][0] + 2 * MARGIN)
     variants = {}
     for kind in (torch.float32, torch.bfloat16):
-        of_kind = copy.deepcopy(net).to(kind).to(memory_format=torch.channels_last)
-        variants[str(kind).removeprefix("torch.")] = partial(
-            of_kind, torch.rand(shape).to(kind).to(memory_format=torch.channels_last)
-        )
+        image = torch.rand(shape).to(kind).to(memory_format=torch.channels_last)
+        variants[str(kind).removeprefix("torch.")] = partial(fused(net, torch.device("cpu"), kind), image)
     with torch.inference_mode():
         return interleaved(variants, rounds)
 
