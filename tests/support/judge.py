@@ -140,7 +140,7 @@ def violations(
 def ending_violations(run_result: RunResult, codes: Sequence[int], peak_mib: float = PEAK_MIB) -> list[Violation]:
     """The promises about the end of a run that were not kept: exit code, messages and memory."""
     found = []
-    tail = run_result.stderr.strip()[-800:]
+    tail = run_result.stderr.partition("Extension modules:")[0].strip()[-800:]  # without what ends a stack trace
     if run_result.code is None:
         found.append(Violation("hang", tail))
     elif run_result.code < 0 and run_result.code not in codes:

@@ -150,7 +150,7 @@ def _code(chance: random.Random) -> tuple[str, tuple[int, ...]]:
             (write("[IMAGE, IMAGE[:20]], frame_rate=25"), REFUSED),
             (write("[], frame_rate=25"), REFUSED),
             (write(f"[IMAGE], frame_rate=25, like={name}"), REFUSED),
-            (f"vidstyle.write_video({name}, [IMAGE], frame_rate=25)", REFUSED),
+            (f"vidstyle.write_video({name.replace('missing', 'missing/a')}, [IMAGE], frame_rate=25)", REFUSED),
             (f"{stylizer}({image})", REFUSED),
             (f"list({stylizer}.frames([IMAGE] * 3, frame_rate={number}))", EITHER if number == "True" else REFUSED),
             (f"list({stylizer}.frames([Frame(IMAGE, {time}, {base})]))", REFUSED),
