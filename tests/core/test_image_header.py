@@ -65,8 +65,6 @@ def test_size_in_big_tiffs_and_in_both_byte_orders() -> None:
         assert parse_header(big) == ImageHeader("TIFF", 70_000, 3)
 
 
-@pytest.mark.parametrize(
-    "data", [b"", b"hello", b"\xff\xd8" + b"\0" * 100, b"\xff\xd8\xff\xda", b"BM", b"GIF89a", b"P6 1 1 255"]
-)
+@pytest.mark.parametrize("data", [b"", b"hello", b"\xff\xd8" + b"\0" * 100, b"\xff\xd8\xff\xda", b"BM", b"GIF89a", b"P6 1 1 255"])
 def test_other_data_have_no_header(data: bytes) -> None:
     assert parse_header(data) is None

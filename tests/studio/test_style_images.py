@@ -158,6 +158,16 @@ def narrow(folder: Path) -> str:
     return "p.png"
 
 
+def huge(folder: Path) -> str:
+    """The header of a PNG of 20000x20000: with its data, such a file of 1.2 MB takes 1.2 GB in memory."""
+    cv2.imwrite(str(folder / "p.png"), texture(64, 64))
+    data = bytearray((folder / "p.png").read_bytes())
+    data[16:24] = struct.pack("!II", 20000, 20000)
+    data[29:33] = struct.pack("!I", zlib.crc32(data[12:29]))
+    (folder / "p.png").write_bytes(data)
+    return "p.png"
+
+
 def transparent(folder: Path) -> str:
     cv2.imwrite(str(folder / "p.png"), np.dstack((texture(64, 64), np.zeros((64, 64), np.uint8))))
     return "p.png"
@@ -168,7 +178,7 @@ def directory(folder: Path) -> str:
     return "p.png"
 
 
-@pytest.mark.parametrize("make", [nothing, text, empty, cut_short, tiny, narrow, transparent, directory])
+@pytest.mark.parametrize("make", [nothing, text, empty, cut_short, tiny, narrow, huge, transparent, directory])
 def test_invalid_style_image_is_named_in_the_error(folder: Path, make: Callable[[Path], str]) -> None:
     with pytest.raises(InputError) as error:
         find_style_images(make(folder))

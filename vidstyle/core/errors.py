@@ -134,10 +134,11 @@ _OUT_OF_MEMORY = (
     "bad allocation",
     "can't allocate memory",
     "not enough memory",
+    "insufficient memory",
     "cannot allocate memory",
     "failed to map segment",
 )
-"""Messages of ONNX Runtime, torch, CUDA, cuDNN, cuBLAS and the system, in lower case."""
+"""Messages of ONNX Runtime, torch, OpenCV, CUDA, cuDNN, cuBLAS and the system, in lower case."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:

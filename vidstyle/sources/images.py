@@ -10,11 +10,12 @@ import cv2
 import numpy as np
 
 from vidstyle.core.damage import Damage
-from vidstyle.core.errors import InputError, MemoryLimitError
+from vidstyle.core.errors import InputError, MemoryLimitError, is_out_of_memory
 from vidstyle.core.files import check_regular_file
 from vidstyle.core.frames import Frame, Opacity, Pixels, VideoInfo
 from vidstyle.core.hardware import memory_bytes
 from vidstyle.core.image_header import parse_header
+from vidstyle.core.options import MEMORY_FRACTION
 
 _DECODING = 10
 """Bytes per pixel, at least, while an image is decoded and converted to RGB."""
@@ -33,12 +34,14 @@ def read_image(path: Path, check_size: Callable[[int, int], None] = lambda width
     if header is None:
         raise InputError(f"could not read {path} as an image")
     check_size(header.width, header.height)
-    if memory is not None and header.pixels * _DECODING > memory:
+    if memory is not None and header.pixels * _DECODING > memory * MEMORY_FRACTION:
         raise MemoryLimitError(f"not enough memory to decode an image of {header.width}x{header.height}: {path}")
     try:
         cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # errors are reported once, by us
         image = cv2.imdecode(data, cv2.IMREAD_COLOR)
     except cv2.error as error:  # for example larger than OpenCV's limit
+        if is_out_of_memory(error):
+            raise MemoryLimitError(f"not enough memory to decode an image of {header.width}x{header.height}: {path}") from error
         raise InputError(f"could not read {path} as an image ({error.err})") from error
     if image is None:
         raise InputError(f"could not read {path} as an image")

@@ -13,6 +13,8 @@ import numpy as np
 from vidstyle.core.errors import InputError, UsageError
 from vidstyle.core.files import check_regular_file
 from vidstyle.core.frames import Pixels
+from vidstyle.core.image_header import parse_header
+from vidstyle.sources.video import MAX_PIXELS as MAX_FRAME_PIXELS
 from vidstyle.styles.catalog import find_exemplar
 
 MIN_SIDE = 32
@@ -95,6 +97,10 @@ def read_style_image(path: Path, weight: float = 1.0) -> StyleImage:
     check_regular_file(path)
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # errors are reported once, by this function
     data = np.fromfile(path, np.uint8)
+    header = parse_header(data.data)
+    if header is not None and header.pixels > MAX_FRAME_PIXELS and data[:2].tobytes() != JPEG:  # only JPEG is decoded reduced
+        size = f"{header.width}x{header.height}"
+        raise InputError(f"expected a style image of at most {MAX_FRAME_PIXELS} pixels, got {size}: {path}")
     try:
         flags, alpha = _flags(data), _alpha(data)
         image = cv2.imdecode(data, flags if alpha is None else flags | cv2.IMREAD_IGNORE_ORIENTATION)
