@@ -45,7 +45,7 @@ def attack(lab: Lab, chance: random.Random) -> Attack:
     more = []
     if run_result.code == DONE:
         lab.run(small.name, "-o", small_output.name, "--style", style, "-q")
-        more = _black_frames(source, output, small_output)
+        more = _black_frames(source, output, small_output, scene == "flat")
         small_output.unlink(missing_ok=True)
     recipe = f"{scene}, level {level}, {size[0]}x{size[1]}{suffix}, {style} {' '.join(options)}"
     return lab.judge(recipe, run_result, before, codes=[DONE], outputs=[output.name], more=more)
@@ -73,14 +73,14 @@ def _write(path: Path, draw: Scene, level: int, width: int, height: int) -> None
         write_clip(path, size=size, times=range(FRAMES), image=image, options={"preset": "ultrafast", "crf": "12"})
 
 
-def _black_frames(source: Path, output: Path, small_output: Path) -> list[Violation]:
+def _black_frames(source: Path, output: Path, small_output: Path, same_when_small: bool) -> list[Violation]:
     """Frames that became black although they are not, or although a small frame of the same scene did not."""
     shown, stylized, small = (_brightness(path) for path in (source, output, small_output))
     if len(shown) != len(stylized):
         return [Violation("false success", f"{len(stylized)} frames of {len(shown)}")]
     black = []
     for index, (original, frame, other) in enumerate(zip(shown, stylized, small, strict=True)):
-        if frame.max() <= BLACK and (original.mean() > DARK or other.max() > 2 * BLACK):
+        if frame.max() <= BLACK and (original.mean() > DARK or (same_when_small and other.max() > 2 * BLACK)):
             black.append(index)
     return [Violation("black", f"frames {black} of {len(shown)}")] if black else []
 
