@@ -269,10 +269,11 @@ def test_new_files_in_a_real_folder(tmp_path: Path) -> None:
 
 
 WAIT = """
-import sys
+import signal, sys
 from vidstyle.batch.planner import Planner
 from vidstyle.batch.watch import watch_folders
 from vidstyle.cli.signals import Signals
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # may be ignored, under nohup
 planner, signals = Planner([sys.argv[1]], ["tiny"]), Signals()
 signals.hold()
 try:

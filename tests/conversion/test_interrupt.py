@@ -137,6 +137,7 @@ def test_hangup_that_is_ignored_stays_ignored(clip: Path) -> None:
 @pytest.fixture
 def signals() -> Iterator[Signals]:
     before = [(number, signal.getsignal(number)) for number in STOPPED]
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # may be ignored where the tests run
     yield Signals()
     cancellation.allow_again()
     for number, handler in before:

@@ -142,7 +142,7 @@ def ending_violations(run_result: RunResult, codes: Sequence[int], peak_mib: flo
     found = []
     tail = run_result.stderr.partition("Extension modules:")[0].strip()[-800:]  # without what ends a stack trace
     if run_result.code is None:
-        found.append(Violation("hang", tail))
+        found.append(Violation("hang", run_result.stderr.partition("Extension modules:")[0].strip()[-3000:]))
     elif run_result.code < 0 and run_result.code not in codes:
         found.append(Violation("crash", f"signal {-run_result.code}: {tail}"))
     elif run_result.code not in codes:

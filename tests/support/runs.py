@@ -71,7 +71,9 @@ def start(
     descriptors `closed`."""
 
     def limit() -> None:
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # the process that runs the tests may ignore it
+        # The process that runs the tests may ignore them: SIGINT in the background, SIGHUP under nohup.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
         resource.setrlimit(resource.RLIMIT_DATA, (DATA_LIMIT, DATA_LIMIT))
         if file_size is not None:
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

@@ -31,7 +31,7 @@ def read_image(path: Path, check_size: Callable[[int, int], None] = lambda width
         raise MemoryLimitError(f"not enough memory to read an image of {size >> 20} MB: {path}")
     data = np.fromfile(path, np.uint8)
     header = parse_header(data.data)
-    if header is None:
+    if header is None or not header.pixels:
         raise InputError(f"could not read {path} as an image")
     check_size(header.width, header.height)
     if memory is not None and header.pixels * _DECODING > memory * MEMORY_FRACTION:

@@ -83,6 +83,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[.
     handlers, signals = logging.root.handlers[:], [(n, signal.getsignal(n)) for n in SIGNALS]
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("VIDSTYLE_STYLES", str(tmp_path / "own"))
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # may be ignored where the tests run
     yield lambda *args: run_command_line([str(a) for a in args])
     logging.root.handlers[:] = handlers
     for number, handler in signals:
