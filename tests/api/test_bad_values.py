@@ -119,7 +119,9 @@ def test_name_that_no_file_can_have(
     monkeypatch.chdir(clip.parent)
     with pytest.raises(VidstyleError) as raised:
         way("in.mp4", name)
-    assert len(str(raised.value).splitlines()) == 1
+    message = str(raised.value)
+    assert len(message.splitlines()) == 1
+    assert message.encode("utf-8"), "it can be printed"
     assert listing(clip.parent) == ["in.mp4"]
 
 

@@ -25,6 +25,10 @@ class VidstyleError(Exception):
 
     exit_code = EXIT_FAILED
 
+    def __str__(self) -> str:
+        # A name may contain bytes that are not UTF-8, and printing the message must not fail for them.
+        return super().__str__().encode("utf-8", "backslashreplace").decode()
+
     def __reduce__(self) -> tuple[Any, ...]:
         # Worker processes send errors by pickle. Only the message is needed, whatever arguments __init__ takes.
         return _unpickled, (type(self), self.args)
