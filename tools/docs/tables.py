@@ -143,9 +143,21 @@ def faults_table(faults: dict[str, Any]) -> str:
         ("resumed, and not equal to an uninterrupted run", str(killed["unequal"])),
     )
     lines = ["| | |", "| --- | --- |", *(f"| {what} | {figure} |" for what, figure in rows)]
-    where = f"{faults['machine']['cores']} cores of {faults['machine']['cpu']}"
-    lines += ["", f"Measured by `{faults['command']}` on {where}; the judge of outputs is Debian's ffmpeg."]
-    return "\n".join(lines)
+    return "\n".join([*lines, "", _measured(faults)])
+
+
+def attacks_table(attacks: dict[str, Any]) -> str:
+    """The table of `tools/bench/attacks`' results."""
+    lines = ["| attacked | attacks | faults | exit codes |", "| --- | --: | --: | --- |"]
+    for group, facts in attacks["groups"].items():
+        codes = ", ".join(f"{count} x {code}" for code, count in facts["codes"].items())
+        lines.append(f"| {group} | {facts['attacks']} | {facts['faults']} | {codes} |")
+    return "\n".join([*lines, "", _measured(attacks)])
+
+
+def _measured(result: dict[str, Any]) -> str:
+    where = f"{result['machine']['cores']} cores of {result['machine']['cpu']}"
+    return f"Measured by `{result['command']}` on {where}; the judge of outputs is Debian's ffmpeg."
 
 
 def care_table(care: dict[str, Any]) -> str:
@@ -220,6 +232,7 @@ def pages() -> dict[Path, str]:
     media = ROOT / "docs" / "media.md"
     page = _filled(media.read_text("utf-8"), "fidelity", fidelity_table(found["fidelity"]))
     page = _filled(page, "faults", faults_table(found["faults"]))
+    page = _filled(page, "attacks", attacks_table(found["attacks"]))
     page = _filled(page, "care", care_table(found["care"]))
     scale = ROOT / "docs" / "scale.md"
     scaled = scale.read_text("utf-8")
