@@ -31,4 +31,5 @@ def test_links_lead_to_files_and_headings(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_commands_of_tools_exist(page: Path) -> None:
     for module in _TOOL.findall(page.read_text("utf-8")):
-        assert ROOT.joinpath(*module.split(".")).with_suffix(".py").exists(), module
+        path = ROOT.joinpath(*module.split("."))
+        assert path.with_suffix(".py").exists() or (path / "__main__.py").exists(), module
